@@ -1,0 +1,1 @@
+"""What serving and training share: tiles, manifests, calibration, errors. NumPy, Pillow and pydantic only."""

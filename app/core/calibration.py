@@ -1,0 +1,28 @@
+"""Logits become probabilities here and nowhere else."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from app.core.errors import InferenceError
+
+
+def probabilities_from_logits(logits: ArrayLike, temperature: float) -> NDArray[np.float32]:
+    """Softmax of temperature-scaled logits (Guo et al. 2017, On Calibration of Modern Neural Networks).
+
+    Args:
+        logits: `[B, C]` of any float type.
+        temperature: above 0; 1 changes nothing, more than 1 makes answers less sure.
+
+    Returns:
+        float32 `[B, C]` in [0, 1]; rows sum to 1.
+
+    Raises:
+        InferenceError: a logit is NaN or infinite, so there is no answer to give.
+    """
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    if not np.isfinite(scaled).all():
+        raise InferenceError("The model answered with a value that is not a finite number.")
+    exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return (exponentials / exponentials.sum(axis=-1, keepdims=True)).astype(np.float32)

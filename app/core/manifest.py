@@ -1,0 +1,210 @@
+"""The manifest of a model bundle: what the model is, where it comes from, what was measured.
+
+A bundle is a directory `NAME/VERSION/` with `saved_model/`, `model.tflite`, `golden/`,
+`model-card.md` and `manifest.json`. The manifest holds the SHA-256 of every other file, so the
+SHA-256 of the manifest identifies the whole bundle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from app.core.errors import ManifestError
+
+MANIFEST_NAME: Final = "manifest.json"
+SAVED_MODEL_NAME: Final = "saved_model"
+LITERT_NAME: Final = "model.tflite"
+GOLDEN_NAME: Final = "golden"
+MODEL_CARD_NAME: Final = "model-card.md"
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+SplitKind = Literal["random", "slide", "patient"]
+"""How test tiles were kept from training tiles: by tile, by slide or by patient (case)."""
+
+
+class _Part(BaseModel):
+    # `model_name` and `model_version` are the field's words, so pydantic's own prefix gives way.
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Label(_Part):
+    """One class of the model."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    name: str
+    is_tumor: bool
+
+
+class InputContract(_Part):
+    """What the graph takes: uint8 `[B, side_px, side_px, 3]` RGB, scaled inside the graph."""
+
+    side_px: PositiveInt = 224
+    channels: Literal["RGB"] = "RGB"
+    dtype: Literal["uint8"] = "uint8"
+    tile_side_px: PositiveInt | None = Field(
+        default=1024, description="Side of the training tiles before resampling, in pixels."
+    )
+    objective_power: PositiveFloat | None = Field(
+        default=10.0, description="Nominal magnification of the training tiles."
+    )
+    mpp: PositiveFloat | None = Field(
+        default=None, description="Micrometres a pixel; null where the source does not say."
+    )
+
+
+class ClassMetrics(_Part):
+    """Precision, recall and F1 of one label; null where the split holds no such tile."""
+
+    label: str
+    support: Annotated[int, Field(ge=0)]
+    precision: Fraction | None
+    recall: Fraction | None
+    f1: Fraction | None
+
+
+class FoldMetrics(_Part):
+    """One fold: its name (a case where folds are cases), test tiles and accuracy."""
+
+    name: str
+    n_tiles: PositiveInt
+    accuracy: Fraction
+    support: dict[str, int]
+
+
+class SplitMetrics(_Part):
+    """Metrics pooled over the out-of-fold answers of one split.
+
+    `tumor_precision` and `tumor_recall` merge the tumour labels against the rest, as the paper
+    does. `confusion[i][j]` counts tiles of label i that were answered as label j.
+    """
+
+    split: SplitKind
+    split_sha256: Sha256
+    n_folds: PositiveInt
+    n_tiles: PositiveInt
+    accuracy: Fraction
+    accuracy_low: Fraction = Field(description="Lower end of the 95 % interval, slides resampled.")
+    accuracy_high: Fraction = Field(description="Upper end of the 95 % interval, slides resampled.")
+    macro_f1: Fraction
+    tumor_precision: Fraction | None
+    tumor_recall: Fraction | None
+    ece: Fraction = Field(description="Expected calibration error, 10 equal-width bins.")
+    log_loss: Annotated[float, Field(ge=0)]
+    classes: tuple[ClassMetrics, ...]
+    folds: tuple[FoldMetrics, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+class DataSource(_Part):
+    """The tiles the model was trained on."""
+
+    name: str
+    url: str
+    licence: str
+    citation: str
+    n_tiles: PositiveInt
+    n_slides: PositiveInt
+    n_cases: PositiveInt
+    tiles_by_label: dict[str, int]
+    mixed_tiles: Literal["viable", "exclude", "non_viable"]
+    table_sha256: Sha256
+    index_sha256: Sha256
+
+
+class WeightsSource(_Part):
+    """The weights training started from."""
+
+    name: str
+    licence: str
+    sha256: Sha256 | None = Field(description="Null where Keras fetched and checked them itself.")
+
+
+class FileEntry(_Part):
+    """Size and SHA-256 of one file of the bundle."""
+
+    sha256: Sha256
+    n_bytes: Annotated[int, Field(ge=0)]
+
+
+class Manifest(_Part):
+    """Everything a caller may want to know of a model; see the module docstring."""
+
+    schema_version: Literal[1] = 1
+    model_name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    model_version: Annotated[str, Field(pattern=r"^[1-9][0-9]*$")]
+    created: datetime
+    intended_use: str
+    labels: Annotated[tuple[Label, ...], Field(min_length=2)]
+    input: InputContract
+    embedding_size: PositiveInt
+    cam_shape: tuple[PositiveInt, PositiveInt]
+    temperature: PositiveFloat
+    training: dict[str, Any]
+    data: DataSource
+    weights: WeightsSource
+    metrics: tuple[SplitMetrics, ...]
+    software: dict[str, str]
+    files: dict[str, FileEntry]
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> Self:
+        if len({label.id for label in self.labels}) != len(self.labels):
+            raise ValueError("label ids must differ")
+        return self
+
+    @property
+    def label_ids(self) -> tuple[str, ...]:
+        """Label ids in the order of the logits."""
+        return tuple(label.id for label in self.labels)
+
+
+def read_manifest(path: Path) -> tuple[Manifest, str]:
+    """Read and check a manifest.
+
+    Args:
+        path: the `manifest.json` of a bundle.
+
+    Returns:
+        The manifest and its SHA-256, which is the identity of the whole bundle.
+
+    Raises:
+        ManifestError: the file is missing, is not JSON or does not follow the schema.
+    """
+    try:
+        content = path.read_bytes()
+        manifest = Manifest.model_validate_json(content)
+    except OSError as error:
+        raise ManifestError(str(path), error.strerror or "cannot be read") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "document"
+        raise ManifestError(str(path), f"{where}: {first['msg']}") from error
+    return manifest, hashlib.sha256(content).hexdigest()
+
+
+def write_manifest(path: Path, manifest: Manifest) -> str:
+    """Write a manifest as readable JSON and return its SHA-256."""
+    content = json.dumps(manifest.model_dump(mode="json"), indent=2).encode() + b"\n"
+    path.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
