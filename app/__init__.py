@@ -1,3 +1,3 @@
-"""The inference service: osteosarcoma histology tiles in, class probabilities out. Research use only."""
+"""The inference service: histology tiles in, class probabilities out. Research use only."""
 
 __version__ = "1.0.0"

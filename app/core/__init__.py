@@ -1,1 +1,1 @@
-"""What serving and training share: tiles, manifests, calibration, errors. NumPy, Pillow and pydantic only."""
+"""What serving and training share. It knows NumPy, Pillow and pydantic only."""

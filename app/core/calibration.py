@@ -9,7 +9,7 @@ from app.core.errors import InferenceError
 
 
 def probabilities_from_logits(logits: ArrayLike, temperature: float) -> NDArray[np.float32]:
-    """Softmax of temperature-scaled logits (Guo et al. 2017, On Calibration of Modern Neural Networks).
+    """Softmax of temperature-scaled logits (Guo et al. 2017, arXiv:1706.04599).
 
     Args:
         logits: `[B, C]` of any float type.
@@ -25,4 +25,5 @@ def probabilities_from_logits(logits: ArrayLike, temperature: float) -> NDArray[
     if not np.isfinite(scaled).all():
         raise InferenceError("The model answered with a value that is not a finite number.")
     exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-    return (exponentials / exponentials.sum(axis=-1, keepdims=True)).astype(np.float32)
+    probabilities: NDArray[np.float64] = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    return probabilities.astype(np.float32)

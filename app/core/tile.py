@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from app.core.errors import (
     CorruptTileError,
@@ -149,7 +149,7 @@ def _open_within_limits(tile_bytes: bytes, limits: TileLimits) -> Image.Image:
         image = Image.open(io.BytesIO(tile_bytes), formats=_PILLOW_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise TooManyPixelsError(limits.max_pixels) from None
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise TileFormatError(FORMATS) from None
     except _DECODER_ERRORS as error:
         raise CorruptTileError from error
@@ -168,7 +168,7 @@ def _open_within_limits(tile_bytes: bytes, limits: TileLimits) -> Image.Image:
 def _has_more_frames(image: Image.Image, max_frames: int) -> bool:
     if image.format != "TIFF":
         return bool(getattr(image, "n_frames", 1) > max_frames)
-    # Counting a TIFF's directories would walk all of them; asking for one more than allowed does not.
+    # Counting a TIFF's directories walks all of them; asking for one too many does not.
     try:
         image.seek(max_frames)
     except EOFError:

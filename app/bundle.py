@@ -1,0 +1,145 @@
+"""Open a model bundle: find it, read its manifest, verify every byte, check its golden tiles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.errors import (
+    BundleNotFoundError,
+    ChecksumError,
+    GoldenTileError,
+    InferenceError,
+    ManifestError,
+)
+from app.core.manifest import (
+    GOLDEN_NAME,
+    LITERT_NAME,
+    MANIFEST_NAME,
+    SAVED_MODEL_NAME,
+    Manifest,
+    read_manifest,
+    sha256_of_file,
+)
+from app.core.tile import decode_tile
+
+GOLDEN_TOLERANCE: Final = 1e-3
+"""Largest difference of a logit from the released one: runtimes differ by about 1e-5."""
+GOLDEN_EXPECTED_NAME: Final = "expected.json"
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenTile:
+    """A drawn tile (uint8 `[side, side, 3]`) and its logits (float32 `[C]`) at release."""
+
+    name: str
+    tile: NDArray[np.uint8]
+    logits: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle directory whose manifest was read; `sha256` is that of the manifest."""
+
+    path: Path
+    manifest: Manifest
+    sha256: str
+
+    @property
+    def saved_model_dir(self) -> Path:
+        """Directory of the SavedModel."""
+        return self.path / SAVED_MODEL_NAME
+
+    @property
+    def litert_file(self) -> Path:
+        """The LiteRT file."""
+        return self.path / LITERT_NAME
+
+
+def find_bundle(models_dir: Path, model_name: str, model_version: str | None = None) -> Path:
+    """Directory of a bundle; of its newest version where none is named.
+
+    Raises:
+        BundleNotFoundError: there is none, with what to do.
+    """
+    model_dir = models_dir / model_name
+    if model_version is None:
+        versions = [path for path in model_dir.glob("[1-9]*") if path.name.isdecimal()]
+        if not versions:
+            raise BundleNotFoundError(
+                str(model_dir), "Point OSTEO_MODELS_DIR at the folder that holds NAME/VERSION/."
+            )
+        return max(versions, key=lambda path: int(path.name))
+    path = model_dir / model_version
+    if not path.is_dir():
+        raise BundleNotFoundError(str(path), "Check OSTEO_MODEL_NAME and OSTEO_MODEL_VERSION.")
+    return path
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Read a bundle's manifest and verify every file against it.
+
+    Args:
+        path: the directory `NAME/VERSION`.
+
+    Raises:
+        BundleNotFoundError: no such directory.
+        ManifestError: the manifest cannot be read or follows another schema.
+        ChecksumError: a file is missing or is not the released one.
+    """
+    if not path.is_dir():
+        raise BundleNotFoundError(str(path), "Expected a directory NAME/VERSION.")
+    manifest, sha256 = read_manifest(path / MANIFEST_NAME)
+    for name, entry in manifest.files.items():
+        file = path / name
+        if path not in file.parents or ".." in Path(name).parts:
+            raise ManifestError(str(path / MANIFEST_NAME), f"files: {name} lies outside the bundle")
+        found = sha256_of_file(file) if file.is_file() else None
+        if found != entry.sha256:
+            raise ChecksumError(str(file), entry.sha256, found)
+    return Bundle(path, manifest, sha256)
+
+
+def read_golden_tiles(bundle: Bundle) -> Iterator[GoldenTile]:
+    """The bundle's golden tiles, decoded as an upload would be."""
+    golden_dir = bundle.path / GOLDEN_NAME
+    expected = json.loads((golden_dir / GOLDEN_EXPECTED_NAME).read_text())
+    for name, logits in sorted(expected["logits"].items()):
+        tile = decode_tile((golden_dir / name).read_bytes(), side_px=bundle.manifest.input.side_px)
+        yield GoldenTile(name, tile, np.asarray(logits, dtype=np.float32))
+
+
+def check_golden_tiles(
+    bundle: Bundle, infer_logits: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+) -> float:
+    """Run the golden tiles and compare with the release.
+
+    Args:
+        bundle: an opened bundle.
+        infer_logits: uint8 `[1, side, side, 3]` -> float32 `[1, C]`.
+
+    Returns:
+        The largest difference of a logit.
+
+    Raises:
+        GoldenTileError: a logit differs by more than `GOLDEN_TOLERANCE`, or is no number.
+    """
+    largest = 0.0
+    n_tiles = 0
+    for golden in read_golden_tiles(bundle):
+        n_tiles += 1
+        difference = float(np.abs(infer_logits(golden.tile[np.newaxis])[0] - golden.logits).max())
+        if not difference <= GOLDEN_TOLERANCE:  # NaN compares false, and must fail
+            raise GoldenTileError(golden.name, difference, GOLDEN_TOLERANCE)
+        largest = max(largest, difference)
+    if n_tiles == 0:
+        raise InferenceError(
+            "The bundle holds no golden tiles, so nothing vouches for its answers."
+        )
+    return largest

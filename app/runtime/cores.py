@@ -1,0 +1,31 @@
+"""How many cores this process may use, which in a container is not what the machine has."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+_CGROUP_V2: Final = Path("/sys/fs/cgroup/cpu.max")
+_CGROUP_V1_QUOTA: Final = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
+_CGROUP_V1_PERIOD: Final = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+
+
+def usable_cores() -> int:
+    """The affinity mask's cores, lowered by a cgroup's CPU quota; at least 1."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
+    n_cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    quota = _cgroup_quota_cores()
+    return max(1, min(n_cores, int(quota))) if quota else n_cores
+
+
+def _cgroup_quota_cores() -> float | None:
+    """The CPU quota in cores; None where there is none."""
+    try:
+        if _CGROUP_V2.is_file():
+            quota, period = _CGROUP_V2.read_text().split()
+        else:
+            quota, period = _CGROUP_V1_QUOTA.read_text(), _CGROUP_V1_PERIOD.read_text()
+        return int(quota) / int(period) if int(quota) > 0 else None
+    except (OSError, ValueError):  # no cgroup, or "max": no quota
+        return None

@@ -1,0 +1,98 @@
+"""LiteRT (XNNPACK) on the CPU: the fastest way to run this model where there is no GPU.
+
+Single tiles on single-threaded interpreters, one interpreter a worker: on two cores this gives
+twice the throughput of one interpreter with two threads, and batches only make it slower.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.errors import RuntimeUnavailableError
+from app.runtime.protocol import ModelOutputs
+
+_SIGNATURE: Final = "serving_default"
+
+
+class LiteRtRuntime:
+    """A pool of single-threaded interpreters over one memory-mapped model file."""
+
+    name: Final = "litert"
+    device: Final = "cpu"
+
+    def __init__(self, model_file: Path, n_workers: int) -> None:
+        """Open `n_workers` interpreters.
+
+        Args:
+            model_file: the bundle's `model.tflite`.
+            n_workers: interpreters, so calls of `infer` that run at the same time.
+
+        Raises:
+            RuntimeUnavailableError: LiteRT is not installed, or the file is no model it can run.
+        """
+        try:
+            from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - the lazy door
+        except ImportError as error:
+            raise RuntimeUnavailableError(self.name, "install ai-edge-litert") from error
+        self.n_workers = n_workers
+        self._idle: queue.SimpleQueue[_TileRunner] = queue.SimpleQueue()
+        try:
+            for _ in range(n_workers):
+                interpreter = Interpreter(model_path=str(model_file), num_threads=1)
+                self._idle.put(_TileRunner(interpreter))
+        except (ValueError, RuntimeError) as error:
+            raise RuntimeUnavailableError(self.name, f"{model_file.name}: {error}") from error
+
+    def infer(self, tiles: NDArray[np.uint8]) -> ModelOutputs:
+        """See `Runtime.infer`; tiles go through one at a time."""
+        with self._borrowed_runner() as run:
+            answers = [run(tile) for tile in tiles]
+        return ModelOutputs(
+            logits=np.concatenate([answer["logits"] for answer in answers]),
+            embedding=np.concatenate([answer["embedding"] for answer in answers]),
+            cam=np.concatenate([answer["cam"] for answer in answers]),
+        )
+
+    def close(self) -> None:
+        """Drop the interpreters; their memory goes with them."""
+        while not self._idle.empty():
+            self._idle.get_nowait()
+
+    @contextmanager
+    def _borrowed_runner(self) -> Iterator[_TileRunner]:
+        runner = self._idle.get()
+        try:
+            yield runner
+        finally:
+            self._idle.put(runner)
+
+
+class _TileRunner:
+    """One interpreter with its tensor indices looked up once."""
+
+    def __init__(self, interpreter: Any) -> None:
+        interpreter.allocate_tensors()
+        # The signature names the tensors; without it outputs have an order that conversion chooses.
+        runner = interpreter.get_signature_runner(_SIGNATURE)
+        (input_detail,) = runner.get_input_details().values()
+        self._interpreter = interpreter
+        self._input_index: int = input_detail["index"]
+        self._output_indices: dict[str, int] = {
+            name: detail["index"] for name, detail in runner.get_output_details().items()
+        }
+
+    def __call__(self, tile: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        self._interpreter.set_tensor(self._input_index, tile[np.newaxis])
+        self._interpreter.invoke()
+        # get_tensor copies, so the answer outlives the next invoke.
+        return {
+            name: self._interpreter.get_tensor(index)
+            for name, index in self._output_indices.items()
+        }

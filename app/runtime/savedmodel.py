@@ -1,0 +1,87 @@
+"""TensorFlow SavedModel: the runtime of choice on a GPU, and the reference everywhere."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.errors import RuntimeUnavailableError
+from app.runtime.protocol import ModelOutputs
+
+_SIGNATURE: Final = "serving_default"
+_GPU_DEVICE_NODES: Final = ("nvidia[0-9]*", "dxg", "kfd")  # CUDA, CUDA under WSL, ROCm
+
+
+def visible_gpu_names() -> tuple[str, ...]:
+    """Names of the GPUs TensorFlow sees; empty where there is none or no TensorFlow.
+
+    Importing TensorFlow costs seconds, so where no device node shows a GPU it is not asked.
+    """
+    has_device_node = any(any(Path("/dev").glob(name)) for name in _GPU_DEVICE_NODES)
+    if find_spec("tensorflow") is None or not has_device_node:
+        return ()
+    tensorflow = _import_tensorflow()
+    names = []
+    for device in tensorflow.config.list_physical_devices("GPU"):
+        details = tensorflow.config.experimental.get_device_details(device)
+        names.append(str(details.get("device_name", device.name)))
+    return tuple(names)
+
+
+class SavedModelRuntime:
+    """One loaded SavedModel; TensorFlow runs concurrent calls and uses all cores for each."""
+
+    name: Final = "savedmodel"
+    n_workers: Final = 1
+
+    def __init__(self, model_dir: Path) -> None:
+        """Load the graph on the first GPU TensorFlow sees, else on the CPU.
+
+        Args:
+            model_dir: the bundle's `saved_model/`.
+
+        Raises:
+            RuntimeUnavailableError: TensorFlow is not installed, or the directory is no SavedModel
+                with the expected signature.
+        """
+        tensorflow = _import_tensorflow()
+        gpus = tensorflow.config.list_physical_devices("GPU")
+        try:
+            for gpu in gpus:
+                # Without growth TensorFlow takes the whole GPU from everybody else at once.
+                tensorflow.config.experimental.set_memory_growth(gpu, True)
+            loaded = tensorflow.saved_model.load(str(model_dir))
+            signature = loaded.signatures[_SIGNATURE]
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
+            raise RuntimeUnavailableError(self.name, f"{model_dir.name}: {error}") from error
+        self.device = visible_gpu_names()[0] if gpus else "cpu"
+        self._to_tensor: Any = tensorflow.convert_to_tensor
+        self._loaded = loaded  # the signature holds its variables weakly
+        self._signature = signature
+
+    def infer(self, tiles: NDArray[np.uint8]) -> ModelOutputs:
+        """See `Runtime.infer`."""
+        answer = self._signature(tiles=self._to_tensor(tiles))
+        return ModelOutputs(
+            logits=answer["logits"].numpy(),
+            embedding=answer["embedding"].numpy(),
+            cam=answer["cam"].numpy(),
+        )
+
+    def close(self) -> None:
+        """Drop the graph; TensorFlow keeps the device memory it has grown to."""
+        del self._signature, self._loaded
+
+
+def _import_tensorflow() -> Any:
+    try:
+        import tensorflow  # noqa: PLC0415 - the lazy door: it costs seconds and 400 MB
+    except ImportError as error:
+        raise RuntimeUnavailableError(
+            SavedModelRuntime.name, "install TensorFlow (pip install 'osteo-tiles[gpu]')"
+        ) from error
+    return tensorflow
