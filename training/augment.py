@@ -8,6 +8,7 @@ three; what lies outside the tile is its mirror image, since black corners are n
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,13 +33,15 @@ class AugmentConfig(BaseModel):
     )
 
 
-def draw_views(tile: NDArray[np.uint8], config: AugmentConfig, seed: int) -> NDArray[np.uint8]:
+def draw_views(
+    tile: NDArray[np.uint8], config: AugmentConfig, seed: int | Sequence[int]
+) -> NDArray[np.uint8]:
     """The original tile followed by `config.n_views` transformed ones.
 
     Args:
         tile: uint8 `[side, side, 3]`.
         config: what to draw.
-        seed: 0 or more; the same arguments give the same views.
+        seed: one number or several, 0 or more; the same arguments give the same views.
 
     Returns:
         uint8 `[1 + n_views, side, side, 3]`; index 0 is `tile` unchanged.
