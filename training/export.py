@@ -16,7 +16,7 @@ def export_models(bundle_dir: Path, base_weights: Weights, head_weights: Weights
     """Write `saved_model/` (any batch) and `model.tflite` (batch 1, where LiteRT is fastest).
 
     The Keras functional model itself is exported: a `tf.Module` around one does not own its
-    variables, so the LiteRT file would shrink to 1 MB and answer NaN.
+    variables, so that the LiteRT file shrinks to 1 MB and answers NaN.
 
     Args:
         bundle_dir: where to; the files must not be there yet.
@@ -36,7 +36,19 @@ def export_models(bundle_dir: Path, base_weights: Weights, head_weights: Weights
 
 
 def _export_saved_model(model: Any, path: Path) -> None:
-    model.export(str(path), format="tf_saved_model", verbose=False)
+    """As `model.export`, which is made of the same parts, but with every weight stored once.
+
+    `model.export` also tracks the model as a whole, and its variables land in the file a second
+    time under another name: 19 MB where 9.5 MB say the same.
+    """
+    import keras  # noqa: PLC0415 - seconds to import
+
+    archive = keras.export.ExportArchive()
+    tiles = keras.InputSpec(shape=model.input.shape, dtype="uint8", name="tiles")
+    archive.add_endpoint(
+        _SIGNATURE, lambda tiles: model(tiles, training=False), input_signature=[tiles]
+    )
+    archive.write_out(str(path), verbose=False)
 
 
 def _convert(saved_model_dir: Path) -> bytes:

@@ -14,9 +14,10 @@ ERRORS = Console(stderr=True)
 
 
 def tracked(description: str) -> Callable[[Sequence[Item]], Iterable[Item]]:
-    """A wrapper for a sequence that shows how far the loop over it has come."""
+    """A wrapper for a sequence that shows, on a terminal, how far the loop over it has come."""
 
     def wrap(items: Sequence[Item]) -> Iterable[Item]:
-        return track(items, description, console=ERRORS, transient=True)
+        hidden = not ERRORS.is_terminal
+        return track(items, description, console=ERRORS, transient=True, disable=hidden)
 
     return wrap

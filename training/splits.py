@@ -76,7 +76,9 @@ def make_split(
 
     tiles = index.tiles
     labels = np.array(index.labels)
-    groups = np.array([tile.case if kind == "patient" else tile.slide for tile in tiles])
+    groups = None  # of a random split
+    if kind != "random":
+        groups = np.array([tile.case if kind == "patient" else tile.slide for tile in tiles])
     if kind == "patient":
         _require(len(set(groups)), 2, "case(s)")
         method = LeaveOneGroupOut()
