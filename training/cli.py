@@ -176,6 +176,7 @@ def fit(
         class_indices_of,
         cross_validate,
         fit_all,
+        require_same_labels,
         write_final_fit,
         write_run,
     )
@@ -184,6 +185,7 @@ def fit(
     config = read_config(config_file, weights)
     require_weights(config.network.weights)
     found, index_sha256 = read_index(index_file)
+    require_same_labels(found, config)
     chosen = read_split(split_file, index_sha256) if split_file else None
     trainer = Trainer(read_tiles(found, data_dir), class_indices_of(found), config)
     if chosen:

@@ -64,6 +64,7 @@ def plot_epochs(path: Path, run: CrossValidation) -> None:
                 fontsize=8,
             )
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylabel(quantity)
         axes.set_ylim(bottom=0.0, top=1.02 if quantity == "accuracy" else None)
         axes.spines[["top", "right"]].set_visible(False)

@@ -80,6 +80,19 @@ def class_indices_of(index: Index) -> np.ndarray[Any, np.dtype[np.int64]]:
     return np.array([LABEL_IDS.index(label) for label in index.labels], dtype=np.int64)
 
 
+def require_same_labels(index: Index, config: TrainingConfig) -> None:
+    """An index made with another mixed-tile setting would put another table behind the numbers.
+
+    Raises:
+        RunError: index and configuration disagree.
+    """
+    if index.mixed_tiles != config.data.mixed_tiles:
+        raise RunError(
+            f"The index counts mixed tiles as {index.mixed_tiles!r}, the configuration says "
+            f"data.mixed_tiles = {config.data.mixed_tiles!r}. Make one agree with the other."
+        )
+
+
 def cross_validate(
     trainer: Trainer, index: Index, split: Split, split_sha256: str, config: TrainingConfig
 ) -> CrossValidation:

@@ -97,6 +97,17 @@ def test_fit_refuses_missing_weights_before_any_work(drawn_dir: Path, tiny_confi
 
 
 @pytest.mark.tensorflow
+def test_fit_refuses_an_index_with_another_mixed_tile_setting(
+    drawn_dir: Path, tiny_config: Path
+) -> None:
+    given = ("--data-dir", drawn_dir)
+    succeed("index", *given, "--tile-side-px", 128, "--mixed-tiles", "exclude")
+    result = run("fit", *given, "--config", tiny_config, "--out", "run")
+    assert result.exit_code == 1
+    assert "data.mixed_tiles = 'viable'" in " ".join(result.output.split())
+
+
+@pytest.mark.tensorflow
 def test_commands_lead_from_tiles_to_a_bundle_that_the_service_opens(
     drawn_dir: Path, tiny_config: Path
 ) -> None:
