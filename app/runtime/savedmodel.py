@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -78,6 +79,8 @@ class SavedModelRuntime:
 
 
 def _import_tensorflow() -> Any:
+    # Its start-up chatter goes to standard error past every logger; real errors are raised anyway.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         import tensorflow  # noqa: PLC0415 - the lazy door: it costs seconds and 400 MB
     except ImportError as error:
