@@ -6,9 +6,9 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.core.errors import SettingsError
@@ -88,6 +88,15 @@ class Settings(BaseSettings):
         default="info", description="Least severe event that is logged."
     )
 
+    @model_validator(mode="after")
+    def _a_full_batch_fits(self) -> Self:
+        if self.max_request_tiles > self.max_tiles_in_flight:
+            raise ValueError(
+                "OSTEO_MAX_REQUEST_TILES must not exceed OSTEO_MAX_TILES_IN_FLIGHT, "
+                "else a full batch could never be admitted"
+            )
+        return self
+
     @property
     def tile_limits(self) -> TileLimits:
         """The limits `decode_tile` checks."""
@@ -128,6 +137,9 @@ def _unknown_variable(variable: str, value: str, known: set[str]) -> str:
 def _invalid_values(error: ValidationError) -> str:
     sentences = []
     for problem in error.errors():
+        if not problem["loc"]:  # about several settings, which the sentence names
+            sentences.append(problem["msg"])
+            continue
         name = PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
         hint = _SERVICE_LINK_HINT if str(problem["input"]).startswith("tcp://") else ""
         sentences.append(f"{name}: {problem['msg']} (got {problem['input']!r}).{hint}")

@@ -122,9 +122,10 @@ def decode_tile_and_header(
     format_ = "JPEG" if image.format == "MPO" else str(image.format)
     width_px, height_px = image.size
     try:
-        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
         image.draft(None, (side_px, side_px))
         image.load()
+        # Asked for after loading: Pillow turns TIFFs by itself and then drops the tag.
+        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
         square = _resample_centre_square(_with_colour(image), side_px)
     except MemoryError:
         raise TooManyPixelsError(limits.max_pixels) from None
