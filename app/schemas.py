@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -118,4 +118,3 @@ class Health(_Answer):
     """The answer of a probe."""
 
     status: str = Field(examples=["live", "ready"])
-    details: dict[str, Any] | None = None

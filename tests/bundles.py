@@ -100,7 +100,7 @@ def manifest_of(root: Path, version: str = "1") -> Manifest:
     return Manifest(
         model_name=MODEL_NAME,
         model_version=version,
-        created="2026-01-01T00:00:00Z",  # type: ignore[arg-type] # pydantic parses it
+        created="2026-01-01T00:00:00Z",
         intended_use="tests",
         labels=LABELS,
         input=InputContract(),

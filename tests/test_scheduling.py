@@ -45,8 +45,7 @@ def test_the_limit_is_never_passed(requests: list[int]) -> None:
         try:
             place.__enter__()
             held.append(place)
-        except QueueFullError as error:
-            assert error.retry_after_s >= 1
+        except QueueFullError:
             if held:
                 held.pop(0).__exit__(None, None, None)
         assert 0 <= admission.n_tiles <= 12
