@@ -16,6 +16,7 @@ from app import __version__
 from app.core.errors import OsteoError
 from app.doctor import examine
 from app.folders import classify_files, find_tiles
+from app.metrics import Metrics
 from app.printing import PRINTERS, Format
 from app.schemas import RESEARCH_USE
 from app.service import open_classifier
@@ -107,8 +108,7 @@ def classify(
     Example:  osteo classify slides/case-4 --format csv > case-4.csv
     """
     with _plain_errors():
-        classifier = open_classifier(read_settings())
-        classifier.check()
+        classifier = open_classifier(read_settings(), Metrics())
     try:
         files = find_tiles(paths)
     except FileNotFoundError as error:

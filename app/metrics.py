@@ -21,6 +21,7 @@ _SECONDS_BUCKETS: Final = (
     *(0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075),
     *(0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0),
 )
+_BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
@@ -57,18 +58,32 @@ class Metrics:
         self.request_problems = self._counter(
             "osteo_request_problems", "Requests answered with a problem, by problem.", "problem"
         )
-        self.tiles_in_flight = Gauge(
-            "osteo_tiles_in_flight", "Tiles waiting or worked on.", registry=self.registry
+        self.model_swaps = self._counter(
+            "osteo_model_swaps", "Versions taken into service or refused, by outcome.", "outcome"
         )
-        self.ready = Gauge(
-            "osteo_ready", "1 while the service answers /readyz with 200.", registry=self.registry
+        self.inference_failures = self._counter(
+            "osteo_inference_failures", "Tiles for which the model gave no usable answer."
         )
-        self.model_info = Gauge(
+        self.batch_tiles = Histogram(
+            "osteo_batch_tiles",
+            "Tiles in a micro-batch, before padding.",
+            registry=self.registry,
+            buckets=_BATCH_BUCKETS,
+        )
+        self.tiles_in_flight = self._gauge("osteo_tiles_in_flight", "Tiles waiting or worked on.")
+        self.tiles_waiting = self._gauge("osteo_tiles_waiting", "Tiles waiting for a worker.")
+        self.upload_bytes = self._gauge("osteo_upload_bytes", "Bytes of uploads held in memory.")
+        self.ready = self._gauge("osteo_ready", "1 while the service answers /readyz with 200.")
+        self._model_info = self._gauge(
             "osteo_model_info",
             "1 for the model that is served.",
-            ("model_name", "model_version", "bundle_sha256", "runtime", "device"),
-            registry=self.registry,
+            *("model_name", "model_version", "bundle_sha256", "runtime", "precision", "device"),
         )
+
+    def set_model(self, *labels: str) -> None:
+        """Name the model that is served, in the order of `osteo_model_info`'s labels."""
+        self._model_info.clear()
+        self._model_info.labels(*labels).set(1)
 
     def observe_tile(
         self, label: str, *, decode_s: float, queue_s: float, inference_s: float
@@ -85,6 +100,9 @@ class Metrics:
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
         return Counter(name, documentation, labels, registry=self.registry)
+
+    def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
+        return Gauge(name, documentation, labels, registry=self.registry)
 
     def _histogram(self, name: str, documentation: str, *labels: str) -> Histogram:
         return Histogram(

@@ -60,8 +60,13 @@ KIND_BY_ERROR: Final[Mapping[type[errors.OsteoError], Kind]] = {
     errors.MissingTileError: Kind(422, "missing-tile", "No tile was sent"),
     errors.TooManyTilesError: Kind(413, "too-many-tiles", "Too many tiles in one request"),
     errors.BodyTooLargeError: Kind(413, "body-too-large", "The body has too many bytes"),
+    errors.UploadTimeoutError: Kind(408, "upload-timeout", "The body took too long to arrive"),
     errors.NotReadyError: Kind(503, "not-ready", "The service is not ready"),
     errors.QueueFullError: Kind(429, "queue-full", "Too many tiles are being worked on"),
+    errors.UploadsFullError: Kind(429, "uploads-full", "Too many bytes are being uploaded"),
+    errors.DeadlineError: Kind(503, "deadline-exceeded", "The answer took too long"),
+    errors.AdminDeniedError: Kind(403, "admin-denied", "The request may not change the model"),
+    errors.ActivationError: Kind(409, "activation-refused", "The version was not activated"),
     errors.ModelNotFoundError: Kind(404, "model-not-found", "There is no such model"),
     errors.InferenceError: Kind(500, "inference-failed", "The model gave no usable answer"),
 }
@@ -149,10 +154,10 @@ async def _on_osteo_error(request: Request, error: Exception) -> Response:
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR and problem.status != 503:
         _logger.error("request_failed", exc_info=error, extra={"request_id": problem.request_id})
     headers = {}
-    if isinstance(error, errors.QueueFullError):
-        headers["Retry-After"] = str(error.retry_after_s)
-    elif isinstance(error, errors.NotReadyError):
-        headers["Retry-After"] = "1"
+    if isinstance(error, errors.UnavailableError):
+        headers["Retry-After"] = str(getattr(error, "retry_after_s", 1))
+    if isinstance(error, errors.UploadTimeoutError):
+        headers["Connection"] = "close"  # the rest of the body may never come
     return _response(request, problem, headers)
 
 

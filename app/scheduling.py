@@ -1,4 +1,4 @@
-"""Bounded admission: how many tiles may be in the house, and when to come back if it is full."""
+"""Bounded admission: how many tiles and bytes may be in the house, and when to come back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from app.core.errors import QueueFullError
+from app.core.errors import QueueFullError, UploadsFullError
 
 # Weight of the newest tile in the running mean: about the last 50 tiles decide.
 _SMOOTHING: Final = 0.04
@@ -17,24 +17,32 @@ _FIRST_GUESS_TILE_S: Final = 0.02
 class Admission:
     """A counter of tiles that refuses at once when full; used from the event loop only."""
 
-    def __init__(self, limit_tiles: int, n_workers: int, on_change: Callable[[int], None]) -> None:
+    def __init__(self, limit_tiles: int, on_change: Callable[[int], None]) -> None:
         """Start empty.
 
         Args:
             limit_tiles: tiles waiting or worked on in all.
-            n_workers: tiles worked on at the same time.
             on_change: called with the number of tiles in flight whenever it changes.
         """
         self._limit_tiles = limit_tiles
-        self._n_workers = n_workers
         self._on_change = on_change
         self._n_tiles = 0
         self._tile_s = _FIRST_GUESS_TILE_S
+        self._n_workers = 1
 
     @property
     def n_tiles(self) -> int:
         """Tiles waiting or worked on now."""
         return self._n_tiles
+
+    def require_room(self, n_tiles: int = 1) -> None:
+        """Refuse a request before its body is read.
+
+        Raises:
+            QueueFullError: there is no room now; it says when there should be.
+        """
+        if self._n_tiles + n_tiles > self._limit_tiles:
+            raise QueueFullError(self._limit_tiles, self._seconds_until_room())
 
     @contextmanager
     def admit(self, n_tiles: int) -> Iterator[None]:
@@ -43,17 +51,17 @@ class Admission:
         Raises:
             QueueFullError: there is no room; it says when there should be.
         """
-        if self._n_tiles + n_tiles > self._limit_tiles:
-            raise QueueFullError(self._limit_tiles, self._seconds_until_room())
+        self.require_room(n_tiles)
         self._change(n_tiles)
         try:
             yield
         finally:
             self._change(-n_tiles)
 
-    def observe_tile(self, work_s: float) -> None:
-        """Learn how long a worker is busy with one tile."""
+    def observe_tile(self, work_s: float, n_workers: int) -> None:
+        """Learn how long one of `n_workers` is busy with one tile."""
         self._tile_s += _SMOOTHING * (work_s - self._tile_s)
+        self._n_workers = n_workers
 
     def _seconds_until_room(self) -> int:
         """Time to work off half of what waits, so that a client that returns finds room."""
@@ -63,3 +71,42 @@ class Admission:
     def _change(self, n_tiles: int) -> None:
         self._n_tiles += n_tiles
         self._on_change(self._n_tiles)
+
+
+class UploadBudget:
+    """The bytes that all uploads together may hold; used from the event loop only."""
+
+    def __init__(self, limit_bytes: int, on_change: Callable[[int], None]) -> None:
+        """Start empty.
+
+        Args:
+            limit_bytes: in all requests together.
+            on_change: called with the bytes held whenever they change.
+        """
+        self._limit_bytes = limit_bytes
+        self._on_change = on_change
+        self._n_bytes = 0
+
+    @contextmanager
+    def account(self) -> Iterator[Callable[[int], None]]:
+        """A function that takes bytes from the budget; they come back at the end of the block.
+
+        The function raises `UploadsFullError` where the budget does not hold that many.
+        """
+        taken = 0
+
+        def take(n_bytes: int) -> None:
+            nonlocal taken
+            if self._n_bytes + n_bytes > self._limit_bytes:
+                raise UploadsFullError(self._limit_bytes)
+            taken += n_bytes
+            self._change(n_bytes)
+
+        try:
+            yield take
+        finally:
+            self._change(-taken)
+
+    def _change(self, n_bytes: int) -> None:
+        self._n_bytes += n_bytes
+        self._on_change(self._n_bytes)

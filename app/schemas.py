@@ -89,7 +89,10 @@ class Limits(_Answer):
     min_tile_side_px: int
     max_request_tiles: int
     max_request_bytes: int
+    max_upload_bytes: int
     max_tiles_in_flight: int
+    body_timeout_s: float
+    request_timeout_s: float
 
 
 class ServedModel(_Answer):
@@ -101,6 +104,7 @@ class ServedModel(_Answer):
     labels: tuple[Label, ...]
     input: InputContract
     runtime: str
+    precision: str
     device: str
     workers: int
     manifest: Manifest
@@ -111,6 +115,7 @@ class ModelsAnswer(_Answer):
 
     notice: str = RESEARCH_USE
     models: list[ServedModel]
+    versions: list[str] = Field(description="Versions in the models folder, oldest first.")
     limits: Limits
 
 

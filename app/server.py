@@ -11,6 +11,7 @@ from typing import Final
 
 import uvicorn
 
+from app.api.connections import GuardedProtocol
 from app.logs import LOGGER_NAME, configure_logs
 from app.main import create_app
 from app.service import TileService
@@ -64,7 +65,7 @@ def serve(settings: Settings) -> int:
         app,
         host=settings.host,
         port=settings.port,
-        http="httptools",
+        http=GuardedProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -1,63 +1,93 @@
-"""The service behind the routes: loads a model, admits tiles, classifies them on worker threads."""
+"""The service behind the routes: admits tiles, has them classified, knows whether it is ready."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final
 
 from app.bundle import Bundle, find_bundle, open_bundle
 from app.classify import Classifier
 from app.core.errors import (
-    BundleError,
+    ActivationError,
+    DeadlineError,
     InferenceError,
+    ModelNotFoundError,
     NotReadyError,
     OsteoError,
-    RuntimeUnavailableError,
     TileError,
 )
 from app.logs import LOGGER_NAME
 from app.metrics import Metrics
 from app.problems import kind_of
+from app.rollout import ActiveModel, Rollout
+from app.runtime.batching import MicroBatchingRuntime
 from app.runtime.protocol import Runtime
 from app.runtime.select import open_runtime
-from app.scheduling import Admission
-from app.schemas import TileResult
+from app.scheduling import Admission, UploadBudget
+from app.schemas import ModelIdentity, TileResult
 from app.settings import Settings
 
-LOADING: Final = "the model is being loaded"
-DRAINING: Final = "the service is shutting down"
-STOPPED: Final = "the service was not started"
+LOADING = "the model is being loaded"
+DRAINING = "the service is shutting down"
+STOPPED = "the service was not started"
+MAX_FAILURES_IN_A_ROW = 5
+"""Readiness goes off after so many tiles without a usable answer, and on after a good one."""
 
-RuntimeOpener = Callable[[Bundle, Settings], Runtime]
+RuntimeOpener = Callable[[Bundle, Settings, Metrics], Runtime]
 
 _logger = logging.getLogger(LOGGER_NAME)
 
 
-def open_configured_runtime(bundle: Bundle, settings: Settings) -> Runtime:
-    """The runtime the settings ask for."""
-    return open_runtime(bundle, settings.runtime, settings.workers)
+def open_configured_runtime(bundle: Bundle, settings: Settings, metrics: Metrics) -> Runtime:
+    """The runtime the settings ask for; the SavedModel behind micro-batches."""
+    runtime = open_runtime(
+        bundle,
+        settings.runtime,
+        settings.workers,
+        precision=settings.precision,
+        mixed_precision=settings.gpu_mixed_precision,
+        xla=settings.gpu_xla,
+    )
+    if runtime.name != "savedmodel":
+        return runtime
+    return MicroBatchingRuntime(
+        runtime,
+        bundle.manifest.input.side_px,
+        settings.max_batch_tiles,
+        settings.max_batch_delay_ms / 1000,
+        metrics.batch_tiles.observe,
+    )
 
 
 def open_classifier(
-    settings: Settings, opener: RuntimeOpener = open_configured_runtime
+    settings: Settings,
+    metrics: Metrics,
+    opener: RuntimeOpener = open_configured_runtime,
+    version: str | None = None,
 ) -> Classifier:
-    """Open the configured bundle, verified, in the configured runtime.
+    """Open a version of the configured model, verified, warmed up and checked.
+
+    Args:
+        settings: which model, which runtime.
+        metrics: where the runtime counts its batches.
+        opener: makes the runtime of a bundle.
+        version: the one to open; by default the configured one, else the newest.
 
     Raises:
         BundleError: there is no such bundle, or it is not the released one.
         RuntimeUnavailableError: the runtime cannot be used here.
+        InferenceError: the model gives no usable answer.
     """
-    path = find_bundle(settings.models_dir, settings.model_name, settings.model_version)
+    path = find_bundle(settings.models_dir, settings.model_name, version or settings.model_version)
     bundle = open_bundle(path)
-    return Classifier(bundle, opener(bundle, settings), settings.tile_limits)
+    classifier = Classifier(bundle, opener(bundle, settings, metrics), settings.tile_limits)
+    classifier.check()
+    return classifier
 
 
 class TileService:
-    """One model at work. All methods are for the event loop; `classify` moves work off it."""
+    """One model at work. All methods are for the event loop; tiles are worked on off it."""
 
     def __init__(
         self,
@@ -74,16 +104,18 @@ class TileService:
         """
         self._settings = settings
         self._metrics = metrics
-        self._opener = opener
-        self._classifier: Classifier | None = None
-        self._pool: ThreadPoolExecutor | None = None
-        self._admission: Admission | None = None
-        self._loading: asyncio.Task[None] | None = None
+        self.rollout = Rollout(
+            settings, metrics, lambda version: open_classifier(settings, metrics, opener, version)
+        )
+        self.admission = Admission(settings.max_tiles_in_flight, metrics.tiles_in_flight.set)
+        self.uploads = UploadBudget(settings.max_upload_bytes, metrics.upload_bytes.set)
+        self._tasks: list[asyncio.Task[None]] = []
         self._unready_reason: str | None = STOPPED
+        self._n_failures_in_a_row = 0
 
     @property
     def unready_reason(self) -> str | None:
-        """Why tiles are refused; None while they are not."""
+        """Why the service is not ready; None while it is."""
         return self._unready_reason
 
     @property
@@ -94,41 +126,43 @@ class TileService:
     def start(self) -> None:
         """Load the model in the background, so that the liveness probe answers meanwhile."""
         self._set_unready(LOADING)
-        self._loading = asyncio.get_running_loop().create_task(self._load())
+        self._tasks.append(asyncio.get_running_loop().create_task(self._load()))
 
     def begin_drain(self) -> None:
         """Turn readiness off; requests that come while the port is still open are answered."""
         self._set_unready(DRAINING)
 
     async def stop(self) -> None:
-        """Give everything back; no tile may be in flight."""
-        self._set_unready(DRAINING)
-        if self._loading is not None:
-            await self._loading
-        if self._pool is not None:
-            self._pool.shutdown()
-        if self._classifier is not None:
-            self._classifier.close()
+        """Give everything back once the last tile has left."""
+        self.begin_drain()
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.rollout.close()
 
-    def require_classifier(self) -> Classifier:
-        """The model that answers.
+    async def activate(self, version: str) -> ModelIdentity:
+        """Switch to a version; see `Rollout.activate`."""
+        return self._now_serving(await self.rollout.activate(version))
 
-        Raises:
-            NotReadyError: there is none (yet).
-        """
-        if self._classifier is None:
-            raise NotReadyError(self._unready_reason or LOADING)
-        return self._classifier
+    async def roll_back(self) -> ModelIdentity:
+        """Switch back; see `Rollout.roll_back`."""
+        return self._now_serving(await self.rollout.roll_back())
 
-    async def classify(self, tile_bytes: bytes) -> TileResult:
-        """Classify one tile.
+    def require_room(self) -> ActiveModel:
+        """Refuse a request before its body is read, where it would be refused after it.
 
         Raises:
             NotReadyError: no model is loaded.
-            QueueFullError: too many tiles are in flight.
-            TileError: the bytes are no tile.
-            InferenceError: the model gave no usable answer.
+            QueueFullError: there is no room for a single tile.
         """
+        if not self.rollout.has_model:
+            raise NotReadyError(self._unready_reason or LOADING)
+        self.admission.require_room()
+        return self.rollout.active
+
+    async def classify(self, tile_bytes: bytes) -> TileResult:
+        """Classify one tile; see `classify_each` for what it raises beside `TileError`."""
         (result,) = await self.classify_each([tile_bytes])
         if isinstance(result, OsteoError):
             raise result
@@ -139,85 +173,84 @@ class TileService:
     ) -> list[TileResult | OsteoError]:
         """Classify several tiles; one that fails leaves its error in its place.
 
+        Cancelled, by a deadline or because the client went away, tiles that still wait are never
+        worked on.
+
         Args:
             tiles: encoded tiles; an error stands for a tile that was refused on its way in.
 
         Raises:
             NotReadyError: no model is loaded.
             QueueFullError: there is no room for all of them.
+            DeadlineError: they took too long.
         """
-        classifier = self.require_classifier()
-        if self._admission is None:
-            raise NotReadyError(LOADING)
-        with self._admission.admit(len(tiles)):
-            return await asyncio.gather(*(self._classify_one(classifier, tile) for tile in tiles))
+        model = self.require_room()
+        limit_s = self._settings.request_timeout_s
+        with self.admission.admit(len(tiles)), model.lease():
+            try:
+                async with asyncio.timeout(limit_s):
+                    return await asyncio.gather(*(self._classify(model, tile) for tile in tiles))
+            except TimeoutError:
+                raise DeadlineError(limit_s) from None
 
-    async def _classify_one(
-        self, classifier: Classifier, tile: bytes | TileError
+    async def _classify(
+        self, model: ActiveModel, tile: bytes | TileError
     ) -> TileResult | OsteoError:
         try:
             if isinstance(tile, TileError):
                 raise tile
-            queued_at = time.perf_counter()
-            result = await asyncio.get_running_loop().run_in_executor(
-                self._pool, classifier.classify, tile, queued_at
-            )
-        except (TileError, InferenceError) as error:
+            result = await model.classify(tile)
+        except TileError as error:
             self._metrics.tile_problems.labels(kind_of(error).slug).inc()
             return error
-        self._observe(result)
+        except InferenceError as error:
+            self._metrics.tile_problems.labels(kind_of(error).slug).inc()
+            self._count_failure(error)
+            return error
+        self._observe(model, result)
         return result
 
-    def _observe(self, result: TileResult) -> None:
+    def _observe(self, model: ActiveModel, result: TileResult) -> None:
         timing = result.timing
-        if self._admission is not None:
-            self._admission.observe_tile(timing.decode_s + timing.inference_s)
+        n_workers = model.classifier.runtime.n_workers
+        self.admission.observe_tile(timing.decode_s + timing.inference_s, n_workers)
+        self._metrics.tiles_waiting.set(max(0, self.admission.n_tiles - n_workers))
         self._metrics.observe_tile(
             result.prediction,
             decode_s=timing.decode_s,
             queue_s=timing.queue_s,
             inference_s=timing.inference_s,
         )
+        if self._n_failures_in_a_row:
+            self._n_failures_in_a_row = 0
+            self._set_ready()
+
+    def _count_failure(self, error: InferenceError) -> None:
+        self._metrics.inference_failures.inc()
+        self._n_failures_in_a_row += 1
+        _logger.error("inference_failed", extra={"reason": str(error)})
+        if self._n_failures_in_a_row == MAX_FAILURES_IN_A_ROW and not self.is_draining:
+            self._set_unready(f"the model failed {MAX_FAILURES_IN_A_ROW} times in a row")
+
+    def _now_serving(self, classifier: Classifier) -> ModelIdentity:
+        self._n_failures_in_a_row = 0
+        self._set_ready()
+        return classifier.identity
 
     async def _load(self) -> None:
-        started = time.perf_counter()
         try:
-            classifier = await asyncio.to_thread(self._open_checked)
-        except (BundleError, RuntimeUnavailableError, InferenceError) as error:
-            self._set_unready(str(error))
-            _logger.critical("model_refused", extra={"reason": str(error)})
-            return
-        n_workers = classifier.runtime.n_workers
-        self._pool = ThreadPoolExecutor(n_workers, thread_name_prefix="tile")
-        self._admission = Admission(
-            self._settings.max_tiles_in_flight, n_workers, self._metrics.tiles_in_flight.set
-        )
-        self._classifier = classifier
-        self._announce(classifier, time.perf_counter() - started)
+            await self.rollout.activate(self._settings.model_version)
+        except (ActivationError, ModelNotFoundError) as error:
+            reason = error.__cause__ or error
+            self._set_unready(str(reason))
+            _logger.critical("not_ready", extra={"reason": str(reason)})
+        else:
+            self._set_ready()
+        if self._settings.watch_models_s:
+            await self.rollout.watch(self._settings.watch_models_s, self._set_ready)
 
-    def _open_checked(self) -> Classifier:
-        classifier = open_classifier(self._settings, self._opener)
-        classifier.check()
-        return classifier
-
-    def _announce(self, classifier: Classifier, load_s: float) -> None:
-        identity, runtime = classifier.identity, classifier.runtime
-        self._metrics.model_info.labels(
-            identity.name, identity.version, identity.bundle_sha256, runtime.name, runtime.device
-        ).set(1)
-        _logger.info(
-            "model_ready",
-            extra={
-                "model_name": identity.name,
-                "model_version": identity.version,
-                "bundle_sha256": identity.bundle_sha256,
-                "runtime": runtime.name,
-                "device": runtime.device,
-                "workers": runtime.n_workers,
-                "load_s": round(load_s, 3),
-            },
-        )
-        if self._unready_reason == LOADING:  # a drain that began meanwhile stands
+    def _set_ready(self) -> None:
+        if not self.is_draining:
             self._unready_reason = None
             self._metrics.ready.set(1)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.core.errors import SettingsError
@@ -51,6 +51,34 @@ class Settings(BaseSettings):
         default="auto",
         description="What runs the model. `auto`: TensorFlow on a GPU if it sees one, else LiteRT.",
     )
+    precision: Literal["fp32", "int8"] = Field(
+        default="fp32",
+        description="`int8` runs the quantised LiteRT file, where the bundle has one that never "
+        "changed a prediction.",
+    )
+    max_batch_tiles: PositiveInt = Field(
+        default=32, description="Most tiles in one micro-batch of the SavedModel runtime."
+    )
+    max_batch_delay_ms: float = Field(
+        default=2.0,
+        ge=0,
+        description="Milliseconds a micro-batch waits for further tiles.",
+    )
+    gpu_mixed_precision: bool = Field(
+        default=False, description="Let TensorFlow compute in half precision on a GPU."
+    )
+    gpu_xla: bool = Field(default=False, description="Let TensorFlow compile with XLA on a GPU.")
+    watch_models_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="Seconds between looks for a newer version folder to take into service; "
+        "0 does not look.",
+    )
+    admin_token: SecretStr | None = Field(
+        default=None,
+        description="Bearer token of the routes that change which version is served; they are "
+        "closed where this is not set.",
+    )
     workers: PositiveInt | None = Field(
         default=None,
         description="Tiles worked on at the same time; one a usable core where this is not set.",
@@ -71,8 +99,20 @@ class Settings(BaseSettings):
     max_request_bytes: PositiveInt = Field(
         default=128 * _MEBIBYTE, description="Largest body of a batch request, in bytes."
     )
+    max_upload_bytes: PositiveInt = Field(
+        default=256 * _MEBIBYTE,
+        description="Bytes all uploads together may hold in memory; more are refused with 429.",
+    )
+    body_timeout_s: PositiveFloat = Field(
+        default=30.0, description="Seconds a request body may take to arrive."
+    )
+    request_timeout_s: PositiveFloat = Field(
+        default=20.0,
+        description="Seconds from a body's arrival to its answer; then 503, and tiles that still "
+        "wait are not computed.",
+    )
     max_tiles_in_flight: PositiveInt = Field(
-        default=256,
+        default=128,
         description="Tiles waiting or worked on in all; more are refused with 429 at once.",
     )
     drain_delay_s: float = Field(

@@ -29,6 +29,7 @@ from app.core.manifest import (
     write_manifest,
 )
 from app.core.tile import decode_tile
+from app.metrics import Metrics
 from app.runtime.protocol import ModelOutputs
 from app.settings import Settings
 
@@ -46,6 +47,7 @@ class FakeRuntime:
 
     name = "fake"
     device = "cpu"
+    precision = "fp32"
 
     def __init__(self, n_workers: int = 2) -> None:
         self.n_workers = n_workers
@@ -144,6 +146,6 @@ def build_bundle(models_dir: Path, version: str = "1") -> Path:
     return root
 
 
-def opener_of(runtime: FakeRuntime) -> Callable[[Bundle, Settings], FakeRuntime]:
+def opener_of(runtime: FakeRuntime) -> Callable[[Bundle, Settings, Metrics], FakeRuntime]:
     """What `create_app` calls instead of opening LiteRT."""
-    return lambda _bundle, _settings: runtime
+    return lambda _bundle, _settings, _metrics: runtime

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
 
 from fastapi import APIRouter, Request, Response
+from starlette.requests import ClientDisconnect
 
-from app.api.uploads import TILE_FIELD, TILES_FIELD, read_tile, read_tiles
-from app.core.errors import OsteoError
+from app.api.uploads import TILE_FIELD, TILES_FIELD, TakeBytes, read_tile, read_tiles
+from app.core.errors import OsteoError, UploadTimeoutError
 from app.problems import openapi_responses, problem_of
 from app.schemas import BatchAnswer, BatchItem, ClassifyAnswer, TileResult
 from app.service import TileService
@@ -15,24 +19,39 @@ from app.settings import Settings
 
 _BINARY: Final = {"type": "string", "format": "binary"}
 _IMAGE_TYPES: Final = ("image/jpeg", "image/png", "image/tiff", "image/webp")
+_Answer = TypeVar("_Answer")
 
 
 def build_router(service: TileService, settings: Settings) -> APIRouter:
     """The routes, bound to a service."""
     router = APIRouter(prefix="/v1", tags=["tiles"])
 
+    @asynccontextmanager
+    async def upload() -> AsyncIterator[TakeBytes]:
+        """Room for a body: refused before it is read for nothing, held until it is answered."""
+        service.require_room()
+        with service.uploads.account() as take:
+            yield take
+
+    async def in_time(body: Awaitable[_Answer]) -> _Answer:
+        try:
+            async with asyncio.timeout(settings.body_timeout_s):
+                return await body
+        except TimeoutError:
+            raise UploadTimeoutError(settings.body_timeout_s) from None
+
     @router.post(
         "/classify",
         response_model=ClassifyAnswer,
-        responses=openapi_responses(400, 413, 415, 422, 429, 500, 503),
+        responses=openapi_responses(400, 408, 413, 415, 422, 429, 500, 503),
         openapi_extra={"requestBody": _one_tile_body()},
     )
     async def classify(request: Request) -> Response:
         """Classify one tile, sent as multipart field `file` or as the raw body."""
-        service.require_classifier()  # refuse before a body is read for nothing
-        tile_bytes = await read_tile(request, settings.max_tile_bytes)
-        request.state.log.update(n_tiles=1)
-        result = await service.classify(tile_bytes)
+        async with upload() as take:
+            tile_bytes = await in_time(read_tile(request, settings.max_tile_bytes, take))
+            request.state.log["n_tiles"] = 1
+            result = await _while_connected(request, service.classify(tile_bytes))
         request.state.log.update(_log_fields(result))
         answer = ClassifyAnswer(request_id=request.state.request_id, **dict(result))
         return _json(answer.model_dump_json())
@@ -40,7 +59,7 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
     @router.post(
         "/classify/batch",
         response_model=BatchAnswer,
-        responses=openapi_responses(400, 413, 422, 429, 500, 503),
+        responses=openapi_responses(400, 408, 413, 422, 429, 500, 503),
         openapi_extra={"requestBody": _several_tiles_body()},
     )
     async def classify_batch(request: Request) -> Response:
@@ -49,25 +68,51 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
         The answer keeps their order. A tile that cannot be classified gets a problem in its
         place and never fails the others.
         """
-        service.require_classifier()
-        tiles = await read_tiles(
-            request,
-            settings.max_tile_bytes,
-            settings.max_request_bytes,
-            settings.max_request_tiles,
-        )
-        request.state.log.update(n_tiles=len(tiles))
-        results = await service.classify_each(tiles)
+        async with upload() as take:
+            tiles = await in_time(
+                read_tiles(
+                    request,
+                    settings.max_tile_bytes,
+                    settings.max_request_bytes,
+                    settings.max_request_tiles,
+                    take,
+                )
+            )
+            request.state.log["n_tiles"] = len(tiles)
+            results = await _while_connected(request, service.classify_each(tiles))
         request_id = request.state.request_id
         items = [_batch_item(i, result, request_id) for i, result in enumerate(results)]
         n_problems = sum(item.problem is not None for item in items)
-        request.state.log.update(n_problems=n_problems)
+        request.state.log["n_problems"] = n_problems
         answer = BatchAnswer(
             request_id=request_id, n_tiles=len(items), n_problems=n_problems, items=items
         )
         return _json(answer.model_dump_json(exclude_none=True))
 
     return router
+
+
+async def _while_connected(request: Request, work: Awaitable[_Answer]) -> _Answer:
+    """Await `work`, but give it up when the client goes away; the body must have been read.
+
+    Raises:
+        ClientDisconnect: nobody waits for the answer any more.
+    """
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        leaving.cancel()
+        working.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _json(content: str) -> Response:
@@ -85,7 +130,7 @@ def _log_fields(result: TileResult) -> dict[str, Any]:
     return {
         "model_version": result.model.version,
         "tile_sha256": result.tile.sha256,
-        **result.timing.model_dump(),
+        **dict(result.timing),
     }
 
 

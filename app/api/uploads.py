@@ -2,12 +2,12 @@
 
 The parser is python-multipart's; what is ours is that nothing is spooled to disk, that a field
 beyond its limit stops being kept at once, and that a body is cut off with or without a
-Content-Length.
+Content-Length, and after a time-out. A slow upload holds neither a worker nor a place in the queue.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Final
 
 from fastapi import Request
@@ -33,10 +33,15 @@ _ENVELOPE_BYTES: Final = 64 * 1024  # boundaries, part headers and small fields 
 _MULTIPART: Final = b"multipart/form-data"
 
 
-async def read_tile(request: Request, max_tile_bytes: int) -> bytes:
+TakeBytes = Callable[[int], None]
+"""Takes bytes from the budget of all uploads; raises `UploadsFullError` where it is spent."""
+
+
+async def read_tile(request: Request, max_tile_bytes: int, take: TakeBytes) -> bytes:
     """The one tile of a request: multipart field `file`, or the body itself.
 
     Raises:
+        UploadsFullError: all uploads together hold too many bytes.
         MissingTileError: the form has no such field.
         TooManyTilesError: the form has several.
         TileTooLargeError: the tile, in a form or as the body, is larger than `max_tile_bytes`.
@@ -44,22 +49,27 @@ async def read_tile(request: Request, max_tile_bytes: int) -> bytes:
     """
     boundary = _multipart_boundary(request)
     if boundary is None:
-        return await _read_body(request, max_tile_bytes)
-    tiles = await _read_form(
-        request, boundary, TILE_FIELD, max_tile_bytes, max_tile_bytes + _ENVELOPE_BYTES, 1
-    )
-    (tile,) = tiles
+        too_large = TileTooLargeError(max_tile_bytes)
+        chunks = [chunk async for chunk in _limited(request, max_tile_bytes, too_large, take)]
+        return b"".join(chunks)
+    form = _TileForm(TILE_FIELD, max_tile_bytes, 1)
+    (tile,) = await _read_form(request, boundary, form, max_tile_bytes + _ENVELOPE_BYTES, take)
     if isinstance(tile, TileError):
         raise tile
     return tile
 
 
 async def read_tiles(
-    request: Request, max_tile_bytes: int, max_request_bytes: int, max_tiles: int
+    request: Request,
+    max_tile_bytes: int,
+    max_request_bytes: int,
+    max_tiles: int,
+    take: TakeBytes,
 ) -> list[bytes | TileError]:
     """The tiles of a batch, in the order sent; an error stands for a tile that is too large.
 
     Raises:
+        UploadsFullError: all uploads together hold too many bytes.
         MissingTileError: the body is no form, or has no field `files`.
         TooManyTilesError: there are more than `max_tiles`.
         BodyTooLargeError: the body is larger than `max_request_bytes`.
@@ -68,9 +78,8 @@ async def read_tiles(
     boundary = _multipart_boundary(request)
     if boundary is None:
         raise MissingTileError(TILES_FIELD)
-    return await _read_form(
-        request, boundary, TILES_FIELD, max_tile_bytes, max_request_bytes, max_tiles
-    )
+    form = _TileForm(TILES_FIELD, max_tile_bytes, max_tiles)
+    return await _read_form(request, boundary, form, max_request_bytes, take)
 
 
 def _multipart_boundary(request: Request) -> bytes | None:
@@ -84,27 +93,13 @@ def _multipart_boundary(request: Request) -> bytes | None:
     return boundary
 
 
-async def _read_body(request: Request, max_tile_bytes: int) -> bytes:
-    body = bytearray()
-    async for chunk in _limited_stream(request, TileTooLargeError(max_tile_bytes), max_tile_bytes):
-        body += chunk
-    return bytes(body)
-
-
 async def _read_form(
-    request: Request,
-    boundary: bytes,
-    field: str,
-    max_tile_bytes: int,
-    max_body_bytes: int,
-    max_tiles: int,
+    request: Request, boundary: bytes, form: _TileForm, max_body_bytes: int, take: TakeBytes
 ) -> list[bytes | TileError]:
-    form = _TileForm(field, max_tile_bytes, max_tiles)
+    too_large = BodyTooLargeError(max_body_bytes)
     try:
         parser = MultipartParser(boundary, form.callbacks())
-        async for chunk in _limited_stream(
-            request, BodyTooLargeError(max_body_bytes), max_body_bytes
-        ):
+        async for chunk in _limited(request, max_body_bytes, too_large, take):
             parser.write(chunk)
         parser.finalize()
     except FormParserError as error:
@@ -112,22 +107,23 @@ async def _read_form(
     if not form.is_complete:
         raise MalformedRequestError("The form ends before its closing boundary.")
     if not form.tiles:
-        raise MissingTileError(field)
+        raise MissingTileError(form.field)
     return form.tiles
 
 
-async def _limited_stream(
-    request: Request, error: Exception, limit_bytes: int
+async def _limited(
+    request: Request, limit_bytes: int, too_large: Exception, take: TakeBytes
 ) -> AsyncIterator[bytes]:
-    """The body's chunks; `error` as soon as it is, or says that it will be, over the limit."""
+    """The body's chunks; `too_large` as soon as it is, or says that it will be, over the limit."""
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit_bytes:
-        raise error
+        raise too_large
     n_bytes = 0
     async for chunk in request.stream():
         n_bytes += len(chunk)
         if n_bytes > limit_bytes:
-            raise error
+            raise too_large
+        take(len(chunk))
         yield chunk
 
 
@@ -137,7 +133,7 @@ class _TileForm:
     def __init__(self, field: str, max_tile_bytes: int, max_tiles: int) -> None:
         self.tiles: list[bytes | TileError] = []
         self.is_complete = False
-        self._field = field.encode()
+        self.field = field
         self._max_tile_bytes = max_tile_bytes
         self._max_tiles = max_tiles
         self._header_name = bytearray()
@@ -173,7 +169,7 @@ class _TileForm:
     def _end_header(self) -> None:
         if self._header_name.lower() == b"content-disposition":
             _, options = parse_options_header(bytes(self._header_value))
-            self._is_tile = options.get(b"name") == self._field
+            self._is_tile = options.get(b"name") == self.field.encode()
         self._header_name.clear()
         self._header_value.clear()
 

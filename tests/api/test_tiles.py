@@ -185,7 +185,7 @@ def test_full_queue_is_refused_at_once(make_client: MakeClient, route: str) -> N
     client = make_client(max_tiles_in_flight=2, max_request_tiles=2)
     field = "files" if route.endswith("batch") else "file"
     service = client.app.state.service  # type: ignore[attr-defined] # a FastAPI application
-    with service._admission.admit(2):
+    with service.admission.admit(2):
         answer = client.post(route, files={field: ("t", plain_tile(RED))})
     assert (answer.status_code, answer.json()["type"]) == (429, "/problems/queue-full")
     assert int(answer.headers["Retry-After"]) == answer.json()["retry_after_s"] >= 1

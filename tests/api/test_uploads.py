@@ -23,6 +23,10 @@ from app.core.errors import (
 BOUNDARY = b"frontier"
 
 
+def take_all(_n_bytes: int) -> None:
+    """A budget without an end."""
+
+
 def form(parts: Sequence[tuple[str, bytes]]) -> bytes:
     body = b""
     for name, content in parts:
@@ -66,9 +70,9 @@ def test_tiles_are_the_same_however_the_body_is_cut(
     request = form_request(form(sent), sizes)
     if not expected:
         with pytest.raises(RequestError):
-            asyncio.run(read_tiles(request, 100, 10_000, 10))
+            asyncio.run(read_tiles(request, 100, 10_000, 10, take_all))
     else:
-        assert asyncio.run(read_tiles(request, 100, 10_000, 10)) == expected
+        assert asyncio.run(read_tiles(request, 100, 10_000, 10, take_all)) == expected
 
 
 @given(st.data(), parts)
@@ -77,18 +81,20 @@ def test_cut_off_form_is_refused(data: st.DataObject, sent: list[tuple[str, byte
     end = body.rindex(b"--\r\n")
     cut = data.draw(st.integers(1, end))
     with pytest.raises(RequestError):
-        asyncio.run(read_tiles(form_request(body[:cut]), 100, 10_000, 10))
+        asyncio.run(read_tiles(form_request(body[:cut]), 100, 10_000, 10, take_all))
 
 
 @given(st.binary(max_size=300), chunk_sizes)
 def test_any_body_is_read_or_refused(body: bytes, sizes: list[int]) -> None:
     with contextlib.suppress(RequestError):
-        asyncio.run(read_tiles(form_request(body, sizes), 100, 10_000, 10))
+        asyncio.run(read_tiles(form_request(body, sizes), 100, 10_000, 10, take_all))
 
 
 def test_oversized_tile_leaves_an_error_in_its_place() -> None:
     tiles = asyncio.run(
-        read_tiles(form_request(form([("files", bytes(101)), ("files", b"ok")])), 100, 10_000, 5)
+        read_tiles(
+            form_request(form([("files", bytes(101)), ("files", b"ok")])), 100, 10_000, 5, take_all
+        )
     )
     assert isinstance(tiles[0], TileTooLargeError)
     assert tiles[1] == b"ok"
@@ -100,35 +106,37 @@ def test_announced_length_is_refused_before_a_byte_is_read() -> None:
 
     scope = {"type": "http", "method": "POST", "headers": [(b"content-length", b"101")]}
     with pytest.raises(TileTooLargeError):
-        asyncio.run(read_tile(Request(scope, receive), 100))
+        asyncio.run(read_tile(Request(scope, receive), 100, take_all))
 
 
 def test_limit_holds_without_content_length() -> None:
     with pytest.raises(TileTooLargeError):
-        asyncio.run(read_tile(request_of([bytes(60), bytes(60)], {}), 100))
+        asyncio.run(read_tile(request_of([bytes(60), bytes(60)], {}), 100, take_all))
 
 
 def test_envelope_is_limited_too() -> None:
     chunks = [form([("note", bytes(200_000))])]
     headers = {"content-type": f"multipart/form-data; boundary={BOUNDARY.decode()}"}
     with pytest.raises(BodyTooLargeError):
-        asyncio.run(read_tile(request_of(chunks, headers), 100))
+        asyncio.run(read_tile(request_of(chunks, headers), 100, take_all))
 
 
 def test_number_of_tiles_is_limited_while_reading() -> None:
     with pytest.raises(TooManyTilesError):
         asyncio.run(
-            read_tiles(form_request(form([("files", b"a"), ("files", b"b")])), 100, 10_000, 1)
+            read_tiles(
+                form_request(form([("files", b"a"), ("files", b"b")])), 100, 10_000, 1, take_all
+            )
         )
 
 
 @pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary="])
 def test_form_without_a_boundary_is_refused(content_type: str) -> None:
     with pytest.raises(MalformedRequestError):
-        asyncio.run(read_tile(request_of([b"x"], {"content-type": content_type}), 100))
+        asyncio.run(read_tile(request_of([b"x"], {"content-type": content_type}), 100, take_all))
 
 
 def test_boundary_that_is_too_long_is_refused() -> None:
     headers = {"content-type": "multipart/form-data; boundary=" + "x" * 500}
     with pytest.raises(MalformedRequestError):
-        asyncio.run(read_tile(request_of([b"x"], headers), 100))
+        asyncio.run(read_tile(request_of([b"x"], headers), 100, take_all))
