@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from app.core.errors import QueueFullError, UploadsFullError
 # Weight of the newest tile in the running mean: about the last 50 tiles decide.
 _SMOOTHING: Final = 0.04
 _FIRST_GUESS_TILE_S: Final = 0.02
+SLOW_UPLOAD_S: Final = 1.0
+"""A tile of 250 kB takes this long at 2 Mbit/s; hospital networks are faster."""
 
 
 class Admission:
@@ -27,6 +30,7 @@ class Admission:
         self._limit_tiles = limit_tiles
         self._on_change = on_change
         self._n_tiles = 0
+        self._n_expected = 0
         self._tile_s = _FIRST_GUESS_TILE_S
         self._n_workers = 1
 
@@ -35,14 +39,33 @@ class Admission:
         """Tiles waiting or worked on now."""
         return self._n_tiles
 
-    def require_room(self, n_tiles: int = 1) -> None:
-        """Refuse a request before its body is read.
+    @contextmanager
+    def expect(self) -> Iterator[None]:
+        """Read a body in this `with` block: refused now rather than after it was read for nothing.
+
+        A body being read counts as one tile to come, so that a burst of clients is not let in to
+        be turned away at the queue. After `SLOW_UPLOAD_S` it no longer counts: slow uploads, meant
+        or not, keep nobody out.
 
         Raises:
             QueueFullError: there is no room now; it says when there should be.
         """
-        if self._n_tiles + n_tiles > self._limit_tiles:
-            raise QueueFullError(self._limit_tiles, self._seconds_until_room())
+        self._require_room(1 + self._n_expected)
+        self._n_expected += 1
+        counts = True
+
+        def forget() -> None:
+            nonlocal counts
+            if counts:
+                counts = False
+                self._n_expected -= 1
+
+        timer = asyncio.get_running_loop().call_later(SLOW_UPLOAD_S, forget)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            forget()
 
     @contextmanager
     def admit(self, n_tiles: int) -> Iterator[None]:
@@ -51,7 +74,7 @@ class Admission:
         Raises:
             QueueFullError: there is no room; it says when there should be.
         """
-        self.require_room(n_tiles)
+        self._require_room(n_tiles)
         self._change(n_tiles)
         try:
             yield
@@ -62,6 +85,10 @@ class Admission:
         """Learn how long one of `n_workers` is busy with one tile."""
         self._tile_s += _SMOOTHING * (work_s - self._tile_s)
         self._n_workers = n_workers
+
+    def _require_room(self, n_tiles: int) -> None:
+        if self._n_tiles + n_tiles > self._limit_tiles:
+            raise QueueFullError(self._limit_tiles, self._seconds_until_room())
 
     def _seconds_until_room(self) -> int:
         """Time to work off half of what waits, so that a client that returns finds room."""

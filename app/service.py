@@ -149,16 +149,14 @@ class TileService:
         """Switch back; see `Rollout.roll_back`."""
         return self._now_serving(await self.rollout.roll_back())
 
-    def require_room(self) -> ActiveModel:
-        """Refuse a request before its body is read, where it would be refused after it.
+    def require_model(self) -> ActiveModel:
+        """The model that serves.
 
         Raises:
-            NotReadyError: no model is loaded.
-            QueueFullError: there is no room for a single tile.
+            NotReadyError: none is loaded, with the reason.
         """
         if not self.rollout.has_model:
             raise NotReadyError(self._unready_reason or LOADING)
-        self.admission.require_room()
         return self.rollout.active
 
     async def classify(self, tile_bytes: bytes) -> TileResult:
@@ -184,7 +182,7 @@ class TileService:
             QueueFullError: there is no room for all of them.
             DeadlineError: they took too long.
         """
-        model = self.require_room()
+        model = self.require_model()
         limit_s = self._settings.request_timeout_s
         with self.admission.admit(len(tiles)), model.lease():
             try:

@@ -5,73 +5,18 @@ from __future__ import annotations
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
 import pytest
 
 from tests.bundles import plain_tile
-from tests.conftest import RELEASED_MODELS
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-class RunningServer:
-    """A server process; its log lines are parsed when it has ended."""
-
-    def __init__(self, process: subprocess.Popen[bytes], url: str, log_file: Path) -> None:
-        self.process = process
-        self.url = url
-        self._log_file = log_file
-
-    def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            try:
-                if httpx2.get(f"{self.url}/readyz").status_code == 200:
-                    return
-            except httpx2.TransportError:
-                pass
-            time.sleep(0.02)
-        raise AssertionError(self._log_file.read_text())
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(timeout=20)
-
-    def events(self) -> list[dict[str, object]]:
-        lines = self._log_file.read_text().splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
-
-
-@contextmanager
-def running_server(tmp_path: Path, **environ: str) -> Iterator[RunningServer]:
-    port = free_port()
-    log_file = tmp_path / "serve.log"
-    command = [sys.executable, "-m", "app", "serve", "--port", str(port)]
-    with log_file.open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            stderr=log,
-            env={"OSTEO_MODELS_DIR": str(RELEASED_MODELS), "PATH": "", **environ},
-        )
-    server = RunningServer(process, f"http://127.0.0.1:{port}", log_file)
-    try:
-        yield server
-    finally:
-        process.kill()
-        process.wait()
+from tests.servers import RunningServer, running_server
 
 
 @pytest.fixture

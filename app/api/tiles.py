@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
-from app.api.uploads import TILE_FIELD, TILES_FIELD, TakeBytes, read_tile, read_tiles
+from app.api.uploads import TILE_FIELD, TILES_FIELD, read_tile, read_tiles
 from app.core.errors import OsteoError, UploadTimeoutError
 from app.problems import openapi_responses, problem_of
 from app.schemas import BatchAnswer, BatchItem, ClassifyAnswer, TileResult
@@ -27,16 +27,13 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["tiles"])
 
     @asynccontextmanager
-    async def upload() -> AsyncIterator[TakeBytes]:
-        """Room for a body: refused before it is read for nothing, held until it is answered."""
-        service.require_room()
-        with service.uploads.account() as take:
-            yield take
-
-    async def in_time(body: Awaitable[_Answer]) -> _Answer:
+    async def reading() -> AsyncIterator[None]:
+        """Read a body in here: in time, and not at all if its tiles would be refused."""
+        service.require_model()
         try:
-            async with asyncio.timeout(settings.body_timeout_s):
-                return await body
+            with service.admission.expect():
+                async with asyncio.timeout(settings.body_timeout_s):
+                    yield
         except TimeoutError:
             raise UploadTimeoutError(settings.body_timeout_s) from None
 
@@ -48,8 +45,9 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
     )
     async def classify(request: Request) -> Response:
         """Classify one tile, sent as multipart field `file` or as the raw body."""
-        async with upload() as take:
-            tile_bytes = await in_time(read_tile(request, settings.max_tile_bytes, take))
+        with service.uploads.account() as take:
+            async with reading():
+                tile_bytes = await read_tile(request, settings.max_tile_bytes, take)
             request.state.log["n_tiles"] = 1
             result = await _while_connected(request, service.classify(tile_bytes))
         request.state.log.update(_log_fields(result))
@@ -68,16 +66,15 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
         The answer keeps their order. A tile that cannot be classified gets a problem in its
         place and never fails the others.
         """
-        async with upload() as take:
-            tiles = await in_time(
-                read_tiles(
+        with service.uploads.account() as take:
+            async with reading():
+                tiles = await read_tiles(
                     request,
                     settings.max_tile_bytes,
                     settings.max_request_bytes,
                     settings.max_request_tiles,
                     take,
                 )
-            )
             request.state.log["n_tiles"] = len(tiles)
             results = await _while_connected(request, service.classify_each(tiles))
         request_id = request.state.request_id

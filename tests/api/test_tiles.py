@@ -214,3 +214,38 @@ def test_unexpected_failure_says_nothing_of_itself(
     answer = post_form(client, plain_tile(RED))
     assert (answer.status_code, answer.json()["type"]) == (500, "/problems/internal-error")
     assert "secret" not in answer.text
+
+
+def test_readiness_goes_off_after_failures_in_a_row_and_comes_back(
+    client: TestClient, runtime: FakeRuntime
+) -> None:
+    runtime.poison = nan_logits
+    for _ in range(5):
+        assert client.get("/readyz").status_code == 200
+        post_form(client, plain_tile(RED))
+    assert "failed 5 times in a row" in client.get("/readyz").json()["reason"]
+    assert "osteo_inference_failures_total 5.0" in client.get("/metrics").text
+    runtime.poison = lambda logits: logits
+    assert post_form(client, plain_tile(RED)).status_code == 200
+    assert client.get("/readyz").status_code == 200
+
+
+def test_deadline_ends_the_work(make_client: MakeClient, runtime: FakeRuntime) -> None:
+    client = make_client(request_timeout_s=0.1, workers=1)
+    n_before = runtime.n_tiles
+    runtime.delay_s = 0.08
+    files = [("files", ("t", plain_tile(RED)))] * 20
+    answer = client.post("/v1/classify/batch", files=files)
+    assert (answer.status_code, answer.json()["type"]) == (503, "/problems/deadline-exceeded")
+    assert answer.headers["Retry-After"]
+    runtime.delay_s = 0.0
+    assert post_form(client, plain_tile(RED)).status_code == 200
+    assert runtime.n_tiles - n_before < 10, "tiles that still waited were not computed"
+
+
+def test_uploads_share_a_budget(make_client: MakeClient) -> None:
+    client = make_client(max_upload_bytes=1_000)
+    answer = client.post("/v1/classify", content=bytes(2_000))
+    assert (answer.status_code, answer.json()["type"]) == (429, "/problems/uploads-full")
+    assert client.post("/v1/classify", content=plain_tile(RED)).status_code == 200
+    assert "osteo_upload_bytes 0.0" in client.get("/metrics").text
