@@ -104,7 +104,9 @@ async def _while_connected(request: Request, work: Awaitable[_Answer]) -> _Answe
         return working.result()
     finally:
         leaving.cancel()
-        working.cancel()
+        if not working.done():
+            working.cancel()
+            await asyncio.wait((working,))  # its room in the queue is free again
 
 
 async def _disconnected(request: Request) -> None:

@@ -51,8 +51,7 @@ def test_tile_whose_client_has_gone_is_not_computed(models_dir: Path) -> None:
 
     async def scenario() -> tuple[list[list[int]], int]:
         async with app.router.lifespan_context(app):
-            while app.state.service.unready_reason is not None:
-                await asyncio.sleep(0.001)
+            await asyncio.wait(app.state.service._tasks)  # loaded
             n_before = runtime.n_tiles
             runtime.delay_s = 0.2
             statuses = await asyncio.gather(*(post_and_leave(app, 0.05) for _ in range(10)))
@@ -70,8 +69,7 @@ def test_client_that_stays_gets_its_answer(models_dir: Path) -> None:
 
     async def scenario() -> list[int]:
         async with app.router.lifespan_context(app):
-            while app.state.service.unready_reason is not None:
-                await asyncio.sleep(0.001)
+            await asyncio.wait(app.state.service._tasks)  # loaded
             return await post_and_leave(app, 30)
 
     assert asyncio.run(scenario()) == [200]
