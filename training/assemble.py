@@ -1,0 +1,182 @@
+"""Assemble a bundle from runs: model files, golden tiles, plots, card, manifest; then check it."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from app import __version__
+from app.bundle import check_golden_tiles, open_bundle, read_golden_tiles
+from app.core.manifest import (
+    MANIFEST_NAME,
+    MODEL_CARD_NAME,
+    FileEntry,
+    InputContract,
+    Manifest,
+    SplitMetrics,
+    sha256_of_file,
+    write_manifest,
+)
+from app.runtime.litert import LiteRtRuntime
+from app.runtime.savedmodel import SavedModelRuntime
+from training.calibrate import calibrate
+from training.card import write_card
+from training.config import TrainingConfig
+from training.errors import RunError
+from training.evaluate import evaluate
+from training.export import export_models
+from training.golden import write_golden_tiles
+from training.index import Index
+from training.labels import LABELS
+from training.model import CAM_SHAPE, EMBEDDING_SIZE, Weights
+from training.plots import plot_confusion, plot_epochs, plot_reliability
+from training.runs import CrossValidation
+from training.sources import describe_data, describe_weights
+
+PARITY: Final = 1e-3
+"""Largest difference of a logit between the two runtimes."""
+INTENDED_USE: Final = "Research use only. Not a medical device; not for diagnosis or treatment."
+_PLOTS_NAME: Final = "plots"
+_SOFTWARE: Final = ("tensorflow", "keras", "numpy", "pillow", "scikit-learn")
+
+
+def assemble_bundle(
+    bundle_dir: Path,
+    index: Index,
+    index_sha256: str,
+    weights: tuple[Weights, Weights],
+    runs: Sequence[CrossValidation],
+    config: TrainingConfig,
+) -> Manifest:
+    """Write a bundle and check it as the service will.
+
+    Args:
+        bundle_dir: `NAME/VERSION`; it must not exist, since a released bundle never changes.
+        index: the tiles that were trained on.
+        index_sha256: SHA-256 of the index file.
+        weights: the base network's and the head's, of the fit on all tiles.
+        runs: cross-validations with the same configuration; one by slide must be among them.
+        config: the resolved configuration.
+
+    Raises:
+        RunError: there is a bundle already, runs disagree, or the runtimes do.
+        GoldenTileError: a runtime does not reproduce the golden tiles.
+    """
+    _require_matching(bundle_dir, index_sha256, runs, config)
+    by_slide = next(run for run in runs if run.kind == "slide")
+    temperature = calibrate(by_slide)
+    metrics = tuple(evaluate(run, temperature) for run in runs)
+    export_models(bundle_dir, *weights)
+    write_golden_tiles(bundle_dir)
+    _write_plots(bundle_dir / _PLOTS_NAME, runs, metrics, temperature)
+    manifest = Manifest(
+        model_name=config.model_name,
+        model_version=config.model_version,
+        created=datetime.now(UTC).replace(microsecond=0),
+        intended_use=INTENDED_USE,
+        labels=LABELS,
+        input=InputContract(tile_side_px=config.data.tile_side_px),
+        embedding_size=EMBEDDING_SIZE,
+        cam_shape=CAM_SHAPE,
+        temperature=temperature,
+        training=_without_paths(config),
+        data=describe_data(index, index_sha256),
+        weights=describe_weights(config.network.weights),
+        metrics=metrics,
+        software={"osteo-tiles": __version__, "python": platform.python_version()}
+        | {name: version(name) for name in _SOFTWARE},
+        files={},
+    )
+    write_card(bundle_dir / MODEL_CARD_NAME, manifest, evaluate(by_slide))
+    manifest = manifest.model_copy(update={"files": _file_entries(bundle_dir)})
+    write_manifest(bundle_dir / MANIFEST_NAME, manifest)
+    check_bundle(bundle_dir)
+    return manifest
+
+
+def check_bundle(bundle_dir: Path) -> float:
+    """Open a bundle as the service does and run its golden tiles on both runtimes.
+
+    Returns:
+        The largest difference of any output between the runtimes.
+
+    Raises:
+        BundleError: a file, the manifest or a golden tile is not as released.
+        RunError: the runtimes differ by more than `PARITY`.
+    """
+    bundle = open_bundle(bundle_dir)
+    saved_model = SavedModelRuntime(bundle.saved_model_dir)
+    litert = LiteRtRuntime(bundle.litert_file, n_workers=1)
+    largest = 0.0
+    for golden in read_golden_tiles(bundle):
+        one, other = saved_model.infer(golden.tile[None]), litert.infer(golden.tile[None])
+        for name in ("logits", "embedding", "cam"):
+            gap = np.abs(getattr(one, name) - getattr(other, name)).max()
+            largest = max(largest, float(gap))
+    for runtime in (saved_model, litert):
+        check_golden_tiles(bundle, lambda tiles, runtime=runtime: runtime.infer(tiles).logits)  # type: ignore[misc]
+        runtime.close()
+    if not largest <= PARITY:  # NaN compares false, and must fail
+        raise RunError(f"The two runtimes differ by {largest:.2g}, more than {PARITY:.2g}.")
+    return largest
+
+
+def _require_matching(
+    bundle_dir: Path, index_sha256: str, runs: Sequence[CrossValidation], config: TrainingConfig
+) -> None:
+    if bundle_dir.exists():
+        raise RunError(
+            f"{bundle_dir} exists, and a released bundle never changes. Raise model_version, or "
+            "remove the folder first."
+        )
+    if not any(run.kind == "slide" for run in runs):
+        raise RunError("A bundle needs a cross-validation by slide, which sets its temperature.")
+    for run in runs:
+        if run.index_sha256 != index_sha256 or run.config != config:
+            raise RunError(
+                f"The cross-validation by {run.kind} was made with another index or configuration "
+                "than the fit on all tiles, so its numbers say nothing about it."
+            )
+
+
+def _write_plots(
+    plots_dir: Path,
+    runs: Sequence[CrossValidation],
+    metrics: Sequence[SplitMetrics],
+    temperature: float,
+) -> None:
+    plots_dir.mkdir()
+    for run, measured in zip(runs, metrics, strict=True):
+        plot_confusion(plots_dir / f"confusion-{run.kind}.png", measured)
+        if run.kind == "slide":
+            plot_epochs(plots_dir / "epochs-slide.png", run)
+            plot_reliability(plots_dir / "reliability-slide.png", run, temperature)
+
+
+def _without_paths(config: TrainingConfig) -> dict[str, Any]:
+    document = config.model_dump(mode="json")
+    document["network"]["weights"] = Path(config.network.weights).name
+    return document
+
+
+def _file_entries(bundle_dir: Path) -> dict[str, FileEntry]:
+    return {
+        path.relative_to(bundle_dir).as_posix(): FileEntry(
+            sha256=sha256_of_file(path), n_bytes=path.stat().st_size
+        )
+        for path in sorted(bundle_dir.rglob("*"))
+        if path.is_file()
+    }
+
+
+def remove_incomplete(bundle_dir: Path) -> None:
+    """Remove what a failed release left, so that the next one can start."""
+    if bundle_dir.is_dir() and not (bundle_dir / MANIFEST_NAME).exists():
+        shutil.rmtree(bundle_dir)

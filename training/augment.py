@@ -1,0 +1,91 @@
+"""Transformed views of a tile: rotation, horizontal flip and zoom, as in the paper.
+
+The transforms act on the tile that `app.core.tile.decode_tile` returns, so training differs from
+serving by these transforms and by nothing else. One affine map with one interpolation does all
+three; what lies outside the tile is its mirror image, since black corners are not tissue.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class AugmentConfig(BaseModel):
+    """How views are drawn; every view is independent of the others."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_views: int = Field(
+        default=1, ge=0, description="Transformed views of each tile, beside the original."
+    )
+    rotation_degrees: float = Field(
+        default=30.0, ge=0, le=180, description="Largest rotation, either way, in degrees."
+    )
+    horizontal_flip: bool = Field(default=True, description="Flip every other view, at random.")
+    zoom: float = Field(
+        default=0.2, ge=0, lt=1, description="Magnification is drawn from [1 - zoom, 1 + zoom]."
+    )
+
+
+def draw_views(
+    tile: NDArray[np.uint8], config: AugmentConfig, seed: int | Sequence[int]
+) -> NDArray[np.uint8]:
+    """The original tile followed by `config.n_views` transformed ones.
+
+    Args:
+        tile: uint8 `[side, side, 3]`.
+        config: what to draw.
+        seed: one number or several, 0 or more; the same arguments give the same views.
+
+    Returns:
+        uint8 `[1 + n_views, side, side, 3]`; index 0 is `tile` unchanged.
+    """
+    rng = np.random.default_rng(seed)
+    return np.stack([tile, *(_draw_view(tile, config, rng) for _ in range(config.n_views))])
+
+
+def _draw_view(
+    tile: NDArray[np.uint8], config: AugmentConfig, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    angle = math.radians(rng.uniform(-config.rotation_degrees, config.rotation_degrees))
+    magnification = rng.uniform(1.0 - config.zoom, 1.0 + config.zoom)
+    mirrored = config.horizontal_flip and bool(rng.integers(2))
+    return transform_tile(tile[:, ::-1] if mirrored else tile, angle, magnification)
+
+
+def transform_tile(
+    tile: NDArray[np.uint8], angle: float, magnification: float
+) -> NDArray[np.uint8]:
+    """Rotate and magnify a tile about its centre.
+
+    Args:
+        tile: uint8 `[side, side, 3]`.
+        angle: radians, counter-clockwise.
+        magnification: above 0; 2 shows half the width.
+
+    Returns:
+        uint8 `[side, side, 3]`, bilinear; mirrored where it reaches beyond the tile.
+    """
+    side_px = tile.shape[0]
+    # Half a diagonal, seen at this magnification, is the furthest the map reaches.
+    reach_px = math.ceil(side_px * (math.sqrt(0.5) / magnification - 0.5)) + 2
+    pad_px = min(max(reach_px, 2), side_px - 1)
+    mirrored = np.pad(tile, ((pad_px, pad_px), (pad_px, pad_px), (0, 0)), mode="symmetric")
+    cosine, sine = math.cos(angle) / magnification, math.sin(angle) / magnification
+    centre, centre_in = side_px / 2, side_px / 2 + pad_px
+    # Pillow maps output to input: input = A (output - centre) + centre_in.
+    shift_x = centre_in - (cosine - sine) * centre
+    shift_y = centre_in - (sine + cosine) * centre
+    view = Image.fromarray(mirrored).transform(
+        (side_px, side_px),
+        Image.Transform.AFFINE,
+        (cosine, -sine, shift_x, sine, cosine, shift_y),
+        resample=Image.Resampling.BILINEAR,
+    )
+    return np.asarray(view)

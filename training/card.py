@@ -1,0 +1,220 @@
+"""The model card, written from what was measured; no number in it is typed by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from app.core.manifest import Manifest, SplitMetrics
+
+_UNAVAILABLE: Final = "unavailable"
+_MIXED: Final = {
+    "viable": "counted as Viable Tumor, as the published counts do",
+    "exclude": "left out",
+    "non_viable": "counted as Non-Viable Tumor",
+}
+_SPLITS: Final = {
+    "random": "random: tiles of one slide on both sides",
+    "slide": "slide: no slide on both sides",
+    "patient": "patient: one case left out in turn",
+}
+
+
+def write_card(path: Path, manifest: Manifest, uncalibrated: SplitMetrics) -> None:
+    """Write `model-card.md`.
+
+    Args:
+        path: the file.
+        manifest: everything but `files`, which the card does not use.
+        uncalibrated: the slide split's metrics at temperature 1.
+    """
+    sections = [
+        _head(manifest),
+        _use(manifest),
+        _data(manifest),
+        _results(manifest),
+        _by_label(manifest),
+        _by_case(manifest),
+        _calibration(manifest, uncalibrated),
+        _network(manifest),
+        _terms(manifest),
+    ]
+    path.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+
+
+def _head(manifest: Manifest) -> str:
+    return (
+        f"# {manifest.model_name}, version {manifest.model_version}\n\n"
+        f"> **{manifest.intended_use}**\n\n"
+        f"A tile of an H&E-stained osteosarcoma slide in, the probabilities of "
+        f"{_join(label.name for label in manifest.labels)} out. "
+        f"Made {manifest.created:%Y-%m-%d}; this page is generated with the model."
+    )
+
+
+def _use(manifest: Manifest) -> str:
+    return (
+        "## What it is for\n\n"
+        "Research on tile classification, teaching, and testing the software around a classifier: "
+        f"H&E tiles of about {manifest.input.tile_side_px} x {manifest.input.tile_side_px} px at "
+        f"nominally {manifest.input.objective_power:g}x, like those of the collection below.\n\n"
+        "## What it is not for\n\n"
+        "- Diagnosis, treatment, grading, or a percentage of necrosis that anybody acts on.\n"
+        "- Other stains, organs, magnifications or scanners: nothing was measured there.\n"
+        "- Tiles without tissue, or anything else than the three labels: it always answers one of "
+        "them."
+    )
+
+
+def _data(manifest: Manifest) -> str:
+    data = manifest.data
+    names = {label.id: label.name for label in manifest.labels}
+    counts = _join(f"{count} {names[label]}" for label, count in data.tiles_by_label.items())
+    return (
+        "## Trained on\n\n"
+        f"**{data.n_tiles} tiles** ({counts}) from {data.n_slides} slides of {data.n_cases} cases. "
+        f"That is few: every number below has a wide interval.\n\n"
+        f"- Mixed tiles (viable: non-viable) are {_MIXED[data.mixed_tiles]}.\n"
+        "- Case and label are confounded: see the table by case. A model can gain by telling "
+        "cases apart, which is why the patient split is worse.\n"
+        "- The released weights are a fit on all tiles with the same settings; the numbers are of "
+        "the cross-validated models, which saw fewer."
+    )
+
+
+def _results(manifest: Manifest) -> str:
+    header = [
+        "split",
+        "accuracy",
+        "95 % interval",
+        "macro F1",
+        "tumour precision",
+        "tumour recall",
+        "right / tiles",
+    ]
+    rows = [
+        [
+            _SPLITS[entry.split],
+            _percent(entry.accuracy),
+            f"{_percent(entry.accuracy_low)} to {_percent(entry.accuracy_high)}",
+            _number(entry.macro_f1),
+            _percent(entry.tumor_precision),
+            _percent(entry.tumor_recall),
+            f"{_n_right(entry)} / {entry.n_tiles} ({entry.n_folds} folds)",
+        ]
+        for entry in manifest.metrics
+    ]
+    return (
+        "## Results\n\nSide by side, because how tiles are kept apart decides the number. "
+        "Intervals resample slides.\n\n" + _table(header, rows) + "\n\n"
+        "Take the slide split for new slides of known cases, the patient split for new patients. "
+        "Nobody should quote the random split as what to expect."
+    )
+
+
+def _by_label(manifest: Manifest) -> str:
+    names = {label.id: label.name for label in manifest.labels}
+    rows = [
+        [
+            entry.split,
+            names[measured.label],
+            str(measured.support),
+            _percent(measured.precision),
+            _percent(measured.recall),
+            _number(measured.f1),
+        ]
+        for entry in manifest.metrics
+        for measured in entry.classes
+    ]
+    header = ["split", "label", "tiles", "precision", "recall", "F1"]
+    return "## By label\n\n" + _table(header, rows)
+
+
+def _by_case(manifest: Manifest) -> str:
+    header = ["case left out", "tiles", "accuracy", *(label.name for label in manifest.labels)]
+    rows = [
+        [
+            fold.name,
+            str(fold.n_tiles),
+            _percent(fold.accuracy),
+            *(
+                str(fold.support[label]) if fold.support[label] else "none"
+                for label in manifest.label_ids
+            ),
+        ]
+        for entry in manifest.metrics
+        if entry.split == "patient"
+        for fold in entry.folds
+    ]
+    if not rows:
+        return "## By case\n\nNot measured: no patient split was run."
+    return (
+        "## By case\n\nTiles of each label in the case that was left out. Where there are none, "
+        "precision and recall of that label are unavailable for the case.\n\n"
+        + _table(header, rows)
+    )
+
+
+def _calibration(manifest: Manifest, uncalibrated: SplitMetrics) -> str:
+    calibrated = next(entry for entry in manifest.metrics if entry.split == "slide")
+    rows = [
+        ["before", "1", _number(uncalibrated.ece), _number(uncalibrated.log_loss)],
+        [
+            "after",
+            f"{manifest.temperature:g}",
+            _number(calibrated.ece),
+            _number(calibrated.log_loss),
+        ],
+    ]
+    return (
+        "## Calibration\n\nOne temperature, fitted on the out-of-fold answers of the slide split, "
+        "so 'after' is measured on the answers it was fitted on: one number from "
+        f"{calibrated.n_tiles} answers.\n\n"
+        + _table(["", "temperature", "ECE (10 bins)", "log loss"], rows)
+    )
+
+
+def _network(manifest: Manifest) -> str:
+    height, width = manifest.cam_shape
+    side_px = manifest.input.side_px
+    return (
+        "## Network\n\n"
+        "MobileNetV2 (width 1.0), global average pooling, a hidden layer of relu units, softmax. "
+        f"Input: uint8 RGB, {side_px} x {side_px} px, scaled inside. Outputs: logits, a "
+        f"{manifest.embedding_size}-number embedding and Grad-CAM maps of {height} x {width}. "
+        "The full configuration, versions and SHA-256 of every file stand in `manifest.json`; "
+        "confusion matrices, epochs and reliability in `plots/`. The tiles in `golden/` are drawn "
+        "by a program, not clinical."
+    )
+
+
+def _terms(manifest: Manifest) -> str:
+    return (
+        "## Sources and licences\n\n"
+        f"- Tiles: {manifest.data.citation} Licence {manifest.data.licence}; attribution is "
+        "required wherever a tile, or a model trained on them, is published.\n"
+        f"- Initial weights: {manifest.weights.name}. Licence {manifest.weights.licence}."
+    )
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def _n_right(entry: SplitMetrics) -> int:
+    return sum(row[i] for i, row in enumerate(entry.confusion))
+
+
+def _percent(value: float | None) -> str:
+    return _UNAVAILABLE if value is None else f"{100 * value:.1f} %"
+
+
+def _number(value: float | None) -> str:
+    return _UNAVAILABLE if value is None else f"{value:.3f}"
+
+
+def _join(words: Iterable[str]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last

@@ -1,0 +1,133 @@
+"""A training run's configuration: TOML into one frozen model, with errors that name the key."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from training.augment import AugmentConfig
+from training.errors import ConfigError
+from training.inspection import TILE_SIDE_PX
+from training.labels import MixedTiles
+
+CONFIGS_DIR: Final = Path(__file__).parent / "configs"
+RELEASED_CONFIG: Final = CONFIGS_DIR / "osteo-mobilenetv2.toml"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class DataConfig(_Section):
+    """What is trained on."""
+
+    mixed_tiles: MixedTiles = Field(
+        default="viable", description="What becomes of tiles that the table calls mixed."
+    )
+    tile_side_px: int = Field(
+        default=TILE_SIDE_PX, ge=64, description="Side that every tile must have, in pixels."
+    )
+
+
+class SplitsConfig(_Section):
+    """How the three kinds of split are made."""
+
+    seed: int = Field(default=0, ge=0, description="Seed of the random and the slide split.")
+    random_folds: int = Field(
+        default=1,
+        ge=1,
+        description="1: one 90/10 hold-out, as in the paper; else cross-validation.",
+    )
+    slide_folds: int = Field(default=5, ge=2, description="Folds of the slide-grouped split.")
+
+
+class NetworkConfig(_Section):
+    """The graph, and what it starts from."""
+
+    weights: str = Field(
+        default="imagenet",
+        description="`imagenet` (Keras fetches them), `none` (untrained, for tests) or a path.",
+    )
+    hidden_units: int = Field(default=100, ge=1, description="Width of the head's hidden layer.")
+    dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="Dropout on the pooled features, in training only."
+    )
+
+
+class PhaseConfig(_Section):
+    """One phase of training with Adam on the categorical cross-entropy."""
+
+    epochs: int = Field(ge=0, description="Passes over the tiles; 0 leaves the phase out.")
+    learning_rate: float = Field(gt=0, description="Of Adam, constant.")
+    batch_size: int = Field(default=32, ge=1, description="Views a step.")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="0 is plain.")
+    averaging: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Momentum of the running average of the weights that is kept in the end; "
+        "0 keeps the last step's weights.",
+    )
+
+
+class FineTuneConfig(PhaseConfig):
+    """The optional second phase, at a low rate; batch normalisation stays as it was."""
+
+    epochs: int = Field(default=0, ge=0, description="0 leaves the phase out.")
+    learning_rate: float = Field(default=1e-5, gt=0, description="Of Adam, constant.")
+    first_layer: str = Field(
+        default="block_13_expand",
+        description="Layers of the base from this one on are trained, those before stay frozen.",
+    )
+    views_per_epoch: int = Field(
+        default=4, ge=0, description="Transformed views of a tile that one epoch takes, at random."
+    )
+
+
+class TrainingConfig(_Section):
+    """Everything that decides what a run does; the resolved values go into the manifest."""
+
+    model_name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Name of the model.")
+    model_version: str = Field(
+        default="1", pattern=r"^[1-9][0-9]*$", description="Version of the model."
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of views, initial weights and order.")
+    data: DataConfig = DataConfig()
+    splits: SplitsConfig = SplitsConfig()
+    augment: AugmentConfig = AugmentConfig()
+    network: NetworkConfig = NetworkConfig()
+    head: PhaseConfig = PhaseConfig(epochs=30, learning_rate=1e-3)
+    fine_tune: FineTuneConfig = FineTuneConfig()
+
+
+def read_config(path: Path, weights: str | None = None) -> TrainingConfig:
+    """Read a TOML configuration.
+
+    Args:
+        path: the file.
+        weights: stands in for `network.weights`, as OSTEO_WEIGHTS and `--weights` do.
+
+    Raises:
+        ConfigError: the file cannot be read, is not TOML, or a key is wrong, unknown or missing.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(str(path), "", f"{error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), "", f"it is not TOML: {error}.") from error
+    try:
+        config = TrainingConfig.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        known = first["type"] != "extra_forbidden"
+        reason = first["msg"] if known else "there is no such key (is it misspelt?)"
+        raise ConfigError(str(path), key, f"{reason}.") from error
+    if weights is None:
+        return config
+    network = config.network.model_copy(update={"weights": weights})
+    return config.model_copy(update={"network": network})

@@ -1,0 +1,147 @@
+"""Drawn H&E tiles: a small procedural generator for tests and golden tiles. Not clinical images.
+
+A tile is two maps of stain concentration, haematoxylin and eosin, turned into light by the law of
+Beer and Lambert. What the maps hold depends on the label:
+
+- `non_tumor`: bands of collagen between empty (white) spaces, a few small spindle nuclei;
+- `non_viable_tumor`: a granular pink field in which only pale ghosts of nuclei are left;
+- `viable_tumor`: crowded, large, dark nuclei of uneven size on a bluish field.
+
+It needs NumPy and Pillow only, so that the service's tests can draw without TensorFlow.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+
+Map = NDArray[np.float64]
+"""Concentration of a stain, `[side, side]`, 0 (none) to about 1.5 (dense)."""
+
+# Optical density per channel of a unit of stain: Ruifrok & Johnston 2001 (Anal Quant Cytol Histol
+# 23:291), as ImageJ's colour deconvolution tabulates them for "H&E".
+_HAEMATOXYLIN_RGB: Final = np.array([0.644, 0.717, 0.267])
+_EOSIN_RGB: Final = np.array([0.093, 0.954, 0.283])
+_REFERENCE_SIDE_PX: Final = 320
+"""Sizes of nuclei below are in pixels of a tile of this side, and scale with the side."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Nuclei:
+    """How many nuclei to draw, how large (radius, px), how long for their width, how dark."""
+
+    count: int
+    radius_px: tuple[float, float]
+    elongation: tuple[float, float]
+    density: tuple[float, float]
+
+
+_SPINDLE: Final = _Nuclei(24, (2.0, 3.2), (2.0, 4.0), (0.7, 1.0))
+_GHOST: Final = _Nuclei(90, (3.0, 5.0), (1.0, 1.5), (0.10, 0.28))
+_CROWDED: Final = _Nuclei(420, (4.0, 8.0), (1.0, 1.9), (0.8, 1.4))
+
+
+def draw_tile(label_id: str, side_px: int, seed: int) -> NDArray[np.uint8]:
+    """Draw one tile.
+
+    Args:
+        label_id: `non_tumor`, `non_viable_tumor` or `viable_tumor`.
+        side_px: side of the square, at least 16 px.
+        seed: 0 or more; the same arguments draw the same tile.
+
+    Returns:
+        uint8 `[side_px, side_px, 3]`, RGB, 0 to 255.
+
+    Raises:
+        ValueError: there is no drawing for `label_id`, or `side_px` is too small.
+    """
+    if label_id not in _STAINS_BY_LABEL:
+        raise ValueError(f"no drawing for {label_id!r}: one of {', '.join(_STAINS_BY_LABEL)}")
+    if side_px < 16:
+        raise ValueError(f"side_px is {side_px}, at least 16 is needed")
+    # The label seeds too, so that two labels with one seed share nothing but the method.
+    rng = np.random.default_rng([seed, list(_STAINS_BY_LABEL).index(label_id)])
+    haematoxylin, eosin = _STAINS_BY_LABEL[label_id](side_px, rng)
+    density = haematoxylin[..., None] * _HAEMATOXYLIN_RGB + eosin[..., None] * _EOSIN_RGB
+    light = 250.0 * np.exp(-np.clip(density, 0.0, None)) + rng.normal(0.0, 2.0, density.shape)
+    tile: NDArray[np.uint8] = np.clip(np.rint(light), 0, 255).astype(np.uint8)
+    return tile
+
+
+def encode_tile(tile: NDArray[np.uint8], format_: str = "PNG") -> bytes:
+    """Encode a tile (uint8 `[H, W, 3]` RGB) as an image file: `PNG`, or `JPEG` at quality 95."""
+    stream = io.BytesIO()
+    Image.fromarray(tile).save(stream, format=format_, quality=95)
+    return stream.getvalue()
+
+
+def _draw_non_tumor(side_px: int, rng: np.random.Generator) -> tuple[Map, Map]:
+    # Wavy bands: a sine across one direction, bent by low-frequency noise.
+    angle = rng.uniform(0.0, math.pi)
+    rows, columns = np.mgrid[0:side_px, 0:side_px] / side_px
+    across = rows * math.sin(angle) + columns * math.cos(angle)
+    bend = _cloud(side_px, 4, rng) * 0.5
+    bands = 0.5 + 0.5 * np.sin(2.0 * math.pi * (rng.uniform(3.0, 5.0) * across + bend * 3.0))
+    tissue = np.clip((bands - 0.35) * 4.0, 0.0, 1.0)
+    eosin = tissue * (0.42 + 0.12 * _cloud(side_px, 32, rng)) + 0.03
+    haematoxylin = _nuclei(side_px, _SPINDLE, rng) * tissue + 0.03 * tissue
+    return haematoxylin, eosin
+
+
+def _draw_non_viable(side_px: int, rng: np.random.Generator) -> tuple[Map, Map]:
+    grain = _cloud(side_px, 96, rng)
+    eosin = 0.50 + 0.25 * _cloud(side_px, 6, rng) + 0.18 * grain
+    haematoxylin = 0.10 + 0.06 * grain + _nuclei(side_px, _GHOST, rng)
+    return haematoxylin, eosin
+
+
+def _draw_viable(side_px: int, rng: np.random.Generator) -> tuple[Map, Map]:
+    field = _cloud(side_px, 8, rng)
+    eosin = 0.34 + 0.14 * field
+    haematoxylin = 0.24 + 0.10 * field + _nuclei(side_px, _CROWDED, rng)
+    return haematoxylin, eosin
+
+
+_STAINS_BY_LABEL: Final[dict[str, Callable[[int, np.random.Generator], tuple[Map, Map]]]] = {
+    "non_tumor": _draw_non_tumor,
+    "non_viable_tumor": _draw_non_viable,
+    "viable_tumor": _draw_viable,
+}
+
+
+def _cloud(side_px: int, cells: int, rng: np.random.Generator) -> Map:
+    """Smooth noise in about [-1, 1]: `cells` random values a side, resampled to the tile."""
+    cells = min(cells, side_px)
+    coarse = Image.fromarray(rng.uniform(-1.0, 1.0, (cells, cells)).astype(np.float32))
+    smooth = coarse.resize((side_px, side_px), Image.Resampling.BICUBIC)
+    return np.asarray(smooth, dtype=np.float64)
+
+
+def _nuclei(side_px: int, look: _Nuclei, rng: np.random.Generator) -> Map:
+    """Uneven ellipses with a soft edge; where two overlap the later one lies on top."""
+    scale = side_px / _REFERENCE_SIDE_PX
+    canvas = Image.new("L", (side_px, side_px), 0)
+    pen = ImageDraw.Draw(canvas)
+    turn = np.linspace(0.0, 2.0 * math.pi, 18, endpoint=False)
+    for _ in range(look.count):
+        centre_x, centre_y = rng.uniform(0.0, side_px, 2)
+        radius = rng.uniform(*look.radius_px) * scale
+        long, short = radius * math.sqrt(rng.uniform(*look.elongation)), radius
+        tilt = rng.uniform(0.0, math.pi)
+        wobble = 1.0 + rng.uniform(-0.12, 0.12, turn.size)
+        along, aside = long * np.cos(turn) * wobble, short * np.sin(turn) * wobble
+        outline_x = centre_x + along * math.cos(tilt) - aside * math.sin(tilt)
+        outline_y = centre_y + along * math.sin(tilt) + aside * math.cos(tilt)
+        # 160 grey levels a unit of stain leave head room for the darkest nuclei below 255.
+        shade = round(160 * rng.uniform(*look.density))
+        outline = [(float(x), float(y)) for x, y in zip(outline_x, outline_y, strict=True)]
+        pen.polygon(outline, fill=min(shade, 255))
+    soft = canvas.filter(ImageFilter.GaussianBlur(0.8 * scale))
+    return np.asarray(soft, dtype=np.float64) / 160.0

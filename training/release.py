@@ -1,0 +1,107 @@
+"""The whole way from a folder of tiles to a checked bundle: `osteo-train release`, `make model`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.core.manifest import Manifest, SplitKind
+from training.assemble import assemble_bundle, remove_incomplete
+from training.config import SplitsConfig, TrainingConfig
+from training.errors import RunError
+from training.features import read_tiles
+from training.fit import Trainer
+from training.index import build_index, require_no_problems, write_index
+from training.model import require_weights
+from training.progress import ERRORS, tracked
+from training.runs import (
+    FinalFit,
+    class_indices_of,
+    cross_validate,
+    fit_all,
+    write_run,
+    write_weights,
+)
+from training.splits import make_split, write_split
+from training.table import find_table, read_table
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where a release reads and writes.
+
+    Attributes:
+        data_dir: holds `Training-Set-*` and the table.
+        runs_dir: index, splits, answers and weights, for whoever wants to look.
+        models_dir: receives `NAME/VERSION/`.
+    """
+
+    data_dir: Path
+    runs_dir: Path
+    models_dir: Path
+
+
+def release_bundle(
+    config: TrainingConfig, folders: Folders, table: Path | None = None, strict: bool = True
+) -> tuple[Path, Manifest]:
+    """Index, split three ways, cross-validate each, fit on all tiles, export, check.
+
+    Args:
+        config: the resolved configuration.
+        folders: where to read and write.
+        table: the collection's table; found in the data folder where not given.
+        strict: stop at a tile that breaks a rule, rather than leave it out.
+
+    Returns:
+        The bundle's folder and its manifest.
+
+    Raises:
+        TrainingError: what was given cannot be trained on; before anything that takes long.
+        BundleError: the exported bundle does not answer as it should.
+    """
+    bundle_dir = folders.models_dir / config.model_name / config.model_version
+    if bundle_dir.exists():
+        raise RunError(
+            f"{bundle_dir} exists, and a released bundle never changes. Raise model_version, give "
+            "another --models-dir, or remove the folder first."
+        )
+    require_weights(config.network.weights)
+    index, problems = build_index(
+        folders.data_dir,
+        read_table(table or find_table(folders.data_dir)),
+        config.data.mixed_tiles,
+        config.data.tile_side_px,
+        tracked("Checking tiles"),
+    )
+    if strict:
+        require_no_problems(problems)
+    index_sha256 = write_index(folders.runs_dir / "index.json", index)
+    # All splits are made before anything is fitted: an impossible one should cost no time.
+    splits = [
+        make_split(index, index_sha256, kind, n_folds, config.splits.seed)
+        for kind, n_folds in folds_of(config.splits).items()
+    ]
+    trainer = Trainer(read_tiles(index, folders.data_dir), class_indices_of(index), config)
+    runs = []
+    for split in splits:
+        split_sha256 = write_split(folders.runs_dir / f"{split.kind}.json", split)
+        run = cross_validate(trainer, index, split, split_sha256, config)
+        write_run(folders.runs_dir / split.kind, run)
+        runs.append(run)
+        ERRORS.print(f"Cross-validated by {split.kind}: {len(split.folds)} fold(s).")
+    fitted = fit_all(trainer, index, config)
+    history = tuple(record.as_dict() for record in fitted.history)
+    final = FinalFit(index_sha256=index_sha256, config=config, history=history)
+    write_run(folders.runs_dir / "final", final)
+    write_weights(folders.runs_dir / "final", fitted)
+    weights = fitted.base_weights, fitted.head_weights
+    try:
+        manifest = assemble_bundle(bundle_dir, index, index_sha256, weights, runs, config)
+    finally:
+        remove_incomplete(bundle_dir)
+    return bundle_dir, manifest
+
+
+def folds_of(splits: SplitsConfig) -> dict[SplitKind, int]:
+    """Folds of every kind of split, in the order in which they are reported."""
+    return {"random": splits.random_folds, "slide": splits.slide_folds, "patient": 0}

@@ -1,0 +1,162 @@
+"""Run directories: what `fit` leaves for `evaluate`, `calibrate` and `export`.
+
+`run.json` holds the configuration, the history and, for a cross-validation, every out-of-fold
+answer; `weights.npz` holds the weights of a fit on all tiles.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from app.core.manifest import SplitKind
+from training.config import TrainingConfig
+from training.errors import RunError
+from training.fit import Fitted, Trainer
+from training.index import Index
+from training.labels import LABEL_IDS
+from training.model import Weights
+from training.progress import tracked
+from training.splits import Split, fold_positions
+
+RUN_NAME: Final = "run.json"
+WEIGHTS_NAME: Final = "weights.npz"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+Run = TypeVar("Run", bound=_Record)
+
+
+class Answer(_Record):
+    """What a model that never saw the tile's group answered; logits before temperature."""
+
+    tile: str
+    slide: str
+    fold: str
+    label: str
+    logits: tuple[float, ...]
+
+
+class CrossValidation(_Record):
+    """All answers over one split; tested tiles appear in the order of the folds."""
+
+    schema_version: Literal[1] = 1
+    kind: SplitKind
+    split_sha256: str
+    index_sha256: str
+    config: TrainingConfig
+    answers: tuple[Answer, ...]
+    history: dict[str, tuple[dict[str, Any], ...]]
+
+    @property
+    def folds(self) -> tuple[str, ...]:
+        """Names of the folds, in order."""
+        return tuple(self.history)
+
+
+class FinalFit(_Record):
+    """A fit on all tiles, which is what is released; its weights lie beside it."""
+
+    schema_version: Literal[1] = 1
+    index_sha256: str
+    config: TrainingConfig
+    history: tuple[dict[str, Any], ...]
+
+
+def class_indices_of(index: Index) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Position in `LABELS` of every tile's label, int64 `[n]`."""
+    return np.array([LABEL_IDS.index(label) for label in index.labels], dtype=np.int64)
+
+
+def cross_validate(
+    trainer: Trainer, index: Index, split: Split, split_sha256: str, config: TrainingConfig
+) -> CrossValidation:
+    """Fit one model a fold on the fold's training tiles and ask it for the test tiles."""
+    answers: list[Answer] = []
+    history: dict[str, tuple[dict[str, Any], ...]] = {}
+    for fold in tracked(f"Cross-validating by {split.kind}")(split.folds):
+        train, test = fold_positions(index, fold)
+        fitted = trainer.fit(train, test, config.seed)
+        history[fold.name] = tuple(record.as_dict() for record in fitted.history)
+        for position, logits in zip(test, fitted.test_logits, strict=True):
+            tile = index.tiles[position]
+            answers.append(
+                Answer(
+                    tile=tile.name,
+                    slide=tile.slide,
+                    fold=fold.name,
+                    label=tile.label,
+                    logits=tuple(float(value) for value in logits),
+                )
+            )
+    return CrossValidation(
+        kind=split.kind,
+        split_sha256=split_sha256,
+        index_sha256=split.index_sha256,
+        config=config,
+        answers=tuple(answers),
+        history=history,
+    )
+
+
+def fit_all(trainer: Trainer, index: Index, config: TrainingConfig) -> Fitted:
+    """Fit on every tile; there is nothing left to test on."""
+    return trainer.fit(np.arange(len(index.tiles)), np.array([], dtype=np.int64), config.seed)
+
+
+def write_run(run_dir: Path, run: CrossValidation | FinalFit) -> None:
+    """Write `run.json`; the folder is made where it is missing."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / RUN_NAME).write_text(run.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def read_cross_validation(run_dir: Path) -> CrossValidation:
+    """Read a cross-validation.
+
+    Raises:
+        RunError: the folder holds none.
+    """
+    return _read(run_dir, CrossValidation, "a cross-validation (osteo-train fit --split SPLIT)")
+
+
+def read_final_fit(run_dir: Path) -> tuple[FinalFit, Weights, Weights]:
+    """Read a fit on all tiles.
+
+    Returns:
+        The record, the base network's weights and the head's.
+
+    Raises:
+        RunError: the folder holds none.
+    """
+    run = _read(run_dir, FinalFit, "a fit on all tiles (osteo-train fit without --split)")
+    try:
+        with np.load(run_dir / WEIGHTS_NAME) as arrays:
+            base = [arrays[name] for name in sorted(arrays) if name.startswith("base")]
+            head = [arrays[name] for name in sorted(arrays) if name.startswith("head")]
+    except (OSError, ValueError) as error:
+        raise RunError(f"{run_dir / WEIGHTS_NAME} is missing or damaged. Fit again.") from error
+    return run, base, head
+
+
+def write_weights(run_dir: Path, fitted: Fitted) -> None:
+    """Write `weights.npz`."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    arrays = {f"base_{i:04}": array for i, array in enumerate(fitted.base_weights)}
+    arrays |= {f"head_{i:04}": array for i, array in enumerate(fitted.head_weights)}
+    np.savez(run_dir / WEIGHTS_NAME, **arrays)  # type: ignore[arg-type]  # the stub takes bool too
+
+
+def _read(run_dir: Path, kind: type[Run], what: str) -> Run:
+    path = run_dir / RUN_NAME
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror}. Expected {what}.") from error
+    except ValidationError as error:
+        raise RunError(f"{path} is not {what}.") from error

@@ -1,0 +1,49 @@
+"""Where tiles and weights come from, and on what terms: for the manifest and the card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from app.core.manifest import DataSource, WeightsSource
+from training.index import Index
+from training.labels import LABEL_IDS
+from training.model import BASE_NAME, KERAS_IMAGENET, UNTRAINED, weights_sha256
+
+_DATA_NAME: Final = "Osteosarcoma data from UT Southwestern/UT Dallas (TCIA)"
+_DATA_URL: Final = "https://doi.org/10.7937/tcia.2019.bvhjhdas"
+_DATA_LICENCE: Final = "CC BY 3.0"
+_CITATION: Final = (
+    "Leavey P. et al. (2019). Osteosarcoma data from UT Southwestern/UT Dallas for Viable and "
+    "Necrotic Tumor Assessment. The Cancer Imaging Archive. "
+    f"{_DATA_URL}"
+)
+_WEIGHTS_LICENCE: Final = "Apache-2.0"
+
+
+def describe_data(index: Index, index_sha256: str) -> DataSource:
+    """The tiles of an index, counted, with the collection's terms."""
+    return DataSource(
+        name=_DATA_NAME,
+        url=_DATA_URL,
+        licence=_DATA_LICENCE,
+        citation=_CITATION,
+        n_tiles=len(index.tiles),
+        n_slides=len({tile.slide for tile in index.tiles}),
+        n_cases=len({tile.case for tile in index.tiles}),
+        tiles_by_label={label: index.labels.count(label) for label in LABEL_IDS},
+        mixed_tiles=index.mixed_tiles,
+        table_sha256=index.table_sha256,
+        index_sha256=index_sha256,
+    )
+
+
+def describe_weights(weights: str) -> WeightsSource:
+    """The weights training started from; of a path the file's name only."""
+    if weights == UNTRAINED:
+        name = "none: random initial weights, for tests"
+    elif weights == KERAS_IMAGENET:
+        name = f"{BASE_NAME} 1.0 224, ImageNet (keras.applications)"
+    else:
+        name = f"{BASE_NAME} 1.0 224, ImageNet ({Path(weights).name})"
+    return WeightsSource(name=name, licence=_WEIGHTS_LICENCE, sha256=weights_sha256(weights))

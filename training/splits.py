@@ -1,0 +1,189 @@
+"""Splits: which tiles are tested by a model that never saw their tile, slide or patient.
+
+- `random`: stratified by label; with one fold the paper's 90/10, with ten folds ten of those that
+  together test every tile once. Neighbouring tiles of one slide land on both sides, so it flatters.
+- `slide`: no slide on both sides, labels balanced as far as slides allow.
+- `patient`: each case is left out in turn.
+
+A split is a JSON file that names the test tiles of each fold; the SHA-256 of the file is its
+identity, and the index it belongs to is named by SHA-256 inside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from app.core.manifest import SplitKind
+from training.errors import SplitError
+from training.index import Index, IndexedTile
+
+TEST_FRACTION: Final = 0.1
+"""Of a random split with one fold, as in the paper."""
+
+
+class Fold(BaseModel):
+    """The names of a fold's test tiles; every other tile of the index is trained on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    test: tuple[str, ...]
+
+
+class Split(BaseModel):
+    """Folds over one index. `seed` is null where chance plays no part."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    kind: SplitKind
+    seed: int | None
+    index_sha256: str
+    folds: tuple[Fold, ...]
+
+
+def make_split(
+    index: Index, index_sha256: str, kind: SplitKind, n_folds: int = 5, seed: int = 0
+) -> Split:
+    """Make a split; the same arguments make the same one.
+
+    Args:
+        index: the tiles.
+        index_sha256: SHA-256 of the index file.
+        kind: what must not be on both sides.
+        n_folds: `random` takes 1 for one 90/10 hold-out; `patient` has one fold a case anyway.
+        seed: for `random` and `slide`.
+
+    Raises:
+        SplitError: there are too few tiles, slides or cases for so many folds.
+    """
+    # scikit-learn takes a second to import, which --help need not wait for.
+    from sklearn.model_selection import (  # noqa: PLC0415
+        LeaveOneGroupOut,
+        StratifiedGroupKFold,
+        StratifiedKFold,
+        StratifiedShuffleSplit,
+    )
+
+    tiles = index.tiles
+    labels = np.array(index.labels)
+    groups = None  # of a random split
+    if kind != "random":
+        groups = np.array([tile.case if kind == "patient" else tile.slide for tile in tiles])
+    if kind == "patient":
+        _require(len(set(groups)), 2, "case(s)")
+        method = LeaveOneGroupOut()
+    elif kind == "slide":
+        _require_folds(n_folds)
+        _require(len(set(groups)), n_folds, "slide(s)")
+        method = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    elif n_folds == 1:
+        n_test = max(math.ceil(TEST_FRACTION * len(tiles)), len(set(labels)))
+        _require(min(Counter(index.labels).values(), default=0), 2, "tile(s) of the rarest label")
+        _require(len(tiles) - n_test, len(set(labels)), "tile(s) to train on")
+        method = StratifiedShuffleSplit(1, test_size=n_test, random_state=seed)
+    else:
+        _require_folds(n_folds)
+        rarest = min(Counter(index.labels).values(), default=0)
+        _require(rarest, n_folds, "tile(s) of the rarest label")
+        method = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+    parts = [sorted(test.tolist()) for _, test in method.split(labels, labels, groups)]
+    return Split(
+        kind=kind,
+        seed=None if kind == "patient" else seed,
+        index_sha256=index_sha256,
+        folds=tuple(
+            Fold(name=_fold_name(kind, i, part, tiles), test=tuple(tiles[t].name for t in part))
+            for i, part in enumerate(parts)
+        ),
+    )
+
+
+def fold_positions(index: Index, fold: Fold) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions in `index.tiles` of a fold's (training, test) tiles, both int64 `[n]`, ascending.
+
+    Raises:
+        SplitError: the fold tests a tile that the index does not hold.
+    """
+    position = {tile.name: i for i, tile in enumerate(index.tiles)}
+    missing = [name for name in fold.test if name not in position]
+    if missing:
+        raise SplitError(f"Fold {fold.name} tests {missing[0]}, which the index does not hold.")
+    test = np.array(sorted(position[name] for name in fold.test), dtype=np.int64)
+    return np.setdiff1d(np.arange(len(index.tiles)), test), test
+
+
+def count_overlaps(index: Index, split: Split, footprint_px: int) -> int:
+    """Pairs of overlapping tiles, one trained on and one tested, summed over the folds.
+
+    Args:
+        index: the tiles.
+        split: a split of it.
+        footprint_px: side of a tile in the pixels of its name's x and y. The collection does not
+            say; 1024, 2048 and 4096 are the candidates.
+    """
+    n_pairs = 0
+    for fold in split.folds:
+        train, test = fold_positions(index, fold)
+        for tile in (index.tiles[i] for i in test):
+            n_pairs += sum(_overlap(tile, index.tiles[i], footprint_px) for i in train)
+    return n_pairs
+
+
+def write_split(path: Path, split: Split) -> str:
+    """Write the split file and return its SHA-256."""
+    content = split.model_dump_json(indent=1).encode() + b"\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_split(path: Path, index_sha256: str) -> tuple[Split, str]:
+    """Read a split of a given index.
+
+    Returns:
+        The split and the SHA-256 of its file.
+
+    Raises:
+        SplitError: there is no such file, it is no split, or it splits another index.
+    """
+    try:
+        content = path.read_bytes()
+        split = Split.model_validate_json(content)
+    except OSError as error:
+        raise SplitError(f"{path}: {error.strerror}. Make one with 'osteo-train split'.") from error
+    except ValidationError as error:
+        raise SplitError(f"{path} is not a split of this version.") from error
+    if split.index_sha256 != index_sha256:
+        raise SplitError(f"{path} splits another index. Make it again with 'osteo-train split'.")
+    return split, hashlib.sha256(content).hexdigest()
+
+
+def _fold_name(
+    kind: SplitKind, number: int, part: Sequence[int], tiles: Sequence[IndexedTile]
+) -> str:
+    return tiles[part[0]].case if kind == "patient" else f"fold {number + 1}"
+
+
+def _overlap(a: IndexedTile, b: IndexedTile, footprint_px: int) -> bool:
+    near = abs(a.x - b.x) < footprint_px and abs(a.y - b.y) < footprint_px
+    return a.slide == b.slide and near
+
+
+def _require(found: int, needed: int, what: str) -> None:
+    if found < needed:
+        raise SplitError(f"The index holds {found} {what}; this split needs at least {needed}.")
+
+
+def _require_folds(n_folds: int) -> None:
+    if n_folds < 2:
+        raise SplitError(f"{n_folds} fold(s) cannot test every tile; take at least 2.")
