@@ -76,15 +76,14 @@ def make_split(
 
     tiles = index.tiles
     labels = np.array(index.labels)
-    groups = None  # of a random split
-    if kind != "random":
-        groups = np.array([tile.case if kind == "patient" else tile.slide for tile in tiles])
+    names = [tile.case if kind == "patient" else tile.slide for tile in tiles]
+    groups = None if kind == "random" else np.array(names)
     if kind == "patient":
-        _require(len(set(groups)), 2, "case(s)")
+        _require(len(set(names)), 2, "case(s)")
         method = LeaveOneGroupOut()
     elif kind == "slide":
         _require_folds(n_folds)
-        _require(len(set(groups)), n_folds, "slide(s)")
+        _require(len(set(names)), n_folds, "slide(s)")
         method = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     elif n_folds == 1:
         n_test = max(math.ceil(TEST_FRACTION * len(tiles)), len(set(labels)))

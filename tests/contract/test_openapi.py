@@ -6,6 +6,7 @@ Nothing it sends may crash a route, and no route may answer what it does not doc
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import httpx2
 import pytest
@@ -51,7 +52,7 @@ def test_every_route_keeps_to_its_description(
 
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
-    def send(case: schemathesis.Case) -> None:
+    def send(case: schemathesis.Case[Any]) -> None:
         case.call_and_validate(
             checks=[
                 not_a_server_error,
