@@ -17,9 +17,9 @@ from app.core.errors import OsteoError
 from app.doctor import examine
 from app.folders import classify_files, find_tiles
 from app.metrics import Metrics
+from app.opening import open_classifier
 from app.printing import PRINTERS, Format
 from app.schemas import RESEARCH_USE
-from app.service import open_classifier
 from app.settings import read_settings
 
 EXIT_FAILED: Final = 1

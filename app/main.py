@@ -13,9 +13,10 @@ from app import __version__
 from app.api import health, models, tiles
 from app.api.observe import ObserveRequests
 from app.metrics import Metrics
+from app.opening import RuntimeOpener, open_configured_runtime
 from app.problems import install_handlers
 from app.schemas import RESEARCH_USE
-from app.service import RuntimeOpener, TileService, open_configured_runtime
+from app.service import TileService
 from app.settings import Settings
 
 _DESCRIPTION: Final = f"""
