@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -66,36 +67,10 @@ def make_split(
     Raises:
         SplitError: there are too few tiles, slides or cases for so many folds.
     """
-    # scikit-learn takes a second to import, which --help need not wait for.
-    from sklearn.model_selection import (  # noqa: PLC0415
-        LeaveOneGroupOut,
-        StratifiedGroupKFold,
-        StratifiedKFold,
-        StratifiedShuffleSplit,
-    )
-
+    parts = [sorted(test.tolist()) for test in _test_parts(index, kind, n_folds, seed)]
     tiles = index.tiles
-    labels = np.array(index.labels)
-    names = [tile.case if kind == "patient" else tile.slide for tile in tiles]
-    groups = None if kind == "random" else np.array(names)
-    if kind == "patient":
-        _require(len(set(names)), 2, "case(s)")
-        method = LeaveOneGroupOut()
-    elif kind == "slide":
-        _require_folds(n_folds)
-        _require(len(set(names)), n_folds, "slide(s)")
-        method = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-    elif n_folds == 1:
-        n_test = max(math.ceil(TEST_FRACTION * len(tiles)), len(set(labels)))
-        _require(min(Counter(index.labels).values(), default=0), 2, "tile(s) of the rarest label")
-        _require(len(tiles) - n_test, len(set(labels)), "tile(s) to train on")
-        method = StratifiedShuffleSplit(1, test_size=n_test, random_state=seed)
-    else:
-        _require_folds(n_folds)
-        rarest = min(Counter(index.labels).values(), default=0)
-        _require(rarest, n_folds, "tile(s) of the rarest label")
-        method = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
-    parts = [sorted(test.tolist()) for _, test in method.split(labels, labels, groups)]
+    if not all(parts):
+        raise SplitError(f"The slides cannot be dealt into {n_folds} folds; take fewer.")
     return Split(
         kind=kind,
         seed=None if kind == "patient" else seed,
@@ -105,6 +80,47 @@ def make_split(
             for i, part in enumerate(parts)
         ),
     )
+
+
+def _test_parts(
+    index: Index, kind: SplitKind, n_folds: int, seed: int
+) -> Iterator[NDArray[np.int64]]:
+    """Positions of each fold's test tiles, after checks that there are enough of everything."""
+    # scikit-learn takes a second to import, which --help need not wait for.
+    from sklearn.model_selection import (  # noqa: PLC0415
+        LeaveOneGroupOut,
+        StratifiedGroupKFold,
+        StratifiedKFold,
+        StratifiedShuffleSplit,
+    )
+
+    labels, counts = np.array(index.labels), Counter(index.labels).values()
+    # A random split takes tiles one by one: each is its own group.
+    group_of = {"random": "name", "slide": "slide", "patient": "case"}[kind]
+    groups = np.array([getattr(tile, group_of) for tile in index.tiles])
+    if kind == "patient":
+        _require(len(set(groups)), 2, "case(s)")
+        method = LeaveOneGroupOut()
+    elif kind == "slide":
+        _require_folds(n_folds)
+        _require(len(set(groups)), n_folds, "slide(s)")
+        _require(max(counts, default=0), n_folds, "tile(s) of the commonest label")
+        method = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    elif n_folds == 1:
+        n_test = max(math.ceil(TEST_FRACTION * len(labels)), len(counts))
+        _require(min(counts, default=0), 2, "tile(s) of the rarest label")
+        _require(len(labels) - n_test, len(counts), "tile(s) to train on")
+        method = StratifiedShuffleSplit(1, test_size=n_test, random_state=seed)
+    else:
+        _require_folds(n_folds)
+        _require(min(counts, default=0), n_folds, "tile(s) of the rarest label")
+        method = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # A label with fewer tiles than there are folds is what small collections look like.
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        warnings.filterwarnings("ignore", "The groups parameter is ignored", UserWarning)
+        for _, test in method.split(labels, labels, groups):
+            yield test
 
 
 def fold_positions(index: Index, fold: Fold) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from training.augment import AugmentConfig, draw_views, transform_tile
+from training.drawn import draw_tile
+
+TILE = draw_tile("viable_tumor", 64, 0)
+
+
+def test_draw_views_keeps_the_original_first() -> None:
+    views = draw_views(TILE, AugmentConfig(n_views=3), seed=5)
+    assert views.shape == (4, 64, 64, 3)
+    assert views.dtype == np.uint8
+    np.testing.assert_array_equal(views[0], TILE)
+    assert all((view != TILE).any() for view in views[1:])
+
+
+def test_draw_views_repeats_itself_for_one_seed_only() -> None:
+    config = AugmentConfig(n_views=2)
+    np.testing.assert_array_equal(draw_views(TILE, config, 5), draw_views(TILE, config, 5))
+    assert (draw_views(TILE, config, 5)[1:] != draw_views(TILE, config, (5, 1))[1:]).any()
+
+
+def test_draw_views_flips_about_half_of_the_views() -> None:
+    config = AugmentConfig(n_views=40, rotation_degrees=0, zoom=0)
+    flipped = [bool((view == TILE[:, ::-1]).all()) for view in draw_views(TILE, config, 0)[1:]]
+    assert 8 < sum(flipped) < 32
+
+
+def test_transform_tile_changes_nothing_without_angle_and_magnification() -> None:
+    np.testing.assert_array_equal(transform_tile(TILE, 0.0, 1.0), TILE)
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_transform_tile_turns_counter_clockwise(quarters: int) -> None:
+    turned = transform_tile(TILE, quarters * math.pi / 2, 1.0).astype(int)
+    assert np.abs(turned - np.rot90(TILE, quarters)).max() <= 1
+
+
+def test_transform_tile_magnifies_the_centre() -> None:
+    tile = np.zeros((64, 64, 3), dtype=np.uint8)
+    tile[24:40, 24:40] = 255
+    assert (transform_tile(tile, 0.0, 2.0) > 127).all(axis=2).sum() == 32 * 32
+    centre = transform_tile(tile, 0.0, 0.5)[16:48, 16:48]  # beyond it lie mirror images
+    assert (centre > 127).all(axis=2).sum() == 8 * 8
+
+
+@settings(max_examples=40, deadline=None)
+@given(angle=st.floats(-math.pi, math.pi), magnification=st.floats(0.6, 2.0))
+def test_transform_tile_leaves_no_empty_corner(angle: float, magnification: float) -> None:
+    bright = np.full((48, 48, 3), 200, dtype=np.uint8)
+    assert (transform_tile(bright, angle, magnification) == 200).all()

@@ -1,0 +1,159 @@
+"""The commands as a user runs them, from drawn tiles to a bundle that the service opens."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from app.bundle import check_golden_tiles, open_bundle, read_golden_tiles
+from app.core.tile import decode_tile
+from app.runtime.litert import LiteRtRuntime
+from app.runtime.savedmodel import SavedModelRuntime
+from training.cli import app
+from training.drawn import draw_tile, encode_tile
+from training.features import read_tiles
+from training.index import read_index
+
+COMMANDS = ("index", "split", "fit", "evaluate", "calibrate", "export", "release")
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("OSTEO_DATA_DIR", "OSTEO_WEIGHTS"):  # they would overrule the tiny configuration
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def succeed(*arguments: object) -> str:
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example(command: str) -> None:
+    assert f"osteo-train {command}" in " ".join(succeed(command, "--help").split())
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from training.cli import app; "
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0; "
+        "sys.exit(', '.join({'tensorflow', 'keras', 'sklearn', 'matplotlib'} & set(sys.modules)) or 0)"
+    )
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("index", "--data-dir", "nowhere"), "nowhere is not a folder"),
+        (("split", "--index", "nowhere.json"), "osteo-train index"),
+        (("fit", "--data-dir", ".", "--out", "run", "--config", "no.toml"), "No such file"),
+        (("evaluate", "nowhere"), "osteo-train fit --split"),
+        (("calibrate", "nowhere"), "osteo-train fit --split"),
+        (("export", "nowhere", "--run", "nowhere"), "without --split"),
+    ],
+)
+def test_wrong_input_is_one_sentence_and_exit_code_1(arguments: tuple[str, ...], says: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert says in " ".join(result.output.split())
+    assert "Traceback" not in result.output
+
+
+def test_index_stops_at_a_problem_or_leaves_the_tile_out(collection: Path) -> None:
+    (collection / "Training-Set-1/set1/Case-4-C0-100-200.jpg").write_bytes(b"")
+    arguments = ("index", "--data-dir", collection, "--tile-side-px", 128)
+    strict = run(*arguments)
+    assert strict.exit_code == 1
+    assert "C0-100-200.jpg: the file must be an image" in strict.output
+    output = succeed(*arguments, "--skip")
+    assert "left out: Training-Set-1" in output
+    assert "2 tiles of 2 slides; 1 left out" in output
+
+
+@pytest.mark.tensorflow
+def test_fit_refuses_missing_weights_before_any_work(drawn_dir: Path, tiny_config: Path) -> None:
+    succeed("index", "--data-dir", drawn_dir, "--tile-side-px", 128)
+    result = run(
+        "fit", "--data-dir", drawn_dir, "--config", tiny_config, "--out", "r", "--weights", "w.h5"
+    )
+    assert result.exit_code == 1
+    assert "There are no weights at w.h5" in result.output
+
+
+@pytest.mark.tensorflow
+def test_commands_lead_from_tiles_to_a_bundle_that_the_service_opens(
+    drawn_dir: Path, tiny_config: Path
+) -> None:
+    given = ("--data-dir", drawn_dir)
+    succeed("index", *given, "--tile-side-px", 128)
+    assert "0 overlapping pair(s)" in succeed("split", "--kind", "slide", "--folds", 2)
+    with_config = ("fit", *given, "--config", tiny_config)
+    succeed(*with_config, "--split", "runs/slide.json", "--out", "runs/slide")
+    succeed(*with_config, "--out", "runs/final")
+    temperature = json.loads(succeed("calibrate", "runs/slide"))["temperature"]
+    assert "accuracy" in succeed("evaluate", "runs/slide", "--temperature", temperature)
+    metrics = json.loads(Path("runs/slide/metrics.json").read_text())
+    assert metrics["n_tiles"] == 12
+    assert Path("runs/slide/confusion.png").is_file()
+    succeed("export", "runs/final", "--run", "runs/slide")
+
+    bundle = open_bundle(Path("models/drawn/1"))
+    assert bundle.manifest.temperature == temperature
+    assert bundle.manifest.data.index_sha256 == read_index(Path("runs/index.json"))[1]
+    assert bundle.manifest.training["network"]["weights"] == "none"
+    total_bytes = sum(path.stat().st_size for path in bundle.path.rglob("*") if path.is_file())
+    assert total_bytes < 25 * 1024**2
+    card = (bundle.path / "model-card.md").read_text()
+    assert "Not a medical device" in card
+    assert "Not measured: no patient split" in card
+
+    saved_model = SavedModelRuntime(bundle.saved_model_dir)
+    litert = LiteRtRuntime(bundle.litert_file, n_workers=1)
+    check_golden_tiles(bundle, lambda tiles: litert.infer(tiles).logits)
+    tiles = np.stack([decode_tile(encode_tile(draw_tile("non_tumor", 300, s))) for s in range(3)])
+    one, other = saved_model.infer(tiles), litert.infer(tiles)
+    for name in ("logits", "embedding", "cam"):
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-3)
+
+    again = run("export", "runs/final", "--run", "runs/slide")
+    assert again.exit_code == 1
+    assert "a released bundle never changes" in " ".join(again.output.split())
+
+
+def test_training_reads_tiles_as_the_service_does(drawn_dir: Path) -> None:
+    succeed("index", "--data-dir", drawn_dir, "--tile-side-px", 128)
+    index, _ = read_index(Path("runs/index.json"))
+    for tile, entry in zip(read_tiles(index, drawn_dir), index.tiles, strict=True):
+        np.testing.assert_array_equal(tile, decode_tile((drawn_dir / entry.file).read_bytes()))
+
+
+@pytest.mark.tensorflow
+def test_release_does_all_of_it(drawn_dir: Path, tiny_config: Path, tmp_path: Path) -> None:
+    tiny_config.write_text(
+        tiny_config.read_text().replace("epochs = 1\n", "epochs = 0\n").replace("= 2\nl", "= 1\nl")
+    )
+    output = succeed("release", "--data-dir", drawn_dir, "--config", tiny_config)
+    assert "both runtimes agree" in output
+    bundle = open_bundle(tmp_path / "models" / "drawn" / "1")
+    assert [entry.split for entry in bundle.manifest.metrics] == ["random", "slide", "patient"]
+    patient = bundle.manifest.metrics[2]
+    assert [fold.name for fold in patient.folds] == ["Case 3", "Case 48"]
+    assert {golden.name for golden in read_golden_tiles(bundle)} == {
+        f"drawn_{label}.png" for label in bundle.manifest.label_ids
+    }
+    shutil.rmtree(bundle.path)

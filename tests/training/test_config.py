@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from training.config import CONFIGS_DIR, RELEASED_CONFIG, read_config
+from training.errors import ConfigError
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS_DIR.glob("*.toml")), ids=lambda path: path.stem)
+def test_read_config_reads_every_shipped_file(path: Path) -> None:
+    config = read_config(path)
+    assert config.model_name == path.stem
+    first_line = path.read_text().splitlines()[0]
+    assert first_line.startswith(("# make", "# osteo-train")), "the command comes first"
+    assert "# Expect" in path.read_text()
+
+
+def test_read_config_keeps_the_papers_network() -> None:
+    config = read_config(RELEASED_CONFIG)
+    assert config.network.hidden_units == 100
+    assert config.head.batch_size == 32
+    assert config.augment.rotation_degrees == 30
+    assert config.augment.horizontal_flip
+
+
+def test_read_config_lets_a_weights_argument_win(tiny_config: Path) -> None:
+    assert read_config(tiny_config).network.weights == "none"
+    assert read_config(tiny_config, "imagenet").network.weights == "imagenet"
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "says"),
+    [
+        ('model_name = "drawn"|', "model_name", "required"),
+        ("epochs = 2|epoches = 2", "head.epochs", "required"),
+        ("seed = 1|seeds = 1", "seeds", "misspelt"),
+        ("n_views = 1|n_views = -1", "augment.n_views", "greater than or equal to 0"),
+        ('[network]|[network]\nwidth = "1.0"', "network.width", "misspelt"),
+    ],
+)
+def test_read_config_names_the_key(tiny_config: Path, change: str, key: str, says: str) -> None:
+    old, new = change.split("|")
+    text = tiny_config.read_text()
+    assert old in text
+    tiny_config.write_text(text.replace(old, new, 1))
+    with pytest.raises(ConfigError, match=says) as caught:
+        read_config(tiny_config)
+    assert caught.value.key == key
+
+
+def test_read_config_explains_what_is_not_toml_or_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        read_config(tmp_path / "a.toml")
+    (tmp_path / "a.toml").write_text("seed =")
+    with pytest.raises(ConfigError, match="not TOML"):
+        read_config(tmp_path / "a.toml")

@@ -1,0 +1,138 @@
+"""The graphs: Grad-CAM against a tape, the seam of fine-tuning, weights of another network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from training.errors import WeightsError
+from training.model import build_base, build_serving_model, require_weights, split_base
+
+pytestmark = pytest.mark.tensorflow
+
+HEAD_SHAPES = ((1280, 100), (100,), (100, 3), (3,))
+
+
+@pytest.fixture(scope="module")
+def base() -> Any:
+    import keras  # noqa: PLC0415
+
+    keras.utils.set_random_seed(0)
+    return build_base("none")
+
+
+@pytest.fixture(scope="module")
+def head_weights() -> list[Any]:
+    rng = np.random.default_rng(0)
+    return [rng.normal(0, 0.1, shape).astype(np.float32) for shape in HEAD_SHAPES]
+
+
+@pytest.fixture(scope="module")
+def tiles() -> Any:
+    return np.random.default_rng(1).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+
+
+def test_build_serving_model_has_the_contracts_names_and_shapes(
+    base: Any, head_weights: list[Any], tiles: Any
+) -> None:
+    model = build_serving_model(base.get_weights(), head_weights)
+    assert (model.input.name, model.input.dtype) == ("tiles", "uint8")
+    answer = {name: value.numpy() for name, value in model(tiles).items()}
+    assert {name: value.shape for name, value in answer.items()} == {
+        "logits": (2, 3),
+        "embedding": (2, 1280),
+        "cam": (2, 7, 7, 3),
+    }
+    assert all(value.dtype == np.float32 for value in answer.values())
+
+
+def test_build_serving_model_scales_to_minus_one_and_one_inside(
+    base: Any, head_weights: list[Any], tiles: Any
+) -> None:
+    model = build_serving_model(base.get_weights(), head_weights)
+    scaled = tiles.astype(np.float32) / 127.5 - 1.0
+    embedding = base(scaled, training=False).numpy().mean(axis=(1, 2))
+    np.testing.assert_allclose(model(tiles)["embedding"], embedding, atol=1e-5)
+    hidden = np.maximum(embedding @ head_weights[0] + head_weights[1], 0)
+    logits = hidden @ head_weights[2] + head_weights[3]
+    np.testing.assert_allclose(model(tiles)["logits"], logits, atol=1e-4)
+
+
+def test_grad_cam_equals_a_gradient_tape(base: Any, head_weights: list[Any], tiles: Any) -> None:
+    import tensorflow  # noqa: PLC0415
+
+    cam = build_serving_model(base.get_weights(), head_weights)(tiles)["cam"].numpy()
+    features = base(tiles.astype(np.float32) / 127.5 - 1.0, training=False)
+    w1, b1, w2, b2 = (tensorflow.constant(weight) for weight in head_weights)
+    for class_index in range(3):
+        with tensorflow.GradientTape() as tape:
+            pooled = tensorflow.reduce_mean(features, axis=(1, 2))
+            tape.watch(pooled)
+            logits = tensorflow.nn.relu(pooled @ w1 + b1) @ w2 + b2
+            chosen = logits[:, class_index]
+        gradient = tape.gradient(chosen, pooled).numpy()
+        expected = np.einsum("bhwk,bk->bhw", features.numpy(), gradient)
+        np.testing.assert_allclose(cam[..., class_index], expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("first_layer", ["block_13_expand", "block_16_expand", "Conv_1"])
+def test_split_base_cuts_without_changing_answers(base: Any, tiles: Any, first_layer: str) -> None:
+    scaled = tiles.astype(np.float32) / 127.5 - 1.0
+    parts = split_base(base, first_layer)
+    joined = parts.upper(parts.lower(scaled, training=False), training=False)
+    np.testing.assert_allclose(joined, base(scaled, training=False), atol=1e-5)
+
+
+def test_split_base_trains_convolutions_only(base: Any) -> None:
+    parts = split_base(base, "block_16_expand")
+    assert parts.lower.trainable_variables == []
+    names = {variable.path for variable in parts.upper.trainable_variables}
+    assert names
+    assert not any("BN" in name or "bn" in name for name in names)
+
+
+@pytest.mark.parametrize("first_layer", ["no_such_layer", "block_15_project"])
+def test_split_base_refuses_what_is_not_the_start_of_a_block(base: Any, first_layer: str) -> None:
+    with pytest.raises(WeightsError, match="first layer of a block"):
+        split_base(base, first_layer)
+
+
+def test_require_weights_names_the_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"none\.h5.*OSTEO_WEIGHTS"):
+        require_weights(str(tmp_path / "none.h5"))
+    require_weights("imagenet")
+
+
+# Keras 3.15 saves through an `__array__` call that NumPy 2 deprecates; nothing of ours to mend.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+# Keras warns of what it cannot load before it refuses.
+@pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning")
+def test_build_base_refuses_weights_of_another_network(tmp_path: Path) -> None:
+    import keras  # noqa: PLC0415
+
+    other = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
+    path = tmp_path / "other.weights.h5"
+    other.save_weights(path)
+    with pytest.raises(WeightsError, match="does not hold MobileNetV2 weights"):
+        build_base(str(path))
+
+
+def test_build_base_refuses_a_file_that_is_no_weights(tmp_path: Path) -> None:
+    path = tmp_path / "x.weights.h5"
+    path.write_bytes(b"not HDF5")
+    with pytest.raises(WeightsError, match="does not hold MobileNetV2 weights"):
+        build_base(str(path))
+
+
+def test_build_base_explains_a_failed_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras  # noqa: PLC0415
+
+    def fail(**_: object) -> None:
+        raise Exception("URL fetch failure on https://example.org")  # noqa: TRY002 - as Keras does
+
+    monkeypatch.setattr(keras.applications, "MobileNetV2", fail)
+    with pytest.raises(WeightsError, match="could not fetch"):
+        build_base("imagenet")
