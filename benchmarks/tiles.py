@@ -33,6 +33,8 @@ def collect_tiles(folder: Path | None) -> tuple[str, list[Path]]:
     named = folder or (Path(data) if (data := os.environ.get("OSTEO_DATA_DIR")) else None)
     if named is None:
         return f"drawn, {_DRAWN_SIDE_PX} px JPEG", _drawn_tiles()
+    if not named.exists():
+        raise FileNotFoundError(f"there is no folder {named}")
     found = find_tiles([named])
     if not found:
         raise FileNotFoundError(f"no tiles in {named}")

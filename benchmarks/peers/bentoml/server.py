@@ -28,8 +28,8 @@ class OsteoTiles:
         for n_tiles in (1, 8, 16):
             self.signature(tiles=tf.zeros((n_tiles, SIDE_PX, SIDE_PX, 3), tf.uint8))
 
-    # With max_latency_ms=1000, as in the documentation's example, it answers 503 to every fifth of
-    # 32 clients; the default of a minute serves more tiles and refuses none.
+    # With max_latency_ms=1000, as in the documentation's example, it answered 503 to a fifth of the
+    # requests of 32 clients; with the default of a minute it refused none.
     @bentoml.api(batchable=True, max_batch_size=32)
     def predict(self, file: list[Image]) -> list[dict[str, dict[str, float]]]:
         """Tiles in, probabilities out."""
