@@ -10,19 +10,30 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec
+from typing import Annotated, ParamSpec
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from app.core.errors import OsteoError
 from app.core.manifest import SplitKind
+from training.config import RELEASED_CONFIG, read_config
 from training.labels import MixedTiles
 from training.progress import ERRORS
+from training.terminal import (
+    OUT,
+    ConfigFile,
+    DataDir,
+    IndexFile,
+    RunDir,
+    Strict,
+    TableOption,
+    WeightsOption,
+    plain,
+    say,
+    shown,
+)
 
-_OUT = Console()
-_DEFAULT_CONFIG = Path("training/configs/osteo-mobilenetv2.toml")
 P = ParamSpec("P")
 
 app = typer.Typer(
@@ -47,37 +58,6 @@ app = typer.Typer(
     """,
 )
 
-DataDir = Annotated[
-    Path,
-    typer.Option(
-        envvar="OSTEO_DATA_DIR", help="The collection: holds `Training-Set-*` and the table."
-    ),
-]
-IndexFile = Annotated[Path, typer.Option("--index", help="What `osteo-train index` wrote.")]
-ConfigFile = Annotated[Path, typer.Option("--config", help="A TOML file of `training/configs/`.")]
-WeightsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--weights",
-        envvar="OSTEO_WEIGHTS",
-        help="`imagenet`, or the path of MobileNetV2 weights; overrules the configuration.",
-    ),
-]
-TableOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--table",
-        help="CSV with the columns image.name and classification. [default: the one in the folder]",
-    ),
-]
-Strict = Annotated[
-    bool,
-    typer.Option(
-        "--strict/--skip", help="Stop at a tile that breaks a rule, or leave it out and say so."
-    ),
-]
-RunDir = Annotated[Path, typer.Argument(help="What `osteo-train fit --split` wrote.")]
-
 
 def command(function: Callable[P, None]) -> Callable[P, None]:
     """Register a command whose expected errors are one sentence and exit code 1, no traceback."""
@@ -89,7 +69,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         try:
             function(*args, **kwargs)
         except OsteoError as error:
-            ERRORS.print(f"[red]error:[/red] {_plain(error)}", soft_wrap=True, highlight=False)
+            ERRORS.print(f"[red]error:[/red] {plain(error)}", soft_wrap=True, highlight=False)
             raise typer.Exit(1) from error
 
     app.command()(run)
@@ -125,17 +105,17 @@ def index(
     if strict:
         require_no_problems(problems)
     for problem in problems:
-        ERRORS.print(f"left out: {_plain(problem)}", soft_wrap=True, highlight=False)
+        ERRORS.print(f"left out: {plain(problem)}", soft_wrap=True, highlight=False)
     sha256 = write_index(out, found)
     cases = sorted({tile.case for tile in found.tiles})
     counts = Table("case", *sorted(set(found.labels)))
     for case in cases:
         labels = [tile.label for tile in found.tiles if tile.case == case]
         counts.add_row(case, *(str(labels.count(label)) for label in sorted(set(found.labels))))
-    _OUT.print(counts)
+    OUT.print(counts)
     n_slides = len({tile.slide for tile in found.tiles})
-    _say(f"{len(found.tiles)} tiles of {n_slides} slides; {len(problems)} left out.")
-    _say(f"{out}  sha256 {sha256}")
+    say(f"{len(found.tiles)} tiles of {n_slides} slides; {len(problems)} left out.")
+    say(f"{out}  sha256 {sha256}")
 
 
 @command
@@ -165,17 +145,17 @@ def split(
     out = out or Path("runs") / f"{kind}.json"
     sha256 = write_split(out, made)
     for fold in made.folds:
-        _say(f"{fold.name}: {len(fold.test)} of {len(found.tiles)} tiles tested")
+        say(f"{fold.name}: {len(fold.test)} of {len(found.tiles)} tiles tested")
     overlaps = count_overlaps(found, made, footprint_px)
-    _say(f"{overlaps} overlapping pair(s) across the line, at {footprint_px} px a tile")
-    _say(f"{out}  sha256 {sha256}")
+    say(f"{overlaps} overlapping pair(s) across the line, at {footprint_px} px a tile")
+    say(f"{out}  sha256 {sha256}")
 
 
 @command
 def fit(
     data_dir: DataDir,
     out: Annotated[Path, typer.Option(help="Run folder.")],
-    config_file: ConfigFile = _DEFAULT_CONFIG,
+    config_file: ConfigFile = RELEASED_CONFIG,
     index_file: IndexFile = Path("runs/index.json"),
     split_file: Annotated[
         Path | None,
@@ -188,18 +168,16 @@ def fit(
     Examples: `osteo-train fit --split runs/slide.json --out runs/slide`, then
     `osteo-train fit --out runs/final`
     """
-    from training.config import read_config  # noqa: PLC0415
     from training.features import read_tiles  # noqa: PLC0415
     from training.fit import Trainer  # noqa: PLC0415
     from training.index import read_index  # noqa: PLC0415
     from training.model import require_weights  # noqa: PLC0415
     from training.runs import (  # noqa: PLC0415
-        FinalFit,
         class_indices_of,
         cross_validate,
         fit_all,
+        write_final_fit,
         write_run,
-        write_weights,
     )
     from training.splits import read_split  # noqa: PLC0415
 
@@ -211,14 +189,11 @@ def fit(
     if chosen:
         run = cross_validate(trainer, found, *chosen, config)
         write_run(out, run)
-        n_right = sum(a.label == _answered(a.logits) for a in run.answers)
-        _say(f"{n_right} of {len(run.answers)} right. Next: osteo-train evaluate {out}")
+        say(f"{run.n_right} of {len(run.answers)} right. Next: osteo-train evaluate {out}")
         return
     fitted = fit_all(trainer, found, config)
-    history = tuple(record.as_dict() for record in fitted.history)
-    write_run(out, FinalFit(index_sha256=index_sha256, config=config, history=history))
-    write_weights(out, fitted)
-    _say(f"Fitted on {len(found.tiles)} tiles. Next: osteo-train export {out} --run RUN")
+    write_final_fit(out, fitted, index_sha256, config)
+    say(f"Fitted on {len(found.tiles)} tiles. Next: osteo-train export {out} --run RUN")
 
 
 @command
@@ -245,17 +220,17 @@ def evaluate(
     plot_reliability(run_dir / "reliability.png", run, temperature)
     table = Table("label", "tiles", "precision", "recall", "F1")
     for entry in metrics.classes:
-        values = (_shown(v) for v in (entry.precision, entry.recall, entry.f1))
+        values = (shown(v) for v in (entry.precision, entry.recall, entry.f1))
         table.add_row(entry.label, str(entry.support), *values)
-    tumor = (_shown(metrics.tumor_precision), _shown(metrics.tumor_recall))
+    tumor = (shown(metrics.tumor_precision), shown(metrics.tumor_recall))
     table.add_row("tumour or not", "", *tumor, "")
-    _OUT.print(table)
-    _say(
+    OUT.print(table)
+    say(
         f"accuracy {metrics.accuracy:.3f} ({metrics.accuracy_low:.3f} to "
         f"{metrics.accuracy_high:.3f}, slides resampled), ECE {metrics.ece:.3f}, "
         f"log loss {metrics.log_loss:.3f}"
     )
-    _say(str(path))
+    say(str(path))
 
 
 @command
@@ -267,7 +242,7 @@ def calibrate(run_dir: RunDir) -> None:
     from training.calibrate import calibrate as fit_to  # noqa: PLC0415
     from training.runs import read_cross_validation  # noqa: PLC0415
 
-    _say(json.dumps({"temperature": fit_to(read_cross_validation(run_dir))}))
+    say(json.dumps({"temperature": fit_to(read_cross_validation(run_dir))}))
 
 
 @command
@@ -301,13 +276,13 @@ def export(
         assemble_bundle(bundle_dir, found, index_sha256, tiles, weights, crossed, final.config)
     finally:
         remove_incomplete(bundle_dir)
-    _say(f"{bundle_dir}: checked, both runtimes agree.")
+    say(f"{bundle_dir}: checked, both runtimes agree.")
 
 
 @command
 def release(
     data_dir: DataDir,
-    config_file: ConfigFile = _DEFAULT_CONFIG,
+    config_file: ConfigFile = RELEASED_CONFIG,
     weights: WeightsOption = None,
     table: TableOption = None,
     strict: Strict = True,
@@ -318,36 +293,17 @@ def release(
 
     Example: `OSTEO_DATA_DIR=~/tcia OSTEO_WEIGHTS=imagenet osteo-train release`
     """
-    from training.config import read_config  # noqa: PLC0415
     from training.release import Folders, release_bundle  # noqa: PLC0415
 
     config = read_config(config_file, weights)
     folders = Folders(data_dir, runs_dir, models_dir)
     bundle_dir, manifest = release_bundle(config, folders, table, strict)
     for entry in manifest.metrics:
-        _say(
+        say(
             f"{entry.split}: accuracy {entry.accuracy:.3f} ({entry.accuracy_low:.3f} to "
             f"{entry.accuracy_high:.3f}), {entry.n_folds} fold(s)"
         )
-    _say(f"{bundle_dir}: temperature {manifest.temperature:g}, checked, both runtimes agree.")
-
-
-def _answered(logits: tuple[float, ...]) -> str:
-    from training.labels import LABEL_IDS  # noqa: PLC0415
-
-    return LABEL_IDS[logits.index(max(logits))]
-
-
-def _shown(value: float | None) -> str:
-    return "unavailable" if value is None else f"{value:.3f}"
-
-
-def _say(line: str) -> None:
-    _OUT.print(line, soft_wrap=True, highlight=False, markup=False)
-
-
-def _plain(value: Any) -> str:
-    return str(value).replace("[", "\\[")
+    say(f"{bundle_dir}: temperature {manifest.temperature:g}, checked, both runtimes agree.")
 
 
 if __name__ == "__main__":

@@ -15,12 +15,11 @@ from training.index import build_index, require_no_problems, write_index
 from training.model import require_weights
 from training.progress import ERRORS, tracked
 from training.runs import (
-    FinalFit,
     class_indices_of,
     cross_validate,
     fit_all,
+    write_final_fit,
     write_run,
-    write_weights,
 )
 from training.splits import make_split, write_split
 from training.table import find_table, read_table
@@ -91,10 +90,7 @@ def release_bundle(
         runs.append(run)
         ERRORS.print(f"Cross-validated by {split.kind}: {len(split.folds)} fold(s).")
     fitted = fit_all(trainer, index, config)
-    history = tuple(record.as_dict() for record in fitted.history)
-    final = FinalFit(index_sha256=index_sha256, config=config, history=history)
-    write_run(folders.runs_dir / "final", final)
-    write_weights(folders.runs_dir / "final", fitted)
+    write_final_fit(folders.runs_dir / "final", fitted, index_sha256, config)
     weights = fitted.base_weights, fitted.head_weights
     try:
         manifest = assemble_bundle(bundle_dir, index, index_sha256, tiles, weights, runs, config)

@@ -59,6 +59,12 @@ class CrossValidation(_Record):
         """Names of the folds, in order."""
         return tuple(self.history)
 
+    @property
+    def n_right(self) -> int:
+        """Tiles whose largest logit is that of their label."""
+        answered = (LABEL_IDS[answer.logits.index(max(answer.logits))] for answer in self.answers)
+        return sum(a.label == b for a, b in zip(self.answers, answered, strict=True))
+
 
 class FinalFit(_Record):
     """A fit on all tiles, which is what is released; its weights lie beside it."""
@@ -144,9 +150,12 @@ def read_final_fit(run_dir: Path) -> tuple[FinalFit, Weights, Weights]:
     return run, base, head
 
 
-def write_weights(run_dir: Path, fitted: Fitted) -> None:
-    """Write `weights.npz`."""
-    run_dir.mkdir(parents=True, exist_ok=True)
+def write_final_fit(
+    run_dir: Path, fitted: Fitted, index_sha256: str, config: TrainingConfig
+) -> None:
+    """Write `run.json` and `weights.npz` of a fit on all tiles."""
+    history = tuple(record.as_dict() for record in fitted.history)
+    write_run(run_dir, FinalFit(index_sha256=index_sha256, config=config, history=history))
     arrays = {f"base_{i:04}": array for i, array in enumerate(fitted.base_weights)}
     arrays |= {f"head_{i:04}": array for i, array in enumerate(fitted.head_weights)}
     np.savez(run_dir / WEIGHTS_NAME, **arrays)  # type: ignore[arg-type]  # the stub takes bool too
