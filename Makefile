@@ -15,10 +15,10 @@ LOCK     = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-fast lint format lock model doctor clean
+.PHONY: help serve test test-fast lint format lock lock-peers model doctor bench-serving clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/serve.stamp  ## run the service on http://127.0.0.1:8000 (settings: OSTEO_*)
 	@exec $(BIN)/osteo serve
@@ -45,11 +45,20 @@ model: $(VENV)/dev.stamp  ## train and write the released bundle (needs OSTEO_DA
 doctor: $(VENV)/serve.stamp  ## what is installed, which bundle, does it answer as released
 	@$(BIN)/osteo doctor
 
+bench-serving: $(VENV)/dev.stamp  ## measure the service against its peers and renew docs/benchmarks.md (needs wrk)
+	@$(BIN)/python -m benchmarks.serving --write-docs $(BENCH)
+
 lock: $(VENV)/dev.stamp  ## renew requirements/*.lock from pyproject.toml
 	@$(LOCK) --upgrade --extra dev -o $(LOCKS)/dev.lock
 	@$(LOCK) -c $(LOCKS)/dev.lock --extra build -o $(LOCKS)/serve.lock
 	@$(LOCK) -c $(LOCKS)/dev.lock --extra build --extra train -o $(LOCKS)/train.lock
 	@$(LOCK) -c $(LOCKS)/dev.lock --extra build --extra gpu -o $(LOCKS)/gpu.lock
+
+lock-peers: $(VENV)/dev.stamp  ## renew the locks of benchmarks/peers
+	@for peer in benchmarks/peers/*/; do \
+	  (cd $$peer && $(CURDIR)/$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes \
+	    --python-version 3.11 --no-annotate --custom-compile-command 'make lock-peers' \
+	    requirements.in -o requirements.lock) || exit 1; done
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import platform
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app import __version__
 from app.bundle import check_golden_tiles, open_bundle, read_golden_tiles
@@ -25,6 +26,7 @@ from app.core.manifest import (
     write_manifest,
 )
 from app.runtime.litert import LiteRtRuntime
+from app.runtime.protocol import Runtime
 from app.runtime.savedmodel import SavedModelRuntime
 from training.calibrate import calibrate
 from training.card import write_card
@@ -37,6 +39,7 @@ from training.index import Index
 from training.labels import LABELS
 from training.model import CAM_SHAPE, EMBEDDING_SIZE, Weights
 from training.plots import plot_confusion, plot_epochs, plot_reliability
+from training.quantize import Calibration
 from training.runs import CrossValidation
 from training.sources import describe_data, describe_weights
 
@@ -51,6 +54,7 @@ def assemble_bundle(
     bundle_dir: Path,
     index: Index,
     index_sha256: str,
+    tiles: NDArray[np.uint8],
     weights: tuple[Weights, Weights],
     runs: Sequence[CrossValidation],
     config: TrainingConfig,
@@ -61,6 +65,7 @@ def assemble_bundle(
         bundle_dir: `NAME/VERSION`; it must not exist, since a released bundle never changes.
         index: the tiles that were trained on.
         index_sha256: SHA-256 of the index file.
+        tiles: uint8 `[n, side, side, 3]` in the order of the index; int8 is calibrated on them.
         weights: the base network's and the head's, of the fit on all tiles.
         runs: cross-validations with the same configuration; one by slide must be among them.
         config: the resolved configuration.
@@ -73,7 +78,7 @@ def assemble_bundle(
     by_slide = next(run for run in runs if run.kind == "slide")
     temperature = calibrate(by_slide)
     metrics = tuple(evaluate(run, temperature) for run in runs)
-    export_models(bundle_dir, *weights)
+    int8 = export_models(bundle_dir, *weights, Calibration(tiles, temperature, index_sha256))
     write_golden_tiles(bundle_dir)
     _write_plots(bundle_dir / _PLOTS_NAME, runs, metrics, temperature)
     manifest = Manifest(
@@ -90,6 +95,7 @@ def assemble_bundle(
         data=describe_data(index, index_sha256),
         weights=describe_weights(config.network.weights),
         metrics=metrics,
+        int8=int8,
         software={"osteo-tiles": __version__, "python": platform.python_version()}
         | {name: version(name) for name in _SOFTWARE},
         files={},
@@ -120,12 +126,17 @@ def check_bundle(bundle_dir: Path) -> float:
         for name in ("logits", "embedding", "cam"):
             gap = np.abs(getattr(one, name) - getattr(other, name)).max()
             largest = max(largest, float(gap))
-    for runtime in (saved_model, litert):
-        check_golden_tiles(bundle, lambda tiles, runtime=runtime: runtime.infer(tiles).logits)  # type: ignore[misc]
+    int8 = LiteRtRuntime(bundle.int8_file, n_workers=1, precision="int8")
+    for runtime in (saved_model, litert, int8):
+        check_golden_tiles(bundle, _logits_of(runtime), runtime.precision)
         runtime.close()
     if not largest <= PARITY:  # NaN compares false, and must fail
         raise RunError(f"The two runtimes differ by {largest:.2g}, more than {PARITY:.2g}.")
     return largest
+
+
+def _logits_of(runtime: Runtime) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    return lambda tiles: runtime.infer(tiles).logits
 
 
 def _require_matching(

@@ -255,6 +255,7 @@ def export(
     runs: Annotated[
         list[Path], typer.Option("--run", help="Cross-validations; one by slide is needed.")
     ],
+    data_dir: DataDir,
     index_file: IndexFile = Path("runs/index.json"),
     models_dir: Annotated[Path, typer.Option(help="Receives NAME/VERSION/.")] = Path("models"),
 ) -> None:
@@ -263,6 +264,7 @@ def export(
     Example: `osteo-train export runs/final --run runs/random --run runs/slide --run runs/patient`
     """
     from training.assemble import assemble_bundle, remove_incomplete  # noqa: PLC0415
+    from training.features import read_tiles  # noqa: PLC0415
     from training.index import read_index  # noqa: PLC0415
     from training.runs import read_cross_validation, read_final_fit  # noqa: PLC0415
 
@@ -272,7 +274,8 @@ def export(
     bundle_dir = models_dir / final.config.model_name / final.config.model_version
     weights = base_weights, head_weights
     try:
-        assemble_bundle(bundle_dir, found, index_sha256, weights, crossed, final.config)
+        tiles = read_tiles(found, data_dir)
+        assemble_bundle(bundle_dir, found, index_sha256, tiles, weights, crossed, final.config)
     finally:
         remove_incomplete(bundle_dir)
     say(f"{bundle_dir}: checked, both runtimes agree.")

@@ -1,4 +1,4 @@
-"""Write the two model files of a bundle from one Keras graph."""
+"""Write the model files of a bundle from one Keras graph."""
 
 from __future__ import annotations
 
@@ -6,14 +6,22 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from app.core.manifest import LITERT_NAME, SAVED_MODEL_NAME
+from app.core.manifest import INT8_NAME, LITERT_NAME, SAVED_MODEL_NAME, Int8Parity
 from training.model import Weights, build_serving_model
+from training.quantize import Calibration, quantize
 
 _SIGNATURE: Final = "serving_default"
 
 
-def export_models(bundle_dir: Path, base_weights: Weights, head_weights: Weights) -> None:
-    """Write `saved_model/` (any batch) and `model.tflite` (batch 1, where LiteRT is fastest).
+def export_models(
+    bundle_dir: Path,
+    base_weights: Weights,
+    head_weights: Weights,
+    calibration: Calibration,
+) -> Int8Parity:
+    """Write `saved_model/` (any batch), `model.tflite` and `model-int8.tflite`.
+
+    Both LiteRT files take one tile at a time, which is where LiteRT is fastest.
 
     The Keras functional model itself is exported: a `tf.Module` around one does not own its
     variables, so that the LiteRT file shrinks to 1 MB and answers NaN.
@@ -22,6 +30,10 @@ def export_models(bundle_dir: Path, base_weights: Weights, head_weights: Weights
         bundle_dir: where to; the files must not be there yet.
         base_weights: of the base network.
         head_weights: kernel and bias of the hidden layer, then of the logits.
+        calibration: what the quantised file is made and judged with.
+
+    Returns:
+        How the quantised file compares with the other.
     """
     bundle_dir.mkdir(parents=True, exist_ok=True)
     _export_saved_model(
@@ -32,7 +44,11 @@ def export_models(bundle_dir: Path, base_weights: Weights, head_weights: Weights
         _export_saved_model(
             build_serving_model(base_weights, head_weights, batch_size=1), single_dir
         )
-        (bundle_dir / LITERT_NAME).write_bytes(_convert(single_dir))
+        litert_file = bundle_dir / LITERT_NAME
+        litert_file.write_bytes(_convert(single_dir))
+        int8, parity = quantize(single_dir, litert_file, calibration)
+    (bundle_dir / INT8_NAME).write_bytes(int8)
+    return parity
 
 
 def _export_saved_model(model: Any, path: Path) -> None:

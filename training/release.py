@@ -80,7 +80,8 @@ def release_bundle(
         make_split(index, index_sha256, kind, n_folds, config.splits.seed)
         for kind, n_folds in folds_of(config.splits).items()
     ]
-    trainer = Trainer(read_tiles(index, folders.data_dir), class_indices_of(index), config)
+    tiles = read_tiles(index, folders.data_dir)
+    trainer = Trainer(tiles, class_indices_of(index), config)
     runs = []
     for split in splits:
         split_sha256 = write_split(folders.runs_dir / f"{split.kind}.json", split)
@@ -92,7 +93,7 @@ def release_bundle(
     write_final_fit(folders.runs_dir / "final", fitted, index_sha256, config)
     weights = fitted.base_weights, fitted.head_weights
     try:
-        manifest = assemble_bundle(bundle_dir, index, index_sha256, weights, runs, config)
+        manifest = assemble_bundle(bundle_dir, index, index_sha256, tiles, weights, runs, config)
     finally:
         remove_incomplete(bundle_dir)
     return bundle_dir, manifest

@@ -14,11 +14,16 @@ OsteoError
 │   ├── MalformedRequestError    a body that cannot be parsed
 │   ├── MissingTileError         no tile where one is expected
 │   ├── TooManyTilesError        more tiles than `limit_tiles`
-│   └── BodyTooLargeError        more bytes than `limit_bytes`
+│   ├── BodyTooLargeError        more bytes than `limit_bytes`
+│   └── UploadTimeoutError       the body did not arrive within `limit_s`
 ├── UnavailableError             the service cannot answer now
 │   ├── NotReadyError            no model is loaded, or the service is draining
-│   └── QueueFullError           `limit_tiles` are being worked on; try again after `retry_after_s`
+│   ├── QueueFullError           `limit_tiles` are being worked on
+│   ├── UploadsFullError         uploads hold `limit_bytes` of memory
+│   └── DeadlineError            not classified within `limit_s`
+├── AdminDeniedError             the request may not change which model is served
 ├── ModelNotFoundError           no such model or version
+├── ActivationError              another version was not taken into service; the old one serves on
 ├── InferenceError               the model answered something that is no answer (NaN, infinity)
 ├── BundleError                  a model bundle cannot be trusted
 │   ├── BundleNotFoundError      no bundle where one was looked for
@@ -132,6 +137,12 @@ class BodyTooLargeError(RequestError):
         super().__init__(f"The request body is larger than {limit_bytes} bytes.")
 
 
+class UploadTimeoutError(RequestError):
+    def __init__(self, limit_s: float) -> None:
+        self.limit_s = limit_s
+        super().__init__(f"The request body did not arrive within {limit_s:g} s.")
+
+
 class UnavailableError(OsteoError):
     """The service cannot answer now; the same request may succeed later."""
 
@@ -148,6 +159,30 @@ class QueueFullError(UnavailableError):
         super().__init__(
             f"{limit_tiles} tiles are being worked on already. Try again in {retry_after_s} s."
         )
+
+
+class UploadsFullError(UnavailableError):
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes, self.retry_after_s = limit_bytes, 1
+        super().__init__(
+            f"Uploads hold {limit_bytes} bytes already. Try again in {self.retry_after_s} s."
+        )
+
+
+class DeadlineError(UnavailableError):
+    def __init__(self, limit_s: float) -> None:
+        self.limit_s, self.retry_after_s = limit_s, 1
+        super().__init__(f"The tiles were not classified within {limit_s:g} s; work on them ended.")
+
+
+class AdminDeniedError(OsteoError):
+    """The request may not change which model is served."""
+
+
+class ActivationError(OsteoError):
+    def __init__(self, model_version: str, reason: str) -> None:
+        self.model_version, self.reason = model_version, reason
+        super().__init__(f"Version {model_version} was not taken into service: {reason}")
 
 
 class ModelNotFoundError(OsteoError):

@@ -28,6 +28,7 @@ from app.core.errors import ManifestError
 MANIFEST_NAME: Final = "manifest.json"
 SAVED_MODEL_NAME: Final = "saved_model"
 LITERT_NAME: Final = "model.tflite"
+INT8_NAME: Final = "model-int8.tflite"
 GOLDEN_NAME: Final = "golden"
 MODEL_CARD_NAME: Final = "model-card.md"
 
@@ -141,6 +142,16 @@ class FileEntry(_Part):
     n_bytes: Annotated[int, Field(ge=0)]
 
 
+class Int8Parity(_Part):
+    """How the quantised LiteRT file compares with the fp32 one on labelled tiles."""
+
+    n_tiles: PositiveInt
+    index_sha256: Sha256
+    max_probability_difference: Fraction
+    mean_probability_difference: Fraction
+    n_flips: Annotated[int, Field(ge=0, description="Tiles whose prediction changed.")]
+
+
 class Manifest(_Part):
     """Everything a caller may want to know of a model; see the module docstring."""
 
@@ -158,6 +169,9 @@ class Manifest(_Part):
     data: DataSource
     weights: WeightsSource
     metrics: tuple[SplitMetrics, ...]
+    int8: Int8Parity | None = Field(
+        default=None, description="Null where the bundle has no `model-int8.tflite`."
+    )
     software: dict[str, str]
     files: dict[str, FileEntry]
 

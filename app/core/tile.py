@@ -34,8 +34,6 @@ TILE_SIDE_PX: Final = 224
 
 FORMATS: Final = ("JPEG", "PNG", "TIFF", "WEBP")
 
-# MPO is a JPEG with a second picture inside; Pillow opens it through its JPEG plugin.
-_PILLOW_FORMATS: Final = (*FORMATS, "MPO")
 # Reducing by an integer factor first costs a fifth of the full resampling; with a gap of 2 the
 # result is within one grey level of it.
 _REDUCING_GAP: Final = 2.0
@@ -120,12 +118,14 @@ def decode_tile_and_header(
 ) -> tuple[NDArray[np.uint8], TileHeader]:
     """As `decode_tile`, with what the file's header says beside the pixels."""
     image = _open_within_limits(tile_bytes, limits)
+    # Pillow's word for a JPEG with further pictures behind the first.
     format_ = "JPEG" if image.format == "MPO" else str(image.format)
     width_px, height_px = image.size
     try:
-        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
         image.draft(None, (side_px, side_px))
         image.load()
+        # Asked for after loading: Pillow turns TIFFs by itself and then drops the tag.
+        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
         square = _resample_centre_square(_with_colour(image), side_px)
     except MemoryError:
         raise TooManyPixelsError(limits.max_pixels) from None
@@ -146,7 +146,7 @@ def _open_within_limits(tile_bytes: bytes, limits: TileLimits) -> Image.Image:
     if len(tile_bytes) > limits.max_bytes:
         raise TileTooLargeError(limits.max_bytes)
     try:
-        image = Image.open(io.BytesIO(tile_bytes), formats=_PILLOW_FORMATS)
+        image = Image.open(io.BytesIO(tile_bytes), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise TooManyPixelsError(limits.max_pixels) from None
     except UnidentifiedImageError:

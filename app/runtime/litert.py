@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.errors import RuntimeUnavailableError
+from app.core.errors import InferenceError, RuntimeUnavailableError
 from app.runtime.protocol import ModelOutputs
 
 _SIGNATURE: Final = "serving_default"
@@ -27,12 +27,13 @@ class LiteRtRuntime:
     name: Final = "litert"
     device: Final = "cpu"
 
-    def __init__(self, model_file: Path, n_workers: int) -> None:
+    def __init__(self, model_file: Path, n_workers: int, precision: str = "fp32") -> None:
         """Open `n_workers` interpreters.
 
         Args:
-            model_file: the bundle's `model.tflite`.
+            model_file: the bundle's `model.tflite` or `model-int8.tflite`.
             n_workers: interpreters, so calls of `infer` that run at the same time.
+            precision: of that file, for the record.
 
         Raises:
             RuntimeUnavailableError: LiteRT is not installed, or the file is no model it can run.
@@ -42,6 +43,7 @@ class LiteRtRuntime:
         except ImportError as error:
             raise RuntimeUnavailableError(self.name, "install ai-edge-litert") from error
         self.n_workers = n_workers
+        self.precision = precision
         self._idle: queue.SimpleQueue[_TileRunner] = queue.SimpleQueue()
         try:
             for _ in range(n_workers):
@@ -53,7 +55,10 @@ class LiteRtRuntime:
     def infer(self, tiles: NDArray[np.uint8]) -> ModelOutputs:
         """See `Runtime.infer`; tiles go through one at a time."""
         with self._borrowed_runner() as run:
-            answers = [run(tile) for tile in tiles]
+            try:
+                answers = [run(tile) for tile in tiles]
+            except (RuntimeError, ValueError) as error:
+                raise InferenceError("The LiteRT interpreter failed.") from error
         return ModelOutputs(
             logits=np.concatenate([answer["logits"] for answer in answers]),
             embedding=np.concatenate([answer["embedding"] for answer in answers]),

@@ -36,6 +36,10 @@ class Runtime(Protocol):
         """Where it computes, in words: `cpu` or the name of the GPU."""
 
     @property
+    def precision(self) -> str:
+        """`fp32` or `int8`, of the weights."""
+
+    @property
     def n_workers(self) -> int:
         """How many calls of `infer` are worth having in flight at once."""
 

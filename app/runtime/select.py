@@ -5,16 +5,24 @@ from __future__ import annotations
 from typing import Literal
 
 from app.bundle import Bundle
+from app.core.errors import RuntimeUnavailableError
 from app.runtime.cores import usable_cores
 from app.runtime.litert import LiteRtRuntime
 from app.runtime.protocol import Runtime
 from app.runtime.savedmodel import SavedModelRuntime, visible_gpu_names
 
 RuntimeChoice = Literal["auto", "litert", "savedmodel"]
+Precision = Literal["fp32", "int8"]
 
 
 def open_runtime(
-    bundle: Bundle, choice: RuntimeChoice = "auto", n_workers: int | None = None
+    bundle: Bundle,
+    choice: RuntimeChoice = "auto",
+    n_workers: int | None = None,
+    *,
+    precision: Precision = "fp32",
+    mixed_precision: bool = False,
+    xla: bool = False,
 ) -> Runtime:
     """Open a bundle with the runtime asked for.
 
@@ -22,10 +30,32 @@ def open_runtime(
         bundle: an opened bundle.
         choice: `auto` takes the SavedModel where TensorFlow sees a GPU, else LiteRT.
         n_workers: LiteRT interpreters; by default one for each core this process may use.
+        precision: `int8` is a matter of LiteRT, and of bundles whose quantised file never changed
+            a prediction.
+        mixed_precision: for the SavedModel on a GPU.
+        xla: for the SavedModel on a GPU.
 
     Raises:
-        RuntimeUnavailableError: the runtime is not installed or cannot read the model.
+        RuntimeUnavailableError: the runtime is not installed, cannot read the model, or must not
+            run it in this precision.
     """
+    if precision == "int8":
+        return _open_int8(bundle, choice, n_workers)
     if choice == "savedmodel" or (choice == "auto" and visible_gpu_names()):
-        return SavedModelRuntime(bundle.saved_model_dir)
+        return SavedModelRuntime(bundle.saved_model_dir, mixed_precision=mixed_precision, xla=xla)
     return LiteRtRuntime(bundle.litert_file, n_workers or usable_cores())
+
+
+def _open_int8(bundle: Bundle, choice: RuntimeChoice, n_workers: int | None) -> Runtime:
+    if choice == "savedmodel":
+        raise RuntimeUnavailableError(choice, "it has no int8; set OSTEO_RUNTIME=litert.")
+    parity = bundle.manifest.int8
+    if parity is None:
+        raise RuntimeUnavailableError("litert", "this bundle has no int8 file.")
+    if parity.n_flips > 0:
+        raise RuntimeUnavailableError(
+            "litert",
+            f"int8 changed {parity.n_flips} of {parity.n_tiles} predictions at release; "
+            "set OSTEO_PRECISION=fp32.",
+        )
+    return LiteRtRuntime(bundle.int8_file, n_workers or usable_cores(), "int8")

@@ -1,0 +1,5 @@
+"""`python -m app` is the command `osteo`."""
+
+from app.cli import app
+
+app()

@@ -1,0 +1,114 @@
+"""Connections that cannot be used to tie the server up: slow headers, endless bodies, hard closes.
+
+uvicorn's protocol has no limit on a request's head, drops idle connections the instant a shutdown
+begins (with what they were just sending), and reads on for ever after it has refused a body.
+"""
+
+from __future__ import annotations
+
+from asyncio import TimerHandle, Transport
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MAX_HEAD_BYTES: Final = 32 * 1024
+"""Request line and headers together; ordinary clients send below 2 KiB."""
+HEAD_TIMEOUT_S: Final = 10.0
+"""From the first byte of a connection or request to the end of its headers."""
+MAX_DISCARDED_BYTES: Final = 64 * 1024**2
+"""Read after a refusal so that the client, still sending, gets to see the answer."""
+SHUTDOWN_GRACE_S: Final = 0.25
+"""A request that was under way to an idle connection when a shutdown began still arrives."""
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1 protocol with bounds on everything a client decides."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """As uvicorn makes it."""
+        super().__init__(*args, **kwargs)
+        self._head_timer: TimerHandle | None = None
+        self._n_head_bytes = 0
+        self._n_discarded_bytes = 0
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # as uvicorn
+        """Start the clock for the first request."""
+        super().connection_made(transport)
+        self._start_head_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        self._stop_head_timer()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """A request begins: its head is counted and timed."""
+        super().on_message_begin()
+        self._n_head_bytes = 0
+        self._n_discarded_bytes = 0
+        self._start_head_timer()
+
+    def on_url(self, url: bytes) -> None:
+        """Count the request line."""
+        super().on_url(url)
+        self._count_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count a header."""
+        super().on_header(name, value)
+        self._count_head(len(name) + len(value))
+
+    def on_headers_complete(self) -> None:
+        """The head is complete: the body has limits of its own."""
+        self._stop_head_timer()
+        if not self.transport.is_closing():
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Pass a body on, or throw it away after the request was answered."""
+        if self.transport.is_closing():
+            return
+        if self.cycle.response_complete:
+            self._n_discarded_bytes += len(body)
+            if self._n_discarded_bytes > MAX_DISCARDED_BYTES:
+                self.transport.close()
+            return
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request has ended."""
+        if not self.transport.is_closing():
+            super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """Close an idle connection, but not on top of a request that is under way to it."""
+        if self._is_idle:
+            self.loop.call_later(SHUTDOWN_GRACE_S, self._close_if_idle)
+        else:
+            super().shutdown()
+
+    @property
+    def _is_idle(self) -> bool:
+        return getattr(self.cycle, "response_complete", True)  # uvicorn's first cycle is None
+
+    def _close_if_idle(self) -> None:
+        if not self.transport.is_closing():
+            super().shutdown()
+
+    def _count_head(self, n_bytes: int) -> None:
+        self._n_head_bytes += n_bytes
+        if self._n_head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self.transport.write(
+                b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+                b"content-length: 0\r\nconnection: close\r\n\r\n"
+            )
+            self.transport.close()
+
+    def _start_head_timer(self) -> None:
+        self._stop_head_timer()
+        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.close)
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None

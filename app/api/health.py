@@ -1,0 +1,41 @@
+"""Probes and metrics: never behind a queue, never touching the model."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from app.core.errors import NotReadyError
+from app.metrics import Metrics
+from app.problems import openapi_responses
+from app.schemas import Health
+from app.service import TileService
+
+
+def build_router(service: TileService, metrics: Metrics) -> APIRouter:
+    """The routes, bound to a service."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/livez")
+    async def livez() -> Health:
+        """200 while the process answers at all; restart it when this fails."""
+        return Health(status="live")
+
+    @router.get("/readyz", responses=openapi_responses(503))
+    async def readyz() -> Health:
+        """200 once the model is loaded, warmed up and reproduces its golden tiles.
+
+        503 before that, while draining and without a model.
+        """
+        if service.unready_reason is not None:
+            raise NotReadyError(service.unready_reason)
+        return Health(status="ready")
+
+    @router.get(
+        "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}}
+    )
+    async def prometheus_metrics() -> Response:
+        """Metrics in the Prometheus text format."""
+        return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
+
+    return router

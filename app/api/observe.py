@@ -1,0 +1,91 @@
+"""One ASGI middleware that gives each request an id, counts it, times it and logs one line."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from typing import Any, Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.logs import LOGGER_NAME
+from app.metrics import Metrics
+from app.problems import CLIENT_CLOSED_REQUEST
+
+REQUEST_ID_HEADER: Final = "X-Request-ID"
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+# Probes and scrapes come every few seconds from every replica; as lines they would bury the rest.
+_QUIET_ROUTES: Final = frozenset({"/livez", "/readyz", "/metrics"})
+
+_logger = logging.getLogger(LOGGER_NAME)
+
+
+class ObserveRequests:
+    """Pure ASGI, so that bodies stream through untouched.
+
+    A route leaves what belongs into the line in `request.state.log`.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        """Wrap an ASGI application."""
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id = _request_id(Headers(scope=scope))
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        log: dict[str, Any] = state.setdefault("log", {})
+        status = 500  # what the server answers if nothing else is sent
+
+        async def send_observed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_observed)
+        finally:
+            self._record(scope, status, time.perf_counter() - started, request_id, log)
+
+    def _record(
+        self, scope: Scope, status: int, duration_s: float, request_id: str, log: dict[str, Any]
+    ) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        self._metrics.requests.labels(route, str(status)).inc()
+        self._metrics.request_seconds.labels(route).observe(duration_s)
+        problem = scope["state"].get("problem")
+        if problem is not None:
+            self._metrics.request_problems.labels(problem).inc()
+            log["problem"] = problem
+        level = logging.DEBUG if route in _QUIET_ROUTES else logging.INFO
+        if status >= 500 and status != CLIENT_CLOSED_REQUEST and level == logging.INFO:
+            level = logging.ERROR
+        _logger.log(
+            level,
+            "request",
+            extra={
+                "request_id": request_id,
+                "method": scope["method"],
+                "route": route,
+                "status": status,
+                "duration_s": round(duration_s, 6),
+                **log,
+            },
+        )
+
+
+def _request_id(headers: Headers) -> str:
+    """The caller's id where it is fit for a log line, else a new one."""
+    given = headers.get(REQUEST_ID_HEADER, "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex

@@ -1,0 +1,195 @@
+"""Uploads, read as a stream: every limit holds before the bytes beyond it are kept.
+
+The parser is python-multipart's; what is ours is that nothing is spooled to disk, that a field
+beyond its limit stops being kept at once, and that a body is cut off with or without a
+Content-Length, and after a time-out. A slow upload holds neither a worker nor a place in the queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Final
+
+from fastapi import Request
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from app.core.errors import (
+    BodyTooLargeError,
+    MalformedRequestError,
+    MissingTileError,
+    TileError,
+    TileTooLargeError,
+    TooManyTilesError,
+)
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+TILE_FIELD: Final = "file"
+TILES_FIELD: Final = "files"
+
+_ENVELOPE_BYTES: Final = 64 * 1024  # boundaries, part headers and small fields beside one tile
+_MULTIPART: Final = b"multipart/form-data"
+
+
+TakeBytes = Callable[[int], None]
+"""Takes bytes from the budget of all uploads; raises `UploadsFullError` where it is spent."""
+
+
+async def read_tile(request: Request, max_tile_bytes: int, take: TakeBytes) -> bytes:
+    """The one tile of a request: multipart field `file`, or the body itself.
+
+    Raises:
+        UploadsFullError: all uploads together hold too many bytes.
+        MissingTileError: the form has no such field.
+        TooManyTilesError: the form has several.
+        TileTooLargeError: the tile, in a form or as the body, is larger than `max_tile_bytes`.
+        MalformedRequestError: the form cannot be parsed.
+    """
+    boundary = _multipart_boundary(request)
+    if boundary is None:
+        too_large = TileTooLargeError(max_tile_bytes)
+        chunks = [chunk async for chunk in _limited(request, max_tile_bytes, too_large, take)]
+        return b"".join(chunks)
+    form = _TileForm(TILE_FIELD, max_tile_bytes, 1)
+    (tile,) = await _read_form(request, boundary, form, max_tile_bytes + _ENVELOPE_BYTES, take)
+    if isinstance(tile, TileError):
+        raise tile
+    return tile
+
+
+async def read_tiles(
+    request: Request,
+    max_tile_bytes: int,
+    max_request_bytes: int,
+    max_tiles: int,
+    take: TakeBytes,
+) -> list[bytes | TileError]:
+    """The tiles of a batch, in the order sent; an error stands for a tile that is too large.
+
+    Raises:
+        UploadsFullError: all uploads together hold too many bytes.
+        MissingTileError: the body is no form, or has no field `files`.
+        TooManyTilesError: there are more than `max_tiles`.
+        BodyTooLargeError: the body is larger than `max_request_bytes`.
+        MalformedRequestError: the form cannot be parsed.
+    """
+    boundary = _multipart_boundary(request)
+    if boundary is None:
+        raise MissingTileError(TILES_FIELD)
+    form = _TileForm(TILES_FIELD, max_tile_bytes, max_tiles)
+    return await _read_form(request, boundary, form, max_request_bytes, take)
+
+
+def _multipart_boundary(request: Request) -> bytes | None:
+    """The boundary of a form; None where the body is not a form."""
+    content_type, options = parse_options_header(request.headers.get("content-type", ""))
+    if content_type != _MULTIPART:
+        return None
+    boundary = options.get(b"boundary")
+    if not boundary:
+        raise MalformedRequestError("The Content-Type multipart/form-data names no boundary.")
+    return boundary
+
+
+async def _read_form(
+    request: Request, boundary: bytes, form: _TileForm, max_body_bytes: int, take: TakeBytes
+) -> list[bytes | TileError]:
+    too_large = BodyTooLargeError(max_body_bytes)
+    try:
+        parser = MultipartParser(boundary, form.callbacks())
+        async for chunk in _limited(request, max_body_bytes, too_large, take):
+            parser.write(chunk)
+        parser.finalize()
+    except FormParserError as error:
+        raise MalformedRequestError(f"The form cannot be parsed: {error}.") from error
+    if not form.is_complete:
+        raise MalformedRequestError("The form ends before its closing boundary.")
+    if not form.tiles:
+        raise MissingTileError(form.field)
+    return form.tiles
+
+
+async def _limited(
+    request: Request, limit_bytes: int, too_large: Exception, take: TakeBytes
+) -> AsyncIterator[bytes]:
+    """The body's chunks; `too_large` as soon as it is, or says that it will be, over the limit."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limit_bytes:
+        raise too_large
+    n_bytes = 0
+    async for chunk in request.stream():
+        n_bytes += len(chunk)
+        if n_bytes > limit_bytes:
+            raise too_large
+        take(len(chunk))
+        yield chunk
+
+
+class _TileForm:
+    """Collects the parts of one field while a form streams by; other fields are skipped."""
+
+    def __init__(self, field: str, max_tile_bytes: int, max_tiles: int) -> None:
+        self.tiles: list[bytes | TileError] = []
+        self.is_complete = False
+        self.field = field
+        self._max_tile_bytes = max_tile_bytes
+        self._max_tiles = max_tiles
+        self._header_name = bytearray()
+        self._header_value = bytearray()
+        self._is_tile = False
+        self._tile = bytearray()
+        self._is_too_large = False
+
+    def callbacks(self) -> MultipartCallbacks:
+        """The parser's callbacks."""
+        return {
+            "on_part_begin": self._begin_part,
+            "on_header_field": self._header_name_data,
+            "on_header_value": self._header_value_data,
+            "on_header_end": self._end_header,
+            "on_headers_finished": self._begin_data,
+            "on_part_data": self._data,
+            "on_part_end": self._end_part,
+            "on_end": self._end,
+        }
+
+    def _begin_part(self) -> None:
+        self._is_tile = False
+        self._is_too_large = False
+        self._tile = bytearray()
+
+    def _header_name_data(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def _header_value_data(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def _end_header(self) -> None:
+        if self._header_name.lower() == b"content-disposition":
+            _, options = parse_options_header(bytes(self._header_value))
+            self._is_tile = options.get(b"name") == self.field.encode()
+        self._header_name.clear()
+        self._header_value.clear()
+
+    def _begin_data(self) -> None:
+        if self._is_tile and len(self.tiles) == self._max_tiles:
+            raise TooManyTilesError(self._max_tiles)
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        if not self._is_tile or self._is_too_large:
+            return
+        if len(self._tile) + end - start > self._max_tile_bytes:
+            self._is_too_large = True
+            self._tile = bytearray()
+        else:
+            self._tile += data[start:end]
+
+    def _end_part(self) -> None:
+        if self._is_tile:
+            too_large = TileTooLargeError(self._max_tile_bytes)
+            self.tiles.append(too_large if self._is_too_large else bytes(self._tile))
+
+    def _end(self) -> None:
+        self.is_complete = True

@@ -1,0 +1,141 @@
+"""The command `osteo`: serve, classify without a server, and a doctor."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from app import __version__
+from app.core.errors import OsteoError
+from app.doctor import examine
+from app.folders import classify_files, find_tiles
+from app.metrics import Metrics
+from app.opening import open_classifier
+from app.printing import PRINTERS, Format
+from app.schemas import RESEARCH_USE
+from app.settings import read_settings
+
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+
+app = typer.Typer(
+    help=f"Osteosarcoma histology tiles in, class probabilities out.\n\n{RESEARCH_USE}",
+    epilog="Settings are environment variables OSTEO_*; docs/settings.md lists them.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_stdout = Console(highlight=False)
+_stderr = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def _plain_errors(exit_code: int = EXIT_USAGE) -> Iterator[None]:
+    """Errors raised on purpose become one sentence and an exit code, never a traceback."""
+    try:
+        yield
+    except OsteoError as error:
+        _fail(str(error), exit_code)
+
+
+def _fail(sentence: str, exit_code: int) -> None:
+    _stderr.print(f"osteo: {sentence}", soft_wrap=True, markup=False)
+    raise typer.Exit(exit_code)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        _stdout.print(f"osteo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on [OSTEO_HOST].")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on [OSTEO_PORT].")] = None,
+) -> None:
+    """Run the HTTP service until SIGTERM or Ctrl-C.
+
+    Try it:  curl -F file=@tile.jpg http://127.0.0.1:8000/v1/classify
+
+    Its pages:  http://127.0.0.1:8000/docs
+    """
+    from app.server import serve as run_server  # noqa: PLC0415 - other commands need no HTTP
+
+    given = {"host": host, "port": port}
+    overrides: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    with _plain_errors():
+        settings = read_settings(**overrides)
+    if sys.stderr.isatty():
+        url = f"http://{settings.host}:{settings.port}"
+        _stderr.print(f"osteo {__version__}: {url}/docs - {RESEARCH_USE}", soft_wrap=True)
+    raise typer.Exit(run_server(settings))
+
+
+@app.command()
+def classify(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Tiles, and folders that are searched for tiles.")
+    ],
+    output_format: Annotated[
+        Format, typer.Option("--format", "-f", help="How to print the answers.")
+    ] = "table",
+) -> None:
+    """Classify tiles without a server; same code path, same answers.
+
+    Exit code 0: every tile was classified. 1: some were not. 2: nothing could be tried.
+
+    Example:  osteo classify slides/case-4 --format csv > case-4.csv
+    """
+    with _plain_errors():
+        classifier = open_classifier(read_settings(), Metrics())
+    try:
+        files = find_tiles(paths)
+    except FileNotFoundError as error:
+        _fail(f"There is no file or folder {error}.", EXIT_USAGE)
+    if not files:
+        _fail("There are no tiles (JPEG, PNG, TIFF, WebP) in these folders.", EXIT_USAGE)
+    outcomes = track(
+        classify_files(classifier, files),
+        description="Classifying",
+        total=len(files),
+        console=_stderr,
+        disable=not sys.stderr.isatty(),
+        transient=True,
+    )
+    n_failed = PRINTERS[output_format](outcomes, classifier.bundle.manifest.label_ids)
+    if n_failed:
+        _fail(f"{n_failed} of {len(files)} files could not be classified.", EXIT_FAILED)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, which bundle is there, and whether it answers as released."""
+    n_failed = 0
+    with _plain_errors():
+        for finding in examine(read_settings()):
+            n_failed += finding.is_ok is False
+            mark = {True: "[green]ok  [/]", False: "[red]FAIL[/]", None: "    "}[finding.is_ok]
+            _stdout.print(f"{mark} {finding.what:<26} {finding.detail}", soft_wrap=True)
+    if n_failed:
+        raise typer.Exit(EXIT_FAILED)

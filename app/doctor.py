@@ -1,0 +1,91 @@
+"""Look the installation over: what is installed, which bundle, does it answer as released."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from app import __version__
+from app.bundle import Bundle, find_bundle, open_bundle
+from app.classify import Classifier
+from app.core.errors import OsteoError
+from app.core.manifest import GOLDEN_NAME
+from app.runtime.cores import usable_cores
+from app.runtime.savedmodel import visible_gpu_names
+from app.runtime.select import RuntimeChoice, open_runtime
+from app.settings import Settings
+
+_PACKAGES: Final = ("ai-edge-litert", "tensorflow", "fastapi", "uvicorn", "numpy", "pillow")
+_TIMED_RUNS: Final = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report; `is_ok` is None where nothing was expected."""
+
+    what: str
+    is_ok: bool | None
+    detail: str
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Yield findings as they are made; one that failed does not stop the others."""
+    yield Finding("osteo-tiles", None, f"{__version__}, Python {platform.python_version()}")
+    for package in _PACKAGES:
+        yield Finding(package, None, _installed_version(package))
+    yield Finding("cores", None, f"{usable_cores()} usable")
+    yield Finding("GPU", None, ", ".join(visible_gpu_names()) or "none that TensorFlow sees")
+    try:
+        path = find_bundle(settings.models_dir, settings.model_name, settings.model_version)
+        bundle = open_bundle(path)
+    except OsteoError as error:
+        yield Finding("bundle", False, str(error))
+        return
+    n_files = len(bundle.manifest.files)
+    yield Finding("bundle", True, f"{path}, {n_files} files as released")
+    yield Finding("bundle SHA-256", None, bundle.sha256)
+    runtimes: list[RuntimeChoice] = ["litert"]
+    if _installed_version("tensorflow") != _ABSENT:
+        runtimes.append("savedmodel")
+    for choice in runtimes:
+        yield from _examine_runtime(settings, bundle, choice)
+
+
+_ABSENT: Final = "not installed"
+
+
+def _installed_version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return _ABSENT
+
+
+def _examine_runtime(
+    settings: Settings, bundle: Bundle, choice: RuntimeChoice
+) -> Iterator[Finding]:
+    try:
+        runtime = open_runtime(bundle, choice, settings.workers)
+        classifier = Classifier(bundle, runtime, settings.tile_limits)
+        difference = classifier.check()
+        yield Finding(
+            f"{choice}: golden tiles", True, f"logits within {difference:.1g} of the release"
+        )
+        yield Finding(f"{choice}: one tile", None, _timed_tile(classifier))
+        classifier.close()
+    except OsteoError as error:
+        yield Finding(choice, False, str(error))
+
+
+def _timed_tile(classifier: Classifier) -> str:
+    golden = sorted((classifier.bundle.path / GOLDEN_NAME).glob("*.png"))
+    tile_bytes = golden[0].read_bytes()
+    timings = [classifier.classify(tile_bytes).timing for _ in range(_TIMED_RUNS)]
+    decode_s = statistics.median(timing.decode_s for timing in timings)
+    inference_s = statistics.median(timing.inference_s for timing in timings)
+    device = classifier.runtime.device
+    return f"decode {decode_s * 1e3:.1f} ms, inference {inference_s * 1e3:.1f} ms on {device}"

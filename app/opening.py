@@ -1,0 +1,62 @@
+"""From settings to a checked classifier: bundle, runtime, warm-up, golden tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from app.bundle import Bundle, find_bundle, open_bundle
+from app.classify import Classifier
+from app.metrics import Metrics
+from app.runtime.batching import MicroBatchingRuntime
+from app.runtime.protocol import Runtime
+from app.runtime.select import open_runtime
+from app.settings import Settings
+
+RuntimeOpener = Callable[[Bundle, Settings, Metrics], Runtime]
+
+
+def open_configured_runtime(bundle: Bundle, settings: Settings, metrics: Metrics) -> Runtime:
+    """The runtime the settings ask for; the SavedModel behind micro-batches."""
+    runtime = open_runtime(
+        bundle,
+        settings.runtime,
+        settings.workers,
+        precision=settings.precision,
+        mixed_precision=settings.gpu_mixed_precision,
+        xla=settings.gpu_xla,
+    )
+    if runtime.name != "savedmodel":
+        return runtime
+    return MicroBatchingRuntime(
+        runtime,
+        bundle.manifest.input.side_px,
+        settings.max_batch_tiles,
+        settings.max_batch_delay_ms / 1000,
+        metrics.batch_tiles.observe,
+    )
+
+
+def open_classifier(
+    settings: Settings,
+    metrics: Metrics,
+    opener: RuntimeOpener = open_configured_runtime,
+    version: str | None = None,
+) -> Classifier:
+    """Open a version of the configured model, verified, warmed up and checked.
+
+    Args:
+        settings: which model, which runtime.
+        metrics: where the runtime counts its batches.
+        opener: makes the runtime of a bundle.
+        version: the one to open; by default the configured one, else the newest.
+
+    Raises:
+        BundleError: there is no such bundle, or it is not the released one.
+        RuntimeUnavailableError: the runtime cannot be used here.
+        InferenceError: the model gives no usable answer.
+    """
+    path = find_bundle(settings.models_dir, settings.model_name, version or settings.model_version)
+    bundle = open_bundle(path)
+    classifier = Classifier(bundle, opener(bundle, settings, metrics), settings.tile_limits)
+    classifier.check()
+    return classifier

@@ -1,0 +1,82 @@
+"""Print what became of files, for people (table) and for programs (CSV, JSON)."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from app.folders import FileOutcome
+from app.schemas import RESEARCH_USE
+
+Format = Literal["table", "json", "csv"]
+Printer = Callable[[Iterable[FileOutcome], Sequence[str]], int]
+"""Prints outcomes, given the label ids; returns how many files failed."""
+
+
+def print_table(outcomes: Iterable[FileOutcome], label_ids: Sequence[str]) -> int:
+    """Print one row a tile, for people."""
+    table = Table("tile", "prediction", *label_ids, caption=RESEARCH_USE)
+    n_failed = 0
+    for outcome in outcomes:
+        if outcome.result is None:
+            n_failed += 1
+            table.add_row(str(outcome.path), f"[red]{outcome.error}[/]")
+        else:
+            values = (f"{outcome.result.probabilities[label]:.3f}" for label in label_ids)
+            table.add_row(str(outcome.path), outcome.result.prediction, *values)
+    Console(highlight=False).print(table)
+    return n_failed
+
+
+def print_csv(outcomes: Iterable[FileOutcome], label_ids: Sequence[str]) -> int:
+    """Print one line a tile, as soon as it is known."""
+    columns = ("path", "prediction", *label_ids, "tumor_probability", "tile_sha256")
+    writer = csv.DictWriter(
+        sys.stdout, (*columns, "bundle_sha256", "error"), restval="", lineterminator="\n"
+    )
+    writer.writeheader()
+    n_failed = 0
+    for outcome in outcomes:
+        result = outcome.result
+        if result is None:
+            n_failed += 1
+            writer.writerow({"path": outcome.path, "error": outcome.error})
+            continue
+        writer.writerow(
+            {
+                "path": outcome.path,
+                "prediction": result.prediction,
+                **result.probabilities,
+                "tumor_probability": result.tumor_probability,
+                "tile_sha256": result.tile.sha256,
+                "bundle_sha256": result.model.bundle_sha256,
+            }
+        )
+    return n_failed
+
+
+def print_json(outcomes: Iterable[FileOutcome], _label_ids: Sequence[str]) -> int:
+    """Print one JSON array of the service's answers, each with its path."""
+    documents: list[dict[str, Any]] = []
+    n_failed = 0
+    for outcome in outcomes:
+        if outcome.result is None:
+            n_failed += 1
+            documents.append({"path": str(outcome.path), "error": outcome.error})
+        else:
+            documents.append({"path": str(outcome.path), **outcome.result.model_dump()})
+    sys.stdout.write(json.dumps(documents, indent=2) + "\n")
+    return n_failed
+
+
+PRINTERS: Final[Mapping[Format, Printer]] = {
+    "table": print_table,
+    "json": print_json,
+    "csv": print_csv,
+}

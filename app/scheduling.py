@@ -1,0 +1,139 @@
+"""Bounded admission: how many tiles and bytes may be in the house, and when to come back."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from app.core.errors import QueueFullError, UploadsFullError
+
+# Weight of the newest tile in the running mean: about the last 50 tiles decide.
+_SMOOTHING: Final = 0.04
+_FIRST_GUESS_TILE_S: Final = 0.02
+SLOW_UPLOAD_S: Final = 1.0
+"""A tile of 250 kB takes this long at 2 Mbit/s; hospital networks are faster."""
+
+
+class Admission:
+    """A counter of tiles that refuses at once when full; used from the event loop only."""
+
+    def __init__(self, limit_tiles: int, on_change: Callable[[int], None]) -> None:
+        """Start empty.
+
+        Args:
+            limit_tiles: tiles waiting or worked on in all.
+            on_change: called with the number of tiles in flight whenever it changes.
+        """
+        self._limit_tiles = limit_tiles
+        self._on_change = on_change
+        self._n_tiles = 0
+        self._n_expected = 0
+        self._tile_s = _FIRST_GUESS_TILE_S
+        self._n_workers = 1
+
+    @property
+    def n_tiles(self) -> int:
+        """Tiles waiting or worked on now."""
+        return self._n_tiles
+
+    @contextmanager
+    def expect(self) -> Iterator[None]:
+        """Read a body in this `with` block: refused now rather than after it was read for nothing.
+
+        A body being read counts as one tile to come, so that a burst of clients is not let in to
+        be turned away at the queue. After `SLOW_UPLOAD_S` it no longer counts: slow uploads, meant
+        or not, keep nobody out.
+
+        Raises:
+            QueueFullError: there is no room now; it says when there should be.
+        """
+        self._require_room(1 + self._n_expected)
+        self._n_expected += 1
+        counts = True
+
+        def forget() -> None:
+            nonlocal counts
+            if counts:
+                counts = False
+                self._n_expected -= 1
+
+        timer = asyncio.get_running_loop().call_later(SLOW_UPLOAD_S, forget)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            forget()
+
+    @contextmanager
+    def admit(self, n_tiles: int) -> Iterator[None]:
+        """Hold room for `n_tiles` for the length of a `with` block.
+
+        Raises:
+            QueueFullError: there is no room; it says when there should be.
+        """
+        self._require_room(n_tiles)
+        self._change(n_tiles)
+        try:
+            yield
+        finally:
+            self._change(-n_tiles)
+
+    def observe_tile(self, work_s: float, n_workers: int) -> None:
+        """Learn how long one of `n_workers` is busy with one tile."""
+        self._tile_s += _SMOOTHING * (work_s - self._tile_s)
+        self._n_workers = n_workers
+
+    def _require_room(self, n_tiles: int) -> None:
+        if self._n_tiles + n_tiles > self._limit_tiles:
+            raise QueueFullError(self._limit_tiles, self._seconds_until_room())
+
+    def _seconds_until_room(self) -> int:
+        """Time to work off half of what waits, so that a client that returns finds room."""
+        waiting_s = self._n_tiles * self._tile_s / self._n_workers
+        return max(1, math.ceil(waiting_s / 2))
+
+    def _change(self, n_tiles: int) -> None:
+        self._n_tiles += n_tiles
+        self._on_change(self._n_tiles)
+
+
+class UploadBudget:
+    """The bytes that all uploads together may hold; used from the event loop only."""
+
+    def __init__(self, limit_bytes: int, on_change: Callable[[int], None]) -> None:
+        """Start empty.
+
+        Args:
+            limit_bytes: in all requests together.
+            on_change: called with the bytes held whenever they change.
+        """
+        self._limit_bytes = limit_bytes
+        self._on_change = on_change
+        self._n_bytes = 0
+
+    @contextmanager
+    def account(self) -> Iterator[Callable[[int], None]]:
+        """A function that takes bytes from the budget; they come back at the end of the block.
+
+        The function raises `UploadsFullError` where the budget does not hold that many.
+        """
+        taken = 0
+
+        def take(n_bytes: int) -> None:
+            nonlocal taken
+            if self._n_bytes + n_bytes > self._limit_bytes:
+                raise UploadsFullError(self._limit_bytes)
+            taken += n_bytes
+            self._change(n_bytes)
+
+        try:
+            yield take
+        finally:
+            self._change(-taken)
+
+    def _change(self, n_bytes: int) -> None:
+        self._n_bytes += n_bytes
+        self._on_change(self._n_bytes)

@@ -1,0 +1,125 @@
+"""What the API answers, as pydantic models; OpenAPI is made from them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.core.manifest import InputContract, Label, Manifest
+from app.problems import Problem
+
+RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or treatment."
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+
+class ModelIdentity(_Answer):
+    """Which model answered. `bundle_sha256` pins every byte of it."""
+
+    name: str
+    version: str
+    bundle_sha256: str
+
+
+class TileFacts(_Answer):
+    """What was received. The SHA-256 identifies the tile; names are neither kept nor logged."""
+
+    sha256: str
+    format: Literal["JPEG", "PNG", "TIFF", "WEBP"]
+    width_px: int
+    height_px: int
+
+
+class Timing(_Answer):
+    """Seconds spent on this tile."""
+
+    decode_s: float = Field(description="Bytes to pixels.")
+    queue_s: float = Field(description="Waiting for a free worker.")
+    inference_s: float = Field(description="Pixels to probabilities.")
+
+
+class TileResult(_Answer):
+    """The answer for one tile."""
+
+    prediction: str = Field(description="Label id with the highest probability.")
+    probabilities: dict[str, Probability] = Field(
+        description="Calibrated probability by label id; they sum to 1."
+    )
+    tumor_probability: Probability = Field(
+        description="Probability of any tumour, viable or not: the sum over the tumour labels."
+    )
+    model: ModelIdentity
+    tile: TileFacts
+    timing: Timing
+
+
+class ClassifyAnswer(TileResult):
+    """The answer of `POST /v1/classify`."""
+
+    request_id: str = Field(description="As sent in `X-Request-ID`, or made here.")
+
+
+class BatchItem(_Answer):
+    """One tile of a batch, in the order sent: a result or a problem, never both."""
+
+    index: int
+    result: TileResult | None = None
+    problem: Problem | None = None
+
+
+class BatchAnswer(_Answer):
+    """The answer of `POST /v1/classify/batch`."""
+
+    request_id: str
+    n_tiles: int
+    n_problems: int
+    items: list[BatchItem]
+
+
+class Limits(_Answer):
+    """What an upload may cost at most."""
+
+    max_tile_bytes: int
+    max_tile_pixels: int
+    min_tile_side_px: int
+    max_request_tiles: int
+    max_request_bytes: int
+    max_upload_bytes: int
+    max_tiles_in_flight: int
+    body_timeout_s: float
+    request_timeout_s: float
+
+
+class ServedModel(_Answer):
+    """A model that is served, and how."""
+
+    name: str
+    version: str
+    bundle_sha256: str
+    labels: tuple[Label, ...]
+    input: InputContract
+    runtime: str
+    precision: str
+    device: str
+    workers: int
+    manifest: Manifest
+
+
+class ModelsAnswer(_Answer):
+    """The answer of `GET /v1/models`."""
+
+    notice: str = RESEARCH_USE
+    models: list[ServedModel]
+    versions: list[str] = Field(description="Versions in the models folder, oldest first.")
+    limits: Limits
+
+
+class Health(_Answer):
+    """The answer of a probe."""
+
+    status: str = Field(examples=["live", "ready"])

@@ -1,0 +1,205 @@
+"""The service behind the routes: admits tiles, has them classified, knows whether it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from app.classify import Classifier
+from app.core.errors import (
+    ActivationError,
+    DeadlineError,
+    InferenceError,
+    ModelNotFoundError,
+    NotReadyError,
+    OsteoError,
+    TileError,
+)
+from app.logs import LOGGER_NAME
+from app.metrics import Metrics
+from app.opening import RuntimeOpener, open_classifier, open_configured_runtime
+from app.problems import kind_of
+from app.rollout import ActiveModel, Rollout
+from app.scheduling import Admission, UploadBudget
+from app.schemas import ModelIdentity, TileResult
+from app.settings import Settings
+
+LOADING = "the model is being loaded"
+DRAINING = "the service is shutting down"
+STOPPED = "the service was not started"
+MAX_FAILURES_IN_A_ROW = 5
+"""Readiness goes off after so many tiles without a usable answer, and on after a good one."""
+
+_logger = logging.getLogger(LOGGER_NAME)
+
+
+class TileService:
+    """One model at work. All methods are for the event loop; tiles are worked on off it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        opener: RuntimeOpener = open_configured_runtime,
+    ) -> None:
+        """Prepare; `start` loads the model.
+
+        Args:
+            settings: read-only.
+            metrics: where tiles are counted.
+            opener: makes the runtime of a bundle; tests pass a fake.
+        """
+        self._settings = settings
+        self._metrics = metrics
+        self.rollout = Rollout(
+            settings, metrics, lambda version: open_classifier(settings, metrics, opener, version)
+        )
+        self.admission = Admission(settings.max_tiles_in_flight, metrics.tiles_in_flight.set)
+        self.uploads = UploadBudget(settings.max_upload_bytes, metrics.upload_bytes.set)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._unready_reason: str | None = STOPPED
+        self._n_failures_in_a_row = 0
+
+    @property
+    def unready_reason(self) -> str | None:
+        """Why the service is not ready; None while it is."""
+        return self._unready_reason
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the end has begun."""
+        return self._unready_reason == DRAINING
+
+    def start(self) -> None:
+        """Load the model in the background, so that the liveness probe answers meanwhile."""
+        self._set_unready(LOADING)
+        self._tasks.append(asyncio.get_running_loop().create_task(self._load()))
+
+    def begin_drain(self) -> None:
+        """Turn readiness off; requests that come while the port is still open are answered."""
+        self._set_unready(DRAINING)
+
+    async def stop(self) -> None:
+        """Give everything back once the last tile has left."""
+        self.begin_drain()
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.rollout.close()
+
+    async def activate(self, version: str) -> ModelIdentity:
+        """Switch to a version; see `Rollout.activate`."""
+        return self._now_serving(await self.rollout.activate(version))
+
+    async def roll_back(self) -> ModelIdentity:
+        """Switch back; see `Rollout.roll_back`."""
+        return self._now_serving(await self.rollout.roll_back())
+
+    def require_model(self) -> ActiveModel:
+        """The model that serves.
+
+        Raises:
+            NotReadyError: none is loaded, with the reason.
+        """
+        if not self.rollout.has_model:
+            raise NotReadyError(self._unready_reason or LOADING)
+        return self.rollout.active
+
+    async def classify(self, tile_bytes: bytes) -> TileResult:
+        """Classify one tile; see `classify_each` for what it raises beside `TileError`."""
+        (result,) = await self.classify_each([tile_bytes])
+        if isinstance(result, OsteoError):
+            raise result
+        return result
+
+    async def classify_each(
+        self, tiles: Sequence[bytes | TileError]
+    ) -> list[TileResult | OsteoError]:
+        """Classify several tiles; one that fails leaves its error in its place.
+
+        Cancelled, by a deadline or because the client went away, tiles that still wait are never
+        worked on.
+
+        Args:
+            tiles: encoded tiles; an error stands for a tile that was refused on its way in.
+
+        Raises:
+            NotReadyError: no model is loaded.
+            QueueFullError: there is no room for all of them.
+            DeadlineError: they took too long.
+        """
+        model = self.require_model()
+        limit_s = self._settings.request_timeout_s
+        with self.admission.admit(len(tiles)), model.lease():
+            try:
+                async with asyncio.timeout(limit_s):
+                    return await asyncio.gather(*(self._classify(model, tile) for tile in tiles))
+            except TimeoutError:
+                raise DeadlineError(limit_s) from None
+
+    async def _classify(
+        self, model: ActiveModel, tile: bytes | TileError
+    ) -> TileResult | OsteoError:
+        try:
+            if isinstance(tile, TileError):
+                raise tile
+            result = await model.classify(tile)
+        except TileError as error:
+            self._metrics.tile_problems.labels(kind_of(error).slug).inc()
+            return error
+        except InferenceError as error:
+            self._metrics.tile_problems.labels(kind_of(error).slug).inc()
+            self._count_failure(error)
+            return error
+        self._observe(model, result)
+        return result
+
+    def _observe(self, model: ActiveModel, result: TileResult) -> None:
+        timing = result.timing
+        n_workers = model.classifier.runtime.n_workers
+        self.admission.observe_tile(timing.decode_s + timing.inference_s, n_workers)
+        self._metrics.tiles_waiting.set(max(0, self.admission.n_tiles - n_workers))
+        self._metrics.observe_tile(
+            result.prediction,
+            decode_s=timing.decode_s,
+            queue_s=timing.queue_s,
+            inference_s=timing.inference_s,
+        )
+        if self._n_failures_in_a_row:
+            self._n_failures_in_a_row = 0
+            self._set_ready()
+
+    def _count_failure(self, error: InferenceError) -> None:
+        self._metrics.inference_failures.inc()
+        self._n_failures_in_a_row += 1
+        _logger.error("inference_failed", extra={"reason": str(error)})
+        if self._n_failures_in_a_row == MAX_FAILURES_IN_A_ROW and not self.is_draining:
+            self._set_unready(f"the model failed {MAX_FAILURES_IN_A_ROW} times in a row")
+
+    def _now_serving(self, classifier: Classifier) -> ModelIdentity:
+        self._n_failures_in_a_row = 0
+        self._set_ready()
+        return classifier.identity
+
+    async def _load(self) -> None:
+        try:
+            await self.rollout.activate(self._settings.model_version)
+        except (ActivationError, ModelNotFoundError) as error:
+            reason = error.__cause__ or error
+            self._set_unready(str(reason))
+            _logger.critical("not_ready", extra={"reason": str(reason)})
+        else:
+            self._set_ready()
+        if self._settings.watch_models_s:
+            await self.rollout.watch(self._settings.watch_models_s, self._set_ready)
+
+    def _set_ready(self) -> None:
+        if not self.is_draining:
+            self._unready_reason = None
+            self._metrics.ready.set(1)
+
+    def _set_unready(self, reason: str) -> None:
+        self._unready_reason = reason
+        self._metrics.ready.set(0)

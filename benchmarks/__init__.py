@@ -1,0 +1,1 @@
+"""The service measured against what a user would pick instead. Linux only: it drives `wrk`."""

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.core.manifest import LITERT_NAME
+from tests.bundles import MODEL_NAME, FakeRuntime, nan_logits, plain_tile
+from tests.conftest import MakeClient
+
+
+def test_ready_after_the_golden_check(client: TestClient, runtime: FakeRuntime) -> None:
+    assert client.get("/readyz").json() == {"status": "ready"}
+    assert runtime.n_tiles >= 1
+    assert "osteo_ready 1.0" in client.get("/metrics").text
+
+
+def test_live_but_not_ready_while_loading(make_client: MakeClient, runtime: FakeRuntime) -> None:
+    runtime.delay_s = 0.3
+    client = make_client(wait=False)
+    assert client.get("/livez").json() == {"status": "live"}
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["reason"]) == (503, "the model is being loaded")
+    assert client.post("/v1/classify", content=plain_tile((1, 2, 3))).status_code == 503
+    assert client.get("/v1/models").status_code == 503
+
+
+def damage(models_dir: Path) -> None:
+    (models_dir / MODEL_NAME / "1" / LITERT_NAME).write_bytes(b"damaged")
+
+
+def remove(models_dir: Path) -> None:
+    (models_dir / MODEL_NAME).rename(models_dir / "elsewhere")
+
+
+@pytest.mark.parametrize(("fault", "said"), [(damage, "SHA-256"), (remove, "No model bundle")])
+def test_never_ready_without_a_bundle_that_can_be_trusted(
+    make_client: MakeClient, models_dir: Path, fault: object, said: str
+) -> None:
+    fault(models_dir)  # type: ignore[operator] # one of the two above
+    client = make_client(wait=False)
+    wait_until_loaded(client)
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert said in answer.json()["reason"]
+    assert client.get("/livez").status_code == 200
+    assert "osteo_ready 0.0" in client.get("/metrics").text
+
+
+def test_never_ready_when_the_golden_tiles_differ(
+    make_client: MakeClient, runtime: FakeRuntime
+) -> None:
+    runtime.poison = nan_logits
+    client = make_client(wait=False)
+    wait_until_loaded(client)
+    assert "Golden tile" in client.get("/readyz").json()["reason"]
+    assert client.post("/v1/classify", content=plain_tile((1, 2, 3))).status_code == 503
+
+
+def test_not_ready_while_draining_but_still_answering(client: TestClient) -> None:
+    client.app.state.service.begin_drain()  # type: ignore[attr-defined] # a FastAPI application
+    assert client.get("/readyz").status_code == 503
+    assert client.post("/v1/classify", content=plain_tile((1, 2, 3))).status_code == 200
+
+
+def test_runtime_is_closed_at_the_end(make_client: MakeClient, runtime: FakeRuntime) -> None:
+    client = make_client()
+    client.__exit__(None, None, None)
+    assert runtime.is_closed
+    client.__enter__()  # the fixture closes it once more
+
+
+def test_metrics_count_requests_tiles_and_problems(client: TestClient) -> None:
+    client.post("/v1/classify", content=plain_tile((220, 9, 9)))
+    client.post("/v1/classify", content=b"junk")
+    client.get("/nowhere")
+    text = client.get("/metrics").text
+    for line in (
+        'osteo_requests_total{route="/v1/classify",status="200"} 1.0',
+        'osteo_requests_total{route="/v1/classify",status="415"} 1.0',
+        'osteo_requests_total{route="unmatched",status="404"} 1.0',
+        'osteo_predictions_total{label="non_tumor"} 1.0',
+        'osteo_tile_problems_total{problem="unsupported-format"} 1.0',
+        'osteo_request_problems_total{problem="unsupported-format"} 1.0',
+        'osteo_stage_seconds_count{stage="inference"} 1.0',
+        "osteo_tiles_in_flight 0.0",
+        "process_start_time_seconds",
+    ):
+        assert line in text
+    assert 'model_name="osteo-mobilenetv2"' in text
+
+
+def test_models_say_what_is_served(client: TestClient) -> None:
+    document = client.get("/v1/models").json()
+    (model,) = document["models"]
+    assert (model["runtime"], model["device"], model["workers"]) == ("fake", "cpu", 2)
+    assert [label["id"] for label in model["labels"]] == [
+        "non_tumor",
+        "non_viable_tumor",
+        "viable_tumor",
+    ]
+    assert document["limits"]["max_request_tiles"] == 64
+    assert "Not a medical device" in document["notice"]
+    tile = client.post("/v1/classify", content=plain_tile((1, 2, 3))).json()
+    assert tile["model"]["bundle_sha256"] == model["bundle_sha256"]
+
+
+def test_docs_need_no_other_host(client: TestClient) -> None:
+    page = client.get("/docs").text
+    assert "http://" not in page
+    assert "https://" not in page
+    assert client.get("/static-offline-docs/swagger-ui-bundle.js").status_code == 200
+
+
+def wait_until_loaded(client: TestClient) -> None:
+    for _ in range(500):
+        if "being loaded" not in client.get("/readyz").text:
+            return
+    raise AssertionError("the model is loaded for ever")

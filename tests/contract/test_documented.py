@@ -1,0 +1,37 @@
+"""What a reader must believe of settings, metrics and commands is held against the code."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from app.metrics import Metrics
+from app.settings import PREFIX, Settings
+from tests.conftest import REPOSITORY
+
+SETTINGS_PAGE = (REPOSITORY / "docs" / "settings.md").read_text()
+
+
+@pytest.mark.parametrize("name", list(Settings.model_fields))
+def test_every_setting_is_described_and_documented(name: str) -> None:
+    field = Settings.model_fields[name]
+    assert field.description
+    row = re.search(rf"^\| `{PREFIX}{name.upper()}` \| (.*?) \| (.*) \|$", SETTINGS_PAGE, re.M)
+    assert row, f"docs/settings.md has no row for {name}"
+    default = {None: "not set"}.get(field.default, f"`{field.default}`")
+    assert row[1] == ("`models` beside the code" if name == "models_dir" else default)
+    assert row[2] == field.description
+
+
+def test_no_setting_is_documented_that_is_gone() -> None:
+    documented = set(re.findall(rf"^\| `{PREFIX}([A-Z_]+)`", SETTINGS_PAGE, re.M))
+    assert documented == {name.upper() for name in Settings.model_fields}
+
+
+def test_every_metric_is_documented() -> None:
+    page = (REPOSITORY / "docs" / "metrics.md").read_text()
+    for family in Metrics().registry.collect():
+        if family.name.startswith("osteo_"):
+            assert f"`{family.name}" in page, family.name
+            assert family.documentation in page, family.name

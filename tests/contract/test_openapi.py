@@ -1,0 +1,67 @@
+"""A fuzzer reads the OpenAPI description and sends what it allows, and what it does not.
+
+Nothing it sends may crash a route, and no route may answer what it does not document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from app.main import create_app
+from app.settings import Settings
+from tests.servers import RunningServer, running_server
+
+# A route without parameters and body leaves nothing to get wrong.
+CASES = [
+    (path, method, mode)
+    for path, operations in create_app(Settings()).openapi()["paths"].items()
+    for method, operation in operations.items()
+    for mode in GenerationMode
+    if mode is GenerationMode.POSITIVE or {"parameters", "requestBody"} & set(operation)
+]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with running_server(
+        tmp_path_factory.mktemp("fuzz"), OSTEO_ADMIN_TOKEN="for-tests"
+    ) as server:
+        server.wait_until_ready()
+        yield server
+
+
+@pytest.mark.parametrize(("path", "method", "mode"), CASES)
+def test_every_route_keeps_to_its_description(
+    server: RunningServer, path: str, method: str, mode: GenerationMode
+) -> None:
+    schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+    operation = schema[path][method]
+
+    @given(case=operation.as_strategy(generation_mode=mode))
+    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+    def send(case: schemathesis.Case[Any]) -> None:
+        case.call_and_validate(
+            checks=[
+                not_a_server_error,
+                status_code_conformance,
+                content_type_conformance,
+                response_schema_conformance,
+            ],
+            timeout=10,
+        )
+
+    send()
+    assert httpx2.get(f"{server.url}/readyz").status_code == 200

@@ -1,0 +1,90 @@
+"""Every failing route answers one shape, and everything it can say is documented."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.core import errors
+from app.problems import ALL_KINDS, KIND_BY_ERROR, MEDIA_TYPE
+from tests.bundles import plain_tile
+from tests.conftest import REPOSITORY
+
+UPLOAD_ERRORS = (errors.TileError, errors.RequestError, errors.UnavailableError)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "status"),
+    [
+        ("GET", "/nowhere", {}, 404),
+        ("GET", "/v1/classify", {}, 405),
+        ("DELETE", "/readyz", {}, 405),
+        ("POST", "/v1/models", {}, 405),
+        ("POST", "/v1/classify", {"content": b"junk"}, 415),
+        ("POST", "/v1/classify", {"content": b""}, 422),
+        ("POST", "/v1/classify", {"files": {"x": b"1"}}, 422),
+        ("POST", "/v1/classify", {"headers": {"content-type": "multipart/form-data"}}, 400),
+        ("POST", "/v1/classify", {"content": bytes(21 * 1024**2)}, 413),
+        ("POST", "/v1/classify/batch", {"content": b"junk"}, 422),
+        ("POST", "/v1/classify/batch", {"files": [("files", plain_tile((1, 1, 1)))] * 65}, 413),
+    ],
+)
+def test_every_failure_has_one_shape(
+    client: TestClient, method: str, path: str, options: dict[str, Any], status: int
+) -> None:
+    answer = client.request(method, path, **options)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == MEDIA_TYPE
+    problem = answer.json()
+    assert {"type", "title", "status", "detail", "request_id"} <= set(problem)
+    assert problem["status"] == status
+    assert problem["type"].removeprefix("/problems/") in {kind.slug for kind in ALL_KINDS}
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    if status == 405:
+        assert answer.headers["allow"]
+    else:
+        assert status in documented_statuses(client, method, path) or status == 404
+
+
+def documented_statuses(client: TestClient, method: str, path: str) -> set[int]:
+    operation = client.get("/openapi.json").json()["paths"].get(path, {}).get(method.lower(), {})
+    return {int(status) for status in operation.get("responses", {})}
+
+
+def test_openapi_says_problem_json_for_every_failure(client: TestClient) -> None:
+    for path, operations in client.get("/openapi.json").json()["paths"].items():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                if int(status) >= 400:
+                    assert list(response["content"]) == [MEDIA_TYPE], (path, status)
+                    assert response["description"], (path, status)
+
+
+def test_every_error_a_request_can_meet_has_a_row() -> None:
+    leaves = {
+        error
+        for _, error in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(error, UPLOAD_ERRORS) and error not in UPLOAD_ERRORS
+    }
+    assert leaves <= set(KIND_BY_ERROR)
+
+
+def test_slugs_differ() -> None:
+    slugs = [kind.slug for kind in ALL_KINDS]
+    assert len(slugs) == len(set(slugs))
+
+
+def test_every_problem_is_documented_with_its_status() -> None:
+    page = (REPOSITORY / "docs" / "problems.md").read_text()
+    documented = dict(re.findall(r"^## `([a-z0-9-]+)` \((\d{3})\)$", page, re.MULTILINE))
+    assert documented == {kind.slug: str(kind.status) for kind in ALL_KINDS}
+
+
+def test_error_tree_in_the_docstring_is_the_code() -> None:
+    drawn = set(re.findall(r"\b([A-Z][A-Za-z]+Error)\b", errors.__doc__ or ""))
+    defined = {name for name, _ in inspect.getmembers(errors, inspect.isclass)}
+    assert drawn == defined - {"Sequence"}

@@ -1,0 +1,120 @@
+"""One suite that every runtime passes, on the released bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import get_args
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app.bundle import Bundle, check_golden_tiles, find_bundle, open_bundle, read_golden_tiles
+from app.core.errors import RuntimeUnavailableError
+from app.core.manifest import LITERT_NAME
+from app.runtime.protocol import Runtime
+from app.runtime.select import RuntimeChoice, open_runtime
+from app.settings import Settings
+from tests.bundles import MODEL_NAME
+from tests.conftest import RELEASED_MODELS
+
+RUNTIMES = ["litert", pytest.param("savedmodel", marks=pytest.mark.tensorflow)]
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return open_bundle(find_bundle(RELEASED_MODELS, MODEL_NAME))
+
+
+@pytest.fixture(scope="module", params=RUNTIMES)
+def runtime(request: pytest.FixtureRequest, bundle: Bundle) -> Iterator[Runtime]:
+    runtime = open_runtime(bundle, request.param, 2)
+    yield runtime
+    runtime.close()
+
+
+@pytest.fixture(scope="module")
+def tiles(bundle: Bundle) -> NDArray[np.uint8]:
+    return np.stack([golden.tile for golden in read_golden_tiles(bundle)])
+
+
+def test_runtime_answers_the_contract(
+    runtime: Runtime, bundle: Bundle, tiles: NDArray[np.uint8]
+) -> None:
+    outputs = runtime.infer(tiles)
+    n_labels = len(bundle.manifest.labels)
+    assert outputs.logits.shape == (len(tiles), n_labels)
+    assert outputs.embedding.shape == (len(tiles), bundle.manifest.embedding_size)
+    assert outputs.cam.shape == (len(tiles), *bundle.manifest.cam_shape, n_labels)
+    for array in (outputs.logits, outputs.embedding, outputs.cam):
+        assert array.dtype == np.float32
+        assert np.isfinite(array).all()
+
+
+def test_runtime_reproduces_the_golden_tiles(runtime: Runtime, bundle: Bundle) -> None:
+    assert check_golden_tiles(bundle, lambda tiles: runtime.infer(tiles).logits) < 1e-3
+
+
+def test_a_batch_answers_as_its_tiles_do(runtime: Runtime, tiles: NDArray[np.uint8]) -> None:
+    together = runtime.infer(tiles)
+    for i in range(len(tiles)):
+        alone = runtime.infer(tiles[i : i + 1])
+        assert np.allclose(alone.logits[0], together.logits[i], atol=1e-3)
+        assert np.allclose(alone.cam[0], together.cam[i], atol=1e-3)
+
+
+def test_runtime_gives_each_thread_its_own_answer(
+    runtime: Runtime, tiles: NDArray[np.uint8]
+) -> None:
+    expected = runtime.infer(tiles).logits
+    order = np.random.default_rng(0).integers(0, len(tiles), 60)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda i: runtime.infer(tiles[i : i + 1]).logits[0], order))
+    assert np.allclose(answers, expected[order], atol=1e-3)
+
+
+def test_answer_is_not_overwritten_by_the_next(runtime: Runtime, tiles: NDArray[np.uint8]) -> None:
+    first = runtime.infer(tiles[:1])
+    before = first.embedding.copy()
+    runtime.infer(tiles[1:2])
+    assert np.array_equal(first.embedding, before)
+
+
+@pytest.mark.tensorflow
+def test_runtimes_agree(bundle: Bundle, tiles: NDArray[np.uint8]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (3, *tiles.shape[1:]), dtype=np.uint8)
+    several = np.concatenate([tiles, noise])
+    litert, savedmodel = (
+        open_runtime(bundle, choice, 1).infer(several) for choice in ("litert", "savedmodel")
+    )
+    assert np.abs(litert.logits - savedmodel.logits).max() < 1e-3
+    assert np.abs(litert.embedding - savedmodel.embedding).max() < 1e-3
+    assert np.abs(litert.cam - savedmodel.cam).max() < 1e-3
+
+
+def test_file_that_is_no_model_is_refused(bundle: Bundle, tmp_path_factory: object) -> None:
+    assert isinstance(tmp_path_factory, pytest.TempPathFactory)
+    folder = tmp_path_factory.mktemp("damaged")
+    (folder / LITERT_NAME).write_bytes(b"no model at all" * 10)
+    with pytest.raises(RuntimeUnavailableError):
+        open_runtime(Bundle(folder, bundle.manifest, bundle.sha256), "litert", 1)
+
+
+def test_auto_takes_litert_where_there_is_no_gpu(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.runtime.select.visible_gpu_names", lambda: ())
+    assert open_runtime(bundle, "auto", 1).name == "litert"
+
+
+@pytest.mark.tensorflow
+def test_auto_takes_the_savedmodel_where_there_is_a_gpu(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.runtime.select.visible_gpu_names", lambda: ("a GPU",))
+    assert open_runtime(bundle, "auto", 1).name == "savedmodel"
+
+
+def test_choices_of_runtime_are_the_settings() -> None:
+    assert get_args(Settings.model_fields["runtime"].annotation) == get_args(RuntimeChoice)

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from app.core.calibration import probabilities_from_logits
+from app.core.errors import InferenceError
+
+logits = arrays(
+    np.float32,
+    st.tuples(st.integers(1, 5), st.integers(2, 4)),
+    elements=st.floats(-1e4, 1e4, width=32),
+)
+
+
+@given(logits, st.floats(0.05, 50))
+def test_probabilities_are_in_range_and_sum_to_one(
+    values: np.typing.NDArray[np.float32], temperature: float
+) -> None:
+    probabilities = probabilities_from_logits(values, temperature)
+    assert probabilities.dtype == np.float32
+    assert probabilities.min() >= 0
+    assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+
+
+@given(logits, st.floats(0.05, 50))
+def test_temperature_never_changes_the_prediction(
+    values: np.typing.NDArray[np.float32], temperature: float
+) -> None:
+    probabilities = probabilities_from_logits(values, temperature)
+    rows = np.arange(len(values))
+    # Where two logits are nearly equal their probabilities may round to the same number.
+    assert np.all(probabilities[rows, values.argmax(axis=1)] == probabilities.max(axis=1))
+
+
+def test_higher_temperature_is_less_sure() -> None:
+    sure, unsure = (probabilities_from_logits([[2.0, 0.0]], t)[0, 0] for t in (1.0, 3.0))
+    assert 0.5 < unsure < sure
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_logit_that_is_no_number_is_refused(bad: float) -> None:
+    with pytest.raises(InferenceError):
+        probabilities_from_logits([[0.0, bad, 1.0]], 1.0)

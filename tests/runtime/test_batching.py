@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from app.core.errors import InferenceError
+from app.runtime.batching import MicroBatchingRuntime, batch_sizes
+from app.runtime.protocol import ModelOutputs
+from tests.bundles import FakeRuntime, failing
+
+SIDE_PX = 8
+
+
+def tile_of(value: int) -> NDArray[np.uint8]:
+    return np.full((1, SIDE_PX, SIDE_PX, 3), value, np.uint8)
+
+
+class RecordingRuntime(FakeRuntime):
+    """Remembers the size of each batch it was given, padding included."""
+
+    def __init__(self) -> None:
+        super().__init__(n_workers=1)
+        self.sizes: list[int] = []
+
+    def infer(self, tiles: NDArray[np.uint8]) -> ModelOutputs:
+        self.sizes.append(len(tiles))
+        return super().infer(tiles)
+
+
+@pytest.fixture
+def inner() -> RecordingRuntime:
+    return RecordingRuntime()
+
+
+@pytest.fixture
+def gathered() -> list[int]:
+    return []
+
+
+@pytest.fixture
+def batching(inner: RecordingRuntime, gathered: list[int]) -> Iterator[MicroBatchingRuntime]:
+    runtime = MicroBatchingRuntime(inner, SIDE_PX, 8, 0.05, gathered.append)
+    inner.sizes.clear()
+    yield runtime
+    runtime.close()
+
+
+@given(st.integers(1, 200))
+def test_batch_sizes_end_with_the_largest(largest: int) -> None:
+    sizes = batch_sizes(largest)
+    assert sizes[-1] == largest
+    assert list(sizes) == sorted(set(sizes))
+    assert all(b <= 2 * a for a, b in itertools.pairwise(sizes))
+
+
+def test_every_size_is_warmed_up_at_the_start(inner: RecordingRuntime) -> None:
+    MicroBatchingRuntime(inner, SIDE_PX, 8, 0.0, lambda _: None).close()
+    assert inner.sizes == [1, 2, 4, 8]
+
+
+def test_each_tile_gets_its_own_answer(
+    batching: MicroBatchingRuntime, inner: RecordingRuntime, gathered: list[int]
+) -> None:
+    inner.delay_s = 0.005
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda i: batching.infer(tile_of(i)).logits[0, 0], range(100)))
+    assert np.allclose(answers, np.arange(100) / 32)
+    assert sum(gathered) == 100
+    assert len(gathered) < 50, "tiles that wait together travel together"
+    assert set(inner.sizes) <= {1, 2, 4, 8}
+
+
+def test_full_batch_does_not_wait(inner: RecordingRuntime, gathered: list[int]) -> None:
+    runtime = MicroBatchingRuntime(inner, SIDE_PX, 4, 3600.0, gathered.append)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: runtime.infer(tile_of(i)), range(8)))
+    runtime.close()
+    assert gathered == [4, 4]
+
+
+def test_failure_reaches_everybody_who_waits_and_nobody_after(
+    batching: MicroBatchingRuntime, inner: RecordingRuntime
+) -> None:
+    inner.poison = failing
+    with pytest.raises(InferenceError):
+        batching.infer(tile_of(1))
+    inner.poison = lambda logits: logits
+    assert batching.infer(tile_of(32)).logits[0, 0] == 1
+
+
+def test_close_answers_what_waits(inner: RecordingRuntime) -> None:
+    runtime = MicroBatchingRuntime(inner, SIDE_PX, 4, 0.2, lambda _: None)
+    answers: list[float] = []
+    waiting = threading.Thread(
+        target=lambda: answers.append(float(runtime.infer(tile_of(32)).logits[0, 0]))
+    )
+    waiting.start()
+    while not runtime._waiting.empty():
+        pass
+    runtime.close()
+    waiting.join(timeout=5)
+    assert answers == [1.0]
+    assert inner.is_closed

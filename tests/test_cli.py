@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from app.cli import app
+from tests.bundles import plain_tile
+from tests.conftest import RELEASED_MODELS
+
+runner = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def _released_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSTEO_MODELS_DIR", str(RELEASED_MODELS))
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two tiles, one of them deeper, and a file that is none."""
+    tiles = tmp_path / "tiles"
+    (tiles / "deeper").mkdir(parents=True)
+    (tiles / "a.PNG").write_bytes(plain_tile((200, 100, 150)))
+    (tiles / "deeper" / "b.tiff").write_bytes(plain_tile((250, 250, 250), 300, "TIFF"))
+    (tiles / "notes.txt").write_text("no tile")
+    return tiles
+
+
+def test_classify_prints_a_table(folder: Path) -> None:
+    run = runner.invoke(app, ["classify", str(folder)])
+    assert run.exit_code == 0, run.output
+    assert "a.PNG" in run.output
+    assert "b.tiff" in run.output
+    assert "notes.txt" not in run.output
+    assert "Not a medical device" in run.output
+
+
+def test_classify_prints_csv(folder: Path) -> None:
+    run = runner.invoke(app, ["classify", str(folder), "--format", "csv"])
+    assert run.exit_code == 0
+    rows = list(csv.DictReader(run.stdout.splitlines()))
+    assert [Path(row["path"]).name for row in rows] == ["a.PNG", "b.tiff"]
+    for row in rows:
+        labels = ("non_tumor", "non_viable_tumor", "viable_tumor")
+        assert sum(float(row[label]) for label in labels) == pytest.approx(1, abs=1e-5)
+
+
+def test_classify_prints_json_as_the_service_answers(folder: Path) -> None:
+    run = runner.invoke(app, ["classify", str(folder / "a.PNG"), "--format", "json"])
+    (document,) = json.loads(run.stdout)
+    assert {"path", "prediction", "probabilities", "model", "tile", "timing"} <= set(document)
+
+
+def test_bad_file_is_reported_and_the_rest_done(folder: Path) -> None:
+    (folder / "bad.jpg").write_bytes(b"no image")
+    run = runner.invoke(app, ["classify", str(folder), "--format", "csv"])
+    assert run.exit_code == 1
+    rows = {Path(row["path"]).name: row for row in csv.DictReader(run.stdout.splitlines())}
+    assert "not an image" in rows["bad.jpg"]["error"]
+    assert rows["a.PNG"]["prediction"]
+    assert "1 of 3 files" in run.stderr
+
+
+def test_file_named_itself_is_tried_whatever_its_suffix(folder: Path) -> None:
+    run = runner.invoke(app, ["classify", str(folder / "notes.txt"), "--format", "csv"])
+    assert run.exit_code == 1
+    assert "not an image" in run.stdout
+
+
+def test_missing_path_is_an_error(tmp_path: Path) -> None:
+    run = runner.invoke(app, ["classify", str(tmp_path / "nowhere")])
+    assert run.exit_code == 2
+    assert "nowhere" in run.stderr
+
+
+def test_folder_without_tiles_is_an_error(tmp_path: Path) -> None:
+    run = runner.invoke(app, ["classify", str(tmp_path)])
+    assert run.exit_code == 2
+    assert "no tiles" in run.stderr
+
+
+def test_missing_bundle_is_one_sentence(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OSTEO_MODELS_DIR", str(tmp_path / "empty"))
+    run = runner.invoke(app, ["classify", str(folder)])
+    assert run.exit_code == 2
+    assert "OSTEO_MODELS_DIR" in run.stderr
+    assert "Traceback" not in run.output
+
+
+def test_doctor_finds_the_released_bundle_well() -> None:
+    run = runner.invoke(app, ["doctor"])
+    assert run.exit_code == 0, run.output
+    assert "litert: golden tiles" in run.output
+    assert "inference" in run.output
+
+
+def test_doctor_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSTEO_MODELS_DIR", str(tmp_path))
+    run = runner.invoke(app, ["doctor"])
+    assert run.exit_code == 1
+    assert "FAIL" in run.output
+
+
+@pytest.mark.parametrize("command", [[], ["serve"], ["classify"], ["doctor"]])
+def test_every_command_teaches(command: list[str]) -> None:
+    run = runner.invoke(app, [*command, "--help"])
+    assert run.exit_code == 0
+    assert "Usage" in run.output
+
+
+def test_version_is_printed() -> None:
+    assert runner.invoke(app, ["--version"]).output.startswith("osteo 1.")

@@ -1,0 +1,208 @@
+"""What goes wrong in a hospital's network, done to a real server: it answers, and it stays up."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+
+from tests.bundles import plain_tile
+from tests.servers import RunningServer, running_server
+
+TILE = plain_tile((210, 120, 170), 1024, "JPEG")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RunningServer]:
+    with running_server(
+        tmp_path, OSTEO_BODY_TIMEOUT_S="1.5", OSTEO_MAX_TILES_IN_FLIGHT="8",
+        OSTEO_MAX_REQUEST_TILES="8",
+    ) as server:  # fmt: skip
+        server.wait_until_ready()
+        yield server
+
+
+def head(length: int | str, extra: str = "") -> bytes:
+    return (
+        f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n{extra}\r\n".encode()
+    )
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """What the server sends until it closes."""
+    received = b""
+    try:
+        while chunk := connection.recv(65_536):
+            received += chunk
+    except ConnectionResetError:
+        pass
+    return received
+
+
+def status_of(answer: bytes) -> int:
+    match = re.match(rb"HTTP/1\.1 (\d{3})", answer)
+    assert match, answer[:100]
+    return int(match[1])
+
+
+def assert_still_well(server: RunningServer) -> None:
+    assert httpx2.get(f"{server.url}/readyz").status_code == 200
+    assert httpx2.post(f"{server.url}/v1/classify", content=TILE).status_code == 200
+    assert server.metric("osteo_tiles_in_flight") == 0
+    assert server.metric("osteo_upload_bytes") == 0
+
+
+def test_client_that_stops_half_way_leaves_nothing_behind(server: RunningServer) -> None:
+    for share in (0.0, 0.5, 0.99):
+        with server.connect() as connection:
+            connection.sendall(head(len(TILE)) + TILE[: int(len(TILE) * share)])
+    deadline = time.monotonic() + 5
+    while server.metric('osteo_requests_total{route="/v1/classify",status="499"}') < 3:
+        assert time.monotonic() < deadline
+    assert_still_well(server)
+
+
+def test_body_that_never_ends_its_announced_length_is_timed_out(server: RunningServer) -> None:
+    with server.connect() as connection:
+        connection.sendall(head(len(TILE) + 1) + TILE)
+        answer = read_all(connection)
+    assert status_of(answer) == 408
+    assert b"/problems/upload-timeout" in answer
+    assert b"connection: close" in answer.lower()
+    assert_still_well(server)
+
+
+def test_announced_length_that_is_too_short_cuts_the_tile(server: RunningServer) -> None:
+    with server.connect() as connection:
+        connection.sendall(head(len(TILE) - 100, "Connection: close\r\n") + TILE)
+        assert status_of(read_all(connection)) == 422
+    assert_still_well(server)
+
+
+@pytest.mark.parametrize("length", ["-1", "abc", "1e9", "99999999999999999999999"])
+def test_announced_length_that_is_no_number_is_refused(server: RunningServer, length: str) -> None:
+    with server.connect() as connection:
+        connection.sendall(head(length) + b"x" * 100)
+        assert status_of(read_all(connection)) in {400, 413}
+    assert_still_well(server)
+
+
+def test_head_that_is_too_large_is_refused(server: RunningServer) -> None:
+    with server.connect() as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n")
+        connection.sendall(b"X-Filler: " + b"y" * 40_000 + b"\r\n\r\n")
+        assert status_of(read_all(connection)) == 431
+    assert_still_well(server)
+
+
+def test_slow_uploads_keep_nobody_out(server: RunningServer) -> None:
+    slow = [server.connect() for _ in range(30)]
+    for connection in slow:
+        connection.sendall(head(len(TILE)) + TILE[:1000])
+    time.sleep(1.1)  # after a second a slow upload no longer counts as a tile to come
+    assert httpx2.post(f"{server.url}/v1/classify", content=TILE).status_code == 200
+    for connection in slow:
+        connection.close()
+
+
+def test_full_queue_refuses_at_once_and_answers_the_rest(server: RunningServer) -> None:
+    statuses: Counter[int] = Counter()
+
+    def post() -> None:
+        with httpx2.Client() as client:
+            for _ in range(8):
+                answer = client.post(f"{server.url}/v1/classify", content=TILE, timeout=20)
+                statuses[answer.status_code] += 1
+                assert answer.status_code != 429 or int(answer.headers["Retry-After"]) >= 1
+
+    clients = [threading.Thread(target=post) for _ in range(24)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    assert set(statuses) == {200, 429}
+    assert statuses.total() == 24 * 8
+    assert_still_well(server)
+
+
+def test_corrupt_tiles_among_good_ones_fail_alone(server: RunningServer) -> None:
+    random = np.random.default_rng(0)
+    seen: Counter[bool] = Counter()
+    for _ in range(125):
+        tiles = []
+        for i in range(8):
+            damaged = bytearray(TILE if i % 2 else plain_tile((9, 9, 9)))
+            if i >= 4:
+                del damaged[int(random.integers(20, 900)) :]
+            tiles.append(bytes(damaged))
+        answer = httpx2.post(
+            f"{server.url}/v1/classify/batch", files=[("files", ("t", tile)) for tile in tiles]
+        )
+        assert answer.status_code == 200
+        kinds = ["result" in item for item in answer.json()["items"]]
+        assert kinds[:4] == [True] * 4
+        seen.update(kinds)
+    assert seen[False] >= 400
+    assert_still_well(server)
+
+
+class CountingClient(threading.Thread):
+    """Posts until it is refused a connection; counts what was sent and never answered."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.url = url
+        self.statuses: Counter[int] = Counter()
+        self.lost: list[str] = []
+        self.is_told_to_stop = False
+
+    def run(self) -> None:
+        with httpx2.Client(timeout=20) as client:
+            while not self.is_told_to_stop:
+                try:
+                    answer = client.post(f"{self.url}/v1/classify", content=TILE)
+                except httpx2.ConnectError:
+                    return  # the port is closed: nothing was accepted
+                except httpx2.TransportError as error:
+                    self.lost.append(repr(error))
+                    return
+                self.statuses[answer.status_code] += 1
+
+
+def test_sigterm_under_load_loses_no_accepted_request(tmp_path: Path) -> None:
+    with running_server(tmp_path, OSTEO_DRAIN_DELAY_S="0.3") as server:
+        server.wait_until_ready()
+        clients = [CountingClient(server.url) for _ in range(8)]
+        for client in clients:
+            client.start()
+        time.sleep(0.5)
+        exit_code = server.stop()
+        for client in clients:
+            client.join()
+    assert exit_code == 0
+    assert [lost for client in clients for lost in client.lost] == []
+    total = sum((client.statuses for client in clients), Counter[int]())
+    assert set(total) <= {200, 503}
+    assert total[200] > 8
+
+
+def test_kill_under_load_leaves_a_bundle_that_starts_again(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+        server.wait_until_ready()
+        client = CountingClient(server.url)
+        client.start()
+        time.sleep(0.2)
+        assert server.stop(signal.SIGKILL) == -signal.SIGKILL
+        client.join()
+    with running_server(tmp_path) as server:
+        server.wait_until_ready()
+        assert_still_well(server)

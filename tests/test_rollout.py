@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.core.manifest import LITERT_NAME
+from tests.bundles import MODEL_NAME, build_bundle, plain_tile
+from tests.conftest import MakeClient
+
+TOKEN = "a-long-secret"
+ADMIN = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture
+def client(make_client: MakeClient) -> TestClient:
+    return make_client(admin_token=TOKEN)
+
+
+def version_of(client: TestClient) -> Any:
+    answer = client.post("/v1/classify", content=plain_tile((200, 30, 30)))
+    assert answer.status_code == 200
+    return answer.json()["model"]["version"]
+
+
+def test_new_version_takes_over_and_one_call_rolls_back(
+    client: TestClient, models_dir: Path
+) -> None:
+    build_bundle(models_dir, "2")
+    assert version_of(client) == "1"
+    answer = client.post("/v1/models/2/activate", headers=ADMIN)
+    assert (answer.status_code, answer.json()["version"]) == (200, "2")
+    assert version_of(client) == "2"
+    document = client.get("/v1/models").json()
+    assert (document["models"][0]["version"], document["versions"]) == ("2", ["1", "2"])
+    assert 'model_version="2"' in client.get("/metrics").text
+    assert "osteo_model_info{bundle_sha256" in client.get("/metrics").text
+    assert 'model_version="1"' not in client.get("/metrics").text
+    assert client.post("/v1/models/rollback", headers=ADMIN).json()["version"] == "1"
+    assert version_of(client) == "1"
+
+
+def test_broken_version_leaves_the_old_one_serving_and_says_why(
+    client: TestClient, models_dir: Path
+) -> None:
+    path = build_bundle(models_dir, "2")
+    (path / LITERT_NAME).write_bytes(b"flipped")
+    answer = client.post("/v1/models/2/activate", headers=ADMIN)
+    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/activation-refused")
+    assert "SHA-256" in answer.json()["reason"]
+    assert version_of(client) == "1"
+    assert client.get("/readyz").status_code == 200
+    assert 'osteo_model_swaps_total{outcome="refused"} 1.0' in client.get("/metrics").text
+
+
+@pytest.mark.parametrize("version", ["9", "x", "..", "01"])
+def test_version_that_is_not_there_is_not_found(client: TestClient, version: str) -> None:
+    answer = client.post(f"/v1/models/{version}/activate", headers=ADMIN)
+    assert answer.status_code == 404
+    assert version_of(client) == "1"
+
+
+def test_roll_back_needs_a_version_that_served_before(client: TestClient) -> None:
+    assert client.post("/v1/models/rollback", headers=ADMIN).status_code == 404
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "x"}])
+@pytest.mark.parametrize("path", ["/v1/models/1/activate", "/v1/models/rollback"])
+def test_change_needs_the_token(client: TestClient, headers: dict[str, str], path: str) -> None:
+    answer = client.post(path, headers=headers)
+    assert (answer.status_code, answer.json()["type"]) == (403, "/problems/admin-denied")
+
+
+def test_change_is_off_without_a_token(make_client: MakeClient) -> None:
+    answer = make_client().post("/v1/models/1/activate", headers={"Authorization": "Bearer "})
+    assert (answer.status_code, "not set" in answer.json()["detail"]) == (403, True)
+
+
+def test_new_folder_is_noticed(make_client: MakeClient, models_dir: Path) -> None:
+    client = make_client(watch_models_s=0.05)
+    build_bundle(models_dir / "staging", "2").rename(models_dir / MODEL_NAME / "2")
+    deadline = time.monotonic() + 5
+    while version_of(client) != "2":
+        assert time.monotonic() < deadline
+
+
+def test_broken_new_folder_is_tried_once(make_client: MakeClient, models_dir: Path) -> None:
+    client = make_client(watch_models_s=0.02)
+    path = build_bundle(models_dir / "staging", "2")
+    (path / LITERT_NAME).write_bytes(b"flipped")
+    path.rename(models_dir / MODEL_NAME / "2")
+    time.sleep(0.3)
+    assert version_of(client) == "1"
+    assert 'outcome="refused"} 1.0' in client.get("/metrics").text
+
+
+def test_restored_bundle_brings_a_service_without_a_model_up(
+    make_client: MakeClient, models_dir: Path
+) -> None:
+    (models_dir / MODEL_NAME / "1").rename(models_dir / "away")
+    client = make_client(wait=False, watch_models_s=0.02)
+    deadline = time.monotonic() + 5
+    while "No model bundle" not in client.get("/readyz").text:
+        assert time.monotonic() < deadline
+    (models_dir / "away").rename(models_dir / MODEL_NAME / "1")
+    while client.get("/readyz").status_code != 200:
+        assert time.monotonic() < deadline

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core.errors import QueueFullError, UploadsFullError
+from app.scheduling import Admission, UploadBudget
+
+
+def test_tiles_are_counted_not_requests() -> None:
+    seen: list[int] = []
+    admission = Admission(10, seen.append)
+    with admission.admit(6):
+        assert admission.n_tiles == 6
+        with pytest.raises(QueueFullError), admission.admit(5):
+            pass
+        with admission.admit(4):
+            assert admission.n_tiles == 10
+    assert seen == [6, 10, 6, 0]
+
+
+def test_room_comes_back_when_the_work_fails() -> None:
+    admission = Admission(1, lambda _: None)
+    with pytest.raises(ZeroDivisionError), admission.admit(1):
+        raise ZeroDivisionError
+    assert admission.n_tiles == 0
+
+
+def test_retry_after_follows_the_measured_rate() -> None:
+    admission = Admission(100, lambda _: None)
+    for _ in range(500):
+        admission.observe_tile(0.2, n_workers=1)
+    with admission.admit(100), pytest.raises(QueueFullError) as caught, admission.admit(1):
+        pass
+    assert caught.value.retry_after_s == pytest.approx(10, abs=1)  # half of 100 x 0.2 s
+
+
+@given(st.lists(st.integers(1, 8), max_size=30))
+def test_the_limit_is_never_passed(requests: list[int]) -> None:
+    admission = Admission(12, lambda _: None)
+    held = []
+    for n_tiles in requests:
+        place = admission.admit(n_tiles)
+        try:
+            place.__enter__()
+            held.append(place)
+        except QueueFullError:
+            if held:
+                held.pop(0).__exit__(None, None, None)
+        assert 0 <= admission.n_tiles <= 12
+
+
+def test_bytes_of_all_uploads_share_one_budget() -> None:
+    seen: list[int] = []
+    budget = UploadBudget(100, seen.append)
+    with budget.account() as first, budget.account() as second:
+        first(60)
+        second(40)
+        with pytest.raises(UploadsFullError):
+            first(1)
+    assert seen == [60, 100, 60, 0]
+
+
+def test_bytes_come_back_when_the_upload_fails() -> None:
+    seen: list[int] = []
+    budget = UploadBudget(10, seen.append)
+    with pytest.raises(UploadsFullError), budget.account() as take:
+        [take(8) for _ in range(2)]
+    assert seen == [8, 0]
