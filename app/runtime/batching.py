@@ -20,7 +20,10 @@ _Waiting = tuple[NDArray[np.uint8], "Future[ModelOutputs]"]
 
 
 class MicroBatchingRuntime:
-    """Gathers tiles until a batch is full or its first tile has waited long enough.
+    """Gathers tiles until a batch is full, nobody else can join, or its first has waited enough.
+
+    Nobody else can join once a batch holds its share of all tiles that are here: a single client
+    never waits, and the threads of a CPU get batches of the same size.
 
     Batches are padded to a few sizes (powers of two), each run once at the start: TensorFlow
     traces, and a GPU tunes, once for each shape it meets, and no request should pay for that.
@@ -37,7 +40,7 @@ class MicroBatchingRuntime:
         """Warm the batch sizes up and start gathering.
 
         Args:
-            runtime: runs the batches, one at a time.
+            runtime: runs the batches, `runtime.n_workers` at a time.
             side_px: side of a tile.
             max_batch_tiles: counted in tiles, not in requests.
             max_delay_s: longest wait of the first tile of a batch for others.
@@ -51,9 +54,15 @@ class MicroBatchingRuntime:
         for size in self._sizes:
             runtime.infer(np.zeros((size, side_px, side_px, 3), np.uint8))
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        self._is_closed = False
-        self._thread = threading.Thread(target=self._run, name="micro-batches", daemon=True)
-        self._thread.start()
+        self._gathering = threading.Lock()  # one batch fills up before the next begins
+        self._counting = threading.Lock()
+        self._n_tiles = 0
+        self._threads = [
+            threading.Thread(target=self._run, name=f"micro-batches-{i}", daemon=True)
+            for i in range(runtime.n_workers)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def name(self) -> str:
@@ -72,45 +81,58 @@ class MicroBatchingRuntime:
 
     @property
     def n_workers(self) -> int:
-        """One batch that runs and one that gathers."""
-        return 2 * self._max_batch_tiles
+        """A batch for each thread of the runtime, and one that gathers."""
+        return (1 + self._runtime.n_workers) * self._max_batch_tiles
 
     def infer(self, tiles: NDArray[np.uint8]) -> ModelOutputs:
         """See `Runtime.infer`; waits until the batch of these tiles has run."""
         answer: Future[ModelOutputs] = Future()
+        self._count(len(tiles))
         self._waiting.put((tiles, answer))
         return answer.result()
 
     def close(self) -> None:
         """Run what waits, then stop."""
-        self._waiting.put(None)
-        self._thread.join()
+        for _ in self._threads:
+            self._waiting.put(None)
+        for thread in self._threads:
+            thread.join()
         self._runtime.close()
 
     def _run(self) -> None:
-        while not self._is_closed:
-            batch = self._gather()
+        is_last = False
+        while not is_last:
+            with self._gathering:
+                batch, is_last = self._gather()
             if batch:
                 self._answer(batch)
 
-    def _gather(self) -> list[_Waiting]:
+    def _gather(self) -> tuple[list[_Waiting], bool]:
+        """Tiles that travel together, and whether this thread has been told to end."""
         first = self._waiting.get()
         if first is None:
-            self._is_closed = True
-            return []
+            return [], True
         batch, n_tiles = [first], len(first[0])
         deadline = time.monotonic() + self._max_delay_s
-        while n_tiles < self._max_batch_tiles:
+        while n_tiles < self._share():
             try:
                 following = self._waiting.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 break
             if following is None:
-                self._is_closed = True
-                break
+                return batch, True
             batch.append(following)
             n_tiles += len(following[0])
-        return batch
+        return batch, False
+
+    def _share(self) -> int:
+        """Tiles that fill a batch now."""
+        share = -(-self._n_tiles // len(self._threads))  # rounded up
+        return min(self._max_batch_tiles, share)
+
+    def _count(self, n_tiles: int) -> None:
+        with self._counting:
+            self._n_tiles += n_tiles
 
     def _answer(self, batch: Sequence[_Waiting]) -> None:
         tiles = np.concatenate([tiles for tiles, _ in batch])
@@ -118,9 +140,11 @@ class MicroBatchingRuntime:
         try:
             outputs = self._runtime.infer(self._padded(tiles))
         except BaseException as error:  # noqa: BLE001 - whoever waits for the answer raises it
+            self._count(-len(tiles))
             for _, answer in batch:
                 answer.set_exception(error)
             return
+        self._count(-len(tiles))  # before the answers, which bring the next tiles
         start = 0
         for own, answer in batch:
             end = start + len(own)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.errors import InferenceError, RuntimeUnavailableError
+from app.runtime.cores import usable_cores
 from app.runtime.protocol import ModelOutputs
 
 _SIGNATURE: Final = "serving_default"
@@ -34,11 +36,10 @@ def visible_gpu_names() -> tuple[str, ...]:
 
 
 class SavedModelRuntime:
-    """One loaded SavedModel; TensorFlow runs concurrent calls and uses all cores for each."""
+    """One loaded SavedModel; TensorFlow runs concurrent calls."""
 
     name: Final = "savedmodel"
     precision: Final = "fp32"
-    n_workers: Final = 1
 
     def __init__(
         self, model_dir: Path, *, mixed_precision: bool = False, xla: bool = False
@@ -56,6 +57,12 @@ class SavedModelRuntime:
         """
         tensorflow = _import_tensorflow()
         gpus = tensorflow.config.list_physical_devices("GPU")
+        # One batch at a time keeps a GPU busy. A CPU is used best by one batch a core, each on one
+        # thread: TensorFlow's own threads wait for each other at every small operation.
+        self.n_workers = 1 if gpus else usable_cores()
+        if not gpus:
+            with suppress(RuntimeError):  # set already, when a second version is loaded
+                tensorflow.config.threading.set_intra_op_parallelism_threads(1)
         try:
             for gpu in gpus:
                 # Without growth TensorFlow takes the whole GPU from everybody else at once.

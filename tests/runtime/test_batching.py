@@ -109,3 +109,20 @@ def test_close_answers_what_waits(inner: RecordingRuntime) -> None:
     waiting.join(timeout=5)
     assert answers == [1.0]
     assert inner.is_closed
+
+
+def test_single_tile_does_not_wait_for_others(inner: RecordingRuntime) -> None:
+    runtime = MicroBatchingRuntime(inner, SIDE_PX, 4, 3600.0, lambda _: None)
+    assert runtime.infer(tile_of(32)).logits[0, 0] == 1
+    runtime.close()
+
+
+def test_threads_share_the_tiles_that_wait(gathered: list[int]) -> None:
+    inner = RecordingRuntime()
+    inner.n_workers = 2
+    inner.delay_s = 0.05
+    runtime = MicroBatchingRuntime(inner, SIDE_PX, 8, 0.02, gathered.append)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: runtime.infer(tile_of(i)), range(80)))
+    runtime.close()
+    assert max(gathered) <= 4, "no thread takes what the other could have"
