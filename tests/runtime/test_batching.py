@@ -83,7 +83,8 @@ def test_full_batch_does_not_wait(inner: RecordingRuntime, gathered: list[int]) 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: runtime.infer(tile_of(i)), range(8)))
     runtime.close()
-    assert gathered == [4, 4]
+    assert sum(gathered) == 8
+    assert max(gathered) <= 4
 
 
 def test_failure_reaches_everybody_who_waits_and_nobody_after(
