@@ -36,7 +36,7 @@ from training.evaluate import evaluate
 from training.export import export_models
 from training.golden import write_golden_tiles
 from training.index import Index
-from training.labels import LABELS
+from training.labels import LABELS, MIXED_RAW_LABEL
 from training.model import CAM_SHAPE, EMBEDDING_SIZE, Weights
 from training.plots import plot_confusion, plot_epochs, plot_reliability
 from training.quantize import Calibration
@@ -100,7 +100,8 @@ def assemble_bundle(
         | {name: version(name) for name in _SOFTWARE},
         files={},
     )
-    write_card(bundle_dir / MODEL_CARD_NAME, manifest, evaluate(by_slide))
+    n_mixed = sum(tile.raw_label == MIXED_RAW_LABEL for tile in index.tiles)
+    write_card(bundle_dir / MODEL_CARD_NAME, manifest, evaluate(by_slide), n_mixed)
     manifest = manifest.model_copy(update={"files": _file_entries(bundle_dir)})
     write_manifest(bundle_dir / MANIFEST_NAME, manifest)
     check_bundle(bundle_dir)

@@ -21,18 +21,19 @@ _SPLITS: Final = {
 }
 
 
-def write_card(path: Path, manifest: Manifest, uncalibrated: SplitMetrics) -> None:
+def write_card(path: Path, manifest: Manifest, uncalibrated: SplitMetrics, n_mixed: int) -> None:
     """Write `model-card.md`.
 
     Args:
         path: the file.
         manifest: everything but `files`, which the card does not use.
         uncalibrated: the slide split's metrics at temperature 1.
+        n_mixed: mixed tiles among those trained on.
     """
     sections = [
         _head(manifest),
         _use(manifest),
-        _data(manifest),
+        _data(manifest, n_mixed),
         _results(manifest),
         _by_label(manifest),
         _by_case(manifest),
@@ -67,7 +68,7 @@ def _use(manifest: Manifest) -> str:
     )
 
 
-def _data(manifest: Manifest) -> str:
+def _data(manifest: Manifest, n_mixed: int) -> str:
     data = manifest.data
     names = {label.id: label.name for label in manifest.labels}
     counts = _join(f"{count} {names[label]}" for label, count in data.tiles_by_label.items())
@@ -75,9 +76,10 @@ def _data(manifest: Manifest) -> str:
         "## Trained on\n\n"
         f"**{data.n_tiles} tiles** ({counts}) from {data.n_slides} slides of {data.n_cases} cases. "
         f"That is few: every number below has a wide interval.\n\n"
-        f"- Mixed tiles (viable: non-viable) are {_MIXED[data.mixed_tiles]}.\n"
+        f"- Mixed tiles (viable: non-viable) are {_MIXED[data.mixed_tiles]}; "
+        f"mixed tiles among these: {n_mixed}.\n"
         "- Case and label are confounded: see the table by case. A model can gain by telling "
-        "cases apart, which is why the patient split is worse.\n"
+        "cases apart, and the patient split shows what is left without that.\n"
         "- The released weights are a fit on all tiles with the same settings; the numbers are of "
         "the cross-validated models, which saw fewer."
     )

@@ -23,13 +23,13 @@ _LABEL_BY_RAW: Final = {
     "Non-Viable-Tumor": "non_viable_tumor",
     "Viable": "viable_tumor",
 }
-_MIXED_RAW: Final = "viable: non-viable"
+MIXED_RAW_LABEL: Final = "viable: non-viable"
 _LABEL_OF_MIXED: Final[dict[MixedTiles, str | None]] = {
     "viable": "viable_tumor",
     "exclude": None,
     "non_viable": "non_viable_tumor",
 }
-RAW_LABELS: Final = (*_LABEL_BY_RAW, _MIXED_RAW)
+RAW_LABELS: Final = (*_LABEL_BY_RAW, MIXED_RAW_LABEL)
 
 
 def label_id_of(raw_label: str, mixed_tiles: MixedTiles) -> str | None:
@@ -38,7 +38,7 @@ def label_id_of(raw_label: str, mixed_tiles: MixedTiles) -> str | None:
     Raises:
         ValueError: the table's word is not one of `RAW_LABELS`.
     """
-    if raw_label == _MIXED_RAW:
+    if raw_label == MIXED_RAW_LABEL:
         return _LABEL_OF_MIXED[mixed_tiles]
     if raw_label not in _LABEL_BY_RAW:
         raise ValueError(f"{raw_label!r} is none of {', '.join(RAW_LABELS)}")

@@ -56,9 +56,9 @@ def plot_epochs(path: Path, run: CrossValidation) -> None:
             axes.axvline(n_head + 0.5, color=_GREY, linewidth=0.8, linestyle="--")
             axes.annotate(
                 "fine-tuning",
-                (n_head + 0.5, 1.0),
+                (n_head + 0.5, 0.0),
                 xycoords=("data", "axes fraction"),
-                xytext=(4, -10),
+                xytext=(4, 6),
                 textcoords="offset points",
                 color=_GREY,
                 fontsize=8,
