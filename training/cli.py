@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, ParamSpec
 
 import typer
-from rich.table import Table
 
 from app.core.errors import OsteoError
 from app.core.manifest import SplitKind
@@ -21,7 +21,6 @@ from training.config import RELEASED_CONFIG, read_config
 from training.labels import MixedTiles
 from training.progress import ERRORS
 from training.terminal import (
-    OUT,
     ConfigFile,
     DataDir,
     IndexFile,
@@ -30,8 +29,9 @@ from training.terminal import (
     TableOption,
     WeightsOption,
     plain,
+    print_counts,
+    print_metrics,
     say,
-    shown,
 )
 
 P = ParamSpec("P")
@@ -64,8 +64,10 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        # TensorFlow tells standard error about its build at import; nobody asked.
+        # TensorFlow tells standard error about its build at import, and about every fold's new
+        # graph; nobody asked.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
         try:
             function(*args, **kwargs)
         except OsteoError as error:
@@ -107,12 +109,7 @@ def index(
     for problem in problems:
         ERRORS.print(f"left out: {plain(problem)}", soft_wrap=True, highlight=False)
     sha256 = write_index(out, found)
-    cases = sorted({tile.case for tile in found.tiles})
-    counts = Table("case", *sorted(set(found.labels)))
-    for case in cases:
-        labels = [tile.label for tile in found.tiles if tile.case == case]
-        counts.add_row(case, *(str(labels.count(label)) for label in sorted(set(found.labels))))
-    OUT.print(counts)
+    print_counts(found)
     n_slides = len({tile.slide for tile in found.tiles})
     say(f"{len(found.tiles)} tiles of {n_slides} slides; {len(problems)} left out.")
     say(f"{out}  sha256 {sha256}")
@@ -220,18 +217,7 @@ def evaluate(
     plot_confusion(run_dir / "confusion.png", metrics)
     plot_epochs(run_dir / "epochs.png", run)
     plot_reliability(run_dir / "reliability.png", run, temperature)
-    table = Table("label", "tiles", "precision", "recall", "F1")
-    for entry in metrics.classes:
-        values = (shown(v) for v in (entry.precision, entry.recall, entry.f1))
-        table.add_row(entry.label, str(entry.support), *values)
-    tumor = (shown(metrics.tumor_precision), shown(metrics.tumor_recall))
-    table.add_row("tumour or not", "", *tumor, "")
-    OUT.print(table)
-    say(
-        f"accuracy {metrics.accuracy:.3f} ({metrics.accuracy_low:.3f} to "
-        f"{metrics.accuracy_high:.3f}, slides resampled), ECE {metrics.ece:.3f}, "
-        f"log loss {metrics.log_loss:.3f}"
-    )
+    print_metrics(metrics)
     say(str(path))
 
 
@@ -278,7 +264,7 @@ def export(
         assemble_bundle(bundle_dir, found, index_sha256, tiles, weights, crossed, final.config)
     finally:
         remove_incomplete(bundle_dir)
-    say(f"{bundle_dir}: checked, both runtimes agree.")
+    say(f"{bundle_dir}: checked, the runtimes agree.")
 
 
 @command
@@ -305,7 +291,7 @@ def release(
             f"{entry.split}: accuracy {entry.accuracy:.3f} ({entry.accuracy_low:.3f} to "
             f"{entry.accuracy_high:.3f}), {entry.n_folds} fold(s)"
         )
-    say(f"{bundle_dir}: temperature {manifest.temperature:g}, checked, both runtimes agree.")
+    say(f"{bundle_dir}: temperature {manifest.temperature:g}, checked, the runtimes agree.")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ them stay in float as it takes to change no prediction.
 from __future__ import annotations
 
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -98,12 +99,15 @@ def _convert(saved_model_dir: Path, tiles: NDArray[np.uint8], float_nodes: list[
     options = lite.experimental.QuantizationDebugOptions(
         denylisted_ops=list(_HEAD), denylisted_nodes=float_nodes
     )
-    debugger = lite.experimental.QuantizationDebugger(
-        converter=converter,
-        debug_dataset=lambda: ([tile[None]] for tile in tiles[:1]),
-        debug_options=options,
-    )
-    content: bytes = debugger.get_nondebug_quantized_model()
+    with warnings.catch_warnings():
+        # It opens TensorFlow's own interpreter, which says at every use that LiteRT succeeds it.
+        warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter", UserWarning)
+        debugger = lite.experimental.QuantizationDebugger(
+            converter=converter,
+            debug_dataset=lambda: ([tile[None]] for tile in tiles[:1]),
+            debug_options=options,
+        )
+        content: bytes = debugger.get_nondebug_quantized_model()
     return content
 
 

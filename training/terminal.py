@@ -7,8 +7,11 @@ from typing import Annotated, Final
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
+from app.core.manifest import SplitMetrics
 from training.config import RELEASED_CONFIG
+from training.index import Index
 
 OUT: Final = Console()
 
@@ -51,9 +54,30 @@ Strict = Annotated[
 RunDir = Annotated[Path, typer.Argument(help="What `osteo-train fit --split` wrote.")]
 
 
-def shown(value: float | None) -> str:
-    """A metric for a table; what could not be measured says so."""
-    return "unavailable" if value is None else f"{value:.3f}"
+def print_counts(index: Index) -> None:
+    """A table of an index: tiles by case and label."""
+    labels = sorted(set(index.labels))
+    table = Table("case", *labels)
+    for case in sorted({tile.case for tile in index.tiles}):
+        of_case = [tile.label for tile in index.tiles if tile.case == case]
+        table.add_row(case, *(str(of_case.count(label)) for label in labels))
+    OUT.print(table)
+
+
+def print_metrics(metrics: SplitMetrics) -> None:
+    """A table of metrics by label, and a line for all of them."""
+    table = Table("label", "tiles", "precision", "recall", "F1")
+    for entry in metrics.classes:
+        values = (_shown(value) for value in (entry.precision, entry.recall, entry.f1))
+        table.add_row(entry.label, str(entry.support), *values)
+    tumor = _shown(metrics.tumor_precision), _shown(metrics.tumor_recall)
+    table.add_row("tumour or not", "", *tumor, "")
+    OUT.print(table)
+    say(
+        f"accuracy {metrics.accuracy:.3f} ({metrics.accuracy_low:.3f} to "
+        f"{metrics.accuracy_high:.3f}, slides resampled), ECE {metrics.ece:.3f}, "
+        f"log loss {metrics.log_loss:.3f}"
+    )
 
 
 def say(line: str) -> None:
@@ -64,3 +88,7 @@ def say(line: str) -> None:
 def plain(value: object) -> str:
     """Text with Rich's markup disarmed."""
     return str(value).replace("[", "\\[")
+
+
+def _shown(value: float | None) -> str:
+    return "unavailable" if value is None else f"{value:.3f}"
