@@ -29,7 +29,7 @@ def open_runtime(
     Args:
         bundle: an opened bundle.
         choice: `auto` takes the SavedModel where TensorFlow sees a GPU, else LiteRT.
-        n_workers: LiteRT interpreters; by default one for each core this process may use.
+        n_workers: LiteRT interpreters; by default one more than cores this process may use.
         precision: `int8` is a matter of LiteRT, and of bundles whose quantised file never changed
             a prediction.
         mixed_precision: for the SavedModel on a GPU.
@@ -43,7 +43,12 @@ def open_runtime(
         return _open_int8(bundle, choice, n_workers)
     if choice == "savedmodel" or (choice == "auto" and visible_gpu_names()):
         return SavedModelRuntime(bundle.saved_model_dir, mixed_precision=mixed_precision, xla=xla)
-    return LiteRtRuntime(bundle.litert_file, n_workers or usable_cores())
+    return LiteRtRuntime(bundle.litert_file, n_workers or _default_interpreters())
+
+
+def _default_interpreters() -> int:
+    """One a core, and one more that fills the gaps in which a thread waits for Python's lock."""
+    return usable_cores() + 1
 
 
 def _open_int8(bundle: Bundle, choice: RuntimeChoice, n_workers: int | None) -> Runtime:
@@ -58,4 +63,4 @@ def _open_int8(bundle: Bundle, choice: RuntimeChoice, n_workers: int | None) -> 
             f"int8 changed {parity.n_flips} of {parity.n_tiles} predictions at release; "
             "set OSTEO_PRECISION=fp32.",
         )
-    return LiteRtRuntime(bundle.int8_file, n_workers or usable_cores(), "int8")
+    return LiteRtRuntime(bundle.int8_file, n_workers or _default_interpreters(), "int8")
