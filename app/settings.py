@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     )
     workers: PositiveInt | None = Field(
         default=None,
-        description="LiteRT interpreters; one more than there are usable cores where this is not set.",
+        description="LiteRT interpreters; one more than usable cores where this is not set.",
     )
     max_tile_bytes: PositiveInt = Field(
         default=DEFAULT_LIMITS.max_bytes, description="Largest encoded tile, in bytes."
