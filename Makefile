@@ -39,8 +39,8 @@ format: $(VENV)/dev.stamp  ## rewrite the code in the house's format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-model: $(VENV)/dev.stamp  ## train and write the released bundle (needs OSTEO_DATA_DIR, OSTEO_WEIGHTS)
-	@$(BIN)/osteo-train release
+model: $(VENV)/dev.stamp  ## train and write a bundle (needs OSTEO_DATA_DIR, OSTEO_WEIGHTS; MODELS_DIR)
+	@$(BIN)/osteo-train release $(if $(MODELS_DIR),--models-dir $(MODELS_DIR))
 
 doctor: $(VENV)/serve.stamp  ## what is installed, which bundle, does it answer as released
 	@$(BIN)/osteo doctor
@@ -64,7 +64,7 @@ clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
-	@if [ -z "$(PYTHON)" ]; then \
+	@if ! $(or $(PYTHON),false) -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; then \
 	  echo "osteo-tiles needs Python 3.11, 3.12 or 3.13 with venv and pip: install one (Debian: apt-get install python3 python3-venv), or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; \
 	  exit 1; fi
 	@echo "Creating $(VENV) with $(PYTHON)" >&2
@@ -72,9 +72,12 @@ $(VENV)/bin/python:
 
 # The serving pins are a subset of the development pins, so a development install also serves.
 $(VENV)/serve.stamp: $(LOCKS)/serve.lock pyproject.toml | $(VENV)/bin/python
-	@if [ ! -e $(VENV)/dev.stamp ]; then \
+	@if [ -e $(VENV)/dev.stamp ]; then \
+	  $(MAKE) --no-print-directory $(VENV)/dev.stamp; \
+	else \
 	  echo "Installing the service into $(VENV) (once; about a minute)" >&2; \
-	  $(INSTALL) --require-hashes -r $(LOCKS)/serve.lock && $(PROJECT); fi
+	  $(INSTALL) --require-hashes -r $(LOCKS)/serve.lock && $(PROJECT); \
+	fi
 	@touch $@
 
 $(VENV)/dev.stamp: $(LOCKS)/dev.lock pyproject.toml | $(VENV)/bin/python
