@@ -112,6 +112,11 @@ def open_bundle(path: Path) -> Bundle:
     if not path.is_dir():
         raise BundleNotFoundError(str(path), "Expected a directory NAME/VERSION.")
     manifest, sha256 = read_manifest(path / MANIFEST_NAME)
+    if (manifest.model_name, manifest.model_version) != (path.parent.name, path.name):
+        raise ManifestError(
+            str(path / MANIFEST_NAME),
+            f"it is of {manifest.model_name}/{manifest.model_version}, not of this folder",
+        )
     for name, entry in manifest.files.items():
         file = path / name
         if path not in file.parents or ".." in Path(name).parts:
@@ -123,11 +128,18 @@ def open_bundle(path: Path) -> Bundle:
 
 
 def read_golden_tiles(bundle: Bundle, precision: str = "fp32") -> Iterator[GoldenTile]:
-    """The bundle's golden tiles, decoded as an upload would be, with the logits of a precision."""
+    """The bundle's golden tiles, decoded as an upload would be, with the logits of a precision.
+
+    Raises:
+        ManifestError: the bundle has no expected logits for this precision.
+    """
     golden_dir = bundle.path / GOLDEN_NAME
-    expected = json.loads((golden_dir / GOLDEN_EXPECTED_NAME).read_text())
     key = "logits" if precision == "fp32" else f"logits_{precision}"
-    for name, logits in sorted(expected.get(key, {}).items()):
+    try:
+        expected = json.loads((golden_dir / GOLDEN_EXPECTED_NAME).read_text())[key]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ManifestError(str(golden_dir / GOLDEN_EXPECTED_NAME), f"no {key}") from error
+    for name, logits in sorted(expected.items()):
         tile = decode_tile((golden_dir / name).read_bytes(), side_px=bundle.manifest.input.side_px)
         yield GoldenTile(name, tile, np.asarray(logits, dtype=np.float32))
 

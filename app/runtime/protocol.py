@@ -43,6 +43,10 @@ class Runtime(Protocol):
     def n_workers(self) -> int:
         """How many calls of `infer` are worth having in flight at once."""
 
+    @property
+    def n_warm_ups(self) -> int:
+        """How many calls it takes, one after the other, until every part has run once."""
+
     def infer(self, tiles: NDArray[np.uint8]) -> ModelOutputs:
         """Run the graph.
 

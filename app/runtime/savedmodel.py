@@ -40,6 +40,7 @@ class SavedModelRuntime:
 
     name: Final = "savedmodel"
     precision: Final = "fp32"
+    n_warm_ups: Final = 1
 
     def __init__(
         self, model_dir: Path, *, mixed_precision: bool = False, xla: bool = False
