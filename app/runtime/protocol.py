@@ -37,7 +37,7 @@ class Runtime(Protocol):
 
     @property
     def precision(self) -> str:
-        """`fp32` or `int8`, of the weights."""
+        """`fp32`, `mixed` (half precision where a GPU gains by it) or `int8`."""
 
     @property
     def n_workers(self) -> int:
