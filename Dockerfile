@@ -37,7 +37,7 @@ ENV NVIDIA_VISIBLE_DEVICES=all \
     OSTEO_HOST=0.0.0.0 \
     OSTEO_MODELS_DIR=/models
 COPY --from=build-gpu /opt/venv /opt/venv
-COPY models /models
+COPY --chmod=a+rX models /models
 USER 10001:0
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-c", \
@@ -55,7 +55,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     OSTEO_HOST=0.0.0.0 \
     OSTEO_MODELS_DIR=/models
 COPY --from=build-cpu /opt/venv /opt/venv
-COPY models /models
+COPY --chmod=a+rX models /models
 USER 10001:0
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 CMD ["python", "-c", \

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +16,6 @@ from app.runtime.cores import usable_cores
 from app.runtime.protocol import Runtime
 from app.schemas import ModelIdentity, TileFacts, TileResult, Timing
 
-# With several golden tiles a round, every interpreter of a pool gets its turn.
-_WARM_UP_ROUNDS: Final = 2
-
 
 class Classifier:
     """A bundle in a runtime; `classify` may be called from several threads at once."""
@@ -28,7 +24,7 @@ class Classifier:
         """Put the parts together; nothing is run yet, see `check`."""
         self.bundle = bundle
         self.runtime = runtime
-        self._limits = limits
+        self.limits = limits
         # Decoding is all CPU: more at once than there are cores only evicts each other's caches.
         self._decoding = threading.BoundedSemaphore(usable_cores())
         manifest = bundle.manifest
@@ -60,7 +56,7 @@ class Classifier:
                 lambda tiles: self.runtime.infer(tiles).logits,
                 self.runtime.precision,
             )
-            for _ in range(_WARM_UP_ROUNDS)
+            for _ in range(self.runtime.n_warm_ups)
         )
 
     def classify(self, tile_bytes: bytes, queued_at: float | None = None) -> TileResult:
@@ -74,10 +70,10 @@ class Classifier:
             TileError: the bytes are no tile.
             InferenceError: the model answered NaN or infinity.
         """
-        started = time.perf_counter()
         side_px = self.bundle.manifest.input.side_px
         with self._decoding:
-            tile, header = decode_tile_and_header(tile_bytes, self._limits, side_px)
+            started = time.perf_counter()
+            tile, header = decode_tile_and_header(tile_bytes, self.limits, side_px)
         decoded = time.perf_counter()
         probabilities = self._probabilities(tile)
         inferred = time.perf_counter()

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 from app import __version__
@@ -136,6 +137,8 @@ def doctor() -> None:
         for finding in examine(read_settings()):
             n_failed += finding.is_ok is False
             mark = {True: "[green]ok  [/]", False: "[red]FAIL[/]", None: "    "}[finding.is_ok]
-            _stdout.print(f"{mark} {finding.what:<26} {finding.detail}", soft_wrap=True)
+            _stdout.print(
+                f"{mark} {escape(f'{finding.what:<26} {finding.detail}')}", soft_wrap=True
+            )
     if n_failed:
         raise typer.Exit(EXIT_FAILED)

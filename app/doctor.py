@@ -16,7 +16,7 @@ from app.core.errors import OsteoError
 from app.core.manifest import GOLDEN_NAME
 from app.runtime.cores import usable_cores
 from app.runtime.savedmodel import visible_gpu_names
-from app.runtime.select import RuntimeChoice, open_runtime
+from app.runtime.select import Precision, RuntimeChoice, open_runtime
 from app.settings import Settings
 
 _PACKAGES: Final = ("ai-edge-litert", "tensorflow", "fastapi", "uvicorn", "numpy", "pillow")
@@ -48,11 +48,13 @@ def examine(settings: Settings) -> Iterator[Finding]:
     n_files = len(bundle.manifest.files)
     yield Finding("bundle", True, f"{path}, {n_files} files as released")
     yield Finding("bundle SHA-256", None, bundle.sha256)
-    runtimes: list[RuntimeChoice] = ["litert"]
+    runtimes: list[tuple[RuntimeChoice, Precision]] = [("litert", "fp32")]
+    if bundle.manifest.int8 is not None:
+        runtimes.append(("litert", "int8"))
     if _installed_version("tensorflow") != _ABSENT:
-        runtimes.append("savedmodel")
-    for choice in runtimes:
-        yield from _examine_runtime(settings, bundle, choice)
+        runtimes.append(("savedmodel", "fp32"))
+    for choice, precision in runtimes:
+        yield from _examine_runtime(settings, bundle, choice, precision)
 
 
 _ABSENT: Final = "not installed"
@@ -66,19 +68,20 @@ def _installed_version(package: str) -> str:
 
 
 def _examine_runtime(
-    settings: Settings, bundle: Bundle, choice: RuntimeChoice
+    settings: Settings, bundle: Bundle, choice: RuntimeChoice, precision: Precision
 ) -> Iterator[Finding]:
+    name = choice if precision == "fp32" else f"{choice} {precision}"
     try:
-        runtime = open_runtime(bundle, choice, settings.workers)
+        runtime = open_runtime(bundle, choice, settings.workers, precision=precision)
         classifier = Classifier(bundle, runtime, settings.tile_limits)
         difference = classifier.check()
         yield Finding(
-            f"{choice}: golden tiles", True, f"logits within {difference:.1g} of the release"
+            f"{name}: golden tiles", True, f"logits within {difference:.1g} of the release"
         )
-        yield Finding(f"{choice}: one tile", None, _timed_tile(classifier))
+        yield Finding(f"{name}: one tile", None, _timed_tile(classifier))
         classifier.close()
     except OsteoError as error:
-        yield Finding(choice, False, str(error))
+        yield Finding(name, False, str(error))
 
 
 def _timed_tile(classifier: Classifier) -> str:

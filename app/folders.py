@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from app.classify import Classifier
-from app.core.errors import InferenceError, TileError
+from app.core.errors import InferenceError, TileError, TileTooLargeError
 from app.schemas import TileResult
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
@@ -62,6 +62,9 @@ def classify_files(classifier: Classifier, files: Sequence[Path]) -> Iterator[Fi
 
 def _classify_file(classifier: Classifier, file: Path) -> FileOutcome:
     try:
+        # A folder may hold whole slides of gigabytes, which must not be read to be refused.
+        if file.stat().st_size > classifier.limits.max_bytes:
+            raise TileTooLargeError(classifier.limits.max_bytes)
         return FileOutcome(file, classifier.classify(file.read_bytes()), None)
     except (TileError, InferenceError) as error:
         return FileOutcome(file, None, str(error))

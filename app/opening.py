@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from app.bundle import Bundle, find_bundle, open_bundle
 from app.classify import Classifier
+from app.core.errors import OsteoError
 from app.metrics import Metrics
 from app.runtime.batching import MicroBatchingRuntime
 from app.runtime.protocol import Runtime
@@ -58,5 +59,9 @@ def open_classifier(
     path = find_bundle(settings.models_dir, settings.model_name, version or settings.model_version)
     bundle = open_bundle(path)
     classifier = Classifier(bundle, opener(bundle, settings, metrics), settings.tile_limits)
-    classifier.check()
+    try:
+        classifier.check()
+    except OsteoError:
+        classifier.close()
+        raise
     return classifier

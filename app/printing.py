@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from app.folders import FileOutcome
 from app.schemas import RESEARCH_USE
@@ -26,10 +28,10 @@ def print_table(outcomes: Iterable[FileOutcome], label_ids: Sequence[str]) -> in
     for outcome in outcomes:
         if outcome.result is None:
             n_failed += 1
-            table.add_row(str(outcome.path), f"[red]{outcome.error}[/]")
+            table.add_row(escape(str(outcome.path)), Text(str(outcome.error), style="red"))
         else:
             values = (f"{outcome.result.probabilities[label]:.3f}" for label in label_ids)
-            table.add_row(str(outcome.path), outcome.result.prediction, *values)
+            table.add_row(escape(str(outcome.path)), outcome.result.prediction, *values)
     Console(highlight=False).print(table)
     return n_failed
 

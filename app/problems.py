@@ -1,4 +1,4 @@
-"""Errors become RFC 9457 `application/problem+json` here: one table, one maker, four handlers."""
+"""Errors become RFC 9457 `application/problem+json` here: one table, one maker, five handlers."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ KIND_BY_ERROR: Final[Mapping[type[errors.OsteoError], Kind]] = {
     errors.TileTooSmallError: Kind(422, "tile-too-small", "The image is too small"),
     errors.TooManyFramesError: Kind(422, "too-many-frames", "The file holds several images"),
     errors.TileFormatError: Kind(415, "unsupported-format", "Not an image format that is read"),
+    errors.TooManyScansError: Kind(422, "too-many-scans", "The JPEG takes too long to decode"),
     errors.PixelFormatError: Kind(422, "unsupported-pixels", "Not a pixel layout that is read"),
     errors.CorruptTileError: Kind(422, "corrupt-tile", "The image is damaged"),
     errors.MalformedRequestError: Kind(400, "malformed-request", "The body cannot be parsed"),

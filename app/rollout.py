@@ -38,9 +38,15 @@ _logger = logging.getLogger(LOGGER_NAME)
 class ActiveModel:
     """A checked classifier with threads of its own; it outlives its last tile, not longer."""
 
-    def __init__(self, classifier: Classifier) -> None:
-        """Start the threads."""
+    def __init__(self, classifier: Classifier, on_waiting: Callable[[int], None]) -> None:
+        """Start the threads.
+
+        Args:
+            classifier: checked.
+            on_waiting: called with 1 when a tile begins to wait for a thread, with -1 when it ends.
+        """
         self.classifier = classifier
+        self._on_waiting = on_waiting
         self._pool = ThreadPoolExecutor(
             classifier.runtime.n_workers, thread_name_prefix=f"tile-v{classifier.identity.version}"
         )
@@ -62,9 +68,22 @@ class ActiveModel:
 
     async def classify(self, tile_bytes: bytes) -> TileResult:
         """`Classifier.classify` on a worker thread; cancelled before it starts, it never runs."""
-        return await asyncio.get_running_loop().run_in_executor(
-            self._pool, self.classifier.classify, tile_bytes, time.perf_counter()
-        )
+        self._on_waiting(1)
+        begun = False
+
+        def work(queued_at: float) -> TileResult:
+            nonlocal begun
+            begun = True
+            self._on_waiting(-1)
+            return self.classifier.classify(tile_bytes, queued_at)
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._pool, work, time.perf_counter()
+            )
+        finally:
+            if not begun:
+                self._on_waiting(-1)
 
     async def close(self) -> None:
         """Wait for the last lease to end, then give everything back."""
@@ -86,7 +105,7 @@ class Rollout:
         self._previous_version: str | None = None
         self._switching = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
-        self._refused_versions: set[str] = set()
+        self._newest_seen = 0
 
     @property
     def active(self) -> ActiveModel:
@@ -124,7 +143,7 @@ class Rollout:
                 classifier = await asyncio.to_thread(self._opener, version)
             except BundleNotFoundError as error:
                 raise ModelNotFoundError(self._settings.model_name, version) from error
-            except LOAD_ERRORS as error:
+            except (*LOAD_ERRORS, OSError) as error:
                 self._metrics.model_swaps.labels("refused").inc()
                 _logger.warning("model_refused", extra={"version": version, "reason": str(error)})
                 raise ActivationError(version or "newest", str(error)) from error
@@ -143,21 +162,24 @@ class Rollout:
         return await self.activate(self._previous_version)
 
     async def watch(self, period_s: float, on_activated: Callable[[], None]) -> None:
-        """Look for a newer version every `period_s` seconds and activate it; runs until cancelled.
+        """Look for newer versions every `period_s` seconds and activate them; until cancelled.
 
-        A version that was refused is tried again only after a restart or by name: half-copied
-        folders should arrive under another name and be renamed.
+        Newer is what no earlier look has seen: a version that was refused, rolled back or passed
+        over by name is not taken again. Half-copied folders should arrive under another name and
+        be renamed. Without a model that serves, everything is tried at every look.
         """
+        self._newest_seen = max(map(int, self.versions()), default=0)
         while True:
             await asyncio.sleep(period_s)
-            newest = max(self.versions(), key=int, default=None)
-            if newest is None or newest in self._refused_versions or not self._is_newer(newest):
-                continue
-            try:
-                await self.activate(newest)
+            floor = self._newest_seen if self.has_model else 0
+            for version in reversed([v for v in self.versions() if int(v) > floor]):
+                self._newest_seen = max(self._newest_seen, int(version))
+                try:
+                    await self.activate(version)
+                except OsteoError:  # logged and counted by activate
+                    continue
                 on_activated()
-            except OsteoError:  # logged and counted by activate
-                self._refused_versions.add(newest)
+                break
 
     async def close(self) -> None:
         """Close what serves, and wait for what is closing."""
@@ -166,13 +188,8 @@ class Rollout:
             await last.close()
         await asyncio.gather(*self._closing)
 
-    def _is_newer(self, version: str) -> bool:
-        if self._active is None:
-            return True
-        return int(version) > int(self._active.classifier.identity.version)
-
     def _switch_to(self, classifier: Classifier) -> None:
-        old, self._active = self._active, ActiveModel(classifier)
+        old, self._active = self._active, ActiveModel(classifier, self._metrics.tiles_waiting.inc)
         if old is not None:
             self._previous_version = old.classifier.identity.version
             closing = asyncio.get_running_loop().create_task(old.close())

@@ -14,7 +14,11 @@ from app.core.errors import QueueFullError, UploadsFullError
 _SMOOTHING: Final = 0.04
 _FIRST_GUESS_TILE_S: Final = 0.02
 SLOW_UPLOAD_S: Final = 1.0
-"""A tile of 250 kB takes this long at 2 Mbit/s; hospital networks are faster."""
+"""A tile of 250 kB takes this long at 2 Mbit/s; hospital networks are faster.
+
+It is a bound, not a wall: whoever opens as many uploads a second as there are places keeps others
+out, which only a limit on connections in front of the service can prevent.
+"""
 
 
 class Admission:
@@ -68,18 +72,29 @@ class Admission:
             forget()
 
     @contextmanager
-    def admit(self, n_tiles: int) -> Iterator[None]:
-        """Hold room for `n_tiles` for the length of a `with` block.
+    def admit(self, n_tiles: int) -> Iterator[Callable[[], None]]:
+        """Hold room for `n_tiles` in a `with` block.
+
+        Yields:
+            A function that gives the room of one tile back early, called once a finished tile;
+            what is left of the room comes back at the end of the block.
 
         Raises:
             QueueFullError: there is no room; it says when there should be.
         """
         self._require_room(n_tiles)
         self._change(n_tiles)
+        held = n_tiles
+
+        def finish_one() -> None:
+            nonlocal held
+            held -= 1
+            self._change(-1)
+
         try:
-            yield
+            yield finish_one
         finally:
-            self._change(-n_tiles)
+            self._change(-held)
 
     def observe_tile(self, work_s: float, n_workers: int) -> None:
         """Learn how long one of `n_workers` is busy with one tile."""

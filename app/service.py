@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from app.classify import Classifier
 from app.core.errors import (
     ActivationError,
+    BundleError,
     DeadlineError,
     InferenceError,
     ModelNotFoundError,
@@ -30,6 +32,8 @@ DRAINING = "the service is shutting down"
 STOPPED = "the service was not started"
 MAX_FAILURES_IN_A_ROW = 5
 """Readiness goes off after so many tiles without a usable answer, and on after a good one."""
+RECOVERY_PERIOD_S = 2.0
+"""How often the golden tiles are asked whether the model answers again."""
 
 _logger = logging.getLogger(LOGGER_NAME)
 
@@ -59,6 +63,7 @@ class TileService:
         self.uploads = UploadBudget(settings.max_upload_bytes, metrics.upload_bytes.set)
         self._tasks: list[asyncio.Task[None]] = []
         self._unready_reason: str | None = STOPPED
+        self._is_draining = False
         self._n_failures_in_a_row = 0
 
     @property
@@ -69,16 +74,18 @@ class TileService:
     @property
     def is_draining(self) -> bool:
         """Whether the end has begun."""
-        return self._unready_reason == DRAINING
+        return self._is_draining
 
     def start(self) -> None:
         """Load the model in the background, so that the liveness probe answers meanwhile."""
+        self._is_draining = False
         self._set_unready(LOADING)
-        self._tasks.append(asyncio.get_running_loop().create_task(self._load()))
+        self._spawn(self._load())
 
     def begin_drain(self) -> None:
         """Turn readiness off; requests that come while the port is still open are answered."""
         self._set_unready(DRAINING)
+        self._is_draining = True
 
     async def stop(self) -> None:
         """Give everything back once the last tile has left."""
@@ -132,10 +139,16 @@ class TileService:
         """
         model = self.require_model()
         limit_s = self._settings.request_timeout_s
-        with self.admission.admit(len(tiles)), model.lease():
+        with self.admission.admit(len(tiles)) as finish_one, model.lease():
+
+            async def classify(tile: bytes | TileError) -> TileResult | OsteoError:
+                result = await self._classify(model, tile)
+                finish_one()
+                return result
+
             try:
                 async with asyncio.timeout(limit_s):
-                    return await asyncio.gather(*(self._classify(model, tile) for tile in tiles))
+                    return await asyncio.gather(*map(classify, tiles))
             except TimeoutError:
                 raise DeadlineError(limit_s) from None
 
@@ -160,7 +173,6 @@ class TileService:
         timing = result.timing
         n_workers = model.classifier.runtime.n_workers
         self.admission.observe_tile(timing.decode_s + timing.inference_s, n_workers)
-        self._metrics.tiles_waiting.set(max(0, self.admission.n_tiles - n_workers))
         self._metrics.observe_tile(
             result.prediction,
             decode_s=timing.decode_s,
@@ -175,8 +187,9 @@ class TileService:
         self._metrics.inference_failures.inc()
         self._n_failures_in_a_row += 1
         _logger.error("inference_failed", extra={"reason": str(error)})
-        if self._n_failures_in_a_row == MAX_FAILURES_IN_A_ROW and not self.is_draining:
+        if self._n_failures_in_a_row == MAX_FAILURES_IN_A_ROW:
             self._set_unready(f"the model failed {MAX_FAILURES_IN_A_ROW} times in a row")
+            self._spawn(self._recover())
 
     def _now_serving(self, classifier: Classifier) -> ModelIdentity:
         self._n_failures_in_a_row = 0
@@ -195,11 +208,36 @@ class TileService:
         if self._settings.watch_models_s:
             await self.rollout.watch(self._settings.watch_models_s, self._set_ready)
 
+    async def _recover(self) -> None:
+        """Ask the golden tiles until they are right: no load balancer sends a tile meanwhile."""
+        while self._n_failures_in_a_row:
+            await asyncio.sleep(RECOVERY_PERIOD_S)
+            try:
+                await asyncio.to_thread(self.require_model().classifier.check)
+            except (BundleError, InferenceError):
+                continue
+            self._n_failures_in_a_row = 0
+            self._set_ready()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run in the background; a defect in it is logged and shows at the readiness probe."""
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(self._log_defect)
+        self._tasks.append(task)
+
+    def _log_defect(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _logger.critical("background_task_failed", exc_info=error)
+            if not self.rollout.has_model:
+                self._set_unready("the model could not be loaded; the log says why")
+
     def _set_ready(self) -> None:
         if not self.is_draining:
             self._unready_reason = None
             self._metrics.ready.set(1)
 
     def _set_unready(self, reason: str) -> None:
-        self._unready_reason = reason
-        self._metrics.ready.set(0)
+        if not self.is_draining:
+            self._unready_reason = reason
+            self._metrics.ready.set(0)

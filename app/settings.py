@@ -29,7 +29,12 @@ class Settings(BaseSettings):
     """Every setting with its default; the environment variable is the name with `OSTEO_` before."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, frozen=True, extra="forbid", protected_namespaces=()
+        env_prefix=PREFIX,
+        # An empty variable, as compose files and missing secrets leave it, is one that is not set.
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        protected_namespaces=(),
     )
 
     host: str = Field(
@@ -53,8 +58,8 @@ class Settings(BaseSettings):
     )
     precision: Literal["fp32", "int8"] = Field(
         default="fp32",
-        description="`int8` runs the quantised LiteRT file, where the bundle has one that never "
-        "changed a prediction.",
+        description="`int8` runs the quantised LiteRT file, where the bundle has one that changed "
+        "no prediction on the tiles it was calibrated on.",
     )
     max_batch_tiles: PositiveInt = Field(
         default=32, description="Most tiles in one micro-batch of the SavedModel runtime."
@@ -76,6 +81,7 @@ class Settings(BaseSettings):
     )
     admin_token: SecretStr | None = Field(
         default=None,
+        min_length=16,
         description="Bearer token of the routes that change which version is served; they are "
         "closed where this is not set.",
     )
@@ -151,7 +157,7 @@ def read_settings(environ: Mapping[str, str] = os.environ, **overrides: Any) -> 
     """Read the settings and refuse names that mean nothing.
 
     Args:
-        environ: where misspelt names are looked for.
+        environ: where misspelt names are looked for; values always come from the process.
         overrides: settings given on the command line; they win over the environment.
 
     Raises:

@@ -48,6 +48,7 @@ class FakeRuntime:
     name = "fake"
     device = "cpu"
     precision = "fp32"
+    n_warm_ups = 1
 
     def __init__(self, n_workers: int = 2) -> None:
         self.n_workers = n_workers

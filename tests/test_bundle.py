@@ -76,3 +76,17 @@ def test_bundle_without_golden_tiles_is_refused(models_dir: Path) -> None:
     (bundle.path / GOLDEN_NAME / "expected.json").write_text('{"logits": {}}')
     with pytest.raises(InferenceError):
         check_golden_tiles(bundle, lambda tiles: FakeRuntime().infer(tiles).logits)
+
+
+def test_copied_folder_is_refused(models_dir: Path) -> None:
+    (models_dir / MODEL_NAME / "1").rename(models_dir / MODEL_NAME / "2")
+    with pytest.raises(ManifestError, match="not of this folder"):
+        open_bundle(models_dir / MODEL_NAME / "2")
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"logits_int8": {}}'])
+def test_bundle_without_expected_logits_is_refused(models_dir: Path, content: str) -> None:
+    bundle = open_bundle(models_dir / MODEL_NAME / "1")
+    (bundle.path / GOLDEN_NAME / "expected.json").write_text(content)
+    with pytest.raises(ManifestError):
+        list(read_golden_tiles(bundle))

@@ -117,3 +117,21 @@ def test_every_command_teaches(command: list[str]) -> None:
 
 def test_version_is_printed() -> None:
     assert runner.invoke(app, ["--version"]).output.startswith("osteo 1.")
+
+
+def test_file_larger_than_a_tile_may_be_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "slide.tif").open("wb") as stream:
+        stream.truncate(200 * 1024**3)  # sparse: it takes no room on disk
+    run = runner.invoke(app, ["classify", str(tmp_path), "--format", "csv"])
+    assert run.exit_code == 1
+    assert "larger than" in run.stdout
+
+
+def test_any_file_name_can_be_printed(tmp_path: Path) -> None:
+    for name in ("case[a].png", "x[bold].png"):
+        (tmp_path / name).write_bytes(plain_tile((200, 100, 150)))
+    (tmp_path / "bad[red].png").write_bytes(b"")
+    run = runner.invoke(app, ["classify", str(tmp_path)])
+    assert run.exit_code == 1
+    for name in ("case[a].png", "x[bold].png", "bad[red].png"):
+        assert name in run.output

@@ -104,6 +104,19 @@ def test_head_that_is_too_large_is_refused(server: RunningServer) -> None:
     assert_still_well(server)
 
 
+def test_header_without_end_is_cut_off(server: RunningServer) -> None:
+    n_sent = 0
+    with server.connect() as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Filler: ")
+        try:
+            while n_sent < 64 * 1024**2:
+                n_sent += connection.send(b"y" * 65_536)
+        except OSError:
+            pass
+    assert n_sent < 32 * 1024**2
+    assert_still_well(server)
+
+
 def test_slow_uploads_keep_nobody_out(server: RunningServer) -> None:
     slow = [server.connect() for _ in range(30)]
     for connection in slow:

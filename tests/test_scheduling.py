@@ -20,6 +20,16 @@ def test_tiles_are_counted_not_requests() -> None:
     assert seen == [6, 10, 6, 0]
 
 
+def test_finished_tiles_give_their_room_back_early() -> None:
+    seen: list[int] = []
+    admission = Admission(4, seen.append)
+    with admission.admit(4) as finish_one:
+        finish_one()
+        with admission.admit(1):
+            pass
+    assert seen == [4, 3, 4, 3, 0]
+
+
 def test_room_comes_back_when_the_work_fails() -> None:
     admission = Admission(1, lambda _: None)
     with pytest.raises(ZeroDivisionError), admission.admit(1):

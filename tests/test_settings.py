@@ -49,3 +49,17 @@ def test_kubernetes_service_link_is_explained(monkeypatch: pytest.MonkeyPatch) -
 def test_batch_larger_than_the_queue_is_refused() -> None:
     with pytest.raises(SettingsError, match="OSTEO_MAX_REQUEST_TILES"):
         read_settings({}, max_request_tiles=10, max_tiles_in_flight=5)
+
+
+def test_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ADMIN_TOKEN", "MODEL_VERSION", "WORKERS"):
+        monkeypatch.setenv(f"OSTEO_{name}", "")
+    settings = read_settings()
+    assert (settings.admin_token, settings.model_version, settings.workers) == (None, None, None)
+
+
+def test_short_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSTEO_ADMIN_TOKEN", "secret")
+    with pytest.raises(SettingsError, match="OSTEO_ADMIN_TOKEN") as caught:
+        read_settings()
+    assert "secret" not in str(caught.value).replace("OSTEO_ADMIN_TOKEN", "")

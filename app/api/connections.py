@@ -28,6 +28,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """As uvicorn makes it."""
         super().__init__(*args, **kwargs)
         self._head_timer: TimerHandle | None = None
+        self._is_in_head = True
         self._n_head_bytes = 0
         self._n_discarded_bytes = 0
 
@@ -46,21 +47,23 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._n_head_bytes = 0
         self._n_discarded_bytes = 0
+        self._is_in_head = True
         self._start_head_timer()
 
-    def on_url(self, url: bytes) -> None:
-        """Count the request line."""
-        super().on_url(url)
-        self._count_head(len(url))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a header."""
-        super().on_header(name, value)
-        self._count_head(len(name) + len(value))
+    def data_received(self, data: bytes) -> None:
+        """Count the bytes of a head that is not complete; the parser keeps an unfinished one."""
+        self._n_head_bytes += len(data)
+        was_in_head = self._is_in_head
+        super().data_received(data)
+        if was_in_head and self._is_in_head and self._n_head_bytes > MAX_HEAD_BYTES:
+            self._refuse_head()
 
     def on_headers_complete(self) -> None:
         """The head is complete: the body has limits of its own."""
+        self._is_in_head = False
         self._stop_head_timer()
+        if sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
+            self._refuse_head()
         if not self.transport.is_closing():
             super().on_headers_complete()
 
@@ -95,9 +98,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             super().shutdown()
 
-    def _count_head(self, n_bytes: int) -> None:
-        self._n_head_bytes += n_bytes
-        if self._n_head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+    def _refuse_head(self) -> None:
+        if not self.transport.is_closing():
             self.transport.write(
                 b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
                 b"content-length: 0\r\nconnection: close\r\n\r\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Path
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.classify import Classifier
@@ -19,6 +19,7 @@ Credentials = Annotated[
     HTTPAuthorizationCredentials | None,
     Depends(HTTPBearer(auto_error=False, description="OSTEO_ADMIN_TOKEN of the service.")),
 ]
+Version = Annotated[str, Path(pattern=r"^[1-9][0-9]*$", description="A version folder.")]
 
 
 def build_router(service: TileService, settings: Settings) -> APIRouter:
@@ -39,14 +40,14 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
         return ModelsAnswer(
             models=[_served(service.rollout.active.classifier)],
             versions=service.rollout.versions(),
-            limits=Limits(**settings.model_dump()),
+            limits=Limits(**settings.model_dump(include=set(Limits.model_fields))),
         )
 
     @router.post(
         "/models/{version}/activate",
         responses=openapi_responses(403, 404, 409, 422),
     )
-    async def activate(credentials: Credentials, version: str) -> ModelIdentity:
+    async def activate(credentials: Credentials, version: Version) -> ModelIdentity:
         """Load a version beside the one that serves, check it, and switch between two requests.
 
         A version that cannot be trusted is refused with the reason; the old one serves on.

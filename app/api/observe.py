@@ -13,7 +13,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.logs import LOGGER_NAME
 from app.metrics import Metrics
-from app.problems import CLIENT_CLOSED_REQUEST
 
 REQUEST_ID_HEADER: Final = "X-Request-ID"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -69,7 +68,7 @@ class ObserveRequests:
             self._metrics.request_problems.labels(problem).inc()
             log["problem"] = problem
         level = logging.DEBUG if route in _QUIET_ROUTES else logging.INFO
-        if status >= 500 and status != CLIENT_CLOSED_REQUEST and level == logging.INFO:
+        if status >= 500 and level == logging.INFO:
             level = logging.ERROR
         _logger.log(
             level,

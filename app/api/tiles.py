@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
@@ -80,7 +80,7 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
         request_id = request.state.request_id
         items = [_batch_item(i, result, request_id) for i, result in enumerate(results)]
         n_problems = sum(item.problem is not None for item in items)
-        request.state.log["n_problems"] = n_problems
+        request.state.log.update(n_problems=n_problems, **_batch_log_fields(results))
         answer = BatchAnswer(
             request_id=request_id, n_tiles=len(items), n_problems=n_problems, items=items
         )
@@ -131,6 +131,16 @@ def _log_fields(result: TileResult) -> dict[str, Any]:
         "tile_sha256": result.tile.sha256,
         **dict(result.timing),
     }
+
+
+def _batch_log_fields(results: Sequence[TileResult | OsteoError]) -> dict[str, Any]:
+    """Of a batch the sums: one line a request, however many tiles."""
+    answered = [result for result in results if isinstance(result, TileResult)]
+    if not answered:
+        return {}
+    timings = [result.timing.model_dump() for result in answered]
+    sums = {stage: round(sum(timing[stage] for timing in timings), 6) for stage in timings[0]}
+    return {"model_version": answered[0].model.version, **sums}
 
 
 def _one_tile_body() -> dict[str, Any]:

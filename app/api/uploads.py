@@ -30,6 +30,8 @@ TILE_FIELD: Final = "file"
 TILES_FIELD: Final = "files"
 
 _ENVELOPE_BYTES: Final = 64 * 1024  # boundaries, part headers and small fields beside one tile
+_OTHER_PARTS: Final = 32  # fields beside the tiles, which callers may add and nobody reads
+_PART_HEADER_BYTES: Final = 8 * 1024
 _MULTIPART: Final = b"multipart/form-data"
 
 
@@ -136,6 +138,8 @@ class _TileForm:
         self.field = field
         self._max_tile_bytes = max_tile_bytes
         self._max_tiles = max_tiles
+        self._n_parts = 0
+        self._n_header_bytes = 0
         self._header_name = bytearray()
         self._header_value = bytearray()
         self._is_tile = False
@@ -156,15 +160,26 @@ class _TileForm:
         }
 
     def _begin_part(self) -> None:
+        self._n_parts += 1
+        if self._n_parts > self._max_tiles + _OTHER_PARTS:
+            raise MalformedRequestError("The form has too many fields.")
+        self._n_header_bytes = 0
         self._is_tile = False
         self._is_too_large = False
         self._tile = bytearray()
 
     def _header_name_data(self, data: bytes, start: int, end: int) -> None:
+        self._count_header(end - start)
         self._header_name += data[start:end]
 
     def _header_value_data(self, data: bytes, start: int, end: int) -> None:
+        self._count_header(end - start)
         self._header_value += data[start:end]
+
+    def _count_header(self, n_bytes: int) -> None:
+        self._n_header_bytes += n_bytes
+        if self._n_header_bytes > _PART_HEADER_BYTES:
+            raise MalformedRequestError("A field of the form has too long headers.")
 
     def _end_header(self) -> None:
         if self._header_name.lower() == b"content-disposition":

@@ -8,6 +8,7 @@ OsteoError
 │   ├── TileTooSmallError        a side shorter than `limit_px`
 │   ├── TooManyFramesError       an animation, a pyramid or a multi-page file
 │   ├── TileFormatError          not one of `formats`
+│   ├── TooManyScansError        a progressive JPEG made to take minutes to decode
 │   ├── PixelFormatError         a pixel layout (`mode`) with no agreed meaning as colour
 │   └── CorruptTileError         the file claims a format and does not keep to it
 ├── RequestError                 the request around the tiles is wrong
@@ -99,6 +100,15 @@ class PixelFormatError(TileError):
         super().__init__(
             f"Pixels of mode {mode!r} have no agreed meaning as colour. Send 8 or 16 bit "
             "RGB, grey, palette or CMYK."
+        )
+
+
+class TooManyScansError(TileError):
+    def __init__(self, limit_scans: int) -> None:
+        self.limit_scans = limit_scans
+        super().__init__(
+            f"The JPEG has more than {limit_scans} scans, each of which is a pass over the image. "
+            "Save it again, as an ordinary JPEG."
         )
 
 

@@ -27,6 +27,7 @@ from app.core.errors import (
     TileTooSmallError,
     TooManyFramesError,
     TooManyPixelsError,
+    TooManyScansError,
 )
 
 TILE_SIDE_PX: Final = 224
@@ -34,6 +35,13 @@ TILE_SIDE_PX: Final = 224
 
 FORMATS: Final = ("JPEG", "PNG", "TIFF", "WEBP")
 
+MAX_JPEG_SCANS: Final = 100
+"""Ordinary progressive JPEGs have about 10. A scan of 30 bytes can cost a pass over all pixels, so
+that a small file takes an hour; no limit on bytes or pixels sees that."""
+
+# Inside entropy-coded data 0xFF is always followed by 0x00 or a restart marker, so only thumbnails
+# and comments could be counted by mistake: never a hundred of them.
+_START_OF_SCAN: Final = b"\xff\xda"
 # Reducing by an integer factor first costs a fifth of the full resampling; with a gap of 2 the
 # result is within one grey level of it.
 _REDUCING_GAP: Final = 2.0
@@ -118,7 +126,7 @@ def decode_tile_and_header(
 ) -> tuple[NDArray[np.uint8], TileHeader]:
     """As `decode_tile`, with what the file's header says beside the pixels."""
     image = _open_within_limits(tile_bytes, limits)
-    # Pillow's word for a JPEG with further pictures behind the first.
+    # MPO is Pillow's word for a JPEG with further pictures behind the first.
     format_ = "JPEG" if image.format == "MPO" else str(image.format)
     width_px, height_px = image.size
     try:
@@ -158,6 +166,9 @@ def _open_within_limits(tile_bytes: bytes, limits: TileLimits) -> Image.Image:
         raise TooManyPixelsError(limits.max_pixels)
     if min(width_px, height_px) < limits.min_side_px:
         raise TileTooSmallError(width_px, height_px, limits.min_side_px)
+    is_jpeg = image.format in ("JPEG", "MPO") or image.info.get("compression") == "jpeg"
+    if is_jpeg and tile_bytes.count(_START_OF_SCAN) > MAX_JPEG_SCANS:
+        raise TooManyScansError(MAX_JPEG_SCANS)
     if _has_more_frames(image, limits.max_frames):
         raise TooManyFramesError(limits.max_frames)
     if image.mode not in _COLOUR_MODES and image.mode not in _SIXTEEN_BIT_MODES:

@@ -80,6 +80,11 @@ class MicroBatchingRuntime:
         return self._runtime.precision
 
     @property
+    def n_warm_ups(self) -> int:
+        """One: the batch sizes were run at the start."""
+        return 1
+
+    @property
     def n_workers(self) -> int:
         """A batch for each thread of the runtime, and one that gathers."""
         return (1 + self._runtime.n_workers) * self._max_batch_tiles

@@ -44,6 +44,7 @@ class LiteRtRuntime:
             raise RuntimeUnavailableError(self.name, "install ai-edge-litert") from error
         self.n_workers = n_workers
         self.precision = precision
+        self.n_warm_ups = n_workers  # the pool is first in, first out
         self._idle: queue.SimpleQueue[_TileRunner] = queue.SimpleQueue()
         try:
             for _ in range(n_workers):

@@ -37,11 +37,15 @@ class Runtime(Protocol):
 
     @property
     def precision(self) -> str:
-        """`fp32` or `int8`, of the weights."""
+        """`fp32`, `mixed` (half precision where a GPU gains by it) or `int8`."""
 
     @property
     def n_workers(self) -> int:
         """How many calls of `infer` are worth having in flight at once."""
+
+    @property
+    def n_warm_ups(self) -> int:
+        """How many calls it takes, one after the other, until every part has run once."""
 
     def infer(self, tiles: NDArray[np.uint8]) -> ModelOutputs:
         """Run the graph.

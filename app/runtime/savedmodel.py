@@ -39,7 +39,7 @@ class SavedModelRuntime:
     """One loaded SavedModel; TensorFlow runs concurrent calls."""
 
     name: Final = "savedmodel"
-    precision: Final = "fp32"
+    n_warm_ups: Final = 1
 
     def __init__(
         self, model_dir: Path, *, mixed_precision: bool = False, xla: bool = False
@@ -63,6 +63,9 @@ class SavedModelRuntime:
         if not gpus:
             with suppress(RuntimeError):  # set already, when a second version is loaded
                 tensorflow.config.threading.set_intra_op_parallelism_threads(1)
+        self.precision = "mixed" if mixed_precision else "fp32"
+        # A GPU's TF32 would round inputs to 10 bits behind everybody's back.
+        tensorflow.config.experimental.enable_tensor_float_32_execution(mixed_precision)
         try:
             for gpu in gpus:
                 # Without growth TensorFlow takes the whole GPU from everybody else at once.

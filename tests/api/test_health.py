@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
 from app.core.manifest import LITERT_NAME
+from app.main import create_app
+from app.settings import Settings
 from tests.bundles import MODEL_NAME, FakeRuntime, nan_logits, plain_tile
 from tests.conftest import MakeClient
 
@@ -111,6 +114,41 @@ def test_docs_need_no_other_host(client: TestClient) -> None:
     assert "http://" not in page
     assert "https://" not in page
     assert client.get("/static-offline-docs/swagger-ui-bundle.js").status_code == 200
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), ZeroDivisionError()])
+def test_whatever_keeps_the_model_from_loading_shows(models_dir: Path, error: Exception) -> None:
+    def opener(*_: object) -> FakeRuntime:
+        raise error
+
+    app = create_app(Settings(models_dir=models_dir), opener)
+    with TestClient(app) as client:
+        wait_until_loaded(client)
+        answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert "Permission denied" in answer.text or "could not be loaded" in answer.text
+
+
+def test_readiness_comes_back_without_a_tile(
+    make_client: MakeClient, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.service.RECOVERY_PERIOD_S", 0.05)
+    client = make_client()
+    runtime.poison = nan_logits
+    for _ in range(5):
+        client.post("/v1/classify", content=plain_tile((1, 2, 3)))
+    assert client.get("/readyz").status_code == 503
+    runtime.poison = lambda logits: logits
+    deadline = time.monotonic() + 5
+    while client.get("/readyz").status_code != 200:
+        assert time.monotonic() < deadline
+
+
+def test_gauges_are_at_rest_after_a_batch(client: TestClient) -> None:
+    client.post("/v1/classify/batch", files=[("files", ("t", plain_tile((1, 2, 3))))] * 60)
+    text = client.get("/metrics").text
+    for gauge in ("osteo_tiles_in_flight", "osteo_tiles_waiting", "osteo_upload_bytes"):
+        assert f"{gauge} 0.0" in text
 
 
 def wait_until_loaded(client: TestClient) -> None:

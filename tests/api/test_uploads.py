@@ -140,3 +140,17 @@ def test_boundary_that_is_too_long_is_refused() -> None:
     headers = {"content-type": "multipart/form-data; boundary=" + "x" * 500}
     with pytest.raises(MalformedRequestError):
         asyncio.run(read_tile(request_of([b"x"], headers), 100, take_all))
+
+
+def test_number_of_fields_is_limited() -> None:
+    with pytest.raises(MalformedRequestError, match="too many fields"):
+        asyncio.run(
+            read_tiles(form_request(form([("note", b"")] * 200)), 100, 100_000, 1, take_all)
+        )
+
+
+def test_headers_of_a_field_are_limited() -> None:
+    with pytest.raises(MalformedRequestError):
+        asyncio.run(
+            read_tiles(form_request(form([("n" * 50_000, b"")])), 100, 100_000, 1, take_all)
+        )

@@ -6,9 +6,11 @@ import re
 
 import pytest
 
+from app.cli import app as osteo
 from app.metrics import Metrics
 from app.settings import PREFIX, Settings
 from tests.conftest import REPOSITORY
+from training.cli import app as osteo_train
 
 SETTINGS_PAGE = (REPOSITORY / "docs" / "settings.md").read_text()
 
@@ -35,3 +37,26 @@ def test_every_metric_is_documented() -> None:
         if family.name.startswith("osteo_"):
             assert f"`{family.name}" in page, family.name
             assert family.documentation in page, family.name
+
+
+def test_every_setting_reaches_the_container() -> None:
+    compose = (REPOSITORY / "docker-compose.yml").read_text()
+    for name in set(Settings.model_fields) - {"host", "port", "models_dir"}:
+        assert f"- {PREFIX}{name.upper()}\n" in compose, name
+
+
+@pytest.mark.parametrize("program", ["osteo", "osteo-train"])
+def test_every_command_is_documented(program: str) -> None:
+    commands = {"osteo": osteo, "osteo-train": osteo_train}[program].registered_commands
+    pages = "".join(
+        page.read_text() for page in [REPOSITORY / "README.md", *REPOSITORY.glob("docs/*.md")]
+    )
+    for command in commands:
+        assert command.callback is not None
+        name = command.name or command.callback.__name__.replace("_", "-")
+        assert f"{program} {name}" in pages, f"{program} {name}"
+
+
+def test_no_placeholder_is_left() -> None:
+    for page in [REPOSITORY / "README.md", *REPOSITORY.glob("docs/**/*.md")]:
+        assert not re.search(r"@[A-Z]+@|Not measured yet|TODO", page.read_text()), page

@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.bundle import Bundle, check_golden_tiles, find_bundle, open_bundle, read_golden_tiles
+from app.bundle import (
+    GOLDEN_TOLERANCE,
+    Bundle,
+    check_golden_tiles,
+    find_bundle,
+    open_bundle,
+    read_golden_tiles,
+)
 from app.core.errors import RuntimeUnavailableError
 from app.core.manifest import LITERT_NAME
 from app.runtime.protocol import Runtime
@@ -19,7 +26,11 @@ from app.settings import Settings
 from tests.bundles import MODEL_NAME
 from tests.conftest import RELEASED_MODELS
 
-RUNTIMES = ["litert", pytest.param("savedmodel", marks=pytest.mark.tensorflow)]
+RUNTIMES = [
+    ("litert", "fp32"),
+    ("litert", "int8"),
+    pytest.param(("savedmodel", "fp32"), marks=pytest.mark.tensorflow),
+]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +40,8 @@ def bundle() -> Bundle:
 
 @pytest.fixture(scope="module", params=RUNTIMES)
 def runtime(request: pytest.FixtureRequest, bundle: Bundle) -> Iterator[Runtime]:
-    runtime = open_runtime(bundle, request.param, 2)
+    choice, precision = request.param
+    runtime = open_runtime(bundle, choice, 2, precision=precision)
     yield runtime
     runtime.close()
 
@@ -53,7 +65,10 @@ def test_runtime_answers_the_contract(
 
 
 def test_runtime_reproduces_the_golden_tiles(runtime: Runtime, bundle: Bundle) -> None:
-    assert check_golden_tiles(bundle, lambda tiles: runtime.infer(tiles).logits) < 1e-3
+    difference = check_golden_tiles(
+        bundle, lambda tiles: runtime.infer(tiles).logits, runtime.precision
+    )
+    assert difference < GOLDEN_TOLERANCE[runtime.precision]
 
 
 def test_a_batch_answers_as_its_tiles_do(runtime: Runtime, tiles: NDArray[np.uint8]) -> None:
@@ -99,6 +114,26 @@ def test_file_that_is_no_model_is_refused(bundle: Bundle, tmp_path_factory: obje
     (folder / LITERT_NAME).write_bytes(b"no model at all" * 10)
     with pytest.raises(RuntimeUnavailableError):
         open_runtime(Bundle(folder, bundle.manifest, bundle.sha256), "litert", 1)
+
+
+def test_int8_keeps_maps_and_embedding_usable(bundle: Bundle, tiles: NDArray[np.uint8]) -> None:
+    exact, quantised = (
+        open_runtime(bundle, "litert", 1, precision=precision).infer(tiles)
+        for precision in ("fp32", "int8")
+    )
+    for one, other in ((exact.embedding, quantised.embedding), (exact.cam, quantised.cam)):
+        for a, b in zip(one, other, strict=True):
+            assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("parity", [None, "flips"])
+def test_int8_is_refused_where_it_changed_a_prediction(bundle: Bundle, parity: str | None) -> None:
+    report = bundle.manifest.int8
+    assert report is not None
+    changed = report.model_copy(update={"n_flips": 1}) if parity else None
+    manifest = bundle.manifest.model_copy(update={"int8": changed})
+    with pytest.raises(RuntimeUnavailableError):
+        open_runtime(Bundle(bundle.path, manifest, bundle.sha256), "litert", 1, precision="int8")
 
 
 def test_auto_takes_litert_where_there_is_no_gpu(

@@ -25,6 +25,7 @@ from app.core.errors import (
     TileTooSmallError,
     TooManyFramesError,
     TooManyPixelsError,
+    TooManyScansError,
 )
 from app.core.tile import FORMATS, TileLimits, decode_tile, decode_tile_and_header
 from tests.bundles import encode, plain_tile
@@ -308,3 +309,15 @@ def test_every_real_tile_is_decoded(real_tiles_dir: Path) -> None:
         tile, header = decode_tile_and_header(file.read_bytes())
         assert tile.shape == (224, 224, 3)
         assert (header.format, header.width_px, header.height_px) == ("JPEG", 1024, 1024)
+
+
+def test_jpeg_of_endless_scans_is_refused() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(gradient(512, 512)).save(buffer, "JPEG", progressive=True)
+    jpeg = buffer.getvalue()
+    assert decode_tile(jpeg).shape == (224, 224, 3)
+    end = jpeg.rindex(b"\xff\xd9")
+    last_scan = jpeg[jpeg.rindex(b"\xff\xda") : end]
+    with pytest.raises(TooManyScansError) as caught:
+        decode_tile(jpeg[:end] + last_scan * 100 + jpeg[end:])
+    assert caught.value.limit_scans == 100
