@@ -188,5 +188,6 @@ def _invalid_values(error: ValidationError) -> str:
             continue
         name = PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
         hint = _SERVICE_LINK_HINT if str(problem["input"]).startswith("tcp://") else ""
-        sentences.append(f"{name}: {problem['msg']} (got {problem['input']!r}).{hint}")
+        got = "" if "TOKEN" in name else f" (got {problem['input']!r})"  # secrets stay secret
+        sentences.append(f"{name}: {problem['msg']}{got}.{hint}")
     return " ".join(sentences)
