@@ -5,6 +5,11 @@
 ARG CPU_BASE=python:3.11-slim-bookworm
 ARG GPU_BASE=python:3.11-slim-bookworm
 
+FROM ${CPU_BASE} AS models
+COPY models /models
+# Whatever the checkout's umask was, any user must be able to read them.
+RUN chmod -R a+rX /models
+
 FROM ${CPU_BASE} AS build-cpu
 WORKDIR /build
 COPY requirements/serve.lock ./
@@ -37,7 +42,7 @@ ENV NVIDIA_VISIBLE_DEVICES=all \
     OSTEO_HOST=0.0.0.0 \
     OSTEO_MODELS_DIR=/models
 COPY --from=build-gpu /opt/venv /opt/venv
-COPY --chmod=a+rX models /models
+COPY --from=models /models /models
 USER 10001:0
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-c", \
@@ -55,7 +60,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     OSTEO_HOST=0.0.0.0 \
     OSTEO_MODELS_DIR=/models
 COPY --from=build-cpu /opt/venv /opt/venv
-COPY --chmod=a+rX models /models
+COPY --from=models /models /models
 USER 10001:0
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 CMD ["python", "-c", \

@@ -36,7 +36,8 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with running_server(tmp_path_factory.mktemp("fuzz"), OSTEO_ADMIN_TOKEN="a-long-secret-of-tests") as server:
+    folder = tmp_path_factory.mktemp("fuzz")
+    with running_server(folder, OSTEO_ADMIN_TOKEN="a-long-secret-of-tests") as server:
         server.wait_until_ready()
         yield server
 
