@@ -70,6 +70,14 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         try:
             function(*args, **kwargs)
+        except ModuleNotFoundError as error:
+            ERRORS.print(
+                f"error: {error.name} is not installed. The service does without it; for training "
+                "run 'make test' or 'pip install osteo-tiles[train]' first.",
+                soft_wrap=True,
+                markup=False,
+            )
+            raise typer.Exit(1) from error
         except OsteoError as error:
             ERRORS.print(f"[red]error:[/red] {plain(error)}", soft_wrap=True, highlight=False)
             raise typer.Exit(1) from error

@@ -169,3 +169,15 @@ def test_release_does_all_of_it(drawn_dir: Path, tiny_config: Path, tmp_path: Pa
         f"drawn_{label}.png" for label in bundle.manifest.label_ids
     }
     shutil.rmtree(bundle.path)
+
+
+def test_missing_training_package_is_one_sentence(
+    collection: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = tmp_path / "index.json"
+    options = ["--data-dir", str(collection), "--out", str(index), "--tile-side-px", "128"]
+    assert CliRunner().invoke(app, ["index", *options]).exit_code == 0
+    monkeypatch.setitem(sys.modules, "sklearn.model_selection", None)
+    run = CliRunner().invoke(app, ["split", "--index", str(index), "--kind", "patient"])
+    assert run.exit_code == 1
+    assert "osteo-tiles[train]" in run.output
