@@ -28,6 +28,7 @@ from training.terminal import (
     Strict,
     TableOption,
     WeightsOption,
+    fail,
     plain,
     print_counts,
     print_metrics,
@@ -71,16 +72,9 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         try:
             function(*args, **kwargs)
         except ModuleNotFoundError as error:
-            ERRORS.print(
-                f"error: {error.name} is not installed. The service does without it; for training "
-                "run 'make test' or 'pip install osteo-tiles[train]' first.",
-                soft_wrap=True,
-                markup=False,
-            )
-            raise typer.Exit(1) from error
+            fail(f"{error.name} is not installed. For training, run 'make test' first.", error)
         except OsteoError as error:
-            ERRORS.print(f"[red]error:[/red] {plain(error)}", soft_wrap=True, highlight=False)
-            raise typer.Exit(1) from error
+            fail(str(error), error)
 
     app.command()(run)
     return run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.table import Table
 from app.core.manifest import SplitMetrics
 from training.config import RELEASED_CONFIG
 from training.index import Index
+from training.progress import ERRORS
 
 OUT: Final = Console()
 
@@ -92,3 +93,9 @@ def plain(value: object) -> str:
 
 def _shown(value: float | None) -> str:
     return "unavailable" if value is None else f"{value:.3f}"
+
+
+def fail(sentence: str, cause: Exception) -> NoReturn:
+    """End the command: one sentence on standard error, exit code 1, no traceback."""
+    ERRORS.print(f"[red]error:[/red] {plain(sentence)}", soft_wrap=True, highlight=False)
+    raise typer.Exit(1) from cause
