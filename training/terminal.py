@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import logging
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Final, NoReturn, ParamSpec
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from app.core.errors import OsteoError
 from app.core.manifest import SplitMetrics
 from training.config import RELEASED_CONFIG
 from training.index import Index
 from training.progress import ERRORS
+
+P = ParamSpec("P")
 
 OUT: Final = Console()
 
@@ -53,6 +60,25 @@ Strict = Annotated[
     ),
 ]
 RunDir = Annotated[Path, typer.Argument(help="What `osteo-train fit --split` wrote.")]
+
+
+def guarded(function: Callable[P, None]) -> Callable[P, None]:
+    """A command whose expected errors are one sentence and exit code 1, no traceback."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        # TensorFlow tells standard error about its build at import, and about every fold's new
+        # graph; nobody asked.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+        try:
+            function(*args, **kwargs)
+        except ModuleNotFoundError as error:
+            fail(f"{error.name} is not installed. For training, run 'make test' first.", error)
+        except OsteoError as error:
+            fail(str(error), error)
+
+    return run
 
 
 def print_counts(index: Index) -> None:

@@ -1,0 +1,85 @@
+"""From runs to a released bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from training.config import RELEASED_CONFIG, read_config
+from training.terminal import (
+    ConfigFile,
+    DataDir,
+    IndexFile,
+    Strict,
+    TableOption,
+    WeightsOption,
+    guarded,
+    say,
+)
+
+app = typer.Typer()
+
+
+@app.command()
+@guarded
+def export(
+    final_dir: Annotated[
+        Path, typer.Argument(help="What `osteo-train fit` without a split wrote.")
+    ],
+    runs: Annotated[
+        list[Path], typer.Option("--run", help="Cross-validations; one by slide is needed.")
+    ],
+    data_dir: DataDir,
+    index_file: IndexFile = Path("runs/index.json"),
+    models_dir: Annotated[Path, typer.Option(help="Receives NAME/VERSION/.")] = Path("models"),
+) -> None:
+    """Write a bundle from a fit on all tiles and its cross-validations, and check it.
+
+    Example: `osteo-train export runs/final --run runs/random --run runs/slide --run runs/patient`
+    """
+    from training.assemble import assemble_bundle, remove_incomplete  # noqa: PLC0415
+    from training.features import read_tiles  # noqa: PLC0415
+    from training.index import read_index  # noqa: PLC0415
+    from training.runs import read_cross_validation, read_final_fit  # noqa: PLC0415
+
+    final, base_weights, head_weights = read_final_fit(final_dir)
+    found, index_sha256 = read_index(index_file)
+    crossed = [read_cross_validation(run_dir) for run_dir in runs]
+    bundle_dir = models_dir / final.config.model_name / final.config.model_version
+    weights = base_weights, head_weights
+    try:
+        tiles = read_tiles(found, data_dir)
+        assemble_bundle(bundle_dir, found, index_sha256, tiles, weights, crossed, final.config)
+    finally:
+        remove_incomplete(bundle_dir)
+    say(f"{bundle_dir}: checked, the runtimes agree.")
+
+
+@app.command()
+@guarded
+def release(
+    data_dir: DataDir,
+    config_file: ConfigFile = RELEASED_CONFIG,
+    weights: WeightsOption = None,
+    table: TableOption = None,
+    strict: Strict = True,
+    runs_dir: Annotated[Path, typer.Option(help="Receives what lies between.")] = Path("runs"),
+    models_dir: Annotated[Path, typer.Option(help="Receives NAME/VERSION/.")] = Path("models"),
+) -> None:
+    """Do all of it: index, three splits, cross-validations, calibration, fit, bundle, check.
+
+    Example: `OSTEO_DATA_DIR=~/tcia OSTEO_WEIGHTS=imagenet osteo-train release`
+    """
+    from training.release import Folders, release_bundle  # noqa: PLC0415
+
+    config = read_config(config_file, weights)
+    folders = Folders(data_dir, runs_dir, models_dir)
+    bundle_dir, manifest = release_bundle(config, folders, table, strict)
+    for entry in manifest.metrics:
+        say(
+            f"{entry.split}: accuracy {entry.accuracy:.3f} ({entry.accuracy_low:.3f} to "
+            f"{entry.accuracy_high:.3f}), {entry.n_folds} fold(s)"
+        )
+    say(f"{bundle_dir}: temperature {manifest.temperature:g}, checked, the runtimes agree.")

@@ -1,0 +1,96 @@
+"""The collection, checked and split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.core.manifest import SplitKind
+from training.labels import MixedTiles
+from training.progress import ERRORS
+from training.terminal import (
+    DataDir,
+    IndexFile,
+    Strict,
+    TableOption,
+    guarded,
+    plain,
+    print_counts,
+    say,
+)
+
+app = typer.Typer()
+
+
+@app.command()
+@guarded
+def index(
+    data_dir: DataDir,
+    out: Annotated[Path, typer.Option(help="The index file.")] = Path("runs/index.json"),
+    table: TableOption = None,
+    mixed_tiles: Annotated[
+        MixedTiles, typer.Option(help="What becomes of `viable: non-viable` tiles.")
+    ] = "viable",
+    tile_side_px: Annotated[int, typer.Option(help="Side every tile must have.")] = 1024,
+    strict: Strict = True,
+) -> None:
+    """Check every tile and row of the collection and write an index.
+
+    Example: `osteo-train index --data-dir ~/tcia --mixed-tiles exclude --skip`
+    """
+    from training.index import build_index, require_no_problems, write_index  # noqa: PLC0415
+    from training.progress import tracked  # noqa: PLC0415
+    from training.table import find_table, read_table  # noqa: PLC0415
+
+    found, problems = build_index(
+        data_dir,
+        read_table(table or find_table(data_dir)),
+        mixed_tiles,
+        tile_side_px,
+        tracked("Checking tiles"),
+    )
+    if strict:
+        require_no_problems(problems)
+    for problem in problems:
+        ERRORS.print(f"left out: {plain(problem)}", soft_wrap=True, highlight=False)
+    sha256 = write_index(out, found)
+    print_counts(found)
+    n_slides = len({tile.slide for tile in found.tiles})
+    say(f"{len(found.tiles)} tiles of {n_slides} slides; {len(problems)} left out.")
+    say(f"{out}  sha256 {sha256}")
+
+
+@app.command()
+@guarded
+def split(
+    index_file: IndexFile = Path("runs/index.json"),
+    kind: Annotated[SplitKind, typer.Option(help="What is never on both sides.")] = "slide",
+    folds: Annotated[
+        int | None,
+        typer.Option(help="[default: 1 for random (90/10), 5 for slide; patient: one a case]"),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    out: Annotated[Path | None, typer.Option(help="[default: runs/KIND.json]")] = None,
+    footprint_px: Annotated[
+        int, typer.Option(help="Side of a tile in the pixels of its name, to count overlaps.")
+    ] = 2048,
+) -> None:
+    """Decide which tiles are tested by models that did not see their like.
+
+    Example: `osteo-train split --kind random --folds 1 --seed 3`
+    """
+    from training.index import read_index  # noqa: PLC0415
+    from training.splits import count_overlaps, make_split, write_split  # noqa: PLC0415
+
+    found, index_sha256 = read_index(index_file)
+    n_folds = folds if folds is not None else (1 if kind == "random" else 5)
+    made = make_split(found, index_sha256, kind, n_folds, seed)
+    out = out or Path("runs") / f"{kind}.json"
+    sha256 = write_split(out, made)
+    for fold in made.folds:
+        say(f"{fold.name}: {len(fold.test)} of {len(found.tiles)} tiles tested")
+    overlaps = count_overlaps(found, made, footprint_px)
+    say(f"{overlaps} overlapping pair(s) across the line, at {footprint_px} px a tile")
+    say(f"{out}  sha256 {sha256}")

@@ -1,0 +1,111 @@
+"""Training runs: fit, measure, calibrate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from training.config import RELEASED_CONFIG, read_config
+from training.terminal import (
+    ConfigFile,
+    DataDir,
+    IndexFile,
+    RunDir,
+    WeightsOption,
+    guarded,
+    print_metrics,
+    say,
+)
+
+app = typer.Typer()
+
+
+@app.command()
+@guarded
+def fit(
+    data_dir: DataDir,
+    out: Annotated[Path, typer.Option(help="Run folder.")],
+    config_file: ConfigFile = RELEASED_CONFIG,
+    index_file: IndexFile = Path("runs/index.json"),
+    split_file: Annotated[
+        Path | None,
+        typer.Option("--split", help="Cross-validate over it. Without: fit on all tiles."),
+    ] = None,
+    weights: WeightsOption = None,
+) -> None:
+    """Train: cross-validate over a split, or fit on all tiles.
+
+    Examples: `osteo-train fit --split runs/slide.json --out runs/slide`, then
+    `osteo-train fit --out runs/final`
+    """
+    from training.features import read_tiles  # noqa: PLC0415
+    from training.fit import Trainer  # noqa: PLC0415
+    from training.index import read_index  # noqa: PLC0415
+    from training.model import require_weights  # noqa: PLC0415
+    from training.runs import (  # noqa: PLC0415
+        class_indices_of,
+        cross_validate,
+        fit_all,
+        require_same_labels,
+        write_final_fit,
+        write_run,
+    )
+    from training.splits import read_split  # noqa: PLC0415
+
+    config = read_config(config_file, weights)
+    require_weights(config.network.weights)
+    found, index_sha256 = read_index(index_file)
+    require_same_labels(found, config)
+    chosen = read_split(split_file, index_sha256) if split_file else None
+    trainer = Trainer(read_tiles(found, data_dir), class_indices_of(found), config)
+    if chosen:
+        run = cross_validate(trainer, found, *chosen, config)
+        write_run(out, run)
+        say(f"{run.n_right} of {len(run.answers)} right. Next: osteo-train evaluate {out}")
+        return
+    fitted = fit_all(trainer, found, config)
+    write_final_fit(out, fitted, index_sha256, config)
+    say(f"Fitted on {len(found.tiles)} tiles. Next: osteo-train export {out} --run RUN")
+
+
+@app.command()
+@guarded
+def evaluate(
+    run_dir: RunDir,
+    temperature: Annotated[
+        float, typer.Option(min=0.01, help="As `osteo-train calibrate` found it.")
+    ] = 1.0,
+) -> None:
+    """Measure a cross-validation: metrics.json and three plots, written beside it.
+
+    Example: `osteo-train evaluate runs/slide --temperature 1.8`
+    """
+    from training.evaluate import evaluate as measure  # noqa: PLC0415
+    from training.plots import plot_confusion, plot_epochs, plot_reliability  # noqa: PLC0415
+    from training.runs import read_cross_validation  # noqa: PLC0415
+
+    run = read_cross_validation(run_dir)
+    metrics = measure(run, temperature)
+    path = run_dir / "metrics.json"
+    path.write_text(metrics.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    plot_confusion(run_dir / "confusion.png", metrics)
+    plot_epochs(run_dir / "epochs.png", run)
+    plot_reliability(run_dir / "reliability.png", run, temperature)
+    print_metrics(metrics)
+    say(str(path))
+
+
+@app.command()
+@guarded
+def calibrate(run_dir: RunDir) -> None:
+    """Fit the temperature on a cross-validation by slide and print it.
+
+    Example: `osteo-train calibrate runs/slide`
+    """
+    from training.calibrate import calibrate as fit_to  # noqa: PLC0415
+    from training.runs import read_cross_validation  # noqa: PLC0415
+
+    say(json.dumps({"temperature": fit_to(read_cross_validation(run_dir))}))
