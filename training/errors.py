@@ -6,6 +6,7 @@ TrainingError
 │   └── TileProblemsError    tiles that break a rule, in strict mode; `problems` lists them
 ├── SplitError           a split that cannot be made, or a file that is not one
 ├── WeightsError         the weights are missing or belong to another network
+├── CacheError           the cache of features cannot be written, or belongs to another network
 └── RunError             a run directory is incomplete
 """
 
@@ -55,6 +56,10 @@ class SplitError(TrainingError):
 
 class WeightsError(TrainingError):
     """The base network's weights are missing or belong to another network."""
+
+
+class CacheError(TrainingError):
+    """The cache of features cannot be written, or does not hold what it should."""
 
 
 class RunError(TrainingError):

@@ -1,0 +1,294 @@
+"""Features of a frozen network on disk: computed once an image and view, believed only if whole.
+
+A space (one network with its weights, at one side) is a folder; in it lie chunks, each holding some
+rows. A row is found by the SHA-256 of what it was computed from: the tile's bytes and the view. A
+chunk is one file, `SHA-256.chunk`: an array of keys and an array of features, one `.npy` after the
+other. It is written beside its place, synced, then renamed, and its name is the SHA-256 of its
+content, so a file that a kill, a full disk or a bad block left wrong is never believed.
+
+Several processes may share a folder: chunks never change, and whoever computes holds a lock, so
+that the others wait and find the answers instead of computing them too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.manifest import sha256_of_file
+from training.durable import PART_SUFFIX, try_lock, wait_for_lock, write_whole
+from training.errors import CacheError
+from training.progress import ERRORS
+
+Features = NDArray[np.float32]
+
+_FORMAT: Final = 1
+"""Of the chunks, and of how `decode_tile` makes pixels of bytes: raise it when either changes."""
+_KEY_BYTES: Final = 32
+_CHUNK_ROWS: Final = 256
+_CHUNK_BYTES: Final = 2**24
+_SPARE_BYTES: Final = 2**26
+"""Left free on the disk, so that the run's own records still fit."""
+_ATTEMPTS: Final = 3
+_SAME: Final = 1e-2
+"""Largest difference, relative to the largest feature, of a row computed again elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSpace:
+    """What all rows of a folder have in common: the network that answers.
+
+    Attributes:
+        system: name of the network.
+        weights: SHA-256 of the weights' file, or a name that stands for them.
+        side_px: of the network's input.
+        output: which layer answers; `pooled` is the pooled last feature map.
+    """
+
+    system: str
+    weights: str
+    side_px: int
+    output: str = "pooled"
+
+    @property
+    def folder_name(self) -> str:
+        """Readable at the front, unmistakable at the end."""
+        return f"{self.system}-{self.side_px}-{_digest(asdict(self)).hex()[:16]}"
+
+
+def row_key(tile_sha256: str, view: Mapping[str, Any] | None = None) -> bytes:
+    """Identity of a row: 32 bytes.
+
+    Args:
+        tile_sha256: of the tile's bytes.
+        view: everything that determines a transformed view, JSON; None for the tile as it is.
+    """
+    return _digest({"tile": tile_sha256, "view": view})
+
+
+class FeatureStore:
+    """The rows of one space; open one a process."""
+
+    def __init__(self, cache_dir: Path, space: FeatureSpace) -> None:
+        """Open the folder of a space, making it where it is missing.
+
+        Raises:
+            CacheError: the folder cannot be written.
+        """
+        self.folder = cache_dir / space.folder_name
+        self._place: dict[bytes, tuple[Path, int]] = {}
+        self._chunks: dict[Path, Features] = {}
+        self._seen: set[Path] = set()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            described = json.dumps({"format": _FORMAT, **asdict(space)}, indent=1)
+            if not (self.folder / "space.json").exists():
+                write_whole(self.folder / "space.json", lambda out: out.write(described.encode()))
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Find chunks that other processes have written since."""
+        for path in sorted(set(self.folder.glob("*.chunk")) - self._seen):
+            self._seen.add(path)
+            try:
+                with path.open("rb") as stream:
+                    keys = np.load(stream, allow_pickle=False)
+            except (OSError, ValueError, EOFError):
+                continue  # not a chunk any more; what it held is missing
+            self._place.update({key.tobytes(): (path, row) for row, key in enumerate(keys)})
+
+    def missing(self, keys: Sequence[bytes]) -> list[int]:
+        """Positions of keys without a row."""
+        return [i for i, key in enumerate(keys) if key not in self._place]
+
+    def read(self, keys: Sequence[bytes]) -> Features:
+        """Rows of some keys, float32 `[n, ...]`.
+
+        Raises:
+            KeyError: a row is missing, or its chunk is damaged; then it is missing from now on.
+        """
+        rows_by_chunk: dict[Path, list[tuple[int, int]]] = {}
+        for i, key in enumerate(keys):
+            path, row = self._place[key]
+            rows_by_chunk.setdefault(path, []).append((i, row))
+        out: Features | None = None
+        for path, rows in rows_by_chunk.items():
+            chunk = self._open(path)
+            if out is None:
+                out = np.empty((len(keys), *chunk.shape[1:]), dtype=np.float32)
+            to, taken = np.array(rows).T
+            out[to] = chunk[taken]
+        if out is None:
+            raise KeyError("no keys")
+        return out
+
+    def write(self, keys: Sequence[bytes], features: Features) -> None:
+        """Add rows: all of them, or, where the process ends before, none.
+
+        Args:
+            keys: what they were computed from.
+            features: float32 `[n, ...]`.
+
+        Raises:
+            CacheError: the disk is full or not writable.
+        """
+        packed = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(len(keys), _KEY_BYTES)
+        content = io.BytesIO()
+        np.save(content, packed, allow_pickle=False)
+        np.save(content, np.ascontiguousarray(features, dtype=np.float32), allow_pickle=False)
+        path = self.folder / f"{hashlib.sha256(content.getbuffer()).hexdigest()}.chunk"
+        try:
+            write_whole(path, lambda out: out.write(content.getbuffer()))
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
+        self._seen.add(path)
+        self._place.update({key: (path, row) for row, key in enumerate(keys)})
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from computing the same rows; a killed process holds no lock."""
+        with (self.folder / "lock").open("wb") as stream:
+            if not try_lock(stream):
+                ERRORS.print(f"Another process computes features in {self.folder}; waiting for it.")
+                wait_for_lock(stream)
+            for left in self.folder.glob(f"*.chunk.*{PART_SUFFIX}"):
+                left.unlink(missing_ok=True)  # of a process that was killed
+            self.refresh()
+            yield
+
+    def _open(self, path: Path) -> Features:
+        """The features of a chunk, mapped; its content is held against its name once."""
+        if path not in self._chunks:
+            try:
+                whole = sha256_of_file(path) == path.stem
+            except OSError:
+                whole = False
+            if not whole:
+                self._forget(path)
+                raise KeyError(path.name)
+            with path.open("rb") as stream:
+                np.load(stream, allow_pickle=False)
+                self._chunks[path] = _map_array(path, stream)
+        return self._chunks[path]
+
+    def _forget(self, path: Path) -> None:
+        ERRORS.print(f"{path.name} of {self.folder} is damaged: its features are computed again.")
+        path.unlink(missing_ok=True)
+        self._seen.discard(path)
+        self._place = {key: place for key, place in self._place.items() if place[0] != path}
+
+
+def fill(
+    store: FeatureStore,
+    keys: Sequence[bytes],
+    compute: Callable[[Sequence[int]], Features],
+    track: Callable[[Sequence[Sequence[int]]], Iterable[Sequence[int]]] = iter,
+) -> Features:
+    """All rows of some keys, computing and storing what is missing.
+
+    Args:
+        store: where rows are kept.
+        keys: of the rows wanted.
+        compute: from positions in `keys` to float32 `[n, ...]`; called under the lock.
+        track: wraps the chunks of work to show progress.
+
+    Returns:
+        float32 `[len(keys), ...]`.
+
+    Raises:
+        CacheError: the disk is full, or what is stored is not what the network answers.
+    """
+    if not store.missing(keys):
+        with contextlib.suppress(KeyError):
+            return store.read(keys)
+    with store.locked():
+        for _ in range(_ATTEMPTS):
+            missing = store.missing(keys)
+            if missing:
+                _compute_missing(store, keys, missing, compute, track)
+            with contextlib.suppress(KeyError):
+                return store.read(keys)
+    raise CacheError(f"{store.folder} does not return what is written to it; is the disk sound?")
+
+
+def require_space(folder: Path, n_bytes: int, what: str) -> None:
+    """Fail before hours are spent where a disk has no room.
+
+    Raises:
+        CacheError: `n_bytes` and some spare do not fit.
+    """
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if n_bytes + _SPARE_BYTES > free:
+        raise CacheError(
+            f"{what} needs {n_bytes / 2**20:.0f} MiB in {folder}, and {free / 2**20:.0f} MiB are "
+            "free. Make room, or name another folder with --cache-dir."
+        )
+
+
+def _compute_missing(
+    store: FeatureStore,
+    keys: Sequence[bytes],
+    missing: Sequence[int],
+    compute: Callable[[Sequence[int]], Features],
+    track: Callable[[Sequence[Sequence[int]]], Iterable[Sequence[int]]],
+) -> None:
+    # The first row says how large all are. One that is stored already is computed again, since a
+    # network under the wrong name would otherwise fill the folder beside another one's answers.
+    known = next((i for i in range(len(keys)) if not store.missing([keys[i]])), None)
+    probe = compute([missing[0] if known is None else known])
+    if known is not None:
+        _require_same(store, keys[known], probe[0])
+    row_bytes = probe[0].nbytes + _KEY_BYTES
+    require_space(store.folder, row_bytes * len(missing), "The cache of features")
+    n_rows = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // row_bytes))
+    n_chunks = math.ceil(len(missing) / n_rows)
+    chunks = [missing[number * n_rows : (number + 1) * n_rows] for number in range(n_chunks)]
+    for chunk in track(chunks):
+        store.write([keys[i] for i in chunk], compute(chunk))
+
+
+def _require_same(store: FeatureStore, key: bytes, computed: Features) -> None:
+    try:
+        stored = store.read([key])[0]
+    except KeyError:
+        return
+    if stored.shape != computed.shape or not np.allclose(
+        stored, computed, rtol=0.0, atol=_SAME * float(np.abs(computed).max() + 1.0)
+    ):
+        raise CacheError(
+            f"{store.folder} holds other features than this network answers: it was filled by "
+            "another version of the weights or libraries. Remove the folder."
+        )
+
+
+def _digest(value: Mapping[str, Any]) -> bytes:
+    written = json.dumps({"format": _FORMAT, **value}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(written.encode()).digest()
+
+
+def _map_array(path: Path, stream: BinaryIO) -> Features:
+    """The `.npy` that begins where the stream stands, mapped from the file."""
+    np.lib.format.read_magic(stream)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    return np.memmap(path, dtype=dtype, mode="r", offset=stream.tell(), shape=shape)
+
+
+def _unwritable(folder: Path, error: OSError) -> CacheError:
+    return CacheError(
+        f"{folder} cannot be written ({error.strerror}). Make room, or name another folder with "
+        "--cache-dir."
+    )
