@@ -1,4 +1,4 @@
-"""The command `osteo`: serve, classify without a server, and a doctor."""
+"""The command `osteo`: serve, classify and explain without a server, and a doctor."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -16,6 +16,7 @@ from rich.progress import track
 from app import __version__
 from app.core.errors import OsteoError
 from app.doctor import examine
+from app.explain import PREDICTED, Picture
 from app.folders import classify_files, find_tiles
 from app.metrics import Metrics
 from app.opening import open_classifier
@@ -47,7 +48,7 @@ def _plain_errors(exit_code: int = EXIT_USAGE) -> Iterator[None]:
         _fail(str(error), exit_code)
 
 
-def _fail(sentence: str, exit_code: int) -> None:
+def _fail(sentence: str, exit_code: int) -> NoReturn:
     _stderr.print(f"osteo: {sentence}", soft_wrap=True, markup=False)
     raise typer.Exit(exit_code)
 
@@ -127,6 +128,55 @@ def classify(
     n_failed = PRINTERS[output_format](outcomes, classifier.bundle.manifest.label_ids)
     if n_failed:
         _fail(f"{n_failed} of {len(files)} files could not be classified.", EXIT_FAILED)
+
+
+@app.command()
+def explain(
+    tile: Annotated[Path, typer.Argument(help="A tile: JPEG, PNG, TIFF or WebP.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The PNG to write.")],
+    label: Annotated[
+        str, typer.Option(help="Whose evidence: a label id, or the predicted one.")
+    ] = PREDICTED,
+    picture: Annotated[
+        Picture, typer.Option(help="The tile under the heat, or the heat on a transparent ground.")
+    ] = "overlay",
+    size_px: Annotated[int, typer.Option(min=64, max=2048, help="Side of the tile.")] = 512,
+    opacity: Annotated[
+        float, typer.Option(min=0, max=1, help="Of the heat where it is highest.")
+    ] = 0.6,
+) -> None:
+    """Draw where in a tile the evidence for a label lies (Grad-CAM).
+
+    Exit code 1: there is nothing to draw, and the sentence says why.
+
+    Example:  osteo explain tile.jpg -o overlay.png
+    """
+    with _plain_errors():
+        classifier = open_classifier(read_settings(), Metrics())
+    with _plain_errors(EXIT_FAILED):
+        tile_bytes = _read_file(tile)
+        result = classifier.classify(tile_bytes, explain=label)
+        if result.explanation is not None:
+            drawn = classifier.draw(tile_bytes, result.explanation, picture, size_px, opacity)
+            _write_file(output, drawn)
+    probability = result.probabilities[result.prediction]
+    _stdout.print(f"{tile}: {result.prediction} ({probability:.3f}); {output}", soft_wrap=True)
+    if result.review.required:
+        _stdout.print(f"For review: {', '.join(result.review.reasons)}.", soft_wrap=True)
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        _fail(f"{path} cannot be read: {error.strerror}.", EXIT_USAGE)
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        _fail(f"{path} cannot be written: {error.strerror}.", EXIT_USAGE)
 
 
 @app.command()

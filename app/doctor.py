@@ -73,7 +73,7 @@ def _examine_runtime(
     name = choice if precision == "fp32" else f"{choice} {precision}"
     try:
         runtime = open_runtime(bundle, choice, settings.workers, precision=precision)
-        classifier = Classifier(bundle, runtime, settings.tile_limits)
+        classifier = Classifier(bundle, runtime, settings)
         difference = classifier.check()
         yield Finding(
             f"{name}: golden tiles", True, f"logits within {difference:.1g} of the release"

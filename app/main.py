@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from app import __version__
-from app.api import health, models, tiles
+from app.api import explain, health, models, tiles
 from app.api.observe import ObserveRequests
 from app.metrics import Metrics
 from app.opening import RuntimeOpener, open_configured_runtime
@@ -60,6 +60,7 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
     app.add_middleware(ObserveRequests, metrics=metrics)
     install_handlers(app)
     app.include_router(tiles.build_router(service, settings))
+    app.include_router(explain.build_router(service, settings))
     app.include_router(models.build_router(service, settings))
     app.include_router(health.build_router(service, metrics))
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from prometheus_client import (
@@ -21,6 +22,8 @@ _SECONDS_BUCKETS: Final = (
     *(0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075),
     *(0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0),
 )
+_PROBABILITY_BUCKETS: Final = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+_DISTANCE_BUCKETS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
 _BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -52,6 +55,29 @@ class Metrics:
         self.predictions = self._counter(
             "osteo_predictions", "Classified tiles by predicted label.", "label"
         )
+        self.reviews = self._counter(
+            "osteo_reviews",
+            "Answers sent to review, by reason; one answer may have several.",
+            "reason",
+        )
+        self.reviewed_tiles = self._counter(
+            "osteo_reviewed_tiles", "Answers sent to review, for whatever reason."
+        )
+        self.probability = self._histogram(
+            "osteo_probability",
+            "Probability of the predicted label.",
+            buckets=_PROBABILITY_BUCKETS,
+        )
+        self.distance = self._histogram(
+            "osteo_distance",
+            "Distance of a tile's embedding from the training tiles.",
+            buckets=_DISTANCE_BUCKETS,
+        )
+        self._drift = self._gauge(
+            "osteo_population_stability_index",
+            "How far the latest answers have moved from those at release; NaN below 100 tiles.",
+            "quantity",
+        )
         self.tile_problems = self._counter(
             "osteo_tile_problems", "Tiles that could not be classified, by problem.", "problem"
         )
@@ -64,11 +90,8 @@ class Metrics:
         self.inference_failures = self._counter(
             "osteo_inference_failures", "Tiles for which the model gave no usable answer."
         )
-        self.batch_tiles = Histogram(
-            "osteo_batch_tiles",
-            "Tiles in a micro-batch, before padding.",
-            registry=self.registry,
-            buckets=_BATCH_BUCKETS,
+        self.batch_tiles = self._histogram(
+            "osteo_batch_tiles", "Tiles in a micro-batch, before padding.", buckets=_BATCH_BUCKETS
         )
         self.tiles_in_flight = self._gauge("osteo_tiles_in_flight", "Tiles waiting or worked on.")
         self.tiles_waiting = self._gauge("osteo_tiles_waiting", "Tiles waiting for a worker.")
@@ -85,11 +108,25 @@ class Metrics:
         self._model_info.clear()
         self._model_info.labels(*labels).set(1)
 
-    def observe_tile(
-        self, label: str, *, decode_s: float, queue_s: float, inference_s: float
+    def watch_drift(self, quantity: str, index: Callable[[], float]) -> None:
+        """Ask `index` for a quantity's population stability index whenever somebody scrapes."""
+        self._drift.labels(quantity).set_function(index)
+
+    def observe_answer(
+        self, label: str, probability: float, distance: float | None, reasons: Sequence[str]
     ) -> None:
-        """Count one classified tile."""
+        """Count one answer and what is thought of it."""
         self.predictions.labels(label).inc()
+        self.probability.observe(probability)
+        if distance is not None:
+            self.distance.observe(distance)
+        for reason in reasons:
+            self.reviews.labels(reason).inc()
+        if reasons:
+            self.reviewed_tiles.inc()
+
+    def observe_timing(self, *, decode_s: float, queue_s: float, inference_s: float) -> None:
+        """Count the time of one classified tile."""
         self.stage_seconds.labels("decode").observe(decode_s)
         self.stage_seconds.labels("queue").observe(queue_s)
         self.stage_seconds.labels("inference").observe(inference_s)
@@ -104,7 +141,11 @@ class Metrics:
     def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
         return Gauge(name, documentation, labels, registry=self.registry)
 
-    def _histogram(self, name: str, documentation: str, *labels: str) -> Histogram:
-        return Histogram(
-            name, documentation, labels, registry=self.registry, buckets=_SECONDS_BUCKETS
-        )
+    def _histogram(
+        self,
+        name: str,
+        documentation: str,
+        *labels: str,
+        buckets: Sequence[float] = _SECONDS_BUCKETS,
+    ) -> Histogram:
+        return Histogram(name, documentation, labels, registry=self.registry, buckets=buckets)

@@ -58,7 +58,7 @@ def open_classifier(
     """
     path = find_bundle(settings.models_dir, settings.model_name, version or settings.model_version)
     bundle = open_bundle(path)
-    classifier = Classifier(bundle, opener(bundle, settings, metrics), settings.tile_limits)
+    classifier = Classifier(bundle, opener(bundle, settings, metrics), settings)
     try:
         classifier.check()
     except OsteoError:

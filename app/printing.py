@@ -23,7 +23,7 @@ Printer = Callable[[Iterable[FileOutcome], Sequence[str]], int]
 
 def print_table(outcomes: Iterable[FileOutcome], label_ids: Sequence[str]) -> int:
     """Print one row a tile, for people."""
-    table = Table("tile", "prediction", *label_ids, caption=RESEARCH_USE)
+    table = Table("tile", "prediction", *label_ids, "review", caption=RESEARCH_USE)
     n_failed = 0
     for outcome in outcomes:
         if outcome.result is None:
@@ -31,17 +31,17 @@ def print_table(outcomes: Iterable[FileOutcome], label_ids: Sequence[str]) -> in
             table.add_row(escape(str(outcome.path)), Text(str(outcome.error), style="red"))
         else:
             values = (f"{outcome.result.probabilities[label]:.3f}" for label in label_ids)
-            table.add_row(escape(str(outcome.path)), outcome.result.prediction, *values)
+            review = Text(", ".join(outcome.result.review.reasons), style="yellow")
+            table.add_row(escape(str(outcome.path)), outcome.result.prediction, *values, review)
     Console(highlight=False).print(table)
     return n_failed
 
 
 def print_csv(outcomes: Iterable[FileOutcome], label_ids: Sequence[str]) -> int:
     """Print one line a tile, as soon as it is known."""
-    columns = ("path", "prediction", *label_ids, "tumor_probability", "tile_sha256")
-    writer = csv.DictWriter(
-        sys.stdout, (*columns, "bundle_sha256", "error"), restval="", lineterminator="\n"
-    )
+    answer = ("path", "prediction", *label_ids, "tumor_probability", "prediction_set", "review")
+    columns = (*answer, "tile_sha256", "bundle_sha256", "error")
+    writer = csv.DictWriter(sys.stdout, columns, restval="", lineterminator="\n")
     writer.writeheader()
     n_failed = 0
     for outcome in outcomes:
@@ -56,6 +56,8 @@ def print_csv(outcomes: Iterable[FileOutcome], label_ids: Sequence[str]) -> int:
                 "prediction": result.prediction,
                 **result.probabilities,
                 "tumor_probability": result.tumor_probability,
+                "prediction_set": " ".join(result.prediction_set.labels or []),
+                "review": " ".join(result.review.reasons),
                 "tile_sha256": result.tile.sha256,
                 "bundle_sha256": result.model.bundle_sha256,
             }

@@ -61,6 +61,10 @@ KIND_BY_ERROR: Final[Mapping[type[errors.OsteoError], Kind]] = {
     errors.MissingTileError: Kind(422, "missing-tile", "No tile was sent"),
     errors.TooManyTilesError: Kind(413, "too-many-tiles", "Too many tiles in one request"),
     errors.BodyTooLargeError: Kind(413, "body-too-large", "The body has too many bytes"),
+    errors.UnknownLabelError: Kind(422, "unknown-label", "The model has no such label"),
+    errors.ExplanationUnavailableError: Kind(
+        422, "explanation-unavailable", "There is nothing to explain"
+    ),
     errors.UploadTimeoutError: Kind(408, "upload-timeout", "The body took too long to arrive"),
     errors.NotReadyError: Kind(503, "not-ready", "The service is not ready"),
     errors.QueueFullError: Kind(429, "queue-full", "Too many tiles are being worked on"),

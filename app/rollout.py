@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from typing import TypeVar
 
 from app.bundle import list_versions
 from app.classify import Classifier
@@ -21,6 +24,7 @@ from app.core.errors import (
     OsteoError,
     RuntimeUnavailableError,
 )
+from app.drift import QUANTITIES, DriftWatch
 from app.logs import LOGGER_NAME
 from app.metrics import Metrics
 from app.schemas import TileResult
@@ -32,20 +36,27 @@ ClassifierOpener = Callable[[str | None], Classifier]
 LOAD_ERRORS = (BundleError, RuntimeUnavailableError, InferenceError)
 """Why a version is not taken into service."""
 
+Done = TypeVar("Done")
+
 _logger = logging.getLogger(LOGGER_NAME)
 
 
 class ActiveModel:
     """A checked classifier with threads of its own; it outlives its last tile, not longer."""
 
-    def __init__(self, classifier: Classifier, on_waiting: Callable[[int], None]) -> None:
+    def __init__(
+        self, classifier: Classifier, on_waiting: Callable[[int], None], drift_window_tiles: int
+    ) -> None:
         """Start the threads.
 
         Args:
             classifier: checked.
             on_waiting: called with 1 when a tile begins to wait for a thread, with -1 when it ends.
+            drift_window_tiles: latest tiles that are held against the bundle's reference.
         """
         self.classifier = classifier
+        record = classifier.bundle.manifest.assessment
+        self.drift = DriftWatch(record.drift, drift_window_tiles) if record else None
         self._on_waiting = on_waiting
         self._pool = ThreadPoolExecutor(
             classifier.runtime.n_workers, thread_name_prefix=f"tile-v{classifier.identity.version}"
@@ -66,21 +77,24 @@ class ActiveModel:
             if self._n_leases == 0:
                 self._is_idle.set()
 
-    async def classify(self, tile_bytes: bytes) -> TileResult:
-        """`Classifier.classify` on a worker thread; cancelled before it starts, it never runs."""
+    async def classify(self, tile_bytes: bytes, explain: str | None = None) -> TileResult:
+        """`Classifier.classify` on a worker thread."""
+        queued_at = time.perf_counter()
+        return await self.run(lambda: self.classifier.classify(tile_bytes, queued_at, explain))
+
+    async def run(self, work: Callable[[], Done]) -> Done:
+        """Run `work` on a worker thread; cancelled before it starts, it never runs."""
         self._on_waiting(1)
         begun = False
 
-        def work(queued_at: float) -> TileResult:
+        def begin() -> Done:
             nonlocal begun
             begun = True
             self._on_waiting(-1)
-            return self.classifier.classify(tile_bytes, queued_at)
+            return work()
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._pool, work, time.perf_counter()
-            )
+            return await asyncio.get_running_loop().run_in_executor(self._pool, begin)
         finally:
             if not begun:
                 self._on_waiting(-1)
@@ -189,7 +203,10 @@ class Rollout:
         await asyncio.gather(*self._closing)
 
     def _switch_to(self, classifier: Classifier) -> None:
-        old, self._active = self._active, ActiveModel(classifier, self._metrics.tiles_waiting.inc)
+        new = ActiveModel(
+            classifier, self._metrics.tiles_waiting.inc, self._settings.drift_window_tiles
+        )
+        old, self._active = self._active, new
         if old is not None:
             self._previous_version = old.classifier.identity.version
             closing = asyncio.get_running_loop().create_task(old.close())
@@ -207,6 +224,11 @@ class Rollout:
             runtime.precision,
             runtime.device,
         )
+        drift = self.active.drift
+        for quantity in QUANTITIES:
+            self._metrics.watch_drift(
+                quantity, partial(drift.index, quantity) if drift else lambda: math.nan
+            )
         _logger.info(
             "model_ready",
             extra={

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,6 +13,7 @@ from app.problems import Problem
 RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or treatment."
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+Availability = Literal["available", "unavailable"]
 
 
 class _Answer(BaseModel):
@@ -43,6 +45,76 @@ class Timing(_Answer):
     inference_s: float = Field(description="Pixels to probabilities.")
 
 
+class PredictionSet(_Answer):
+    """Labels that hold the true one with probability `coverage`, on tiles like the calibration's.
+
+    Romano et al. 2020. `unavailable` where too few tiles were calibrated on for this coverage:
+    then there are no labels, rather than a guess.
+    """
+
+    status: Availability
+    coverage: float = Field(description="The service's `OSTEO_COVERAGE`.")
+    labels: list[str] | None = Field(
+        default=None, description="Likeliest first; null where unavailable."
+    )
+    reason: str | None = Field(default=None, description="Why it is unavailable.")
+
+
+class ReviewReason(StrEnum):
+    """Why a person should look at a tile; the codes are stable."""
+
+    LOW_PROBABILITY = "low_probability"
+    AMBIGUOUS = "ambiguous"
+    BLANK = "blank"
+    BLURRED = "blurred"
+    NOT_TISSUE = "not_tissue"
+    OUT_OF_DISTRIBUTION = "out_of_distribution"
+    NOT_SQUARE = "not_square"
+    TOO_SMALL = "too_small"
+
+
+class Review(_Answer):
+    """Whether a person should look at the tile before anybody uses the answer, and why."""
+
+    required: bool
+    reasons: list[ReviewReason]
+
+
+class Checks(_Answer):
+    """What the review was decided on; `docs/trust.md` says how each is measured."""
+
+    tissue_share: float = Field(description="Pixels that absorb light, in [0, 1].")
+    contrast: float = Field(description="Standard deviation of grey levels.")
+    sharpness: float = Field(description="Standard deviation of the Laplacian, in grey levels.")
+    stain_share: float = Field(description="Tissue in haematoxylin-eosin colours, in [0, 1].")
+    distance: float | None = Field(
+        default=None,
+        description="From the training tiles, in [0, 2]; null where the bundle has no reference.",
+    )
+    max_distance: float | None = Field(
+        default=None, description="Distance from which a tile is out of distribution."
+    )
+
+
+class Explanation(_Answer):
+    """Where the evidence for a label lies: Grad-CAM (Selvaraju et al. 2017) of the model's input.
+
+    The input is the centre square of the tile; `grid[0][0]` is its upper left corner.
+    """
+
+    status: Availability
+    label: str = Field(description="Whose evidence: the predicted label, or the one asked for.")
+    grid: list[list[float]] | None = Field(
+        default=None,
+        description="Evidence in [0, 1], rows from the top, as a share of the highest; null where "
+        "unavailable.",
+    )
+    max_logit: float | None = Field(
+        default=None, description="Contribution to the logit at the highest point of the map."
+    )
+    reason: str | None = Field(default=None, description="Why it is unavailable.")
+
+
 class TileResult(_Answer):
     """The answer for one tile."""
 
@@ -52,6 +124,12 @@ class TileResult(_Answer):
     )
     tumor_probability: Probability = Field(
         description="Probability of any tumour, viable or not: the sum over the tumour labels."
+    )
+    prediction_set: PredictionSet
+    review: Review
+    checks: Checks
+    explanation: Explanation | None = Field(
+        default=None, description="Where it was asked for, with `explain=true`."
     )
     model: ModelIdentity
     tile: TileFacts

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from app.classify import Classifier
@@ -12,12 +13,14 @@ from app.core.errors import (
     ActivationError,
     BundleError,
     DeadlineError,
+    ExplanationUnavailableError,
     InferenceError,
     ModelNotFoundError,
     NotReadyError,
     OsteoError,
     TileError,
 )
+from app.explain import Picture
 from app.logs import LOGGER_NAME
 from app.metrics import Metrics
 from app.opening import RuntimeOpener, open_classifier, open_configured_runtime
@@ -114,15 +117,39 @@ class TileService:
             raise NotReadyError(self._unready_reason or LOADING)
         return self.rollout.active
 
-    async def classify(self, tile_bytes: bytes) -> TileResult:
+    async def classify(self, tile_bytes: bytes, explain: str | None = None) -> TileResult:
         """Classify one tile; see `classify_each` for what it raises beside `TileError`."""
-        (result,) = await self.classify_each([tile_bytes])
+        (result,) = await self.classify_each([tile_bytes], explain)
         if isinstance(result, OsteoError):
             raise result
         return result
 
+    async def explain(
+        self, tile_bytes: bytes, label: str, picture: Picture, size_px: int, opacity: float
+    ) -> tuple[TileResult, bytes]:
+        """Classify one tile and draw where the evidence lies; the model runs once.
+
+        Returns:
+            The answer, and the picture as a PNG file; see `Classifier.draw`.
+
+        Raises:
+            ExplanationUnavailableError: there is nothing to draw.
+        """
+        async with self._at_work(1) as (model, _):
+            model.classifier.require_label(label)
+            result = await self._classify(model, tile_bytes, label)
+            if isinstance(result, OsteoError):
+                raise result
+            draw, explanation = model.classifier.draw, result.explanation
+            if explanation is None:
+                raise ExplanationUnavailableError(label, "none was made")
+            drawn = await model.run(
+                lambda: draw(tile_bytes, explanation, picture, size_px, opacity)
+            )
+            return result, drawn
+
     async def classify_each(
-        self, tiles: Sequence[bytes | TileError]
+        self, tiles: Sequence[bytes | TileError], explain: str | None = None
     ) -> list[TileResult | OsteoError]:
         """Classify several tiles; one that fails leaves its error in its place.
 
@@ -131,34 +158,43 @@ class TileService:
 
         Args:
             tiles: encoded tiles; an error stands for a tile that was refused on its way in.
+            explain: the label whose evidence is asked for, or `app.explain.PREDICTED`.
 
         Raises:
+            UnknownLabelError: the model has no label `explain`.
             NotReadyError: no model is loaded.
             QueueFullError: there is no room for all of them.
             DeadlineError: they took too long.
         """
-        model = self.require_model()
-        limit_s = self._settings.request_timeout_s
-        with self.admission.admit(len(tiles)) as finish_one, model.lease():
+        async with self._at_work(len(tiles)) as (model, finish_one):
+            model.classifier.require_label(explain)
 
             async def classify(tile: bytes | TileError) -> TileResult | OsteoError:
-                result = await self._classify(model, tile)
+                result = await self._classify(model, tile, explain)
                 finish_one()
                 return result
 
+            return await asyncio.gather(*map(classify, tiles))
+
+    @asynccontextmanager
+    async def _at_work(self, n_tiles: int) -> AsyncIterator[tuple[ActiveModel, Callable[[], None]]]:
+        """Room for some tiles and a model that stays open, for as long as a request may take."""
+        model = self.require_model()
+        limit_s = self._settings.request_timeout_s
+        with self.admission.admit(n_tiles) as finish_one, model.lease():
             try:
                 async with asyncio.timeout(limit_s):
-                    return await asyncio.gather(*map(classify, tiles))
+                    yield model, finish_one
             except TimeoutError:
                 raise DeadlineError(limit_s) from None
 
     async def _classify(
-        self, model: ActiveModel, tile: bytes | TileError
+        self, model: ActiveModel, tile: bytes | TileError, explain: str | None
     ) -> TileResult | OsteoError:
         try:
             if isinstance(tile, TileError):
                 raise tile
-            result = await model.classify(tile)
+            result = await model.classify(tile, explain)
         except TileError as error:
             self._metrics.tile_problems.labels(kind_of(error).slug).inc()
             return error
@@ -170,15 +206,16 @@ class TileService:
         return result
 
     def _observe(self, model: ActiveModel, result: TileResult) -> None:
-        timing = result.timing
+        timing, probability = result.timing, result.probabilities[result.prediction]
         n_workers = model.classifier.runtime.n_workers
         self.admission.observe_tile(timing.decode_s + timing.inference_s, n_workers)
-        self._metrics.observe_tile(
-            result.prediction,
-            decode_s=timing.decode_s,
-            queue_s=timing.queue_s,
-            inference_s=timing.inference_s,
+        self._metrics.observe_timing(**dict(timing))
+        distance = result.checks.distance
+        self._metrics.observe_answer(
+            result.prediction, probability, distance, result.review.reasons
         )
+        if model.drift is not None:
+            model.drift.observe(result.prediction, probability, distance)
         if self._n_failures_in_a_row:
             self._n_failures_in_a_row = 0
             self._set_ready()

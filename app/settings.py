@@ -89,6 +89,61 @@ class Settings(BaseSettings):
         default=None,
         description="LiteRT interpreters; one more than usable cores where this is not set.",
     )
+    coverage: float = Field(
+        default=0.9,
+        gt=0,
+        lt=1,
+        description="Probability with which a prediction set shall hold the true label.",
+    )
+    review_min_probability: float = Field(
+        default=0.6,
+        ge=0,
+        le=1,
+        description="Answers less probable than this are sent to review as `low_probability`.",
+    )
+    review_ambiguous: bool = Field(
+        default=True,
+        description="Send answers whose prediction set holds several labels to review as "
+        "`ambiguous`.",
+    )
+    review_max_aspect: float = Field(
+        default=1.25,
+        ge=1,
+        description="Longer side over shorter side from which a tile is `not_square`: only its "
+        "centre is seen.",
+    )
+    review_min_side_px: PositiveInt = Field(
+        default=224, description="Shorter sides than this are enlarged, and `too_small`."
+    )
+    review_min_tissue_share: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Tiles with less tissue are `blank`; the bundle's own limit where this is "
+        "not set.",
+    )
+    review_min_sharpness: float | None = Field(
+        default=None,
+        ge=0,
+        description="Tiles less sharp are `blurred`; the bundle's own limit where this is not set.",
+    )
+    review_min_stain_share: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Tiles with a smaller share of haematoxylin-eosin colours are `not_tissue`; "
+        "the bundle's own limit where this is not set.",
+    )
+    review_max_distance: float | None = Field(
+        default=None,
+        gt=0,
+        description="Tiles further from the training tiles are `out_of_distribution`; the "
+        "bundle's own limit where this is not set.",
+    )
+    drift_window_tiles: PositiveInt = Field(
+        default=1000,
+        description="Latest tiles over which the population stability index is taken.",
+    )
     max_tile_bytes: PositiveInt = Field(
         default=DEFAULT_LIMITS.max_bytes, description="Largest encoded tile, in bytes."
     )

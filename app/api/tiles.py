@@ -2,57 +2,54 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar
+from collections.abc import Sequence
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
-from starlette.requests import ClientDisconnect
+from fastapi import APIRouter, Query, Request, Response
 
-from app.api.uploads import TILE_FIELD, TILES_FIELD, read_tile, read_tiles
-from app.core.errors import OsteoError, UploadTimeoutError
+from app.api.tile_requests import (
+    BINARY,
+    json_response,
+    log_fields,
+    one_tile_body,
+    reading,
+    while_connected,
+)
+from app.api.uploads import TILES_FIELD, read_tile, read_tiles
+from app.core.errors import OsteoError
+from app.explain import PREDICTED
 from app.problems import openapi_responses, problem_of
 from app.schemas import BatchAnswer, BatchItem, ClassifyAnswer, TileResult
 from app.service import TileService
 from app.settings import Settings
-
-_BINARY: Final = {"type": "string", "format": "binary"}
-_IMAGE_TYPES: Final = ("image/jpeg", "image/png", "image/tiff", "image/webp")
-_Answer = TypeVar("_Answer")
 
 
 def build_router(service: TileService, settings: Settings) -> APIRouter:
     """The routes, bound to a service."""
     router = APIRouter(prefix="/v1", tags=["tiles"])
 
-    @asynccontextmanager
-    async def reading() -> AsyncIterator[None]:
-        """Read a body in here: in time, and not at all if its tiles would be refused."""
-        service.require_model()
-        try:
-            with service.admission.expect():
-                async with asyncio.timeout(settings.body_timeout_s):
-                    yield
-        except TimeoutError:
-            raise UploadTimeoutError(settings.body_timeout_s) from None
-
     @router.post(
         "/classify",
         response_model=ClassifyAnswer,
         responses=openapi_responses(400, 408, 413, 415, 422, 429, 500, 503),
-        openapi_extra={"requestBody": _one_tile_body()},
+        openapi_extra={"requestBody": one_tile_body()},
     )
-    async def classify(request: Request) -> Response:
+    async def classify(
+        request: Request,
+        explain: Annotated[
+            bool, Query(description="Answer with the evidence map of the predicted label, too.")
+        ] = False,
+    ) -> Response:
         """Classify one tile, sent as multipart field `file` or as the raw body."""
         with service.uploads.account() as take:
-            async with reading():
+            async with reading(service, settings):
                 tile_bytes = await read_tile(request, settings.max_tile_bytes, take)
             request.state.log["n_tiles"] = 1
-            result = await _while_connected(request, service.classify(tile_bytes))
-        request.state.log.update(_log_fields(result))
+            asked = PREDICTED if explain else None
+            result = await while_connected(request, service.classify(tile_bytes, asked))
+        request.state.log.update(log_fields(result))
         answer = ClassifyAnswer(request_id=request.state.request_id, **dict(result))
-        return _json(answer.model_dump_json())
+        return json_response(answer.model_dump_json())
 
     @router.post(
         "/classify/batch",
@@ -67,7 +64,7 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
         place and never fails the others.
         """
         with service.uploads.account() as take:
-            async with reading():
+            async with reading(service, settings):
                 tiles = await read_tiles(
                     request,
                     settings.max_tile_bytes,
@@ -76,7 +73,7 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
                     take,
                 )
             request.state.log["n_tiles"] = len(tiles)
-            results = await _while_connected(request, service.classify_each(tiles))
+            results = await while_connected(request, service.classify_each(tiles))
         request_id = request.state.request_id
         items = [_batch_item(i, result, request_id) for i, result in enumerate(results)]
         n_problems = sum(item.problem is not None for item in items)
@@ -84,53 +81,15 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
         answer = BatchAnswer(
             request_id=request_id, n_tiles=len(items), n_problems=n_problems, items=items
         )
-        return _json(answer.model_dump_json(exclude_none=True))
+        return json_response(answer.model_dump_json(exclude_none=True))
 
     return router
-
-
-async def _while_connected(request: Request, work: Awaitable[_Answer]) -> _Answer:
-    """Await `work`, but give it up when the client goes away; the body must have been read.
-
-    Raises:
-        ClientDisconnect: nobody waits for the answer any more.
-    """
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_disconnected(request))
-    try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
-    finally:
-        leaving.cancel()
-        if not working.done():
-            working.cancel()
-            await asyncio.wait((working,))  # its room in the queue is free again
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-def _json(content: str) -> Response:
-    # The answer is a validated model already; FastAPI would validate and serialise it once more.
-    return Response(content, media_type="application/json")
 
 
 def _batch_item(index: int, result: TileResult | OsteoError, request_id: str) -> BatchItem:
     if isinstance(result, OsteoError):
         return BatchItem(index=index, problem=problem_of(result, request_id))
     return BatchItem(index=index, result=result)
-
-
-def _log_fields(result: TileResult) -> dict[str, Any]:
-    return {
-        "model_version": result.model.version,
-        "tile_sha256": result.tile.sha256,
-        **dict(result.timing),
-    }
 
 
 def _batch_log_fields(results: Sequence[TileResult | OsteoError]) -> dict[str, Any]:
@@ -143,18 +102,7 @@ def _batch_log_fields(results: Sequence[TileResult | OsteoError]) -> dict[str, A
     return {"model_version": answered[0].model.version, **sums}
 
 
-def _one_tile_body() -> dict[str, Any]:
-    form = {"type": "object", "required": [TILE_FIELD], "properties": {TILE_FIELD: _BINARY}}
-    return {
-        "required": True,
-        "content": {
-            "multipart/form-data": {"schema": form},
-            **{media_type: {"schema": _BINARY} for media_type in _IMAGE_TYPES},
-        },
-    }
-
-
 def _several_tiles_body() -> dict[str, Any]:
-    files = {"type": "array", "items": _BINARY, "minItems": 1}
+    files = {"type": "array", "items": BINARY, "minItems": 1}
     form = {"type": "object", "required": [TILES_FIELD], "properties": {TILES_FIELD: files}}
     return {"required": True, "content": {"multipart/form-data": {"schema": form}}}

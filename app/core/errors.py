@@ -16,12 +16,14 @@ OsteoError
 │   ├── MissingTileError         no tile where one is expected
 │   ├── TooManyTilesError        more tiles than `limit_tiles`
 │   ├── BodyTooLargeError        more bytes than `limit_bytes`
+│   ├── UnknownLabelError        the model has no such label; `labels` are those it has
 │   └── UploadTimeoutError       the body did not arrive within `limit_s`
 ├── UnavailableError             the service cannot answer now
 │   ├── NotReadyError            no model is loaded, or the service is draining
 │   ├── QueueFullError           `limit_tiles` are being worked on
 │   ├── UploadsFullError         uploads hold `limit_bytes` of memory
 │   └── DeadlineError            not classified within `limit_s`
+├── ExplanationUnavailableError  the map of this tile carries nothing that could be drawn
 ├── AdminDeniedError             the request may not change which model is served
 ├── ModelNotFoundError           no such model or version
 ├── ActivationError              another version was not taken into service; the old one serves on
@@ -147,6 +149,12 @@ class BodyTooLargeError(RequestError):
         super().__init__(f"The request body is larger than {limit_bytes} bytes.")
 
 
+class UnknownLabelError(RequestError):
+    def __init__(self, label: str, labels: Sequence[str]) -> None:
+        self.labels = tuple(labels)
+        super().__init__(f"The model has no label {label!r}; it has {', '.join(self.labels)}.")
+
+
 class UploadTimeoutError(RequestError):
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
@@ -183,6 +191,12 @@ class DeadlineError(UnavailableError):
     def __init__(self, limit_s: float) -> None:
         self.limit_s, self.retry_after_s = limit_s, 1
         super().__init__(f"The tiles were not classified within {limit_s:g} s; work on them ended.")
+
+
+class ExplanationUnavailableError(OsteoError):
+    def __init__(self, label: str, reason: str) -> None:
+        self.label, self.reason = label, reason
+        super().__init__(f"There is no explanation to draw: {reason}.")
 
 
 class AdminDeniedError(OsteoError):

@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from app.core.assessment import AssessmentRecord
 from app.core.errors import ManifestError
 
 MANIFEST_NAME: Final = "manifest.json"
@@ -171,6 +172,11 @@ class Manifest(_Part):
     metrics: tuple[SplitMetrics, ...]
     int8: Int8Parity | None = Field(
         default=None, description="Null where the bundle has no `model-int8.tflite`."
+    )
+    assessment: AssessmentRecord | None = Field(
+        default=None,
+        description="What prediction sets, the input gate and drift are judged by; null in bundles "
+        "released without it.",
     )
     software: dict[str, str]
     files: dict[str, FileEntry]

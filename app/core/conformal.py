@@ -1,0 +1,65 @@
+"""Prediction sets: labels that hold the true one with a stated probability.
+
+Split-conformal prediction with adaptive scores (Romano, Sesia & Candes 2020, arXiv:2006.02544),
+without their random tie-breaking: the same tile always gets the same set, which makes the sets a
+little larger than they need to be, never smaller.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def adaptive_scores(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Of every label, the probability of all labels at least as likely as it.
+
+    Args:
+        probabilities: `[n, C]`; rows sum to 1.
+
+    Returns:
+        float64 `[n, C]` in (0, 1 + rounding].
+    """
+    values = np.asarray(probabilities, dtype=np.float64)
+    order = np.argsort(-values, axis=1, kind="stable")
+    scores = np.empty_like(values)
+    ranked = np.take_along_axis(values, order, axis=1).cumsum(axis=1)
+    np.put_along_axis(scores, order, ranked, axis=1)
+    return scores
+
+
+def min_tiles(coverage: float) -> int:
+    """How many calibration tiles a coverage needs: with fewer no finite threshold guarantees it."""
+    return math.ceil(coverage / (1.0 - coverage) - 1e-9)
+
+
+def threshold_of(scores: Sequence[float], coverage: float) -> float | None:
+    """The score up to which labels belong to the set.
+
+    Args:
+        scores: of the true labels of calibration tiles, ascending.
+        coverage: in (0, 1); asked of the set, on tiles like those.
+
+    Returns:
+        The ceil((n + 1) coverage)-th smallest score; None where there are too few tiles.
+    """
+    rank = math.ceil((len(scores) + 1) * coverage - 1e-9)
+    return float(scores[rank - 1]) if 1 <= rank <= len(scores) else None
+
+
+def prediction_set(probabilities: NDArray[np.floating], threshold: float) -> list[int]:
+    """Positions of the labels in the set, likeliest first; the likeliest is always in it.
+
+    Args:
+        probabilities: `[C]`.
+        threshold: as `threshold_of` found it.
+    """
+    order = np.argsort(-probabilities, kind="stable")
+    reached = np.cumsum(np.asarray(probabilities, dtype=np.float64)[order])
+    # Rounding must not drop the label that defined the threshold.
+    return [
+        int(label) for label, s in zip(order, reached, strict=True) if s <= threshold + 1e-9
+    ] or [int(order[0])]

@@ -1,0 +1,76 @@
+"""Do tiles still look as they did when the model was measured? Counts over a sliding window.
+
+Nothing of an image is kept: of each tile three bin numbers, of as many tiles as the window holds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from app.core.assessment import DriftReference, Histogram
+from app.core.stability import bin_of, stability_index
+
+MIN_TILES: Final = 100
+"""With fewer tiles the index says more of chance than of drift."""
+QUANTITIES: Final = ("prediction", "probability", "distance")
+
+
+class _Window:
+    """Counts of the latest bin numbers."""
+
+    def __init__(self, reference: Sequence[int], n_tiles: int) -> None:
+        self._reference = reference
+        self._latest: deque[int] = deque(maxlen=n_tiles)
+        self._counts = [0] * len(reference)
+
+    def add(self, bin_number: int) -> None:
+        if len(self._latest) == self._latest.maxlen:
+            self._counts[self._latest[0]] -= 1
+        self._latest.append(bin_number)
+        self._counts[bin_number] += 1
+
+    @property
+    def index(self) -> float:
+        if len(self._latest) < MIN_TILES:
+            return math.nan
+        return stability_index(self._counts, self._reference)
+
+
+class DriftWatch:
+    """The population stability index of one model's answers, for the event loop."""
+
+    def __init__(self, reference: DriftReference, n_tiles: int) -> None:
+        """Start with an empty window.
+
+        Args:
+            reference: what the bundle's answers looked like out of fold.
+            n_tiles: how many of the latest tiles count; at least `MIN_TILES` are waited for.
+        """
+        n_tiles = max(n_tiles, MIN_TILES)
+        self._label_ids = tuple(reference.predictions)
+        self._probability = reference.probability
+        self._distance = reference.distance
+        counts = tuple(reference.predictions.values())
+        self._windows = {
+            "prediction": _Window(counts, n_tiles),
+            "probability": _Window(reference.probability.counts, n_tiles),
+            "distance": _Window(reference.distance.counts, n_tiles),
+        }
+
+    def observe(self, prediction: str, probability: float, distance: float | None) -> None:
+        """Count one answer."""
+        self._windows["prediction"].add(self._label_ids.index(prediction))
+        self._windows["probability"].add(_bin(probability, self._probability))
+        if distance is not None:
+            self._windows["distance"].add(_bin(distance, self._distance))
+
+    def index(self, quantity: str) -> float:
+        """Of one of `QUANTITIES`; NaN until `MIN_TILES` tiles were seen."""
+        return self._windows[quantity].index
+
+
+def _bin(value: float, histogram: Histogram) -> int:
+    return bin_of(value, histogram.edges)
