@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.bundle import Bundle
-from app.core.appearance import Appearance, measure_appearance
+from app.core.appearance import measure_appearance
 from app.core.assessment import InputGate
 from app.core.conformal import min_tiles, prediction_set, threshold_of
+from app.core.gate import ReviewReason, gate_reasons
 from app.core.neighbours import REFERENCE_NAME, ReferenceTiles, read_reference
 from app.core.tile import TileHeader
-from app.schemas import Checks, PredictionSet, Review, ReviewReason
+from app.schemas import Checks, PredictionSet, Review
 from app.settings import Settings
 
 NO_RECORD = "this bundle was released without an assessment"
@@ -76,11 +77,9 @@ class Assessor:
         appearance = measure_appearance(tile)
         distance = None if self._reference is None else self._reference.distance(embedding)
         labels = self._set_of(probabilities)
-        reasons = [
-            *self._doubts(probabilities, labels),
-            *self._complaints(appearance, distance),
-            *self._shape_complaints(header),
-        ]
+        reasons = [*self._doubts(probabilities, labels), *self._shape_complaints(header)]
+        if self._gate is not None:
+            reasons += gate_reasons(self._gate, appearance, distance)
         return Assessment(
             PredictionSet(
                 status="unavailable" if labels is None else "available",
@@ -111,24 +110,6 @@ class Assessor:
             yield ReviewReason.LOW_PROBABILITY
         if self._settings.review_ambiguous and labels is not None and len(labels) > 1:
             yield ReviewReason.AMBIGUOUS
-
-    def _complaints(self, appearance: Appearance, distance: float | None) -> Iterator[ReviewReason]:
-        gate = self._gate
-        if gate is None:
-            return
-        if (
-            appearance.tissue_share < gate.min_tissue_share
-            or appearance.contrast < gate.min_contrast
-        ):
-            yield ReviewReason.BLANK
-        if appearance.sharpness < gate.min_sharpness:
-            yield ReviewReason.BLURRED
-        is_stained = appearance.stain_share >= gate.min_stain_share
-        shares = zip(appearance.absorption, gate.absorption, strict=True)
-        if not (is_stained and all(low <= share <= high for share, (low, high) in shares)):
-            yield ReviewReason.NOT_TISSUE
-        if distance is not None and not distance <= gate.max_distance:  # NaN is out, too
-            yield ReviewReason.OUT_OF_DISTRIBUTION
 
     def _shape_complaints(self, header: TileHeader) -> Iterator[ReviewReason]:
         shorter, longer = sorted((header.width_px, header.height_px))

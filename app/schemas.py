@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.core.gate import ReviewReason
 from app.core.manifest import InputContract, Label, Manifest
 from app.problems import Problem
 
@@ -58,19 +58,6 @@ class PredictionSet(_Answer):
         default=None, description="Likeliest first; null where unavailable."
     )
     reason: str | None = Field(default=None, description="Why it is unavailable.")
-
-
-class ReviewReason(StrEnum):
-    """Why a person should look at a tile; the codes are stable."""
-
-    LOW_PROBABILITY = "low_probability"
-    AMBIGUOUS = "ambiguous"
-    BLANK = "blank"
-    BLURRED = "blurred"
-    NOT_TISSUE = "not_tissue"
-    OUT_OF_DISTRIBUTION = "out_of_distribution"
-    NOT_SQUARE = "not_square"
-    TOO_SMALL = "too_small"
 
 
 class Review(_Answer):
