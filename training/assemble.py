@@ -37,7 +37,7 @@ from training.export import export_models
 from training.golden import write_golden_tiles
 from training.index import Index
 from training.labels import LABELS, MIXED_RAW_LABEL
-from training.model import CAM_SHAPE, EMBEDDING_SIZE, Weights
+from training.model import Weights
 from training.plots import plot_confusion, plot_epochs, plot_reliability
 from training.quantize import Calibration
 from training.runs import CrossValidation
@@ -78,8 +78,9 @@ def assemble_bundle(
     by_slide = next(run for run in runs if run.kind == "slide")
     temperature = calibrate(by_slide)
     metrics = tuple(evaluate(run, temperature) for run in runs)
-    int8 = export_models(bundle_dir, *weights, Calibration(tiles, temperature, index_sha256))
-    write_golden_tiles(bundle_dir)
+    calibration = Calibration(tiles, temperature, index_sha256)
+    exported = export_models(bundle_dir, *weights, calibration, config.network)
+    write_golden_tiles(bundle_dir, config.network.input_side_px)
     _write_plots(bundle_dir / _PLOTS_NAME, runs, metrics, temperature)
     manifest = Manifest(
         model_name=config.model_name,
@@ -87,15 +88,17 @@ def assemble_bundle(
         created=datetime.now(UTC).replace(microsecond=0),
         intended_use=INTENDED_USE,
         labels=LABELS,
-        input=InputContract(tile_side_px=config.data.tile_side_px),
-        embedding_size=EMBEDDING_SIZE,
-        cam_shape=CAM_SHAPE,
+        input=InputContract(
+            side_px=config.network.input_side_px, tile_side_px=config.data.tile_side_px
+        ),
+        embedding_size=exported.embedding_size,
+        cam_shape=exported.cam_shape,
         temperature=temperature,
         training=_without_paths(config),
         data=describe_data(index, index_sha256),
-        weights=describe_weights(config.network.weights),
+        weights=describe_weights(config.network.weights, config.network.entry),
         metrics=metrics,
-        int8=int8,
+        int8=exported.int8,
         software={"osteo-tiles": __version__, "python": platform.python_version()}
         | {name: version(name) for name in _SOFTWARE},
         files={},
@@ -109,7 +112,7 @@ def assemble_bundle(
 
 
 def check_bundle(bundle_dir: Path) -> float:
-    """Open a bundle as the service does and run its golden tiles on both runtimes.
+    """Open a bundle as the service does and run its golden tiles on every runtime.
 
     Returns:
         The largest difference of any output between the runtimes.
@@ -127,8 +130,10 @@ def check_bundle(bundle_dir: Path) -> float:
         for name in ("logits", "embedding", "cam"):
             gap = np.abs(getattr(one, name) - getattr(other, name)).max()
             largest = max(largest, float(gap))
-    int8 = LiteRtRuntime(bundle.int8_file, n_workers=1, precision="int8")
-    for runtime in (saved_model, litert, int8):
+    runtimes: list[Runtime] = [saved_model, litert]
+    if bundle.manifest.int8 is not None:
+        runtimes.append(LiteRtRuntime(bundle.int8_file, n_workers=1, precision="int8"))
+    for runtime in runtimes:
         check_golden_tiles(bundle, _logits_of(runtime), runtime.precision)
         runtime.close()
     if not largest <= PARITY:  # NaN compares false, and must fail

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from app.core.manifest import Manifest, SplitMetrics
+from training.systems.registry import find_system
 
 _UNAVAILABLE: Final = "unavailable"
 _MIXED: Final = {
@@ -180,9 +181,15 @@ def _calibration(manifest: Manifest, uncalibrated: SplitMetrics) -> str:
 def _network(manifest: Manifest) -> str:
     height, width = manifest.cam_shape
     side_px = manifest.input.side_px
+    system = find_system(manifest.training["network"]["system"])
+    head = (
+        "a linear support vector machine"
+        if system.head == "svm"
+        else "a hidden layer of relu units"
+    )
     return (
         "## Network\n\n"
-        "MobileNetV2 (width 1.0), global average pooling, a hidden layer of relu units, softmax. "
+        f"{system.title} ({system.reference}), global average pooling, {head}, softmax. "
         f"Input: uint8 RGB, {side_px} x {side_px} px, scaled inside. Outputs: logits, a "
         f"{manifest.embedding_size}-number embedding and Grad-CAM maps of {height} x {width}. "
         "The full configuration, versions and SHA-256 of every file stand in `manifest.json`; "

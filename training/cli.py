@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from training.commands import bundles, collection, runs
+from training.commands import bundles, collection, runs, systems
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,7 +30,7 @@ app = typer.Typer(
     `osteo-train evaluate runs/slide`
     """,
 )
-for topic in (collection, runs, bundles):
+for topic in (collection, runs, bundles, systems):
     app.add_typer(topic.app)
 
 if __name__ == "__main__":

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from training.augment import AugmentConfig
 from training.errors import ConfigError
 from training.inspection import TILE_SIDE_PX
 from training.labels import MixedTiles
+from training.systems.registry import DEFAULT_SYSTEM, SYSTEMS, find_system
+from training.systems.system import System
 
 CONFIGS_DIR: Final = Path(__file__).parent / "configs"
 RELEASED_CONFIG: Final = CONFIGS_DIR / "osteo-mobilenetv2.toml"
@@ -47,6 +57,12 @@ class SplitsConfig(_Section):
 class NetworkConfig(_Section):
     """The graph, and what it starts from."""
 
+    system: str = Field(default=DEFAULT_SYSTEM.name, description="One of `osteo-train systems`.")
+    side_px: int | None = Field(
+        default=None,
+        description="Side of the tiles as the network sees them, in pixels; what the system was "
+        "made for where not given (the paper took 224 for all).",
+    )
     weights: str = Field(
         default="imagenet",
         description="`imagenet` (Keras fetches them), `none` (untrained, for tests) or a path.",
@@ -55,6 +71,29 @@ class NetworkConfig(_Section):
     dropout: float = Field(
         default=0.0, ge=0, lt=1, description="Dropout on the pooled features, in training only."
     )
+
+    @field_validator("system")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        return find_system(name).name
+
+    @field_validator("side_px")
+    @classmethod
+    def _leaves_something(cls, side_px: int | None, info: ValidationInfo) -> int | None:
+        system = SYSTEMS.get(info.data.get("system", ""))
+        if side_px is not None and system is not None and side_px < system.min_side_px:
+            raise ValueError(f"{system.title} needs at least {system.min_side_px} px")
+        return side_px
+
+    @property
+    def entry(self) -> System:
+        """The system's entry in the registry."""
+        return SYSTEMS[self.system]
+
+    @property
+    def input_side_px(self) -> int:
+        """Side of the tiles as the network sees them."""
+        return self.side_px or self.entry.side_px
 
 
 class PhaseConfig(_Section):
@@ -78,9 +117,10 @@ class FineTuneConfig(PhaseConfig):
 
     epochs: int = Field(default=0, ge=0, description="0 leaves the phase out.")
     learning_rate: float = Field(default=1e-5, gt=0, description="Of Adam, constant.")
-    first_layer: str = Field(
-        default="block_13_expand",
-        description="Layers of the base from this one on are trained, those before stay frozen.",
+    first_layer: str | None = Field(
+        default=None,
+        description="Layers of the base from this one on are trained, those before stay frozen; "
+        "`after NAME` begins behind a layer. The system's own where not given.",
     )
     views_per_epoch: int = Field(
         default=4, ge=0, description="Transformed views of a tile that one epoch takes, at random."
@@ -101,6 +141,13 @@ class TrainingConfig(_Section):
     network: NetworkConfig = NetworkConfig()
     head: PhaseConfig = PhaseConfig(epochs=30, learning_rate=1e-3)
     fine_tune: FineTuneConfig = FineTuneConfig()
+
+    @model_validator(mode="after")
+    def _has_the_phases(self) -> Self:
+        system = self.network.entry
+        if self.fine_tune.epochs > 0 and system.seam is None:
+            raise ValueError(f"fine_tune.epochs must be 0: {system.title} has no second phase")
+        return self
 
 
 def read_config(path: Path, weights: str | None = None) -> TrainingConfig:
@@ -126,6 +173,7 @@ def read_config(path: Path, weights: str | None = None) -> TrainingConfig:
         key = ".".join(str(part) for part in first["loc"])
         known = first["type"] != "extra_forbidden"
         reason = first["msg"] if known else "there is no such key (is it misspelt?)"
+        reason = reason.removeprefix("Value error, ")
         raise ConfigError(str(path), key, f"{reason}.") from error
     if weights is None:
         return config

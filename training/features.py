@@ -14,21 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.errors import TileError
-from app.core.tile import TileLimits, decode_tile
+from app.core.tile import TILE_SIDE_PX, TileLimits, decode_tile
 from training.augment import AugmentConfig, draw_views
 from training.errors import DataError
 from training.index import Index
 from training.progress import tracked
+from training.systems.system import MINUS_ONE_TO_ONE, Scaling
 
 # The index has checked size and format, so a limit here only has to be out of the way.
 _LIMITS = TileLimits(max_bytes=2**30)
 
 
-def read_tiles(index: Index, data_dir: Path) -> NDArray[np.uint8]:
+def read_tiles(index: Index, data_dir: Path, side_px: int = TILE_SIDE_PX) -> NDArray[np.uint8]:
     """Read and decode every tile exactly as the service does.
 
+    Args:
+        index: which tiles.
+        data_dir: the collection.
+        side_px: of the decoded tiles, as the network takes them.
+
     Returns:
-        uint8 `[n, 224, 224, 3]` in the order of the index.
+        uint8 `[n, side, side, 3]` in the order of the index.
 
     Raises:
         DataError: a file is missing or no longer what the index describes.
@@ -37,7 +43,7 @@ def read_tiles(index: Index, data_dir: Path) -> NDArray[np.uint8]:
     for tile in tracked("Reading tiles")(index.tiles):
         path = data_dir / tile.file
         try:
-            tiles.append(decode_tile(path.read_bytes(), _LIMITS))
+            tiles.append(decode_tile(path.read_bytes(), _LIMITS, side_px))
         except (OSError, TileError) as error:
             raise DataError(
                 f"{path} cannot be read ({error}). Make the index again with 'osteo-train index'."
@@ -46,15 +52,20 @@ def read_tiles(index: Index, data_dir: Path) -> NDArray[np.uint8]:
 
 
 def cache_features(
-    lower: Any, tiles: NDArray[np.uint8], augment: AugmentConfig, seed: int
+    lower: Any,
+    tiles: NDArray[np.uint8],
+    augment: AugmentConfig,
+    seed: int,
+    scaling: Scaling = MINUS_ONE_TO_ONE,
 ) -> NDArray[np.float32]:
     """Run the frozen part on every tile's original and transformed views.
 
     Args:
-        lower: the frozen graph; float32 `[B, side, side, 3]` in [-1, 1] to features.
+        lower: the frozen graph; scaled float32 `[B, side, side, 3]` to features.
         tiles: uint8 `[n, side, side, 3]`.
         augment: which views to draw.
         seed: of the views.
+        scaling: what the network wants of its input.
 
     Returns:
         float32 `[n, 1 + n_views, ...]`; view 0 is the original tile.
@@ -64,11 +75,13 @@ def cache_features(
         list(enumerate(tiles))
     )
     return np.stack(
-        [
-            infer(draw_views(tile, augment, (seed, i)).astype(np.float32) / 127.5 - 1.0)
-            for i, tile in numbered
-        ]
+        [infer(scaling.apply(draw_views(tile, augment, (seed, i)))) for i, tile in numbered]
     )
+
+
+def draw_all(tiles: NDArray[np.uint8], augment: AugmentConfig, seed: int) -> NDArray[np.uint8]:
+    """The views that `cache_features` shows to a frozen base: uint8 `[n, 1 + n_views, ...]`."""
+    return np.stack([draw_views(tile, augment, (seed, i)) for i, tile in enumerate(tiles)])
 
 
 def as_function(graph: Any) -> Any:

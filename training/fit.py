@@ -1,7 +1,8 @@
 """Fit a classifier on the training tiles of one fold, in two phases, on cached features.
 
 1. Head: the base network is frozen, so its pooled features are constants and an epoch takes
-   milliseconds.
+   milliseconds. (A support vector machine takes the place of the epochs where the system has one;
+   a system without public weights trains base and head together from the pixels instead.)
 2. Fine-tune (optional): the last blocks and the head go on together at a low rate, from the cached
    output of the layers below. Batch normalisation stays in inference mode.
 
@@ -13,23 +14,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.config import PhaseConfig, TrainingConfig
-from training.features import as_function, cache_features
+from training.errors import RunError
+from training.features import as_function, cache_features, draw_all
 from training.labels import LABELS
-from training.model import SplitBase, Weights, build_base, build_head, build_tuned, split_base
+from training.model import (
+    SplitBase,
+    Weights,
+    build_base,
+    build_head,
+    build_pooled,
+    build_tuned,
+    build_whole,
+    split_base,
+)
 from training.progress import tracked
+from training.systems.oversampling import oversample
+from training.systems.svm import fit_svm
+
+PhaseName = Literal["head", "fine_tune", "whole"]
+"""`whole` is training from scratch, where nothing is frozen."""
 
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
     """What one epoch measured; test values are for the reader and decide nothing."""
 
-    phase: Literal["head", "fine_tune"]
+    phase: PhaseName
     epoch: int
     loss: float
     accuracy: float
@@ -66,23 +82,34 @@ class Trainer:
         """Build the network and run its frozen part once.
 
         Args:
-            tiles: uint8 `[n, 224, 224, 3]`.
+            tiles: uint8 `[n, side, side, 3]`, of the side that the network takes.
             class_indices: int64 `[n]`, positions in `LABELS`.
             config: the run's configuration.
 
         Raises:
             WeightsError: the base network's weights are missing or belong to another network.
         """
+        import keras  # noqa: PLC0415 - seconds to import
+
         self._config = config
+        self._system = config.network.entry
+        self._class_indices = class_indices
         self._targets = np.eye(len(LABELS), dtype=np.float32)[class_indices]
-        self._network: SplitBase = split_base(
-            build_base(config.network.weights), config.fine_tune.first_layer
-        )
-        self._start_weights: Weights = self._network.upper.get_weights()
-        self._seam = cache_features(self._network.lower, tiles, config.augment, config.seed)
-        self._pooled = _pool(self._network.upper, self._seam)
+        self._pooled: NDArray[Any]
+        if not self._system.is_pretrained:
+            self._pooled = draw_all(tiles, config.augment, config.seed)
+            return
+        keras.utils.set_random_seed(config.seed)  # of an untrained base
+        self._base = build_base(config.network.weights, self._system, config.network.input_side_px)
+        views = config.augment, config.seed, self._system.scaling
         if config.fine_tune.epochs == 0:
-            self._seam = self._pooled  # a hundredth of the memory, and never read
+            self._pooled = cache_features(build_pooled(self._base), tiles, *views)
+            return
+        seam = config.fine_tune.first_layer or self._system.seam or ""
+        self._network: SplitBase = split_base(self._base, seam)
+        self._start_weights: Weights = self._network.upper.get_weights()
+        self._seam = cache_features(self._network.lower, tiles, *views)
+        self._pooled = _pool(self._network.upper, self._seam)
 
     def fit(self, train: NDArray[np.int64], test: NDArray[np.int64], seed: int) -> Fitted:
         """Fit on some tiles, answer for others.
@@ -95,24 +122,64 @@ class Trainer:
         import keras  # noqa: PLC0415 - seconds to import
 
         keras.utils.set_random_seed(seed)
-        config, upper = self._config, self._network.upper
-        upper.set_weights(self._start_weights)
+        if self._system.head == "svm":
+            return self._fit_machine(train, test, seed)
+        if not self._system.is_pretrained:
+            return self._fit_from_scratch(train, test, seed)
+        config = self._config
+        if config.fine_tune.epochs > 0:
+            self._network.upper.set_weights(self._start_weights)
         rng = np.random.default_rng(seed)
-        head = build_head(config.network.hidden_units, config.network.dropout, seed)
+        head = self._build_head(seed)
 
         phase = Phase("head", head, config.head, self._pooled, self._targets)
-        history = list(phase.run(train, test, _all_views(self._pooled.shape[1]), rng))
+        history = list(phase.run(train, test, self._views_of(self._pooled), rng))
         if config.fine_tune.epochs > 0:
-            tuned = build_tuned(upper, head)
+            tuned = build_tuned(self._network.upper, head)
             views = _some_views(self._seam.shape[1], config.fine_tune.views_per_epoch)
             phase = Phase("fine_tune", tuned, config.fine_tune, self._seam, self._targets)
             history += phase.run(train, test, views, rng)
         return Fitted(
-            base_weights=self._network.base.get_weights(),
+            base_weights=self._base.get_weights(),
             head_weights=head.get_weights(),
             test_logits=phase.answer(test),
             history=tuple(history),
         )
+
+    def _fit_from_scratch(
+        self, train: NDArray[np.int64], test: NDArray[np.int64], seed: int
+    ) -> Fitted:
+        """Base and head together from random weights, all of them trained."""
+        config, system = self._config, self._system
+        base = build_base(config.network.weights, system, config.network.input_side_px)
+        head = self._build_head(seed)
+        phase = Phase(
+            "whole", build_whole(base, head, system), config.head, self._pooled, self._targets
+        )
+        rng = np.random.default_rng(seed)
+        history = tuple(phase.run(train, test, self._views_of(self._pooled), rng))
+        return Fitted(base.get_weights(), head.get_weights(), phase.answer(test), history)
+
+    def _fit_machine(self, train: NDArray[np.int64], test: NDArray[np.int64], seed: int) -> Fitted:
+        """A support vector machine on all views; there are no epochs, so one record says it all."""
+        tiles, shown = self._views_of(self._pooled)(train, np.random.default_rng(seed)).T
+        weights = fit_svm(self._pooled[tiles, shown], self._class_indices[tiles], len(LABELS), seed)
+        head = self._build_head(seed, hidden_units=weights[0].shape[1])
+        head.set_weights(weights)
+        phase = Phase("head", head, self._config.head, self._pooled, self._targets)
+        record = phase.measure(train, test)
+        return Fitted(self._base.get_weights(), weights, phase.answer(test), (record,))
+
+    def _build_head(self, seed: int, hidden_units: int | None = None) -> Any:
+        network = self._config.network
+        units = hidden_units or network.hidden_units
+        return build_head(units, network.dropout, seed, self._system.embedding_size)
+
+    def _views_of(self, features: NDArray[Any]) -> ViewPositions:
+        choose = _all_views(features.shape[1])
+        if not self._system.oversamples:
+            return choose
+        return lambda tiles, rng: choose(oversample(tiles, self._class_indices[tiles], rng), rng)
 
 
 ViewPositions = Callable[[NDArray[np.int64], np.random.Generator], NDArray[np.int64]]
@@ -124,10 +191,10 @@ class Phase:
 
     def __init__(
         self,
-        name: Literal["head", "fine_tune"],
+        name: PhaseName,
         graph: Any,
         config: PhaseConfig,
-        features: NDArray[np.float32],
+        features: NDArray[Any],
         targets: NDArray[np.float32],
     ) -> None:
         """Prepare the step.
@@ -136,7 +203,7 @@ class Phase:
             name: what the records call this phase.
             graph: float32 features of one view to logits.
             config: of the phase.
-            features: float32 `[n, 1 + n_views, ...]`.
+            features: `[n, 1 + n_views, ...]`: float32 features, or uint8 tiles.
             targets: float32 `[n, C]`, one-hot.
         """
         self._name = name
@@ -179,8 +246,15 @@ class Phase:
         """Logits, float32 `[n, C]`, of the original view of some tiles."""
         if tiles.size == 0:
             return np.empty((0, len(LABELS)), dtype=np.float32)
-        logits: NDArray[np.float32] = self._infer(self._features[tiles, 0])
-        return logits
+        batches = [self._infer(self._features[batch, 0]) for batch in _batches(tiles, _ANSWERED)]
+        return np.concatenate(batches)
+
+    def measure(self, train: NDArray[np.int64], test: NDArray[np.int64]) -> EpochRecord:
+        """Loss and accuracy of the graph as it is, as if an epoch had ended."""
+        loss, accuracy = self._test(train)
+        if loss is None or accuracy is None:
+            raise RunError("There are no training tiles.")
+        return EpochRecord(self._name, 1, loss, accuracy, *self._test(test))
 
     def _test(self, test: NDArray[np.int64]) -> tuple[float | None, float | None]:
         if test.size == 0:
@@ -234,7 +308,7 @@ def _make_step(graph: Any, config: PhaseConfig) -> Any:
     def step(features: Any, targets: Any) -> Any:
         with tensorflow.GradientTape() as tape:
             logits = graph(features, training=True)
-            loss = loss_of(targets, logits)
+            loss = loss_of(targets, logits) + sum(graph.losses)
         gradients = tape.gradient(loss, graph.trainable_variables)
         optimizer.apply(gradients, graph.trainable_variables)
         return loss, logits
@@ -263,6 +337,10 @@ def _some_views(n_shown: int, n_chosen: int) -> ViewPositions:
         return np.array([(t, v) for t, views in zip(tiles, shown, strict=True) for v in views])
 
     return choose
+
+
+_ANSWERED: Final = 512
+"""Tiles that are answered at once; at 512 the last feature map takes 130 MB."""
 
 
 def _batches(pairs: NDArray[np.int64], batch_size: int) -> Iterator[NDArray[np.int64]]:

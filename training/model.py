@@ -1,7 +1,8 @@
-"""The network, as Keras graphs: MobileNetV2, global average pooling, Dense 100, Dense 3.
+"""The network, as Keras graphs: a system's base, global average pooling, Dense 100, Dense 3.
 
-Three graphs share the weights. `lower` is the frozen part of the base, run once a view; `upper` is
-what fine-tuning trains; `build_serving_model` is what is exported: uint8 tiles in, scaling inside.
+Which base, and how its input is scaled, says `training.systems.registry`. Three graphs share the
+weights. `lower` is the frozen part of the base, run once a view; `upper` is what fine-tuning
+trains; `build_serving_model` is what is exported: uint8 tiles in, scaling inside.
 TensorFlow and Keras are imported when a graph is built, not when this module is.
 """
 
@@ -16,18 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.manifest import sha256_of_file
-from app.core.tile import TILE_SIDE_PX
 from training.errors import WeightsError
 from training.labels import LABELS
+from training.systems.registry import DEFAULT_SYSTEM
+from training.systems.system import System
 
 Weights = list[NDArray[np.float32]]
 """What `get_weights` of a Keras model or layer returns."""
 
-BASE_NAME: Final = "MobileNetV2"
-EMBEDDING_SIZE: Final = 1280
-CAM_SHAPE: Final = (7, 7)
 KERAS_IMAGENET: Final = "imagenet"
 UNTRAINED: Final = "none"
+_AFTER: Final = "after "
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,9 @@ class SplitBase:
     """The base network, whole and in two parts that share its layers.
 
     Attributes:
-        base: float32 `[B, 224, 224, 3]` in [-1, 1] to the feature map `[B, 7, 7, 1280]`.
-        lower: float32 `[B, 224, 224, 3]` in [-1, 1] to the input of `upper`; frozen.
-        upper: the rest, to the feature map `[B, 7, 7, 1280]`; its convolutions may be trained.
+        base: scaled float32 `[B, side, side, 3]` to the feature map `[B, h, w, E]`.
+        lower: scaled float32 `[B, side, side, 3]` to the input of `upper`; frozen.
+        upper: the rest, to the feature map `[B, h, w, E]`; its convolutions may be trained.
     """
 
     base: Any
@@ -45,16 +45,21 @@ class SplitBase:
     upper: Any
 
 
-def require_weights(weights: str) -> None:
+def require_weights(weights: str, system: System = DEFAULT_SYSTEM) -> None:
     """Fail at once where a path leads nowhere; what the file holds shows when it is loaded.
 
     Raises:
-        WeightsError: there is no such file.
+        WeightsError: there is no such file, or Keras has no weights of this system.
     """
+    if weights == KERAS_IMAGENET and not system.is_pretrained:
+        raise WeightsError(
+            f"There are no public weights of {system.title}: it is trained from scratch. Set "
+            f"network.weights, or OSTEO_WEIGHTS, to '{UNTRAINED}'."
+        )
     if weights not in (KERAS_IMAGENET, UNTRAINED) and not Path(weights).is_file():
         raise WeightsError(
             f"There are no weights at {weights}. Set OSTEO_WEIGHTS or network.weights to a file "
-            f"of {BASE_NAME} weights, or to 'imagenet' to let Keras fetch them."
+            f"of {system.title} weights, or to 'imagenet' to let Keras fetch them."
         )
 
 
@@ -63,27 +68,23 @@ def weights_sha256(weights: str) -> str | None:
     return None if weights in (KERAS_IMAGENET, UNTRAINED) else sha256_of_file(Path(weights))
 
 
-def build_base(weights: str) -> Any:
-    """MobileNetV2 without its classifier: float32 `[B, 224, 224, 3]` to `[B, 7, 7, 1280]`.
+def build_base(weights: str, system: System = DEFAULT_SYSTEM, side_px: int | None = None) -> Any:
+    """A system's network without its classifier: `[B, side, side, 3]` to `[B, h, w, E]`.
 
     Args:
         weights: `imagenet`, `none` or the path of a file that Keras can load.
+        system: an entry of the registry.
+        side_px: of the input; what the system was made for where not given.
 
     Raises:
         WeightsError: the file is missing, or belongs to another network.
     """
-    import keras  # noqa: PLC0415 - seconds to import
-
-    require_weights(weights)
+    require_weights(weights, system)
     try:
-        return keras.applications.MobileNetV2(
-            input_shape=(TILE_SIDE_PX, TILE_SIDE_PX, 3),
-            include_top=False,
-            weights=None if weights == UNTRAINED else weights,
-        )
+        return system.build(side_px or system.side_px, None if weights == UNTRAINED else weights)
     except (ValueError, OSError, KeyError) as error:
         raise WeightsError(
-            f"{weights} does not hold {BASE_NAME} weights (width 1.0, without the classifier)."
+            f"{weights} does not hold {system.title} weights (without the classifier)."
         ) from error
     except Exception as error:
         # Keras answers a failed download with a bare Exception; anything else is a defect.
@@ -91,11 +92,11 @@ def build_base(weights: str) -> Any:
             raise
         raise WeightsError(
             "Keras could not fetch the ImageNet weights. Without internet, set OSTEO_WEIGHTS to a "
-            "file."
+            f"file of {system.title} weights."
         ) from error
 
 
-def split_base(base: Any, first_layer: str) -> SplitBase:
+def split_base(base: Any, seam: str) -> SplitBase:
     """Cut the base where fine-tuning begins.
 
     Batch normalisation is not trainable in either part: with few tiles its statistics would be
@@ -103,21 +104,24 @@ def split_base(base: Any, first_layer: str) -> SplitBase:
 
     Args:
         base: what `build_base` returned; both parts keep its layers and weights.
-        first_layer: first layer of `upper`.
+        seam: first layer of `upper`, or `after NAME`, the last one of `lower`.
 
     Raises:
         WeightsError: there is no such layer, or a shortcut leads past it.
     """
-    import keras  # noqa: PLC0415
+    import keras  # noqa: PLC0415 - seconds to import
 
     try:
-        seam = base.get_layer(first_layer).input
-        lower = keras.Model(base.input, seam, name="lower")
-        upper = keras.Model(seam, base.output, name="upper")
+        if seam.startswith(_AFTER):
+            cut = base.get_layer(seam.removeprefix(_AFTER)).output
+        else:
+            cut = base.get_layer(seam).input
+        lower = keras.Model(base.input, cut, name="lower")
+        upper = keras.Model(cut, base.output, name="upper")
     except ValueError as error:
         raise WeightsError(
-            f"fine_tune.first_layer: {BASE_NAME} cannot be cut before {first_layer!r}; take the "
-            "first layer of a block, such as 'block_13_expand'."
+            f"fine_tune.first_layer: {base.name} cannot be cut at {seam!r}; take the first layer "
+            "of a block, such as 'block_13_expand' of MobileNetV2, or 'after LAYER'."
         ) from error
     lower.trainable = False
     for layer in upper.layers:
@@ -125,20 +129,26 @@ def split_base(base: Any, first_layer: str) -> SplitBase:
     return SplitBase(base, lower, upper)
 
 
-def build_head(hidden_units: int, dropout: float, seed: int) -> Any:
-    """The head on pooled features: float32 `[B, 1280]` to logits `[B, 3]`.
+def build_head(
+    hidden_units: int,
+    dropout: float,
+    seed: int,
+    embedding_size: int = DEFAULT_SYSTEM.embedding_size,
+) -> Any:
+    """The head on pooled features: float32 `[B, E]` to logits `[B, 3]`.
 
     Args:
         hidden_units: width of the hidden layer; 100 in the paper.
         dropout: on the features, in training only.
         seed: of the initial weights and the dropout.
+        embedding_size: of the system.
     """
     import keras  # noqa: PLC0415
 
     glorot = keras.initializers.GlorotUniform
     return keras.Sequential(
         [
-            keras.layers.Input((EMBEDDING_SIZE,)),
+            keras.layers.Input((embedding_size,)),
             keras.layers.Dropout(dropout, seed=seed),
             keras.layers.Dense(
                 hidden_units, activation="relu", kernel_initializer=glorot(seed), name="hidden"
@@ -157,31 +167,55 @@ def build_tuned(upper: Any, head: Any) -> Any:
     return keras.Model(upper.input, head(pooled), name="tuned")
 
 
+def build_pooled(base: Any) -> Any:
+    """The frozen base with its pooling: scaled float32 `[B, side, side, 3]` to `[B, E]`."""
+    import keras  # noqa: PLC0415
+
+    base.trainable = False
+    pooled = keras.layers.GlobalAveragePooling2D()(base(base.input, training=False))
+    return keras.Model(base.input, pooled, name="pooled")
+
+
+def build_whole(base: Any, head: Any, system: System) -> Any:
+    """Scaling, base, pooling and head in one graph, which is what training from scratch trains.
+
+    Input: uint8 `[B, side, side, 3]`. Dropout inside the base is at work when it trains.
+    """
+    import keras  # noqa: PLC0415
+
+    tiles = keras.Input(base.inputs[0].shape[1:], dtype="uint8", name="tiles")
+    pooled = keras.layers.GlobalAveragePooling2D()(base(system.scaling.graph(tiles)))
+    return keras.Model(tiles, head(pooled), name="whole")
+
+
 def build_serving_model(
     base_weights: Sequence[NDArray[np.float32]],
     head_weights: Sequence[NDArray[np.float32]],
     batch_size: int | None = None,
+    system: System = DEFAULT_SYSTEM,
+    side_px: int | None = None,
 ) -> Any:
     """The graph that is exported.
 
-    Input `tiles`: uint8 `[B, 224, 224, 3]` RGB. Outputs, all float32: `logits` `[B, 3]`,
-    `embedding` `[B, 1280]` (the pooled features), `cam` `[B, 7, 7, 3]` (see `grad_cam`).
+    Input `tiles`: uint8 `[B, side, side, 3]` RGB. Outputs, all float32: `logits` `[B, 3]`,
+    `embedding` `[B, E]` (the pooled features), `cam` `[B, h, w, 3]` (see `grad_cam`).
 
     Args:
         base_weights: of the base network.
         head_weights: kernel and bias of the hidden layer, then of the logits.
         batch_size: None lets it vary.
+        system: an entry of the registry.
+        side_px: of the tiles; what the system was made for where not given.
     """
     import keras  # noqa: PLC0415
 
     from training.cam import GradCam  # noqa: PLC0415 - a Keras layer, so it needs Keras
 
-    base = build_base(UNTRAINED)
+    side_px = side_px or system.side_px
+    base = build_base(UNTRAINED, system, side_px)
     base.set_weights(base_weights)
-    side_px = TILE_SIDE_PX
     tiles = keras.Input((side_px, side_px, 3), batch_size, dtype="uint8", name="tiles")
-    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(tiles)
-    features = base(scaled, training=False)
+    features = base(system.scaling.graph(tiles), training=False)
     embedding = keras.layers.GlobalAveragePooling2D(name="embedding")(features)
     hidden_layer = keras.layers.Dense(head_weights[0].shape[1], activation="relu", name="hidden")
     logits_layer = keras.layers.Dense(head_weights[2].shape[1], name="logits")

@@ -43,7 +43,7 @@ def plot_epochs(path: Path, run: CrossValidation) -> None:
     """Loss and accuracy by epoch, the mean over folds with the range between them."""
     figure = _figure(8.4, 3.6)
     loss_axes, accuracy_axes = figure.subplots(1, 2)
-    n_head = sum(record["phase"] == "head" for record in next(iter(run.history.values())))
+    n_head = sum(record["phase"] != "fine_tune" for record in next(iter(run.history.values())))
     for axes, quantity in ((loss_axes, "loss"), (accuracy_axes, "accuracy")):
         for key, colour, name in (
             (quantity, _BLUE, "training"),

@@ -64,7 +64,7 @@ def release_bundle(
             f"{bundle_dir} exists, and a released bundle never changes. Raise model_version, give "
             "another --models-dir, or remove the folder first."
         )
-    require_weights(config.network.weights)
+    require_weights(config.network.weights, config.network.entry)
     index, problems = build_index(
         folders.data_dir,
         read_table(table or find_table(folders.data_dir)),
@@ -80,7 +80,7 @@ def release_bundle(
         make_split(index, index_sha256, kind, n_folds, config.splits.seed)
         for kind, n_folds in folds_of(config.splits).items()
     ]
-    tiles = read_tiles(index, folders.data_dir)
+    tiles = read_tiles(index, folders.data_dir, config.network.input_side_px)
     trainer = Trainer(tiles, class_indices_of(index), config)
     runs = []
     for split in splits:

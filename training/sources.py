@@ -8,7 +8,9 @@ from typing import Final
 from app.core.manifest import DataSource, WeightsSource
 from training.index import Index
 from training.labels import LABEL_IDS
-from training.model import BASE_NAME, KERAS_IMAGENET, UNTRAINED, weights_sha256
+from training.model import KERAS_IMAGENET, UNTRAINED, weights_sha256
+from training.systems.registry import DEFAULT_SYSTEM
+from training.systems.system import System
 
 _DATA_NAME: Final = "Osteosarcoma data from UT Southwestern/UT Dallas (TCIA)"
 _DATA_URL: Final = "https://doi.org/10.7937/tcia.2019.bvhjhdas"
@@ -18,7 +20,6 @@ _CITATION: Final = (
     "Necrotic Tumor Assessment. The Cancer Imaging Archive. "
     f"{_DATA_URL}"
 )
-_WEIGHTS_LICENCE: Final = "Apache-2.0"
 
 
 def describe_data(index: Index, index_sha256: str) -> DataSource:
@@ -38,12 +39,13 @@ def describe_data(index: Index, index_sha256: str) -> DataSource:
     )
 
 
-def describe_weights(weights: str) -> WeightsSource:
+def describe_weights(weights: str, system: System = DEFAULT_SYSTEM) -> WeightsSource:
     """The weights training started from; of a path the file's name only."""
     if weights == UNTRAINED:
-        name = "none: random initial weights, for tests"
+        name = "none: random initial weights"
     elif weights == KERAS_IMAGENET:
-        name = f"{BASE_NAME} 1.0 224, ImageNet (keras.applications)"
+        name = f"{system.title}, ImageNet (keras.applications)"
     else:
-        name = f"{BASE_NAME} 1.0 224, ImageNet ({Path(weights).name})"
-    return WeightsSource(name=name, licence=_WEIGHTS_LICENCE, sha256=weights_sha256(weights))
+        name = f"{system.title}, ImageNet ({Path(weights).name})"
+    licence = "none needed" if weights == UNTRAINED else system.licence
+    return WeightsSource(name=name, licence=licence, sha256=weights_sha256(weights))

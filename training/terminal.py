@@ -43,7 +43,7 @@ WeightsOption = Annotated[
     typer.Option(
         "--weights",
         envvar="OSTEO_WEIGHTS",
-        help="`imagenet`, or the path of MobileNetV2 weights; overrules the configuration.",
+        help="`imagenet`, `none` or the path of the system's weights; overrules the TOML.",
     ),
 ]
 TableOption = Annotated[

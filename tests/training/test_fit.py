@@ -38,7 +38,8 @@ def test_fit_repeats_itself_and_records_both_phases(
     assert all(np.isfinite(record.loss) for record in one.history)
     assert one.history[-1].test_accuracy is not None
     different = trainer.fit(train, test, seed=4)
-    assert np.abs(one.test_logits - different.test_logits).max() > 1e-4
+    # An untrained base answers with numbers of about 1e-5.
+    assert not np.allclose(one.test_logits, different.test_logits, rtol=1e-3, atol=0)
 
 
 def test_fit_on_all_tiles_tests_nothing(

@@ -50,7 +50,7 @@ def export(
     bundle_dir = models_dir / final.config.model_name / final.config.model_version
     weights = base_weights, head_weights
     try:
-        tiles = read_tiles(found, data_dir)
+        tiles = read_tiles(found, data_dir, final.config.network.input_side_px)
         assemble_bundle(bundle_dir, found, index_sha256, tiles, weights, crossed, final.config)
     finally:
         remove_incomplete(bundle_dir)

@@ -56,11 +56,12 @@ def fit(
     from training.splits import read_split  # noqa: PLC0415
 
     config = read_config(config_file, weights)
-    require_weights(config.network.weights)
+    require_weights(config.network.weights, config.network.entry)
     found, index_sha256 = read_index(index_file)
     require_same_labels(found, config)
     chosen = read_split(split_file, index_sha256) if split_file else None
-    trainer = Trainer(read_tiles(found, data_dir), class_indices_of(found), config)
+    tiles = read_tiles(found, data_dir, config.network.input_side_px)
+    trainer = Trainer(tiles, class_indices_of(found), config)
     if chosen:
         run = cross_validate(trainer, found, *chosen, config)
         write_run(out, run)

@@ -1,0 +1,169 @@
+"""Every system of the registry, through the same fit and export as the released one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.conftest import REPOSITORY
+from training.config import TrainingConfig, read_config
+from training.errors import ConfigError, WeightsError
+from training.fit import Trainer
+from training.model import build_base, require_weights, split_base
+from training.systems.oversampling import oversample
+from training.systems.registry import SYSTEMS, find_system
+from training.systems.system import CAFFE, Scaling, System
+
+ALL = [pytest.param(system, id=name) for name, system in SYSTEMS.items()]
+PRETRAINED = [pytest.param(system, id=name) for name, system in SYSTEMS.items() if system.seam]
+
+
+def config_of(path: Path, **network: object) -> TrainingConfig:
+    """The tiny configuration with another network."""
+    lines = "\n".join(f"{key} = {value!r}" for key, value in network.items())
+    text = path.read_text().replace("[network]\n", f"[network]\n{lines}\n")
+    text = text.replace('first_layer = "block_16_expand"\n', "")
+    path.write_text(text.replace("[fine_tune]\nepochs = 1", "[fine_tune]\nepochs = 0"))
+    return read_config(path)
+
+
+def test_find_system_lists_what_there_is() -> None:
+    with pytest.raises(ValueError, match=r"no system 'mobilenet'.*mobilenetv2, resnet50v2"):
+        find_system("mobilenet")
+
+
+@pytest.mark.parametrize(
+    ("network", "says"),
+    [
+        ({"system": "resnet50"}, r"network\.system: there is no system 'resnet50': one of"),
+        ({"system": "inceptionv3", "side_px": 64}, r"network\.side_px: InceptionV3 needs.*75 px"),
+        ({"sistem": "vgg16"}, r"network\.sistem: there is no such key"),
+    ],
+)
+def test_read_config_refuses_a_network_that_cannot_be(
+    tiny_config: Path, network: dict[str, object], says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        config_of(tiny_config, **network)
+
+
+def test_read_config_refuses_a_second_phase_where_there_is_none(tiny_config: Path) -> None:
+    text = tiny_config.read_text().replace("[network]\n", '[network]\nsystem = "alexnet"\n')
+    tiny_config.write_text(text)
+    with pytest.raises(ConfigError, match=r"fine_tune\.epochs must be 0: AlexNet"):
+        read_config(tiny_config)
+
+
+def test_input_side_is_the_systems_own_unless_it_is_given(tiny_config: Path) -> None:
+    assert config_of(tiny_config, system="xception").network.input_side_px == 299
+    assert config_of(tiny_config, side_px=224).network.input_side_px == 224
+
+
+def test_require_weights_says_that_a_system_has_none() -> None:
+    with pytest.raises(WeightsError, match=r"no public weights of AlexNet.*'none'"):
+        require_weights("imagenet", SYSTEMS["alexnet"])
+
+
+def test_scaling_is_caffes_for_vgg() -> None:
+    tile = np.array([[[123, 116, 103]]], dtype=np.uint8)
+    np.testing.assert_allclose(CAFFE.apply(tile)[0, 0], [-0.939, -0.779, -0.68], atol=1e-4)
+
+
+def test_oversample_shows_every_label_equally_often() -> None:
+    tiles, labels = np.arange(10, 17), np.array([0, 0, 0, 0, 2, 2, 1])
+    shown = oversample(tiles, labels, np.random.default_rng(0))
+    assert set(shown) == set(tiles)
+    assert np.bincount(labels[shown - 10]).tolist() == [4, 4, 4]
+    assert (oversample(tiles[:4], labels[:4], np.random.default_rng(0)) == tiles[:4]).all()
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("system", ALL)
+def test_entry_says_what_its_network_is(system: System) -> None:
+    base = build_base("none", system)
+    side = system.map_side
+    assert base.output_shape == (None, side, side, system.embedding_size)
+    assert base.count_params() == system.n_parameters
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("system", PRETRAINED)
+def test_seam_cuts_without_changing_answers(system: System) -> None:
+    base = build_base("none", system, max(system.min_side_px, 96))
+    tiles = np.random.default_rng(0).integers(0, 256, (1, *base.input.shape[1:]), dtype=np.uint8)
+    scaled = system.scaling.apply(tiles)
+    expected = base(scaled, training=False).numpy()
+    parts = split_base(base, str(system.seam))
+    assert parts.upper.trainable_variables
+    joined = parts.upper(parts.lower(scaled, training=False), training=False).numpy()
+    np.testing.assert_allclose(joined, expected, atol=1e-5 * max(1.0, np.abs(expected).max()))
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("scaling", {s.scaling: s.name for s in SYSTEMS.values()})
+def test_scaling_inside_the_graph_is_the_one_outside(scaling: Scaling) -> None:
+    import keras  # noqa: PLC0415
+
+    tiles = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    inputs = keras.Input((8, 8, 3), dtype="uint8")
+    graph = keras.Model(inputs, scaling.graph(inputs))
+    np.testing.assert_allclose(graph(tiles), scaling.apply(tiles), atol=1e-4)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.real_tiles
+@pytest.mark.parametrize(
+    "system", [SYSTEMS[name] for name in SYSTEMS if name != "mobilenetv2"], ids=lambda s: s.name
+)
+# Keras warns of what it cannot load before it refuses.
+@pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning")
+def test_build_base_refuses_the_released_networks_weights(
+    system: System, real_weights: str
+) -> None:
+    with pytest.raises(WeightsError, match="does not hold"):
+        build_base(real_weights, system, max(system.min_side_px, 96))
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("name", ["alexnet", "ahmed-cnn", "inceptionv3-svm", "vgg16"])
+def test_fit_repeats_itself(name: str, tiny_config: Path) -> None:
+    side_px = max(SYSTEMS[name].min_side_px, 64)
+    config = config_of(tiny_config, system=name, side_px=side_px)
+    tiles, truth = two_looks(side_px)
+    trainer = Trainer(tiles, truth, config)
+    train, test = np.arange(9), np.arange(9, 12)
+    one, other = trainer.fit(train, test, seed=3), trainer.fit(train, test, seed=3)
+    np.testing.assert_allclose(one.test_logits, other.test_logits, atol=1e-5)
+    assert one.test_logits.shape == (3, 3)
+    assert np.isfinite(one.test_logits).all()
+    assert [weights.shape for weights in one.head_weights][2][1] == 3
+
+
+@pytest.mark.tensorflow
+def test_compact_cnn_learns_from_scratch(tiny_config: Path) -> None:
+    config = config_of(tiny_config, system="ahmed-cnn", side_px=32)
+    head = config.head.model_copy(update={"epochs": 25, "learning_rate": 3e-3, "averaging": 0.0})
+    tiles, truth = two_looks(32, 30)
+    trainer = Trainer(tiles, truth, config.model_copy(update={"head": head}))
+    fitted = trainer.fit(np.arange(18), np.arange(18, 30), seed=0)
+    assert {record.phase for record in fitted.history} == {"whole"}
+    assert (fitted.test_logits.argmax(axis=1) == truth[18:]).mean() >= 11 / 12
+
+
+def two_looks(side_px: int, n_tiles: int = 12) -> tuple[Any, Any]:
+    """Tiles of three colours with noise, and their labels."""
+    rng = np.random.default_rng(0)
+    truth = np.arange(n_tiles) % 3
+    colours = np.array([[230, 220, 230], [220, 120, 160], [90, 60, 140]])
+    noise = rng.normal(0, 20, (n_tiles, side_px, side_px, 3))
+    tiles = np.clip(colours[truth][:, None, None] + noise, 0, 255).astype(np.uint8)
+    return tiles, truth
+
+
+def test_systems_page_lists_every_system() -> None:
+    page = (REPOSITORY / "docs" / "systems.md").read_text()
+    for name in SYSTEMS:
+        assert f"`{name}`" in page, name
