@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from training.commands import bundles, collection, runs, systems
+from training.commands import bundles, collection, dataset, runs, systems
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,6 +21,8 @@ app = typer.Typer(
 
     Or step by step:
 
+    `osteo-train dataset fetch --url https://mirror.example/osteosarcoma/ --data-dir ~/tcia`
+
     `osteo-train index --data-dir ~/tcia --out runs/index.json`
 
     `osteo-train split --index runs/index.json --kind slide --out runs/slide.json`
@@ -30,7 +32,7 @@ app = typer.Typer(
     `osteo-train evaluate runs/slide`
     """,
 )
-for topic in (collection, runs, bundles, systems):
+for topic in (dataset, collection, runs, bundles, systems):
     app.add_typer(topic.app)
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 TrainingError
 ├── ConfigError          a configuration file, naming the `key` that is wrong
 ├── DataError            the collection's folder or table
+│   ├── FetchError           a server that does not give what the collection holds
 │   └── TileProblemsError    tiles that break a rule, in strict mode; `problems` lists them
 ├── SplitError           a split that cannot be made, or a file that is not one
 ├── WeightsError         the weights are missing or belong to another network
@@ -29,6 +30,10 @@ class ConfigError(TrainingError):
 
 class DataError(TrainingError):
     """The folder or the table of the collection cannot be used."""
+
+
+class FetchError(DataError):
+    """A server does not give what the collection holds, or not all of it."""
 
 
 class TileProblemsError(DataError):

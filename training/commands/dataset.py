@@ -1,0 +1,103 @@
+"""The collection's files: fetched over HTTP, and looked at."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from training.labels import RAW_LABELS
+from training.progress import ERRORS
+from training.terminal import OUT, DataDir, guarded, plain, say
+
+app = typer.Typer(name="dataset", no_args_is_help=True)
+
+
+@app.callback()
+def dataset() -> None:
+    """Fetch the collection, and see what it holds.
+
+    `osteo-train dataset fetch --url https://mirror.example/osteosarcoma/ --data-dir ~/tcia`
+
+    `osteo-train dataset report --data-dir ~/tcia`
+    """
+
+
+@app.command()
+@guarded
+def fetch(
+    url: Annotated[
+        str,
+        typer.Option(
+            envvar="OSTEO_DATA_URL",
+            help="A mirror: the folder that holds `Training-Set-1` and the table, over HTTP.",
+        ),
+    ],
+    data_dir: DataDir,
+    jobs: Annotated[int, typer.Option(min=1, max=16, help="Downloads at a time.")] = 4,
+    retries: Annotated[int, typer.Option(min=0, help="Of one file, with longer pauses.")] = 6,
+    hashes: Annotated[
+        Path | None,
+        typer.Option(help="A SHA256SUMS file you trust; overrules the mirror's own."),
+    ] = None,
+    table: Annotated[
+        str | None, typer.Option(help="The table's name, where the mirror has several.")
+    ] = None,
+) -> None:
+    """Download the table and the tiles that it names; go on after any interruption.
+
+    Every file is held against the mirror's SHA256SUMS (or decoded, where there is none) before it
+    gets its name. Run the command again to go on, or to check a folder: what is right stays.
+
+    Example: `osteo-train dataset fetch --url https://mirror.example/osteo/ --data-dir ~/tcia`
+    """
+    from training.dataset.checksums import read_sums  # noqa: PLC0415
+    from training.dataset.download import Downloader, Patience  # noqa: PLC0415
+    from training.dataset.fetch import Fetch, count_by_case  # noqa: PLC0415
+    from training.dataset.mirror import Mirror  # noqa: PLC0415
+    from training.errors import FetchError  # noqa: PLC0415
+    from training.progress import tracked  # noqa: PLC0415
+
+    mirror = Mirror(url)
+    downloader = Downloader(mirror, Patience(retries))
+    try:
+        fetched = Fetch(mirror, data_dir, downloader, jobs).run(
+            tracked("Fetching"), read_sums(hashes) if hashes else {}, table
+        )
+    except KeyboardInterrupt:
+        ERRORS.print("interrupted. Run the same command again: it goes on where it was.")
+        raise typer.Exit(130) from None
+    _print_counts(count_by_case(fetched.right))
+    n_rows = len(fetched.right) + len(fetched.wrong)
+    say(
+        f"{len(fetched.right)} of {n_rows} tiles are right; {fetched.n_were_here} file(s) were "
+        f"here already; {fetched.n_published} have a published SHA-256, others were decoded."
+    )
+    if fetched.n_without_row:
+        say(f"{fetched.n_without_row} tile(s) of the mirror have no row in the table: not fetched.")
+    if fetched.wrong:
+        for line in fetched.wrong:
+            ERRORS.print(f"not right: {plain(line)}", soft_wrap=True, highlight=False)
+        raise FetchError(
+            f"{len(fetched.wrong)} file(s) are not right. Run the same command again; what is "
+            "right stays."
+        )
+    say(f"{data_dir / 'SHA256SUMS'}  Next: osteo-train index --data-dir {data_dir}")
+
+
+def _print_counts(counts: Mapping[str, Counter[str]]) -> None:
+    """Tiles by case and by the table's classification, with sums."""
+    others = sorted({word for count in counts.values() for word in count} - set(RAW_LABELS))
+    columns = (*RAW_LABELS, *others)
+    shown = Table("case", *(plain(column) for column in columns), "all")
+    total: Counter[str] = Counter()
+    for case in sorted(counts):
+        total += counts[case]
+        shown.add_row(case, *(str(counts[case][c]) for c in columns), str(counts[case].total()))
+    shown.add_section()
+    shown.add_row("all", *(str(total[column]) for column in columns), str(total.total()))
+    OUT.print(shown)

@@ -1,0 +1,1 @@
+"""The collection itself: fetched over HTTP so that every file is right, and looked at."""

@@ -1,0 +1,219 @@
+"""Fetch a collection: afterwards every file is right, or the ones that are not are named."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from app.core.errors import TileError
+from app.core.manifest import sha256_of_file
+from app.core.tile import TileLimits, decode_tile
+from training.dataset.checksums import Journal
+from training.dataset.download import (
+    BrokenFileError,
+    Downloader,
+    StoppedError,
+    UnreachableError,
+)
+from training.dataset.mirror import Mirror, RemoteFile, list_files, looks_like_a_page
+from training.errors import DataError, FetchError
+from training.names import file_stem_of, parse_tile_name
+from training.table import Table, find_table, read_table
+
+_LIMITS: Final = TileLimits(max_bytes=2**30)
+_UNREACHABLE_IN_A_ROW: Final = 8
+"""So many files in a row that nothing answered for: the server is gone, not the file."""
+
+Track = Callable[[Sequence[Future["Outcome"]]], Iterable[Future["Outcome"]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one file: its SHA-256, or the reason why it is not right."""
+
+    file: RemoteFile
+    sha256: str | None
+    reason: str = ""
+    was_here: bool = False
+    unreachable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a fetch left in the folder.
+
+    Attributes:
+        table: the collection's table.
+        right: tiles by the stem of their name, each with the row's classification.
+        wrong: one line a file that is not right or not listed, with the reason.
+        n_were_here: files that an earlier call had fetched.
+        n_published: files whose hash the mirror (or `hashes`) says; others were decoded.
+        n_without_row: listed tiles that the table does not name; they were not fetched.
+    """
+
+    table: Table
+    right: Mapping[str, str]
+    wrong: tuple[str, ...]
+    n_were_here: int
+    n_published: int
+    n_without_row: int
+
+
+class Fetch:
+    """One fetch of a mirror into a folder."""
+
+    def __init__(self, mirror: Mirror, data_dir: Path, downloader: Downloader, jobs: int) -> None:
+        self._mirror, self._data_dir = mirror, data_dir
+        self._downloader, self._jobs = downloader, jobs
+
+    def run(self, track: Track, hashes: Mapping[str, str], table: str | None = None) -> Fetched:
+        """Fetch the table, then every tile that it names.
+
+        Args:
+            track: wraps the downloads to show progress.
+            hashes: SHA-256 by path, from a source more trusted than the mirror; may be empty.
+            table: name of the table where the mirror has several.
+
+        Raises:
+            FetchError: the mirror gives no table, lists no tiles, or is gone.
+            DataError: the disk is full, or the table cannot be read.
+        """
+        with Journal(self._data_dir) as journal:
+            listed = list_files(self._mirror, self._downloader.read_text)
+            files = [RemoteFile(f.path, hashes.get(f.path, f.sha256)) for f in listed]
+            tables = [f for f in files if f.is_table and table in (None, f.path)]
+            outcomes = list(self._bring(tables, journal, track))
+            for outcome in outcomes:
+                if outcome.sha256 is None:
+                    raise FetchError(f"{self._mirror.shown}{outcome.file.path}: {outcome.reason}.")
+            rows = read_table(self._data_dir / table if table else find_table(self._data_dir))
+            wanted = {file_stem_of(row.name): row.classification for row in rows.rows}
+            tiles = [f for f in files if not f.is_table]
+            chosen = [f for f in tiles if file_stem_of(f.stem) in wanted]
+            outcomes += self._bring(chosen, journal, track)
+        return self._sum_up(rows, wanted, outcomes, len(tiles) - len(chosen))
+
+    def _bring(
+        self, files: Sequence[RemoteFile], journal: Journal, track: Track
+    ) -> Iterator[Outcome]:
+        """Make sure of every file, several at a time, in order; the journal keeps what is right."""
+        n_unreachable = 0
+        pool = ThreadPoolExecutor(self._jobs, thread_name_prefix="fetch")
+        try:
+            recorded = dict(journal.recorded)
+            futures = [pool.submit(self._bring_one, file, recorded) for file in files]
+            for future in track(futures):
+                outcome = future.result()
+                n_unreachable = n_unreachable + 1 if outcome.unreachable else 0
+                self._require_server(n_unreachable, outcome.reason)
+                if outcome.sha256 is None:
+                    journal.forget(outcome.file.path)
+                else:
+                    journal.record(outcome.file.path, outcome.sha256)
+                yield outcome
+        except BaseException:
+            self._downloader.stop()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _require_server(self, n_unreachable: int, reason: str) -> None:
+        if n_unreachable == _UNREACHABLE_IN_A_ROW:
+            raise FetchError(
+                f"{self._mirror.shown} does not answer any more ({reason}). "
+                "Run the same command again later: it goes on where it was."
+            )
+
+    def _bring_one(self, file: RemoteFile, recorded: Mapping[str, str]) -> Outcome:
+        target = self._data_dir / file.path
+        expected = file.sha256 or recorded.get(file.path)
+        try:
+            if target.is_file():
+                return Outcome(file, check_file(target, expected), was_here=True)
+        except (BrokenFileError, OSError):
+            pass  # damaged since it was fetched, or another version: fetched again
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            sha256 = self._downloader.download(
+                file.path, target, lambda path: check_file(path, file.sha256)
+            )
+        except StoppedError:
+            return Outcome(file, None, "the fetch was stopped")
+        except UnreachableError as error:
+            return Outcome(file, None, str(error), unreachable=True)
+        except (BrokenFileError, FetchError) as error:
+            return Outcome(file, None, str(error))
+        except OSError as error:
+            raise DataError(f"{target} cannot be written: {error.strerror}.") from error
+        return Outcome(file, sha256)
+
+    def _sum_up(
+        self,
+        table: Table,
+        wanted: Mapping[str, str],
+        outcomes: Sequence[Outcome],
+        n_without_row: int,
+    ) -> Fetched:
+        listed = {file_stem_of(o.file.stem) for o in outcomes if not o.file.is_table}
+        right = {file_stem_of(o.file.stem) for o in outcomes if not o.file.is_table and o.sha256}
+        wrong = [f"{o.file.path}: {o.reason}" for o in outcomes if o.sha256 is None]
+        wrong += [
+            f"{stem}: the table names it, the mirror does not list it"
+            for stem in sorted(wanted.keys() - listed)
+        ]
+        return Fetched(
+            table=table,
+            right={stem: wanted[stem] for stem in sorted(right)},
+            wrong=tuple(wrong),
+            n_were_here=sum(o.was_here for o in outcomes),
+            n_published=sum(o.file.sha256 is not None for o in outcomes),
+            n_without_row=n_without_row,
+        )
+
+
+def check_file(path: Path, sha256: str | None) -> str:
+    """Whether a file is right: by its hash where one is known, else by reading it.
+
+    Returns:
+        Its SHA-256.
+
+    Raises:
+        BrokenFileError: it is not right.
+        OSError: it cannot be read.
+    """
+    found = sha256_of_file(path)
+    if found == sha256:
+        return found
+    content = path.read_bytes()
+    if looks_like_a_page(content[:64]):
+        raise BrokenFileError("a web page came instead of the file (does it want a login?)")
+    if sha256 is not None:
+        raise BrokenFileError(f"its SHA-256 is {found}, not {sha256}")
+    # `NAME.jpg.part` is checked before it gets its name.
+    if path.name.removesuffix(".part").lower().endswith(".csv"):
+        try:
+            content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise BrokenFileError("it is not text") from error
+        return found
+    try:
+        decode_tile(content, _LIMITS)
+    except TileError as error:
+        raise BrokenFileError(str(error).rstrip(".")) from error
+    return found
+
+
+def count_by_case(right: Mapping[str, str]) -> dict[str, Counter[str]]:
+    """Tiles by case and by the table's classification; a name that is none counts as `?`."""
+    counts: dict[str, Counter[str]] = {}
+    for stem, classification in right.items():
+        try:
+            case = parse_tile_name(stem).case
+        except ValueError:
+            case = "?"
+        counts.setdefault(case, Counter())[classification] += 1
+    return counts
