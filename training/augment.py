@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
+
+MIN_MAGNIFICATION: Final = 0.5
+"""Half the size. The paper's zoom of 1.5 would reach -0.5, and it says "0.5 to 2.5"."""
 
 
 class AugmentConfig(BaseModel):
@@ -29,7 +33,10 @@ class AugmentConfig(BaseModel):
     )
     horizontal_flip: bool = Field(default=True, description="Flip every other view, at random.")
     zoom: float = Field(
-        default=0.2, ge=0, lt=1, description="Magnification is drawn from [1 - zoom, 1 + zoom]."
+        default=0.2,
+        ge=0,
+        le=4,
+        description="Magnification is drawn from [max(1 - zoom, 0.5), 1 + zoom].",
     )
 
 
@@ -54,7 +61,7 @@ def _draw_view(
     tile: NDArray[np.uint8], config: AugmentConfig, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     angle = math.radians(rng.uniform(-config.rotation_degrees, config.rotation_degrees))
-    magnification = rng.uniform(1.0 - config.zoom, 1.0 + config.zoom)
+    magnification = rng.uniform(max(1.0 - config.zoom, MIN_MAGNIFICATION), 1.0 + config.zoom)
     mirrored = config.horizontal_flip and bool(rng.integers(2))
     return transform_tile(tile[:, ::-1] if mirrored else tile, angle, magnification)
 

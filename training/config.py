@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Final, Self
 
@@ -10,14 +9,13 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from training.augment import AugmentConfig
-from training.errors import ConfigError
+from training.documents import read_toml
 from training.inspection import TILE_SIDE_PX
 from training.labels import MixedTiles
 from training.systems.registry import DEFAULT_SYSTEM, SYSTEMS, find_system
@@ -160,21 +158,7 @@ def read_config(path: Path, weights: str | None = None) -> TrainingConfig:
     Raises:
         ConfigError: the file cannot be read, is not TOML, or a key is wrong, unknown or missing.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(str(path), "", f"{error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(str(path), "", f"it is not TOML: {error}.") from error
-    try:
-        config = TrainingConfig.model_validate(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        known = first["type"] != "extra_forbidden"
-        reason = first["msg"] if known else "there is no such key (is it misspelt?)"
-        reason = reason.removeprefix("Value error, ")
-        raise ConfigError(str(path), key, f"{reason}.") from error
+    config = read_toml(path, TrainingConfig)
     if weights is None:
         return config
     network = config.network.model_copy(update={"weights": weights})

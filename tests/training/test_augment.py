@@ -56,3 +56,21 @@ def test_transform_tile_magnifies_the_centre() -> None:
 def test_transform_tile_leaves_no_empty_corner(angle: float, magnification: float) -> None:
     bright = np.full((48, 48, 3), 200, dtype=np.uint8)
     assert (transform_tile(bright, angle, magnification) == 200).all()
+
+
+@pytest.mark.parametrize(
+    ("zoom", "least", "most"), [(0.2, 0.8, 1.2), (0.5, 0.5, 1.5), (1.0, 0.5, 2.0), (1.5, 0.5, 2.5)]
+)
+def test_zoom_is_the_papers_and_never_below_a_half(
+    zoom: float, least: float, most: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[float] = []
+
+    def remember(tile: np.ndarray, _: float, magnification: float) -> np.ndarray:
+        drawn.append(magnification)
+        return tile
+
+    monkeypatch.setattr("training.augment.transform_tile", remember)
+    draw_views(TILE, AugmentConfig(n_views=400, zoom=zoom), 0)
+    assert least <= min(drawn) < least + 0.05
+    assert most - 0.05 < max(drawn) <= most

@@ -1,0 +1,36 @@
+"""Configurations as files: TOML into a frozen model, with errors that name the key."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from training.errors import ConfigError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_toml(path: Path, kind: type[Model]) -> Model:
+    """Read a TOML file as a model.
+
+    Raises:
+        ConfigError: the file cannot be read, is not TOML, or a key is wrong, unknown or missing.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(str(path), "", f"{error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), "", f"it is not TOML: {error}.") from error
+    try:
+        return kind.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        known = first["type"] != "extra_forbidden"
+        reason = first["msg"] if known else "there is no such key (is it misspelt?)"
+        reason = reason.removeprefix("Value error, ")
+        raise ConfigError(str(path), key, f"{reason}.") from error
