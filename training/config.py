@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -23,6 +23,10 @@ from training.systems.system import System
 
 CONFIGS_DIR: Final = Path(__file__).parent / "configs"
 RELEASED_CONFIG: Final = CONFIGS_DIR / "osteo-mobilenetv2.toml"
+
+
+Balance = Literal["none", "label", "slide", "case", "case_and_label"]
+"""What is shown equally often; `none` is every tile."""
 
 
 class _Section(BaseModel):
@@ -69,6 +73,25 @@ class NetworkConfig(_Section):
     dropout: float = Field(
         default=0.0, ge=0, lt=1, description="Dropout on the pooled features, in training only."
     )
+    n_heads: int = Field(
+        default=1,
+        ge=1,
+        description="Heads fitted from different seeds, whose logits are averaged: together one "
+        "head that is as many times wider.",
+    )
+    standardize: float = Field(
+        default=0.0,
+        ge=0,
+        description="Above 0: pooled features are centred and divided by their standard deviation "
+        "plus this number, over the training tiles, before the head is fitted; folded into its "
+        "first layer afterwards.",
+    )
+    case_directions: int = Field(
+        default=0,
+        ge=0,
+        description="Directions of the feature space, along which the cases differ most within a "
+        "label, that are taken out before the head is fitted; folded into its first layer too.",
+    )
 
     @field_validator("system")
     @classmethod
@@ -94,6 +117,16 @@ class NetworkConfig(_Section):
         return self.side_px or self.entry.side_px
 
 
+class SamplingConfig(_Section):
+    """How often each training tile is shown."""
+
+    balance: Balance = Field(
+        default="none",
+        description="Each group below is drawn equally often: `label`, `slide`, `case`, "
+        "`case_and_label`. `none` shows every tile equally often.",
+    )
+
+
 class PhaseConfig(_Section):
     """One phase of training with Adam on the categorical cross-entropy."""
 
@@ -107,6 +140,23 @@ class PhaseConfig(_Section):
         lt=1,
         description="Momentum of the running average of the weights that is kept in the end; "
         "0 keeps the last step's weights.",
+    )
+    weight_decay: float = Field(
+        default=0.0,
+        ge=0,
+        description="Decoupled (AdamW, Loshchilov & Hutter 2019): weights shrink by this times the "
+        "learning rate each step.",
+    )
+    mixup: float = Field(
+        default=0.0,
+        ge=0,
+        description="Alpha of mixup (Zhang et al. 2018) on the phase's input; 0 mixes nothing.",
+    )
+    tumor_weight: float = Field(
+        default=1.0,
+        gt=0,
+        description="Hierarchical loss: the weight of 'tumour or not' beside 'viable or not'; 1 is "
+        "the plain cross-entropy.",
     )
 
 
@@ -123,6 +173,12 @@ class FineTuneConfig(PhaseConfig):
     views_per_epoch: int = Field(
         default=4, ge=0, description="Transformed views of a tile that one epoch takes, at random."
     )
+    mix_style: float = Field(
+        default=0.0,
+        ge=0,
+        description="Alpha of MixStyle (Zhou et al. 2021): channel means and deviations of the "
+        "first trained layer's input are mixed between tiles; 0 mixes nothing.",
+    )
 
 
 class TrainingConfig(_Section):
@@ -136,6 +192,7 @@ class TrainingConfig(_Section):
     data: DataConfig = DataConfig()
     splits: SplitsConfig = SplitsConfig()
     augment: AugmentConfig = AugmentConfig()
+    sampling: SamplingConfig = SamplingConfig()
     network: NetworkConfig = NetworkConfig()
     head: PhaseConfig = PhaseConfig(epochs=30, learning_rate=1e-3)
     fine_tune: FineTuneConfig = FineTuneConfig()

@@ -51,12 +51,22 @@ def read_tiles(index: Index, data_dir: Path, side_px: int = TILE_SIDE_PX) -> NDA
     return np.stack(tiles)
 
 
+def read_sources(index: Index, data_dir: Path, augment: AugmentConfig) -> NDArray[np.uint8] | None:
+    """The tiles at the resolution that crops are taken from; None where no view is a crop.
+
+    Raises:
+        DataError: as `read_tiles`.
+    """
+    return read_tiles(index, data_dir, augment.crop_source_px) if augment.crops else None
+
+
 def cache_features(
     lower: Any,
     tiles: NDArray[np.uint8],
     augment: AugmentConfig,
     seed: int,
     scaling: Scaling = MINUS_ONE_TO_ONE,
+    sources: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.float32]:
     """Run the frozen part on every tile's original and transformed views.
 
@@ -66,6 +76,7 @@ def cache_features(
         augment: which views to draw.
         seed: of the views.
         scaling: what the network wants of its input.
+        sources: uint8 `[n, larger, larger, 3]`, which crops are taken from.
 
     Returns:
         float32 `[n, 1 + n_views, ...]`; view 0 is the original tile.
@@ -75,13 +86,30 @@ def cache_features(
         list(enumerate(tiles))
     )
     return np.stack(
-        [infer(scaling.apply(draw_views(tile, augment, (seed, i)))) for i, tile in numbered]
+        [
+            infer(scaling.apply(draw_views(tile, augment, (seed, i), _source_of(sources, i))))
+            for i, tile in numbered
+        ]
     )
 
 
-def draw_all(tiles: NDArray[np.uint8], augment: AugmentConfig, seed: int) -> NDArray[np.uint8]:
+def draw_all(
+    tiles: NDArray[np.uint8],
+    augment: AugmentConfig,
+    seed: int,
+    sources: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
     """The views that `cache_features` shows to a frozen base: uint8 `[n, 1 + n_views, ...]`."""
-    return np.stack([draw_views(tile, augment, (seed, i)) for i, tile in enumerate(tiles)])
+    return np.stack(
+        [
+            draw_views(tile, augment, (seed, i), _source_of(sources, i))
+            for i, tile in enumerate(tiles)
+        ]
+    )
+
+
+def _source_of(sources: NDArray[np.uint8] | None, i: int) -> NDArray[np.uint8] | None:
+    return None if sources is None else sources[i]
 
 
 def as_function(graph: Any) -> Any:

@@ -12,16 +12,19 @@ Juditsky 1992), so that one unlucky epoch does not decide and no tile is spent o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.config import PhaseConfig, TrainingConfig
+from training.config import TrainingConfig
 from training.errors import RunError
 from training.features import as_function, cache_features, draw_all
+from training.heads import join_heads, seed_of_head
+from training.headspace import fit_head_space
 from training.labels import LABELS
 from training.model import (
     SplitBase,
@@ -33,28 +36,11 @@ from training.model import (
     build_whole,
     split_base,
 )
+from training.phase import EpochRecord, Phase
 from training.progress import tracked
+from training.sampling import Groups, ViewPositions, all_views, balanced, some_views
 from training.systems.oversampling import oversample
 from training.systems.svm import fit_svm
-
-PhaseName = Literal["head", "fine_tune", "whole"]
-"""`whole` is training from scratch, where nothing is frozen."""
-
-
-@dataclass(frozen=True, slots=True)
-class EpochRecord:
-    """What one epoch measured; test values are for the reader and decide nothing."""
-
-    phase: PhaseName
-    epoch: int
-    loss: float
-    accuracy: float
-    test_loss: float | None
-    test_accuracy: float | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +63,12 @@ class Trainer:
     """The network and the cached features of all tiles; fits any subset of them."""
 
     def __init__(
-        self, tiles: NDArray[np.uint8], class_indices: NDArray[np.int64], config: TrainingConfig
+        self,
+        tiles: NDArray[np.uint8],
+        class_indices: NDArray[np.int64],
+        config: TrainingConfig,
+        groups: Groups | None = None,
+        sources: NDArray[np.uint8] | None = None,
     ) -> None:
         """Build the network and run its frozen part once.
 
@@ -85,23 +76,29 @@ class Trainer:
             tiles: uint8 `[n, side, side, 3]`, of the side that the network takes.
             class_indices: int64 `[n]`, positions in `LABELS`.
             config: the run's configuration.
+            groups: slides and cases of the tiles, which balanced sampling and `case_directions`
+                need.
+            sources: the tiles at `augment.crop_source_px`, for crops; see `read_sources`.
 
         Raises:
             WeightsError: the base network's weights are missing or belong to another network.
+            RunError: the configuration needs groups, and there are none.
         """
         import keras  # noqa: PLC0415 - seconds to import
 
+        _require_groups(groups, config)
         self._config = config
+        self._groups = groups
         self._system = config.network.entry
         self._class_indices = class_indices
         self._targets = np.eye(len(LABELS), dtype=np.float32)[class_indices]
         self._pooled: NDArray[Any]
         if not self._system.is_pretrained:
-            self._pooled = draw_all(tiles, config.augment, config.seed)
+            self._pooled = draw_all(tiles, config.augment, config.seed, sources)
             return
         keras.utils.set_random_seed(config.seed)  # of an untrained base
         self._base = build_base(config.network.weights, self._system, config.network.input_side_px)
-        views = config.augment, config.seed, self._system.scaling
+        views = config.augment, config.seed, self._system.scaling, sources
         if config.fine_tune.epochs == 0:
             self._pooled = cache_features(build_pooled(self._base), tiles, *views)
             return
@@ -130,21 +127,41 @@ class Trainer:
         if config.fine_tune.epochs > 0:
             self._network.upper.set_weights(self._start_weights)
         rng = np.random.default_rng(seed)
-        head = self._build_head(seed)
-
+        head, history = self._fit_heads(train, test, rng, seed)
         phase = Phase("head", head, config.head, self._pooled, self._targets)
-        history = list(phase.run(train, test, self._views_of(self._pooled), rng))
         if config.fine_tune.epochs > 0:
             tuned = build_tuned(self._network.upper, head)
-            views = _some_views(self._seam.shape[1], config.fine_tune.views_per_epoch)
+            views = some_views(self._seam.shape[1], config.fine_tune.views_per_epoch)
             phase = Phase("fine_tune", tuned, config.fine_tune, self._seam, self._targets)
-            history += phase.run(train, test, views, rng)
+            history += phase.run(train, test, self._balanced(views), rng)
         return Fitted(
             base_weights=self._base.get_weights(),
             head_weights=head.get_weights(),
             test_logits=phase.answer(test),
             history=tuple(history),
         )
+
+    def _fit_heads(
+        self,
+        train: NDArray[np.int64],
+        test: NDArray[np.int64],
+        rng: np.random.Generator,
+        seed: int,
+    ) -> tuple[Any, list[EpochRecord]]:
+        """The head on pooled features as they come, and its records: of several heads the mean."""
+        network = self._config.network
+        space = fit_head_space(self._pooled, self._class_indices, self._groups, train, network)
+        features = space.apply(self._pooled)
+        heads, runs = [], []
+        for number in range(network.n_heads):
+            head = self._build_head(seed_of_head(seed, number))
+            phase = Phase("head", head, self._config.head, features, self._targets)
+            runs.append(list(phase.run(train, test, self._views_of(features), rng)))
+            heads.append(space.fold(head.get_weights()))
+        if network.n_heads > 1:
+            head = self._build_head(seed, network.n_heads * network.hidden_units)
+        head.set_weights(join_heads(heads))
+        return head, [_mean_record(records) for records in zip(*runs, strict=True)]
 
     def _fit_from_scratch(
         self, train: NDArray[np.int64], test: NDArray[np.int64], seed: int
@@ -176,173 +193,51 @@ class Trainer:
         return build_head(units, network.dropout, seed, self._system.embedding_size)
 
     def _views_of(self, features: NDArray[Any]) -> ViewPositions:
-        choose = _all_views(features.shape[1])
+        choose = all_views(features.shape[1])
         if not self._system.oversamples:
-            return choose
+            return self._balanced(choose)
         return lambda tiles, rng: choose(oversample(tiles, self._class_indices[tiles], rng), rng)
 
+    def _balanced(self, views: ViewPositions) -> ViewPositions:
+        return balanced(views, self._config.sampling.balance, self._class_indices, self._groups)
 
-ViewPositions = Callable[[NDArray[np.int64], np.random.Generator], NDArray[np.int64]]
-"""From tile positions `[n]` to (tile, view) pairs `[m, 2]`: what one epoch goes through."""
+    def reconfigured(self, config: TrainingConfig) -> Trainer:
+        """A trainer with another configuration and the same cached features.
 
-
-class Phase:
-    """One phase of training: a graph, an optimizer and the loop over epochs and steps."""
-
-    def __init__(
-        self,
-        name: PhaseName,
-        graph: Any,
-        config: PhaseConfig,
-        features: NDArray[Any],
-        targets: NDArray[np.float32],
-    ) -> None:
-        """Prepare the step.
-
-        Args:
-            name: what the records call this phase.
-            graph: float32 features of one view to logits.
-            config: of the phase.
-            features: `[n, 1 + n_views, ...]`: float32 features, or uint8 tiles.
-            targets: float32 `[n, C]`, one-hot.
+        Raises:
+            RunError: the features would be others; `features_key` says which settings decide.
         """
-        self._name = name
-        self._graph = graph
-        self._config = config
-        self._features = features
-        self._targets = targets
-        self._infer = as_function(graph)
-        self._step = _make_step(graph, config)
-
-    def run(
-        self,
-        train: NDArray[np.int64],
-        test: NDArray[np.int64],
-        views: ViewPositions,
-        rng: np.random.Generator,
-    ) -> Iterator[EpochRecord]:
-        """Train, yielding a record after each epoch; the graph's weights are the result."""
-        average = _RunningAverage(self._graph.trainable_variables, self._config.averaging)
-        for epoch in range(1, self._config.epochs + 1):
-            losses, hits = [], []
-            pairs = rng.permutation(views(train, rng))
-            for batch in _batches(pairs, self._config.batch_size):
-                tiles, shown = batch.T
-                loss, logits = self._step(self._features[tiles, shown], self._targets[tiles])
-                average.update()
-                losses.append(float(loss))
-                hits.append(np.argmax(logits, axis=1) == np.argmax(self._targets[tiles], axis=1))
-            if epoch == self._config.epochs:
-                average.assign()
-            yield EpochRecord(
-                self._name,
-                epoch,
-                float(np.mean(losses)),
-                float(np.concatenate(hits).mean()),
-                *self._test(test),
-            )
-
-    def answer(self, tiles: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Logits, float32 `[n, C]`, of the original view of some tiles."""
-        if tiles.size == 0:
-            return np.empty((0, len(LABELS)), dtype=np.float32)
-        batches = [self._infer(self._features[batch, 0]) for batch in _batches(tiles, _ANSWERED)]
-        return np.concatenate(batches)
-
-    def measure(self, train: NDArray[np.int64], test: NDArray[np.int64]) -> EpochRecord:
-        """Loss and accuracy of the graph as it is, as if an epoch had ended."""
-        loss, accuracy = self._test(train)
-        if loss is None or accuracy is None:
-            raise RunError("There are no training tiles.")
-        return EpochRecord(self._name, 1, loss, accuracy, *self._test(test))
-
-    def _test(self, test: NDArray[np.int64]) -> tuple[float | None, float | None]:
-        if test.size == 0:
-            return None, None
-        logits = self.answer(test).astype(np.float64)
-        targets = self._targets[test]
-        shifted = logits - logits.max(axis=1, keepdims=True)
-        log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        loss = -(targets * log_probabilities).sum(axis=1).mean()
-        return float(loss), float((logits.argmax(axis=1) == targets.argmax(axis=1)).mean())
+        if features_key(config) != features_key(self._config):
+            raise RunError("These configurations have different features; make another Trainer.")
+        _require_groups(self._groups, config)
+        other = copy.copy(self)
+        other._config = config
+        return other
 
 
-class _RunningAverage:
-    """Exponential average of weights, started at the first step rather than at random weights."""
-
-    def __init__(self, variables: list[Any], momentum: float) -> None:
-        self._variables = variables
-        self._momentum = momentum
-        self._n_steps = 0
-        self._values: Weights = []
-
-    def update(self) -> None:
-        if self._momentum == 0.0:
-            return
-        self._n_steps += 1
-        # Short runs would otherwise remember mostly where they began.
-        keep = min(self._momentum, self._n_steps / (self._n_steps + 9))
-        now = [variable.numpy() for variable in self._variables]
-        if not self._values:
-            self._values = now
-        self._values = [keep * a + (1 - keep) * b for a, b in zip(self._values, now, strict=True)]
-
-    def assign(self) -> None:
-        """Put the average into the graph."""
-        for variable, value in zip(self._variables, self._values, strict=False):
-            variable.assign(value)
+def features_key(config: TrainingConfig) -> str:
+    """What decides the cached features; configurations with the same key can share them."""
+    network, tune = config.network, config.fine_tune
+    seam = tune.first_layer if tune.epochs > 0 else "pooled"
+    network_key = f"{network.system} {network.input_side_px} {network.weights} {seam}"
+    return f"{network_key} {config.seed} {config.augment.model_dump_json()}"
 
 
-def _make_step(graph: Any, config: PhaseConfig) -> Any:
-    """A compiled training step: (features, one-hot targets) to (loss, logits)."""
-    import keras  # noqa: PLC0415
-    import tensorflow  # noqa: PLC0415
+def _require_groups(groups: Groups | None, config: TrainingConfig) -> None:
+    by_label_only = config.sampling.balance in ("none", "label")
+    if groups is None and not (by_label_only and config.network.case_directions == 0):
+        raise RunError("sampling.balance and network.case_directions need slides and cases.")
 
-    optimizer = keras.optimizers.Adam(config.learning_rate)
-    optimizer.build(graph.trainable_variables)
-    loss_of = keras.losses.CategoricalCrossentropy(
-        from_logits=True, label_smoothing=config.label_smoothing
-    )
 
-    @tensorflow.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def step(features: Any, targets: Any) -> Any:
-        with tensorflow.GradientTape() as tape:
-            logits = graph(features, training=True)
-            loss = loss_of(targets, logits) + sum(graph.losses)
-        gradients = tape.gradient(loss, graph.trainable_variables)
-        optimizer.apply(gradients, graph.trainable_variables)
-        return loss, logits
-
-    return step
+def _mean_record(records: Sequence[EpochRecord]) -> EpochRecord:
+    """Of the same epoch of several heads."""
+    names = ("loss", "accuracy", "test_loss", "test_accuracy")
+    columns = {name: [getattr(record, name) for record in records] for name in names}
+    means = {n: None if None in values else float(np.mean(values)) for n, values in columns.items()}
+    return replace(records[0], **means)  # type: ignore[arg-type]  # a float or None, as declared
 
 
 def _pool(upper: Any, seam: NDArray[np.float32]) -> NDArray[np.float32]:
     """Pooled features, float32 `[n, 1 + n_views, 1280]`, from what the frozen part answered."""
     infer = as_function(upper)
     return np.stack([infer(views).mean(axis=(1, 2)) for views in tracked("Pooling")(list(seam))])
-
-
-def _all_views(n_shown: int) -> ViewPositions:
-    def choose(tiles: NDArray[np.int64], _: np.random.Generator) -> NDArray[np.int64]:
-        return np.stack([np.repeat(tiles, n_shown), np.tile(np.arange(n_shown), len(tiles))], 1)
-
-    return choose
-
-
-def _some_views(n_shown: int, n_chosen: int) -> ViewPositions:
-    """The original of each tile and `n_chosen` of its transformed views, drawn anew each epoch."""
-
-    def choose(tiles: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        shown = [[0, *(1 + rng.permutation(n_shown - 1)[:n_chosen])] for _ in tiles]
-        return np.array([(t, v) for t, views in zip(tiles, shown, strict=True) for v in views])
-
-    return choose
-
-
-_ANSWERED: Final = 512
-"""Tiles that are answered at once; at 512 the last feature map takes 130 MB."""
-
-
-def _batches(pairs: NDArray[np.int64], batch_size: int) -> Iterator[NDArray[np.int64]]:
-    for start in range(0, len(pairs), batch_size):
-        yield pairs[start : start + batch_size]

@@ -9,7 +9,7 @@ from app.core.manifest import Manifest, SplitKind
 from training.assemble import assemble_bundle, remove_incomplete
 from training.config import SplitsConfig, TrainingConfig
 from training.errors import RunError
-from training.features import read_tiles
+from training.features import read_sources, read_tiles
 from training.fit import Trainer
 from training.index import build_index, require_no_problems, write_index
 from training.model import require_weights
@@ -21,6 +21,7 @@ from training.runs import (
     write_final_fit,
     write_run,
 )
+from training.sampling import Groups
 from training.splits import make_split, write_split
 from training.table import find_table, read_table
 
@@ -81,7 +82,8 @@ def release_bundle(
         for kind, n_folds in folds_of(config.splits).items()
     ]
     tiles = read_tiles(index, folders.data_dir, config.network.input_side_px)
-    trainer = Trainer(tiles, class_indices_of(index), config)
+    sources = read_sources(index, folders.data_dir, config.augment)
+    trainer = Trainer(tiles, class_indices_of(index), config, Groups.of(index), sources)
     runs = []
     for split in splits:
         split_sha256 = write_split(folders.runs_dir / f"{split.kind}.json", split)

@@ -33,6 +33,36 @@ def test_draw_views_flips_about_half_of_the_views() -> None:
     assert 8 < sum(flipped) < 32
 
 
+def test_draw_views_shows_all_eight_symmetries_and_no_blur() -> None:
+    config = AugmentConfig(
+        n_views=120, rotation_degrees=0, zoom=0, horizontal_flip=False, symmetries=True
+    )
+    turned = [np.rot90(TILE, quarters) for quarters in range(4)]
+    expected = {view.tobytes() for tile in turned for view in (tile, tile[:, ::-1])}
+    assert {view.tobytes() for view in draw_views(TILE, config, 0)[1:]} == expected
+
+
+def test_draw_views_crops_from_the_source_at_its_own_resolution() -> None:
+    """The source's stripes are finer than the tile can show; a small crop of it shows them."""
+    source = np.zeros((512, 512, 3), dtype=np.uint8)
+    source[:, ::4] = source[:, 1::4] = 255
+    grey = np.full((64, 64, 3), 127, dtype=np.uint8)
+    config = AugmentConfig(
+        n_views=6, rotation_degrees=0, zoom=0, horizontal_flip=False, smallest_crop=0.125
+    )
+    views = draw_views(grey, config, 0, source)[1:]
+    assert max(float(view.std()) for view in views) > 60
+    assert (draw_views(grey, config, 0)[1:] == 127).all()
+
+
+def test_draw_views_jitters_the_stain_of_transformed_views_only() -> None:
+    plain = AugmentConfig(n_views=3)
+    jittered = plain.model_copy(update={"stain_scale": 0.2, "stain_shift": 0.05})
+    one, other = draw_views(TILE, plain, 0), draw_views(TILE, jittered, 0)
+    np.testing.assert_array_equal(one[0], other[0])
+    assert all((a != b).any() for a, b in zip(one[1:], other[1:], strict=True))
+
+
 def test_transform_tile_changes_nothing_without_angle_and_magnification() -> None:
     np.testing.assert_array_equal(transform_tile(TILE, 0.0, 1.0), TILE)
 

@@ -5,13 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.config import TrainingConfig, read_config
+from training.config import SamplingConfig, TrainingConfig, read_config
 from training.drawn import draw_tile
-from training.features import read_tiles
+from training.errors import RunError
+from training.features import read_sources, read_tiles
 from training.fit import Trainer
 from training.index import Index
 from training.labels import LABEL_IDS
+from training.model import build_serving_model
 from training.runs import class_indices_of
+from training.sampling import Groups
 
 pytestmark = pytest.mark.tensorflow
 
@@ -52,6 +55,70 @@ def test_fit_on_all_tiles_tests_nothing(
     assert fitted.test_logits.shape == (0, 3)
     assert {record.phase for record in fitted.history} == {"head"}
     assert fitted.history[-1].test_loss is None
+
+
+def test_fit_takes_every_ingredient_at_once(
+    drawn_index: Index, drawn_dir: Path, config: TrainingConfig
+) -> None:
+    """Several heads, a feature space, balance, mixtures, decay: one head comes out, and answers."""
+    augment = config.augment.model_copy(
+        update={"symmetries": True, "stain_scale": 0.1, "smallest_crop": 0.5}
+    )
+    network = config.network.model_copy(
+        update={"n_heads": 2, "standardize": 0.1, "case_directions": 1}
+    )
+    phase = {"weight_decay": 0.1, "mixup": 0.2, "tumor_weight": 2.0, "label_smoothing": 0.1}
+    everything = config.model_copy(
+        update={
+            "augment": augment,
+            "network": network,
+            "sampling": SamplingConfig(balance="case_and_label"),
+            "head": config.head.model_copy(update=phase),
+            "fine_tune": config.fine_tune.model_copy(update={**phase, "mix_style": 0.1}),
+        }
+    )
+    tiles = read_tiles(drawn_index, drawn_dir)
+    sources = read_sources(drawn_index, drawn_dir, augment)
+    assert sources is not None
+    assert sources.shape == (12, 448, 448, 3)
+    classes = class_indices_of(drawn_index)
+    with pytest.raises(RunError, match="slides and cases"):
+        Trainer(tiles, classes, everything)
+    trainer = Trainer(tiles, classes, everything, Groups.of(drawn_index), sources)
+    fitted = trainer.fit(np.arange(9), np.arange(9, 12), seed=3)
+    assert [weights.shape for weights in fitted.head_weights] == [(1280, 16), (16,), (16, 3), (3,)]
+    assert np.isfinite(fitted.test_logits).all()
+    assert [record.phase for record in fitted.history] == ["head", "head", "fine_tune"]
+
+
+def test_fit_answers_with_the_folded_head(
+    drawn_index: Index, drawn_dir: Path, config: TrainingConfig
+) -> None:
+    """What is exported (base and head weights) gives the logits that were measured."""
+    network = config.network.model_copy(update={"n_heads": 2, "standardize": 0.1})
+    frozen = config.model_copy(
+        update={
+            "network": network,
+            "fine_tune": config.fine_tune.model_copy(update={"epochs": 0}),
+        }
+    )
+    tiles = read_tiles(drawn_index, drawn_dir)
+    trainer = Trainer(tiles, class_indices_of(drawn_index), frozen)
+    fitted = trainer.fit(np.arange(9), np.arange(9, 12), seed=3)
+    served = build_serving_model(fitted.base_weights, fitted.head_weights)(tiles[9:])
+    np.testing.assert_allclose(served["logits"], fitted.test_logits, atol=1e-4)
+
+
+def test_reconfigured_shares_features_only_where_they_are_the_same(
+    drawn_index: Index, drawn_dir: Path, config: TrainingConfig
+) -> None:
+    tiles = read_tiles(drawn_index, drawn_dir)[:4]
+    trainer = Trainer(tiles, class_indices_of(drawn_index)[:4], config)
+    longer = config.model_copy(update={"head": config.head.model_copy(update={"epochs": 3})})
+    fitted = trainer.reconfigured(longer).fit(np.arange(3), np.arange(3, 4), seed=0)
+    assert [record.phase for record in fitted.history].count("head") == 3
+    with pytest.raises(RunError, match="different features"):
+        trainer.reconfigured(config.model_copy(update={"seed": 9}))
 
 
 @pytest.mark.real_tiles

@@ -1,0 +1,188 @@
+"""One phase of training: a graph, an optimizer and the loop over epochs and steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.config import FineTuneConfig, PhaseConfig
+from training.errors import RunError
+from training.features import as_function
+from training.labels import LABELS
+from training.loss import cross_entropy
+from training.mixing import mix_style, mixup
+from training.model import Weights
+from training.sampling import ViewPositions
+
+PhaseName = Literal["head", "fine_tune", "whole"]
+"""`whole` is training from scratch, where nothing is frozen."""
+
+_ANSWERED: Final = 512
+"""Tiles that are answered at once; at 512 the last feature map takes 130 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """What one epoch measured; test values are for the reader and decide nothing."""
+
+    phase: PhaseName
+    epoch: int
+    loss: float
+    accuracy: float
+    test_loss: float | None
+    test_accuracy: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+class Phase:
+    """One phase of training: a graph, an optimizer and the loop over epochs and steps."""
+
+    def __init__(
+        self,
+        name: PhaseName,
+        graph: Any,
+        config: PhaseConfig,
+        features: NDArray[Any],
+        targets: NDArray[np.float32],
+    ) -> None:
+        """Prepare the step.
+
+        Args:
+            name: what the records call this phase.
+            graph: float32 features of one view to logits.
+            config: of the phase.
+            features: `[n, 1 + n_views, ...]`: float32 features, or uint8 tiles.
+            targets: float32 `[n, C]`, one-hot.
+        """
+        self._name = name
+        self._graph = graph
+        self._config = config
+        self._features = features
+        self._targets = targets
+        self._infer = as_function(graph)
+        self._step = _make_step(graph, config)
+
+    def run(
+        self,
+        train: NDArray[np.int64],
+        test: NDArray[np.int64],
+        views: ViewPositions,
+        rng: np.random.Generator,
+    ) -> Iterator[EpochRecord]:
+        """Train, yielding a record after each epoch; the graph's weights are the result."""
+        average = _RunningAverage(self._graph.trainable_variables, self._config.averaging)
+        for epoch in range(1, self._config.epochs + 1):
+            losses, hits = [], []
+            pairs = rng.permutation(views(train, rng))
+            for batch in _batches(pairs, self._config.batch_size):
+                features, targets = self._mixed(batch, rng)
+                loss, logits = self._step(features, targets)
+                average.update()
+                losses.append(float(loss))
+                hits.append(np.argmax(logits, axis=1) == np.argmax(targets, axis=1))
+            if epoch == self._config.epochs:
+                average.assign()
+            yield EpochRecord(
+                self._name,
+                epoch,
+                float(np.mean(losses)),
+                float(np.concatenate(hits).mean()),
+                *self._test(test),
+            )
+
+    def _mixed(
+        self, batch: NDArray[np.int64], rng: np.random.Generator
+    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        tiles, shown = batch.T
+        features, targets = self._features[tiles, shown], self._targets[tiles]
+        if isinstance(self._config, FineTuneConfig) and self._config.mix_style > 0:
+            features = mix_style(features, self._config.mix_style, rng)
+        if self._config.mixup > 0:
+            mixed, targets = mixup(features.astype(np.float32), targets, self._config.mixup, rng)
+            features = mixed.astype(features.dtype)
+        return features, targets
+
+    def answer(self, tiles: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Logits, float32 `[n, C]`, of the original view of some tiles."""
+        if tiles.size == 0:
+            return np.empty((0, len(LABELS)), dtype=np.float32)
+        batches = [self._infer(self._features[batch, 0]) for batch in _batches(tiles, _ANSWERED)]
+        return np.concatenate(batches)
+
+    def measure(self, train: NDArray[np.int64], test: NDArray[np.int64]) -> EpochRecord:
+        """Loss and accuracy of the graph as it is, as if an epoch had ended."""
+        loss, accuracy = self._test(train)
+        if loss is None or accuracy is None:
+            raise RunError("There are no training tiles.")
+        return EpochRecord(self._name, 1, loss, accuracy, *self._test(test))
+
+    def _test(self, test: NDArray[np.int64]) -> tuple[float | None, float | None]:
+        if test.size == 0:
+            return None, None
+        logits = self.answer(test).astype(np.float64)
+        targets = self._targets[test]
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        loss = -(targets * log_probabilities).sum(axis=1).mean()
+        return float(loss), float((logits.argmax(axis=1) == targets.argmax(axis=1)).mean())
+
+
+class _RunningAverage:
+    """Exponential average of weights, started at the first step rather than at random weights."""
+
+    def __init__(self, variables: list[Any], momentum: float) -> None:
+        self._variables = variables
+        self._momentum = momentum
+        self._n_steps = 0
+        self._values: Weights = []
+
+    def update(self) -> None:
+        if self._momentum == 0.0:
+            return
+        self._n_steps += 1
+        # Short runs would otherwise remember mostly where they began.
+        keep = min(self._momentum, self._n_steps / (self._n_steps + 9))
+        now = [variable.numpy() for variable in self._variables]
+        if not self._values:
+            self._values = now
+        self._values = [keep * a + (1 - keep) * b for a, b in zip(self._values, now, strict=True)]
+
+    def assign(self) -> None:
+        """Put the average into the graph."""
+        for variable, value in zip(self._variables, self._values, strict=False):
+            variable.assign(value)
+
+
+def _make_step(graph: Any, config: PhaseConfig) -> Any:
+    """A compiled training step: (features, one-hot targets) to (loss, logits)."""
+    import keras  # noqa: PLC0415
+    import tensorflow  # noqa: PLC0415
+
+    optimizer = keras.optimizers.Adam(config.learning_rate)
+    if config.weight_decay > 0:
+        optimizer = keras.optimizers.AdamW(config.learning_rate, config.weight_decay)
+    optimizer.build(graph.trainable_variables)
+
+    @tensorflow.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    def step(features: Any, targets: Any) -> Any:
+        with tensorflow.GradientTape() as tape:
+            logits = graph(features, training=True)
+            loss = cross_entropy(targets, logits, config.label_smoothing, config.tumor_weight)
+            loss += sum(graph.losses)
+        gradients = tape.gradient(loss, graph.trainable_variables)
+        optimizer.apply(gradients, graph.trainable_variables)
+        return loss, logits
+
+    return step
+
+
+def _batches(pairs: NDArray[np.int64], batch_size: int) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, len(pairs), batch_size):
+        yield pairs[start : start + batch_size]

@@ -1,0 +1,98 @@
+"""What one epoch goes through: which views of which tiles, and how often each group is shown.
+
+Case and label are confounded in the collection (one case holds hardly any Viable Tumor, another
+hardly anything else), so a model can gain by telling cases apart. Balanced sampling shows every
+label, slide, case or pair of case and label equally often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.config import Balance
+from training.index import Index
+
+ViewPositions = Callable[[NDArray[np.int64], np.random.Generator], NDArray[np.int64]]
+"""From tile positions `[n]` to (tile, view) pairs `[m, 2]`: what one epoch goes through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Slide and case of every tile, numbered from 0, int64 `[n]`."""
+
+    slides: NDArray[np.int64]
+    cases: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, index: Index) -> Groups:
+        """The groups of an index, in its order."""
+        return cls(
+            _numbered([tile.slide for tile in index.tiles]),
+            _numbered([tile.case for tile in index.tiles]),
+        )
+
+
+def all_views(n_shown: int) -> ViewPositions:
+    """Every view of every tile."""
+
+    def choose(tiles: NDArray[np.int64], _: np.random.Generator) -> NDArray[np.int64]:
+        return np.stack([np.repeat(tiles, n_shown), np.tile(np.arange(n_shown), len(tiles))], 1)
+
+    return choose
+
+
+def some_views(n_shown: int, n_chosen: int) -> ViewPositions:
+    """The original of each tile and `n_chosen` of its transformed views, drawn anew each epoch."""
+
+    def choose(tiles: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+        shown = [[0, *(1 + rng.permutation(n_shown - 1)[:n_chosen])] for _ in tiles]
+        return np.array([(t, v) for t, views in zip(tiles, shown, strict=True) for v in views])
+
+    return choose
+
+
+def balanced(
+    views: ViewPositions, balance: Balance, class_indices: NDArray[np.int64], groups: Groups | None
+) -> ViewPositions:
+    """As many pairs as `views` chooses, drawn again so that each group is shown equally often.
+
+    Args:
+        views: chooses pairs of tile and view.
+        balance: what a group is; `none` returns `views` as it is.
+        class_indices: int64 `[n]`, of all tiles.
+        groups: of all tiles; balancing labels needs none.
+    """
+    if balance == "none":
+        return views
+    group_of = class_indices if groups is None else _group_of(balance, class_indices, groups)
+
+    def choose(tiles: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+        pairs = views(tiles, rng)
+        group = group_of[pairs[:, 0]]
+        weights = 1.0 / np.bincount(group)[group]
+        return pairs[rng.choice(len(pairs), len(pairs), p=weights / weights.sum())]
+
+    return choose
+
+
+def _group_of(
+    balance: Balance, class_indices: NDArray[np.int64], groups: Groups
+) -> NDArray[np.int64]:
+    if balance == "label":
+        return class_indices
+    if balance == "slide":
+        return groups.slides
+    if balance == "case":
+        return groups.cases
+    pairs: NDArray[np.int64] = groups.cases * (class_indices.max() + 1) + class_indices
+    return pairs
+
+
+def _numbered(names: list[str]) -> NDArray[np.int64]:
+    numbers: NDArray[Any] = np.unique(names, return_inverse=True)[1]
+    return numbers.astype(np.int64)
