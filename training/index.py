@@ -78,7 +78,7 @@ def build_index(
     Raises:
         DataError: no tile at all is left.
     """
-    files, problems = _find_files(data_dir)
+    files, problems = find_tile_files(data_dir)
     tiles: dict[str, IndexedTile] = {}
     names_seen: set[str] = set()
     name_by_sha256: dict[str, str] = {}
@@ -148,7 +148,7 @@ def read_index(path: Path) -> tuple[Index, str]:
         ) from error
 
 
-def _find_files(data_dir: Path) -> tuple[dict[str, Path], list[TileProblem]]:
+def find_tile_files(data_dir: Path) -> tuple[dict[str, Path], list[TileProblem]]:
     """Files by the stem of their name; a second file of one name is a problem, not a tile."""
     files: dict[str, Path] = {}
     problems = []

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from training.labels import RAW_LABELS
 from training.progress import ERRORS
-from training.terminal import OUT, DataDir, guarded, plain, say
+from training.terminal import OUT, DataDir, TableOption, guarded, plain, say
 
 app = typer.Typer(name="dataset", no_args_is_help=True)
 
@@ -87,6 +87,52 @@ def fetch(
             "right stays."
         )
     say(f"{data_dir / 'SHA256SUMS'}  Next: osteo-train index --data-dir {data_dir}")
+
+
+@app.command()
+@guarded
+def report(
+    data_dir: DataDir,
+    table: TableOption = None,
+    out: Annotated[Path, typer.Option(help="Receives pages, pictures and report.json.")] = Path(
+        "runs/dataset"
+    ),
+    min_tissue: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of tissue below which a tile is near-blank.")
+    ] = 0.1,
+    max_bits: Annotated[
+        int, typer.Option(min=0, max=96, help="Of 256 hash bits; more finds more look-alikes.")
+    ] = 24,
+    sheet_tiles: Annotated[
+        int, typer.Option(min=1, help="The most tiles of a class and case that a sheet shows.")
+    ] = 240,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Threads that decode.")] = 2,
+) -> None:
+    """Say what the folder holds: class by case, odd tiles, duplicates, and contact sheets.
+
+    Nothing is refused here: what cannot be read is listed. `osteo-train index` decides.
+
+    Example: `osteo-train dataset report --data-dir ~/tcia --min-tissue 0.05 --out runs/dataset`
+    """
+    from training.dataset.report import Limits, build_report  # noqa: PLC0415
+    from training.dataset.survey import survey_tiles  # noqa: PLC0415
+    from training.dataset.writing import write_report  # noqa: PLC0415
+    from training.progress import tracked  # noqa: PLC0415
+    from training.table import find_table, read_table  # noqa: PLC0415
+
+    rows = read_table(table or find_table(data_dir))
+    tiles = survey_tiles(data_dir, rows, jobs, tracked("Looking at tiles"))
+    found = build_report(tiles, rows, Limits(min_tissue, max_bits))
+    found = write_report(out, found, tiles, data_dir, sheet_tiles)
+    _print_counts({case: Counter(counts) for case, counts in found.tiles_by_case.items()})
+    say(
+        f"{len(found.near_blank)} near-blank (less than {min_tissue:.0%} tissue), "
+        f"{len(found.unreadable)} unreadable, {len(found.same_bytes)} file(s) more than once, "
+        f"{len(found.look_alikes)} pair(s) that look the same."
+    )
+    pairs = ", ".join(f"{n} at {side} px" for side, n in found.overlapping_pairs.items())
+    say(f"overlapping pairs of one slide: {pairs} a tile")
+    say(f"{out / 'report.html'}, report.md, report.json and {len(found.sheets)} contact sheet(s)")
 
 
 def _print_counts(counts: Mapping[str, Counter[str]]) -> None:

@@ -7,13 +7,13 @@ checked with `sha256sum --check SHA256SUMS` and served as a mirror as it is.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from training.durable import try_lock, write_whole
 from training.errors import DataError
 
 SUMS_NAME: Final = "SHA256SUMS"
@@ -73,11 +73,9 @@ class Journal:
             self._stream = self._part.open("a+", encoding="utf-8", errors="replace")
         except OSError as error:
             raise DataError(f"{folder} cannot be written: {error.strerror}.") from error
-        try:
-            _lock(self._stream.fileno(), folder)
-        except DataError:
+        if not try_lock(self._stream):
             self._stream.close()
-            raise
+            raise DataError(f"Another fetch is at work in {folder}. Wait for it, or end it.")
         self.recorded: dict[str, str] = _sound_lines(self._sums)
         self.recorded |= _sound_lines(self._part)
 
@@ -112,13 +110,11 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         """Write `SHA256SUMS`; a disk that is full leaves the journal, which serves as well."""
-        fresh = self._sums.with_suffix(".new")
+        content = format_sums(self.recorded).encode()
         with contextlib.suppress(OSError):
-            fresh.write_text(format_sums(self.recorded), encoding="utf-8")
-            fresh.replace(self._sums)
+            write_whole(self._sums, lambda stream: stream.write(content))
             self._part.unlink()
         with contextlib.suppress(OSError):
-            fresh.unlink(missing_ok=True)
             self._stream.close()
 
 
@@ -139,14 +135,3 @@ def _sound_lines(path: Path) -> dict[str, str]:
         return {}
     found = (_LINE.fullmatch(line) for line in text.splitlines())
     return {match["path"]: match["sha256"] for match in found if match}
-
-
-def _lock(descriptor: int, folder: Path) -> None:
-    if os.name != "posix":
-        return
-    import fcntl  # noqa: PLC0415 - POSIX only
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise DataError(f"Another fetch is at work in {folder}. Wait for it, or end it.") from error

@@ -1,0 +1,48 @@
+"""The folder that a report is written to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from training.dataset.pages import to_html, to_markdown
+from training.dataset.report import DatasetReport
+from training.dataset.sheets import write_sheets
+from training.dataset.survey import SurveyedTile
+from training.errors import DataError
+from training.progress import tracked
+
+
+def write_report(
+    out: Path,
+    report: DatasetReport,
+    tiles: Sequence[SurveyedTile],
+    data_dir: Path,
+    most_a_case: int,
+) -> DatasetReport:
+    """Write the contact sheets, then `report.json`, `report.md` and `report.html` beside them.
+
+    Sheets of an earlier report in the folder are removed.
+
+    Returns:
+        The report, with the sheets' names.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    marks = report.marks()
+    sheets: list[str] = []
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for old in out.glob("sheet-*.png"):
+            old.unlink()
+        for label in tracked("Drawing contact sheets")(report.labels):
+            of_label = [tile for tile in tiles if tile.label == label]
+            sheets += write_sheets(out, label, of_label, data_dir, marks, most_a_case)
+        report = report.model_copy(update={"sheets": tuple(sheets)})
+        (out / "report.json").write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        (out / "report.md").write_text(to_markdown(report), encoding="utf-8")
+        (out / "report.html").write_text(to_html(report), encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{out} cannot be written: {error.strerror}.") from error
+    return report
