@@ -51,7 +51,8 @@ class Assessor:
         self._unavailable = NO_RECORD
         record = bundle.manifest.assessment
         if record is not None:
-            self._reference = read_reference(bundle.path / REFERENCE_NAME)
+            if record.gate.max_distance is not None:
+                self._reference = read_reference(bundle.path / REFERENCE_NAME)
             self._gate = _overruled(record.gate, settings)
             self._threshold = threshold_of(record.conformal.scores, settings.coverage)
             self._unavailable = (

@@ -57,19 +57,21 @@ class DriftWatch:
         self._windows = {
             "prediction": _Window(counts, n_tiles),
             "probability": _Window(reference.probability.counts, n_tiles),
-            "distance": _Window(reference.distance.counts, n_tiles),
         }
+        if self._distance is not None:
+            self._windows["distance"] = _Window(self._distance.counts, n_tiles)
 
     def observe(self, prediction: str, probability: float, distance: float | None) -> None:
         """Count one answer."""
         self._windows["prediction"].add(self._label_ids.index(prediction))
         self._windows["probability"].add(_bin(probability, self._probability))
-        if distance is not None:
+        if distance is not None and self._distance is not None:
             self._windows["distance"].add(_bin(distance, self._distance))
 
     def index(self, quantity: str) -> float:
-        """Of one of `QUANTITIES`; NaN until `MIN_TILES` tiles were seen."""
-        return self._windows[quantity].index
+        """Of one of `QUANTITIES`; NaN before `MIN_TILES` tiles, and of what is not measured."""
+        window = self._windows.get(quantity)
+        return math.nan if window is None else window.index
 
 
 def _bin(value: float, histogram: Histogram) -> int:

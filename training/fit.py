@@ -163,6 +163,19 @@ class Trainer:
         head.set_weights(join_heads(heads))
         return head, [_mean_record(records) for records in zip(*runs, strict=True)]
 
+    def embeddings(self) -> NDArray[np.float32] | None:
+        """Embeddings of the original tiles by the network of the latest fit.
+
+        Returns:
+            float32 `[n, E]`, of training and test tiles alike; None of a system that is trained
+            from scratch, whose features are not kept.
+        """
+        if not self._system.is_pretrained:
+            return None
+        if self._config.fine_tune.epochs == 0:
+            return self._pooled[:, 0]
+        return _pool(self._network.upper, self._seam[:, :1])[:, 0]
+
     def _fit_from_scratch(
         self, train: NDArray[np.int64], test: NDArray[np.int64], seed: int
     ) -> Fitted:

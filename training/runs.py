@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.core.manifest import SplitKind
+from app.core.neighbours import N_NEIGHBOURS
 from training.config import TrainingConfig
 from training.errors import RunError
 from training.fit import Fitted, Trainer
@@ -21,6 +23,7 @@ from training.labels import LABEL_IDS
 from training.model import Weights
 from training.progress import tracked
 from training.splits import Split, fold_positions
+from training.trust.reference import choose_reference
 
 RUN_NAME: Final = "run.json"
 WEIGHTS_NAME: Final = "weights.npz"
@@ -34,13 +37,17 @@ Run = TypeVar("Run", bound=_Record)
 
 
 class Answer(_Record):
-    """What a model that never saw the tile's group answered; logits before temperature."""
+    """What a model that never saw the tile's group answered; logits before temperature.
+
+    `distance` is that of the embedding from the tiles the model was trained on, both by that model.
+    """
 
     tile: str
     slide: str
     fold: str
     label: str
     logits: tuple[float, ...]
+    distance: float | None = None
 
 
 class CrossValidation(_Record):
@@ -103,7 +110,8 @@ def cross_validate(
         train, test = fold_positions(index, fold)
         fitted = trainer.fit(train, test, config.seed)
         history[fold.name] = tuple(record.as_dict() for record in fitted.history)
-        for position, logits in zip(test, fitted.test_logits, strict=True):
+        distances = _distances(trainer, train, test)
+        for position, logits, distance in zip(test, fitted.test_logits, distances, strict=True):
             tile = index.tiles[position]
             answers.append(
                 Answer(
@@ -112,6 +120,7 @@ def cross_validate(
                     fold=fold.name,
                     label=tile.label,
                     logits=tuple(float(value) for value in logits),
+                    distance=distance,
                 )
             )
     return CrossValidation(
@@ -122,6 +131,16 @@ def cross_validate(
         answers=tuple(answers),
         history=history,
     )
+
+
+def _distances(
+    trainer: Trainer, train: NDArray[np.int64], test: NDArray[np.int64]
+) -> list[float] | list[None]:
+    """Of each test tile from the training tiles, where the latest fit has embeddings."""
+    embeddings = trainer.embeddings()
+    if embeddings is None or len(train) < N_NEIGHBOURS:
+        return [None] * len(test)
+    return [float(d) for d in choose_reference(embeddings[train]).distances(embeddings[test])]
 
 
 def fit_all(trainer: Trainer, index: Index, config: TrainingConfig) -> Fitted:

@@ -35,7 +35,9 @@ class InputGate(_Part):
     absorption: tuple[tuple[float, float], tuple[float, float], tuple[float, float]] = Field(
         description="Lowest and highest share of the absorbed light in red, green and blue."
     )
-    max_distance: Annotated[float, Field(gt=0)]
+    max_distance: Annotated[float, Field(gt=0)] | None = Field(
+        description="From the training tiles; null where distances were not measured."
+    )
 
 
 class Histogram(_Part):
@@ -52,7 +54,9 @@ class DriftReference(_Part):
         description="Tiles by predicted label."
     )
     probability: Histogram = Field(description="Of the predicted label.")
-    distance: Histogram = Field(description="From the training tiles.")
+    distance: Histogram | None = Field(
+        description="From the training tiles; null where it was not measured."
+    )
 
 
 class AssessmentRecord(_Part):

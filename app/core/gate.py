@@ -44,5 +44,7 @@ def gate_reasons(
     shares = zip(appearance.absorption, gate.absorption, strict=True)
     if not (is_stained and all(low <= share <= high for share, (low, high) in shares)):
         yield ReviewReason.NOT_TISSUE
-    if distance is not None and not distance <= gate.max_distance:  # NaN is out, too
+    if distance is None or gate.max_distance is None:
+        return
+    if not distance <= gate.max_distance:  # NaN is out, too
         yield ReviewReason.OUT_OF_DISTRIBUTION

@@ -1,0 +1,76 @@
+"""Do the maps point at what decides? Grey their highest fifth and see what is lost.
+
+The deletion test of Petsiuk et al. 2018 (RISE, arXiv:1806.07421) at one point of its curve, held
+against greying as many places at random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from training.trust.predictor import Predictor
+
+DELETED_SHARE: Final = 0.2
+_N_RANDOM: Final = 5
+_GREY: Final = 128
+
+
+class Deletion(BaseModel):
+    """Mean probability that the predicted label lost, in [-1, 1]."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_tiles: int
+    lost_by_map: float
+    lost_by_chance: float
+    map_beats_chance: float
+
+
+def measure_deletion(
+    predictor: Predictor, tiles: Iterable[NDArray[np.uint8]], seed: int = 0
+) -> Deletion:
+    """Grey each tile where its predicted label's map is highest, and as much at random.
+
+    Args:
+        predictor: the bundle.
+        tiles: each uint8 `[side, side, 3]`.
+        seed: of the random places.
+    """
+    rng = np.random.default_rng(seed)
+    by_map, by_chance = [], []
+    for tile in tiles:
+        outputs = predictor.outputs(tile[np.newaxis])
+        label = int(outputs.logits[0].argmax())
+        cam = outputs.cam[0, :, :, label]
+        n_deleted = round(DELETED_SHARE * cam.size)
+        maps: list[NDArray[np.floating]] = [cam]
+        maps += [rng.random(cam.shape) for _ in range(_N_RANDOM)]
+        greyed = [_grey_highest(tile, places, n_deleted) for places in maps]
+        kept = predictor.probabilities(np.stack([tile, *greyed]))[:, label]
+        by_map.append(kept[0] - kept[1])
+        by_chance.append(kept[0] - kept[2:].mean())
+    return Deletion(
+        n_tiles=len(by_map),
+        lost_by_map=float(np.mean(by_map)),
+        lost_by_chance=float(np.mean(by_chance)),
+        map_beats_chance=float(np.mean(np.array(by_map) > np.array(by_chance))),
+    )
+
+
+def _grey_highest(
+    tile: NDArray[np.uint8], places: NDArray[np.floating], n_deleted: int
+) -> NDArray[np.uint8]:
+    greyed = tile.copy()
+    rows, columns = places.shape
+    height, width = (length / n for length, n in zip(tile.shape[:2], (rows, columns), strict=True))
+    for place in np.argsort(-places, axis=None, kind="stable")[:n_deleted]:
+        row, column = divmod(int(place), columns)
+        top, bottom = round(row * height), round((row + 1) * height)
+        left, right = round(column * width), round((column + 1) * width)
+        greyed[top:bottom, left:right] = _GREY
+    return greyed

@@ -1,0 +1,74 @@
+"""The distances that were weighed for the input gate, and how they compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.trust.reference import choose_reference
+
+Embeddings = NDArray[np.float32]
+Distance = Callable[[Embeddings], NDArray[np.float32]]
+_SHRINKAGE: Final = 0.2
+
+
+def neighbour_distance(training: Embeddings) -> Distance:
+    """Cosine distance to the nearest training tiles; what the service applies."""
+    return choose_reference(training).distances
+
+
+def mahalanobis_distance(training: Embeddings) -> Distance:
+    """Mahalanobis distance with a shrunk covariance (Ledoit & Wolf 2004; Lee et al. 2018).
+
+    With fewer tiles than dimensions the covariance is the sample's low-rank one, shrunk towards a
+    multiple of the identity, and is never formed.
+    """
+    mean = training.mean(axis=0)
+    centred = training - mean
+    n_tiles, n_dimensions = centred.shape
+    variance = float((centred**2).sum()) / n_tiles / n_dimensions
+    _, singular, axes = np.linalg.svd(centred, full_matrices=False)
+    along = (1 - _SHRINKAGE) * singular**2 / n_tiles + _SHRINKAGE * variance
+
+    def measure(embeddings: Embeddings) -> NDArray[np.float32]:
+        offset = embeddings - mean
+        projected = offset @ axes.T
+        rest = np.maximum((offset**2).sum(axis=1) - (projected**2).sum(axis=1), 0.0)
+        squared = (projected**2 / along).sum(axis=1) + rest / (_SHRINKAGE * variance)
+        distances: NDArray[np.float32] = np.sqrt(squared).astype(np.float32)
+        return distances
+
+    return measure
+
+
+METHODS: Final[Mapping[str, Callable[[Embeddings], Distance]]] = {
+    "nearest neighbours (cosine)": neighbour_distance,
+    "Mahalanobis (shrunk covariance)": mahalanobis_distance,
+}
+
+
+def compare_distances(
+    training: Embeddings, groups: NDArray[np.str_], outsiders: Mapping[str, Embeddings]
+) -> dict[str, dict[str, float]]:
+    """By method and kind, the share of outsiders further away than every real tile.
+
+    Args:
+        training: float32 `[n, E]`.
+        groups: slides `[n]`; a real tile's distance is taken from the tiles of other slides.
+        outsiders: float32 `[m, E]` by kind.
+    """
+    compared = {}
+    for name, method in METHODS.items():
+        furthest = max(
+            float(method(training[groups != group])(training[groups == group]).max())
+            for group in np.unique(groups)
+        )
+        measure = method(training)
+        compared[name] = {
+            kind: float((measure(embeddings) > furthest).mean())
+            for kind, embeddings in outsiders.items()
+        }
+    return compared

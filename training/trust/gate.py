@@ -1,0 +1,80 @@
+"""Fit the input gate's limits on real tiles, and score them on tiles it did not see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.appearance import Appearance, measure_appearance
+from app.core.assessment import InputGate
+from app.core.gate import ReviewReason, gate_reasons
+
+# Margins beyond what was seen: a few dozen tiles do not hold the extremes of a thousand.
+_DISTANCE_MARGIN: Final = 1.05
+_FLOOR_SHARE: Final = 0.5
+"""Tissue, contrast and sharpness may be half of the least that was seen."""
+_STAIN_MARGIN: Final = 0.1
+_ABSORPTION_MARGIN: Final = 0.25
+"""Of the spread that was seen, to either side."""
+
+
+def measure_all(tiles: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> list[Appearance]:
+    """Appearances of tiles, each uint8 `[side, side, 3]`."""
+    return [measure_appearance(tile) for tile in tiles]
+
+
+Distances = NDArray[np.float32] | None
+"""float32 `[n]` from the training tiles; None where they were not measured."""
+
+
+def fit_gate(appearances: Sequence[Appearance], distances: Distances) -> InputGate:
+    """Limits that all of these tiles keep, with a margin."""
+    shares = np.array([appearance.absorption for appearance in appearances])
+    low, high = shares.min(axis=0), shares.max(axis=0)
+    margin = _ABSORPTION_MARGIN * (high - low)
+    bounds = np.clip(np.stack([low - margin, high + margin], axis=1), 0.0, 1.0).round(4).tolist()
+    stain = min(appearance.stain_share for appearance in appearances) - _STAIN_MARGIN
+    return InputGate(
+        min_tissue_share=round(_FLOOR_SHARE * min(a.tissue_share for a in appearances), 4),
+        min_contrast=round(_FLOOR_SHARE * min(a.contrast for a in appearances), 3),
+        min_sharpness=round(_FLOOR_SHARE * min(a.sharpness for a in appearances), 3),
+        min_stain_share=round(max(stain, 0.0), 4),
+        absorption=tuple((pair[0], pair[1]) for pair in bounds),
+        max_distance=(
+            None if distances is None else round(_DISTANCE_MARGIN * float(distances.max()), 4)
+        ),
+    )
+
+
+def judge(
+    gate: InputGate, appearances: Sequence[Appearance], distances: Distances
+) -> list[frozenset[ReviewReason]]:
+    """What the gate has against each tile."""
+    measured = [None] * len(appearances) if distances is None else distances.tolist()
+    pairs = zip(appearances, measured, strict=True)
+    return [frozenset(gate_reasons(gate, a, distance)) for a, distance in pairs]
+
+
+def judge_apart(
+    appearances: Sequence[Appearance], distances: Distances, folds: NDArray[np.str_]
+) -> list[frozenset[ReviewReason]]:
+    """What gates that were fitted without a tile's fold have against it.
+
+    Args:
+        appearances: of the tiles.
+        distances: of each tile by the model that was fitted without its fold.
+        folds: names `[n]`.
+    """
+    judged: dict[int, frozenset[ReviewReason]] = {}
+    for fold in np.unique(folds):
+        inside = np.flatnonzero(folds == fold).tolist()
+        outside = np.flatnonzero(folds != fold).tolist()
+        held_out = None if distances is None else distances[inside]
+        rest = None if distances is None else distances[outside]
+        gate = fit_gate([appearances[i] for i in outside], rest)
+        verdicts = judge(gate, [appearances[i] for i in inside], held_out)
+        judged |= dict(zip(inside, verdicts, strict=True))
+    return [judged[i] for i in range(len(appearances))]
