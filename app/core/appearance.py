@@ -49,21 +49,23 @@ def measure_appearance(tile: NDArray[np.uint8]) -> Appearance:
     Args:
         tile: uint8 `[side, side, 3]` RGB, as `app.core.tile.decode_tile` makes it.
     """
-    sample = tile[::_STRIDE, ::_STRIDE].reshape(-1, 3)
+    # One row a channel: along rows NumPy is several times as fast as across three columns.
+    sample = np.ascontiguousarray(tile[::_STRIDE, ::_STRIDE].reshape(-1, 3).T)
+    red, green, blue = sample
     density = _DENSITY[sample]
-    total = density.sum(axis=1)
-    is_tissue = total > _MIN_DENSITY
-    tissue = sample[is_tissue]
-    if len(tissue) < _MIN_TISSUE_PIXELS:
+    is_tissue = density[0] + density[1] + density[2] > _MIN_DENSITY
+    n_tissue = int(np.count_nonzero(is_tissue))
+    if n_tissue < _MIN_TISSUE_PIXELS:
         stain_share, absorption = 0.0, np.full(3, 1 / 3)
     else:
-        red, green, blue = tissue.T
-        stain_share = float(((green < red) & (green < blue)).mean())
+        is_stained = (green < red) & (green < blue) & is_tissue
+        stain_share = int(np.count_nonzero(is_stained)) / n_tissue
         # Each pixel's shares, weighted by what it absorbs: the sum of densities over their total.
-        absorption = density[is_tissue].sum(axis=0) / total[is_tissue].sum()
+        absorbed = (density * is_tissue).sum(axis=1)
+        absorption = absorbed / absorbed.sum()
     return Appearance(
-        tissue_share=float(is_tissue.mean()),
-        contrast=float(sample.mean(axis=1).std()),
+        tissue_share=n_tissue / len(red),
+        contrast=float(sample.sum(axis=0, dtype=np.uint16).std() / 3),
         sharpness=_sharpness(tile[..., 1]),
         stain_share=stain_share,
         absorption=(float(absorption[0]), float(absorption[1]), float(absorption[2])),
