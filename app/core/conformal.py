@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,8 @@ def adaptive_scores(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
 
 def min_tiles(coverage: float) -> int:
     """How many calibration tiles a coverage needs: with fewer no finite threshold guarantees it."""
-    return math.ceil(coverage / (1.0 - coverage) - 1e-9)
+    exact = _exactly(coverage)
+    return math.ceil(exact / (1 - exact))
 
 
 def threshold_of(scores: Sequence[float], coverage: float) -> float | None:
@@ -46,8 +48,8 @@ def threshold_of(scores: Sequence[float], coverage: float) -> float | None:
     Returns:
         The ceil((n + 1) coverage)-th smallest score; None where there are too few tiles.
     """
-    rank = math.ceil((len(scores) + 1) * coverage - 1e-9)
-    return float(scores[rank - 1]) if 1 <= rank <= len(scores) else None
+    rank = math.ceil((len(scores) + 1) * _exactly(coverage))
+    return float(scores[rank - 1]) if rank <= len(scores) else None
 
 
 def prediction_set(probabilities: NDArray[np.floating], threshold: float) -> list[int]:
@@ -63,3 +65,8 @@ def prediction_set(probabilities: NDArray[np.floating], threshold: float) -> lis
     return [
         int(label) for label, s in zip(order, reached, strict=True) if s <= threshold + 1e-9
     ] or [int(order[0])]
+
+
+def _exactly(coverage: float) -> Fraction:
+    """The decimal that was asked for: in floats 10 * 0.9 may be more than 9, and a tile missing."""
+    return Fraction(str(float(coverage)))
