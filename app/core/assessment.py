@@ -5,15 +5,27 @@ Fitted by `training.trust` on answers to slides the model did not see, read by `
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import itertools
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+
+def _require_ascending(values: Sequence[float]) -> Sequence[float]:
+    if any(later < earlier for earlier, later in itertools.pairwise(values)):
+        raise ValueError("the numbers must ascend")
+    return values
+
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Ascending = Annotated[tuple[float, ...], AfterValidator(_require_ascending)]
+Range = Annotated[tuple[float, float], AfterValidator(_require_ascending)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A limit that is no number would let everything through.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Conformal(_Part):
@@ -22,7 +34,7 @@ class Conformal(_Part):
     split: Literal["slide", "site"] = Field(
         description="Whose answers: out of fold by slide, or a site's own tiles."
     )
-    scores: tuple[float, ...] = Field(description="Adaptive scores of the true labels, ascending.")
+    scores: Ascending = Field(description="Adaptive scores of the true labels, ascending.")
 
 
 class InputGate(_Part):
@@ -32,7 +44,7 @@ class InputGate(_Part):
     min_contrast: Annotated[float, Field(ge=0)]
     min_sharpness: Annotated[float, Field(ge=0)]
     min_stain_share: Share
-    absorption: tuple[tuple[float, float], tuple[float, float], tuple[float, float]] = Field(
+    absorption: tuple[Range, Range, Range] = Field(
         description="Lowest and highest share of the absorbed light in red, green and blue."
     )
     max_distance: Annotated[float, Field(gt=0)] | None = Field(
@@ -43,8 +55,14 @@ class InputGate(_Part):
 class Histogram(_Part):
     """Counts between edges: `len(counts) == len(edges) + 1`."""
 
-    edges: tuple[float, ...]
+    edges: Ascending
     counts: tuple[Annotated[int, Field(ge=0)], ...]
+
+    @model_validator(mode="after")
+    def _every_bin_is_counted(self) -> Self:
+        if len(self.counts) != len(self.edges) + 1:
+            raise ValueError("there must be one count more than edges")
+        return self
 
 
 class DriftReference(_Part):

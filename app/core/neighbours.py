@@ -7,10 +7,13 @@ against a Mahalanobis distance, which it wins.
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from app.core.errors import ManifestError
@@ -20,6 +23,8 @@ REFERENCE_NAME: Final = "reference.npz"
 N_NEIGHBOURS: Final = 3
 _KEY: Final = "directions"
 _TINY: Final = 1e-12
+# What NumPy and its zip file raise on damaged input.
+_READ_ERRORS: Final = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class ReferenceTiles:
@@ -32,6 +37,11 @@ class ReferenceTiles:
             embeddings: `[n, E]` of any float type and length; at least `N_NEIGHBOURS` rows.
         """
         self._directions = _directions(embeddings)
+
+    @property
+    def embedding_size(self) -> int:
+        """Numbers in an embedding."""
+        return int(self._directions.shape[1])
 
     def distance(self, embedding: NDArray[np.floating]) -> float:
         """Mean cosine distance of `embedding` `[E]` to its nearest references, in [0, 2]."""
@@ -56,17 +66,22 @@ def read_reference(path: Path) -> ReferenceTiles:
         ManifestError: the file is missing or holds something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            directions = arrays[_KEY]
-    except (OSError, ValueError, KeyError) as error:
+        # Not np.load, which takes other kinds of files for what they are.
+        with path.open("rb") as stream, NpzFile(stream, allow_pickle=False) as arrays:
+            directions = np.asarray(arrays[_KEY], dtype=np.float32)
+    except _READ_ERRORS as error:
         raise ManifestError(str(path), "it holds no embeddings of training tiles") from error
     if directions.ndim != 2 or len(directions) < N_NEIGHBOURS:
         raise ManifestError(str(path), f"it must hold at least {N_NEIGHBOURS} embeddings")
+    if not np.isfinite(directions).all():
+        raise ManifestError(str(path), "an embedding of a training tile is no number")
     return ReferenceTiles(directions)
 
 
 def _directions(embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
     vectors = np.asarray(embeddings, dtype=np.float32)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    directions: NDArray[np.float32] = vectors / np.maximum(lengths, _TINY)
+    # An embedding that is no number stays one, and its distance is none: callers look for that.
+    with np.errstate(invalid="ignore", over="ignore"):
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        directions: NDArray[np.float32] = vectors / np.maximum(lengths, _TINY)
     return directions

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from app.core.assessment import AssessmentRecord
+from tests.records import a_record
+
+
+def test_record_survives_writing_and_reading() -> None:
+    record = a_record()
+    assert AssessmentRecord.model_validate_json(record.model_dump_json()) == record
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("conformal", {"scores": [0.5, 0.4]}),
+        ("conformal", {"scores": [float("nan")]}),
+        ("conformal", {"split": "random"}),
+        ("gate", {"max_distance": float("inf")}),
+        ("gate", {"max_distance": 0}),
+        ("gate", {"min_contrast": float("nan")}),
+        ("gate", {"min_stain_share": 1.1}),
+        ("gate", {"absorption": [[0, 1], [0.6, 0.4], [0, 1]]}),
+        ("gate", {"absorption": [[0, 1], [float("nan"), 1], [0, 1]]}),
+        ("drift", {"probability": {"edges": [0.5], "counts": [1]}}),
+        ("drift", {"probability": {"edges": [0.5, 0.4], "counts": [1, 1, 1]}}),
+        ("drift", {"distance": {"edges": [0.5], "counts": [1, -1]}}),
+        ("drift", {"surprise": 1}),
+    ],
+)
+def test_record_that_cannot_be_one_is_refused(part: str, change: dict[str, Any]) -> None:
+    document = a_record().model_dump()
+    document[part] |= change
+    # JSON as Python writes it: with NaN and Infinity, which JSON does not have.
+    with pytest.raises(ValidationError):
+        AssessmentRecord.model_validate_json(json.dumps(document))
