@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +14,23 @@ from app.bundle import Bundle
 from app.core.appearance import measure_appearance
 from app.core.assessment import InputGate
 from app.core.conformal import min_tiles, prediction_set, threshold_of
+from app.core.errors import ManifestError
 from app.core.gate import ReviewReason, gate_reasons
 from app.core.neighbours import REFERENCE_NAME, ReferenceTiles, read_reference
 from app.core.tile import TileHeader
 from app.schemas import Checks, PredictionSet, Review
 from app.settings import Settings
 
-NO_RECORD = "this bundle was released without an assessment"
+NO_RECORD: Final = "this bundle was released without an assessment"
+_OPEN_GATE: Final = InputGate(
+    min_tissue_share=0.0,
+    min_contrast=0.0,
+    min_sharpness=0.0,
+    min_stain_share=0.0,
+    absorption=((0.0, 1.0), (0.0, 1.0), (0.0, 1.0)),
+    max_distance=2.0,
+)
+"""Lets everything through, but for the limits that the settings name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +46,19 @@ class Assessor:
     """Judges answers by what the bundle knows of its limits and what the settings ask for.
 
     A bundle without an assessment record is served all the same: its sets are unavailable, and
-    only what needs no fitted limit sends a tile to review.
+    only what needs no fitted limit, or one that the settings name, sends a tile to review.
     """
 
     def __init__(self, bundle: Bundle, settings: Settings) -> None:
         """Read the reference tiles and find the threshold of the sets.
 
         Raises:
-            ManifestError: the bundle's reference tiles cannot be read.
+            ManifestError: the bundle's reference tiles cannot be read, or are not its own.
         """
         self._settings = settings
         self._label_ids = bundle.manifest.label_ids
         self._reference: ReferenceTiles | None = None
-        self._gate: InputGate | None = None
+        self._gate = _overruled(_OPEN_GATE, settings)
         self._threshold: float | None = None
         self._unavailable = NO_RECORD
         record = bundle.manifest.assessment
@@ -59,6 +71,8 @@ class Assessor:
                 f"coverage {settings.coverage:g} needs {min_tiles(settings.coverage)} calibration "
                 f"tiles, and there are {len(record.conformal.scores)}"
             )
+        if self._reference is not None:
+            _require_own(self._reference, bundle)
 
     def assess(
         self,
@@ -78,9 +92,11 @@ class Assessor:
         appearance = measure_appearance(tile)
         distance = None if self._reference is None else self._reference.distance(embedding)
         labels = self._set_of(probabilities)
-        reasons = [*self._doubts(probabilities, labels), *self._shape_complaints(header)]
-        if self._gate is not None:
-            reasons += gate_reasons(self._gate, appearance, distance)
+        reasons = [
+            *self._doubts(probabilities, labels),
+            *self._shape_complaints(header),
+            *gate_reasons(self._gate, appearance, distance),
+        ]
         return Assessment(
             PredictionSet(
                 status="unavailable" if labels is None else "available",
@@ -94,8 +110,8 @@ class Assessor:
                 contrast=round(appearance.contrast, 3),
                 sharpness=round(appearance.sharpness, 3),
                 stain_share=round(appearance.stain_share, 4),
-                distance=None if distance is None else round(distance, 4),
-                max_distance=None if self._gate is None else self._gate.max_distance,
+                distance=_number(distance),
+                max_distance=None if self._reference is None else self._gate.max_distance,
             ),
         )
 
@@ -118,6 +134,21 @@ class Assessor:
             yield ReviewReason.NOT_SQUARE
         if shorter < self._settings.review_min_side_px:
             yield ReviewReason.TOO_SMALL
+
+
+def _number(distance: float | None) -> float | None:
+    """NaN is no JSON, and one of it would spoil the metrics' sum for ever."""
+    return round(distance, 4) if distance is not None and math.isfinite(distance) else None
+
+
+def _require_own(reference: ReferenceTiles, bundle: Bundle) -> None:
+    """Refuse reference tiles that nobody vouches for, or of another network."""
+    path, expected = str(bundle.path / REFERENCE_NAME), bundle.manifest.embedding_size
+    if REFERENCE_NAME not in bundle.manifest.files:
+        raise ManifestError(path, "the bundle's manifest does not list it")
+    if reference.embedding_size != expected:
+        found = reference.embedding_size
+        raise ManifestError(path, f"its embeddings have {found} numbers, the model's {expected}")
 
 
 def _overruled(gate: InputGate, settings: Settings) -> InputGate:

@@ -42,18 +42,19 @@ class _Window:
 class DriftWatch:
     """The population stability index of one model's answers, for the event loop."""
 
-    def __init__(self, reference: DriftReference, n_tiles: int) -> None:
+    def __init__(self, reference: DriftReference, label_ids: Sequence[str], n_tiles: int) -> None:
         """Start with an empty window.
 
         Args:
             reference: what the bundle's answers looked like out of fold.
+            label_ids: of the model; what was never predicted out of fold may be predicted now.
             n_tiles: how many of the latest tiles count; at least `MIN_TILES` are waited for.
         """
         n_tiles = max(n_tiles, MIN_TILES)
-        self._label_ids = tuple(reference.predictions)
+        self._label_ids = tuple(label_ids)
         self._probability = reference.probability
         self._distance = reference.distance
-        counts = tuple(reference.predictions.values())
+        counts = [reference.predictions.get(label, 0) for label in label_ids]
         self._windows = {
             "prediction": _Window(counts, n_tiles),
             "probability": _Window(reference.probability.counts, n_tiles),

@@ -58,10 +58,11 @@ def open_classifier(
     """
     path = find_bundle(settings.models_dir, settings.model_name, version or settings.model_version)
     bundle = open_bundle(path)
-    classifier = Classifier(bundle, opener(bundle, settings, metrics), settings)
+    runtime = opener(bundle, settings, metrics)
     try:
+        classifier = Classifier(bundle, runtime, settings)
         classifier.check()
     except OsteoError:
-        classifier.close()
+        runtime.close()
         raise
     return classifier

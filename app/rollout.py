@@ -55,8 +55,11 @@ class ActiveModel:
             drift_window_tiles: latest tiles that are held against the bundle's reference.
         """
         self.classifier = classifier
-        record = classifier.bundle.manifest.assessment
-        self.drift = DriftWatch(record.drift, drift_window_tiles) if record else None
+        manifest = classifier.bundle.manifest
+        record = manifest.assessment
+        self.drift = (
+            DriftWatch(record.drift, manifest.label_ids, drift_window_tiles) if record else None
+        )
         self._on_waiting = on_waiting
         self._pool = ThreadPoolExecutor(
             classifier.runtime.n_workers, thread_name_prefix=f"tile-v{classifier.identity.version}"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.bundle import GOLDEN_EXPECTED_NAME, Bundle
+from app.core.assessment import AssessmentRecord
 from app.core.errors import InferenceError
 from app.core.manifest import (
     GOLDEN_NAME,
@@ -28,10 +29,12 @@ from app.core.manifest import (
     sha256_of_file,
     write_manifest,
 )
+from app.core.neighbours import REFERENCE_NAME, ReferenceTiles
 from app.core.tile import decode_tile
 from app.metrics import Metrics
 from app.runtime.protocol import ModelOutputs
 from app.settings import Settings
+from tests.records import reference_embeddings
 
 LABELS: Final = (
     Label(id="non_tumor", name="Non-Tumor", is_tumor=False),
@@ -54,6 +57,8 @@ class FakeRuntime:
         self.n_workers = n_workers
         self.delay_s = 0.0
         self.poison: Callable[[NDArray[np.float32]], NDArray[np.float32]] = lambda logits: logits
+        self.embedding = np.zeros(1280, np.float32)
+        self.cam = np.zeros((7, 7, 3), np.float32)
         self.is_closed = False
         self.n_tiles = 0
 
@@ -63,12 +68,17 @@ class FakeRuntime:
         logits = self.poison(tiles.mean(axis=(1, 2), dtype=np.float64).astype(np.float32) / 32)
         return ModelOutputs(
             logits=logits,
-            embedding=np.zeros((len(tiles), 1280), np.float32),
-            cam=np.zeros((len(tiles), 7, 7, 3), np.float32),
+            embedding=np.stack([self.embedding] * len(tiles)),
+            cam=np.stack([self.cam] * len(tiles)),
         )
 
     def close(self) -> None:
         self.is_closed = True
+
+
+def saying(*logits: float) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """A poison that makes every tile's logits these."""
+    return lambda asked: np.tile(np.array(logits, np.float32), (len(asked), 1))
 
 
 def nan_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -91,7 +101,7 @@ def plain_tile(rgb: tuple[int, int, int], side_px: int = 256, format_: str = "PN
     return encode(np.full((side_px, side_px, 3), rgb, np.uint8), format_)
 
 
-def manifest_of(root: Path, version: str = "1") -> Manifest:
+def manifest_of(root: Path, version: str = "1", record: AssessmentRecord | None = None) -> Manifest:
     """The manifest of the files below a directory."""
     files = {
         str(file.relative_to(root)): FileEntry(
@@ -126,13 +136,19 @@ def manifest_of(root: Path, version: str = "1") -> Manifest:
         ),
         weights=WeightsSource(name="none", licence="none", sha256=None),
         metrics=(),
+        assessment=record,
         software={},
         files=files,
     )
 
 
-def build_bundle(models_dir: Path, version: str = "1") -> Path:
-    """Write a bundle whose golden tile answers as `FakeRuntime` does."""
+def build_bundle(
+    models_dir: Path, version: str = "1", record: AssessmentRecord | None = None
+) -> Path:
+    """Write a bundle whose golden tile answers as `FakeRuntime` does.
+
+    With a record it holds `tests.records.reference_embeddings`, too.
+    """
     root = models_dir / MODEL_NAME / version
     golden_dir = root / GOLDEN_NAME
     golden_dir.mkdir(parents=True)
@@ -143,7 +159,9 @@ def build_bundle(models_dir: Path, version: str = "1") -> Path:
         json.dumps({"logits": {"pink.png": logits.tolist()}})
     )
     (root / LITERT_NAME).write_bytes(b"not a real model")
-    write_manifest(root / MANIFEST_NAME, manifest_of(root, version))
+    if record is not None:
+        ReferenceTiles(reference_embeddings()).write(root / REFERENCE_NAME)
+    write_manifest(root / MANIFEST_NAME, manifest_of(root, version, record))
     return root
 
 

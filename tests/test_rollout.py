@@ -4,12 +4,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from app.core.manifest import LITERT_NAME
-from tests.bundles import MODEL_NAME, build_bundle, plain_tile
+from app.core.manifest import LITERT_NAME, MANIFEST_NAME, write_manifest
+from app.core.neighbours import REFERENCE_NAME, ReferenceTiles
+from tests.bundles import MODEL_NAME, FakeRuntime, build_bundle, manifest_of, plain_tile
 from tests.conftest import MakeClient
+from tests.records import a_record
 
 TOKEN = "a-long-secret-of-tests"
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}
@@ -54,6 +57,19 @@ def test_broken_version_leaves_the_old_one_serving_and_says_why(
     assert version_of(client) == "1"
     assert client.get("/readyz").status_code == 200
     assert 'osteo_model_swaps_total{outcome="refused"} 1.0' in client.get("/metrics").text
+
+
+def test_version_with_a_foreign_reference_is_refused_and_its_runtime_closed(
+    client: TestClient, models_dir: Path, runtime: FakeRuntime
+) -> None:
+    path = build_bundle(models_dir, "2", a_record())
+    ReferenceTiles(np.eye(4, 8)).write(path / REFERENCE_NAME)
+    write_manifest(path / MANIFEST_NAME, manifest_of(path, "2", a_record()))
+    answer = client.post("/v1/models/2/activate", headers=ADMIN)
+    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/activation-refused")
+    assert "8 numbers, the model's 1280" in answer.json()["reason"]
+    assert runtime.is_closed, "else every look at a bad version would leave one open"
+    assert version_of(client) == "1"
 
 
 @pytest.mark.parametrize("version", ["9", ".."])

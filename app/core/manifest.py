@@ -187,6 +187,13 @@ class Manifest(_Part):
             raise ValueError("label ids must differ")
         return self
 
+    @model_validator(mode="after")
+    def _assessment_is_of_these_labels(self) -> Self:
+        predicted = self.assessment.drift.predictions if self.assessment else {}
+        if not set(predicted) <= set(self.label_ids):
+            raise ValueError("assessment.drift.predictions counts labels that the model lacks")
+        return self
+
     @property
     def label_ids(self) -> tuple[str, ...]:
         """Label ids in the order of the logits."""
