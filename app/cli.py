@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import track
 
 from app import __version__
-from app.core.errors import OsteoError
+from app.core.errors import OsteoError, TileTooLargeError
 from app.doctor import examine
 from app.explain import PREDICTED, Picture
 from app.folders import classify_files, find_tiles
@@ -151,22 +151,28 @@ def explain(
 
     Example:  osteo explain tile.jpg -o overlay.png
     """
+    if output.exists() and tile.exists() and output.samefile(tile):
+        _fail(f"{output} is the tile itself; name another file to write.", EXIT_USAGE)
     with _plain_errors():
         classifier = open_classifier(read_settings(), Metrics())
+        classifier.require_label(label)
     with _plain_errors(EXIT_FAILED):
-        tile_bytes = _read_file(tile)
+        tile_bytes = _read_tile(tile, classifier.limits.max_bytes)
         result = classifier.classify(tile_bytes, explain=label)
         if result.explanation is not None:
             drawn = classifier.draw(tile_bytes, result.explanation, picture, size_px, opacity)
             _write_file(output, drawn)
     probability = result.probabilities[result.prediction]
-    _stdout.print(f"{tile}: {result.prediction} ({probability:.3f}); {output}", soft_wrap=True)
+    typer.echo(f"{tile}: {result.prediction} ({probability:.3f}); {output}")
     if result.review.required:
-        _stdout.print(f"For review: {', '.join(result.review.reasons)}.", soft_wrap=True)
+        typer.echo(f"For review: {', '.join(result.review.reasons)}.")
 
 
-def _read_file(path: Path) -> bytes:
+def _read_tile(path: Path, max_bytes: int) -> bytes:
     try:
+        # A whole slide of gigabytes must not be read to be refused.
+        if path.stat().st_size > max_bytes:
+            raise TileTooLargeError(max_bytes)
         return path.read_bytes()
     except OSError as error:
         _fail(f"{path} cannot be read: {error.strerror}.", EXIT_USAGE)

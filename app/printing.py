@@ -39,8 +39,9 @@ def print_table(outcomes: Iterable[FileOutcome], label_ids: Sequence[str]) -> in
 
 def print_csv(outcomes: Iterable[FileOutcome], label_ids: Sequence[str]) -> int:
     """Print one line a tile, as soon as it is known."""
-    answer = ("path", "prediction", *label_ids, "tumor_probability", "prediction_set", "review")
-    columns = (*answer, "tile_sha256", "bundle_sha256", "error")
+    answer = ("path", "prediction", *label_ids, "tumor_probability")
+    # New columns come last: there are programs that count columns.
+    columns = (*answer, "tile_sha256", "bundle_sha256", "error", "prediction_set", "review")
     writer = csv.DictWriter(sys.stdout, columns, restval="", lineterminator="\n")
     writer.writeheader()
     n_failed = 0

@@ -4,11 +4,12 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from app.cli import app
-from tests.bundles import plain_tile
+from tests.bundles import encode, plain_tile
 from tests.conftest import RELEASED_MODELS
 
 runner = CliRunner()
@@ -48,6 +49,37 @@ def test_classify_prints_csv(folder: Path) -> None:
     for row in rows:
         labels = ("non_tumor", "non_viable_tumor", "viable_tumor")
         assert sum(float(row[label]) for label in labels) == pytest.approx(1, abs=1e-5)
+
+
+def test_csv_keeps_the_old_columns_where_they_were(folder: Path) -> None:
+    run = runner.invoke(app, ["classify", str(folder), "--format", "csv"])
+    header, first, *_ = run.stdout.splitlines()
+    assert header == (
+        "path,prediction,non_tumor,non_viable_tumor,viable_tumor,tumor_probability,tile_sha256,"
+        "bundle_sha256,error,prediction_set,review"
+    )
+    assert first.count(",") == header.count(",")
+
+
+@pytest.mark.parametrize("output_format", ["table", "csv", "json"])
+def test_classify_says_why_a_tile_needs_review(folder: Path, output_format: str) -> None:
+    (folder / "deeper" / "wide.png").write_bytes(encode(np.full((80, 200, 3), 190, np.uint8)))
+    run = runner.invoke(app, ["classify", str(folder / "deeper"), "--format", output_format])
+    assert run.exit_code == 0, run.output
+    if output_format == "csv":
+        rows = {Path(row["path"]).name: row for row in csv.DictReader(run.stdout.splitlines())}
+        assert {"not_square", "too_small"} <= set(rows["wide.png"]["review"].split())
+        assert "not_square" not in rows["b.tiff"]["review"]
+        assert rows["wide.png"]["prediction_set"] == "", "the released bundle has no record"
+    elif output_format == "json":
+        by_name = {Path(document["path"]).name: document for document in json.loads(run.stdout)}
+        review = by_name["wide.png"]["review"]
+        assert review["required"] is True
+        assert {"not_square", "too_small"} <= set(review["reasons"])
+        assert by_name["wide.png"]["prediction_set"]["status"] == "unavailable"
+    else:
+        assert "review" in run.output
+        assert "not_square" in run.output
 
 
 def test_classify_prints_json_as_the_service_answers(folder: Path) -> None:
@@ -108,7 +140,7 @@ def test_doctor_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "FAIL" in run.output
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["classify"], ["doctor"]])
+@pytest.mark.parametrize("command", [[], ["serve"], ["classify"], ["explain"], ["doctor"]])
 def test_every_command_teaches(command: list[str]) -> None:
     run = runner.invoke(app, [*command, "--help"])
     assert run.exit_code == 0

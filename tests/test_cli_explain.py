@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from app.cli import app
+from app.core.neighbours import REFERENCE_NAME
+from app.opening import open_classifier
+from app.settings import read_settings
+from tests.bundles import FakeRuntime, build_bundle, opener_of, saying
+from tests.conftest import RELEASED_MODELS
+from tests.records import a_record, embedding_at
+from training.drawn import draw_tile, encode_tile
+
+runner = CliRunner()
+TISSUE = encode_tile(draw_tile("viable_tumor", 256, 0))
+
+
+@pytest.fixture
+def tile(tmp_path: Path) -> Path:
+    path = tmp_path / "tile[bold].png"  # which is no markup
+    path.write_bytes(TISSUE)
+    return path
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
+    """What answers `osteo explain`: sure of non_tumor, with evidence in the upper left."""
+    build_bundle(tmp_path / "models", record=a_record())
+    monkeypatch.setenv("OSTEO_MODELS_DIR", str(tmp_path / "models"))
+    fake = FakeRuntime()
+    fake.embedding = embedding_at(0.1)
+    fake.cam[0, 0, 0] = 3.0
+
+    def open_fake(*_arguments: object) -> object:
+        fake.poison = lambda logits: logits  # the golden tile is answered as released
+        classifier = open_classifier(read_settings(), None, opener_of(fake))  # type: ignore[arg-type] # unused
+        fake.poison = saying(9.0, 0.0, 0.0)
+        return classifier
+
+    monkeypatch.setattr("app.cli.open_classifier", open_fake)
+    return fake
+
+
+@pytest.mark.parametrize(
+    ("options", "mode", "height"),
+    [
+        ([], "RGB", 512),
+        (["--picture", "heat"], "RGBA", 512),
+        (["--size-px", "64", "--opacity", "1"], "RGB", 64),
+        (["--label", "non_tumor", "--size-px", "2048"], "RGB", 2048),
+    ],
+)
+@pytest.mark.usefixtures("runtime")
+def test_explain_writes_a_picture(tile: Path, options: list[str], mode: str, height: int) -> None:
+    output = tile.with_name("overlay.png")
+    run = runner.invoke(app, ["explain", str(tile), "-o", str(output), *options])
+    assert run.exit_code == 0, run.output
+    with Image.open(output) as image:
+        assert (image.format, image.mode, image.height) == ("PNG", mode, height)
+    assert f"{tile}: non_tumor (0.978); {output}" in run.output
+    assert "For review" not in run.output
+
+
+def test_explain_runs_the_model_once(tile: Path, runtime: FakeRuntime) -> None:
+    runner.invoke(app, ["explain", str(tile), "-o", str(tile.with_name("overlay.png"))])
+    assert runtime.n_tiles == 1 + runtime.n_warm_ups
+
+
+def test_explain_says_what_needs_review(tile: Path, runtime: FakeRuntime) -> None:
+    tile.write_bytes(encode_tile(draw_tile("viable_tumor", 256, 0)[:90]))
+    run = runner.invoke(app, ["explain", str(tile), "-o", str(tile.with_name("overlay.png"))])
+    assert run.exit_code == 0, run.output
+    assert "For review: not_square, too_small" in run.output
+    assert runtime.n_tiles == 2
+
+
+def test_nothing_to_draw_is_one_sentence(tile: Path, runtime: FakeRuntime) -> None:
+    output = tile.with_name("overlay.png")
+    for embedding, cam, said in (
+        (embedding_at(0.9), runtime.cam, "does not look like those"),
+        (runtime.embedding, np.zeros_like(runtime.cam), "nothing in the tile speaks for"),
+    ):
+        runtime.embedding, runtime.cam = embedding, cam
+        run = runner.invoke(app, ["explain", str(tile), "-o", str(output)])
+        assert run.exit_code == 1, run.output
+        assert said in run.stderr
+        assert "Traceback" not in run.output
+        assert not output.exists()
+
+
+@pytest.mark.usefixtures("runtime")
+def test_tile_is_never_written_over(tile: Path) -> None:
+    run = runner.invoke(app, ["explain", str(tile), "-o", str(tile)])
+    assert run.exit_code == 2
+    assert "is the tile itself" in run.stderr
+    assert tile.read_bytes() == TISSUE
+
+
+@pytest.mark.usefixtures("runtime")
+def test_mistakes_are_sentences(tile: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    with (tmp_path / "slide.tif").open("wb") as stream:
+        stream.truncate(200 * 1024**3)  # sparse: it takes no room on disk
+    output = str(tmp_path / "overlay.png")
+    nowhere = str(tmp_path / "missing" / "overlay.png")
+    for arguments, exit_code, said in (
+        ([str(tmp_path / "nowhere"), "-o", output], 2, "cannot be read"),
+        ([str(tmp_path), "-o", output], 2, "cannot be read"),
+        ([str(tmp_path / "bad.png"), "-o", output], 1, "not an image"),
+        ([str(tmp_path / "slide.tif"), "-o", output], 1, "larger than"),
+        ([str(tile), "-o", nowhere], 2, "cannot be written"),
+        ([str(tile), "-o", output, "--label", "osteoma"], 2, "no label 'osteoma'"),
+        ([str(tile), "-o", output, "--size-px", "63"], 2, "--size-px"),
+        ([str(tile), "-o", output, "--size-px", "2049"], 2, "--size-px"),
+        ([str(tile), "-o", output, "--opacity", "1.1"], 2, "--opacity"),
+        ([str(tile), "-o", output, "--opacity", "nan"], 2, "--opacity"),
+        ([str(tile)], 2, "--output"),
+    ):
+        run = runner.invoke(app, ["explain", *arguments])
+        assert (run.exit_code, said in " ".join(run.stderr.split())) == (exit_code, True), (
+            run.output
+        )
+        assert not Path(output).exists()
+        assert "Traceback" not in run.output
+
+
+def test_released_bundle_explains_a_drawn_tile(tile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSTEO_MODELS_DIR", str(RELEASED_MODELS))
+    output = tile.with_name("overlay.png")
+    run = runner.invoke(app, ["explain", str(tile), "-o", str(output)])
+    assert run.exit_code == 0, run.output
+    with Image.open(output) as image:
+        drawn = np.asarray(image)[:, :512]
+    assert (drawn != np.asarray(Image.open(tile).resize((512, 512)))).any()
+
+
+def test_bundle_whose_reference_is_gone_is_one_sentence(
+    tile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (build_bundle(tmp_path / "models", record=a_record()) / REFERENCE_NAME).unlink()
+    monkeypatch.setenv("OSTEO_MODELS_DIR", str(tmp_path / "models"))
+    run = runner.invoke(app, ["explain", str(tile), "-o", str(tile.with_name("overlay.png"))])
+    assert run.exit_code == 2
+    assert f"{REFERENCE_NAME} is missing" in " ".join(run.stderr.split())
