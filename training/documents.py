@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -25,6 +25,15 @@ def read_toml(path: Path, kind: type[Model]) -> Model:
         raise ConfigError(str(path), "", f"{error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), "", f"it is not TOML: {error}.") from error
+    return parse_document(document, kind, str(path))
+
+
+def parse_document(document: dict[str, Any], kind: type[Model], where: str) -> Model:
+    """A document as a model; `where` is the file's name in errors.
+
+    Raises:
+        ConfigError: a key is wrong, unknown or missing.
+    """
     try:
         return kind.model_validate(document)
     except ValidationError as error:
@@ -33,4 +42,4 @@ def read_toml(path: Path, kind: type[Model]) -> Model:
         known = first["type"] != "extra_forbidden"
         reason = first["msg"] if known else "there is no such key (is it misspelt?)"
         reason = reason.removeprefix("Value error, ")
-        raise ConfigError(str(path), key, f"{reason}.") from error
+        raise ConfigError(where, key, f"{reason}.") from error

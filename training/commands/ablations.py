@@ -1,0 +1,63 @@
+"""Which ingredient of a recipe helps: measured, not believed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from training.terminal import DataDir, IndexFile, WeightsOption, guarded, say
+from training.trials import RELEASED_ABLATION, read_ablation
+
+app = typer.Typer()
+
+
+@app.command()
+@guarded
+def ablate(
+    data_dir: DataDir,
+    ablation_file: Annotated[
+        Path,
+        typer.Option(
+            "--ablation",
+            help="A TOML file, such as those of `training/ablations/`.",
+            show_default=RELEASED_ABLATION.name,
+        ),
+    ] = RELEASED_ABLATION,
+    index_file: IndexFile = Path("runs/index.json"),
+    out: Annotated[Path, typer.Option(help="Receives the runs and the tables.")] = Path(
+        "runs/ablation"
+    ),
+    weights: WeightsOption = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Check everything, say what there is to do, and stop.")
+    ] = False,
+) -> None:
+    """Measure recipes by slide and by patient over several seeds; a table of what helps.
+
+    Killed at any moment it goes on where it was: every finished run is one line of `runs.jsonl`.
+
+    Example: `osteo-train ablate --out runs/ablation`
+    """
+    from training.ablation import run_ablation  # noqa: PLC0415 - seconds to import
+    from training.index import read_index  # noqa: PLC0415
+    from training.model import require_weights  # noqa: PLC0415
+    from training.runs import require_same_labels  # noqa: PLC0415
+    from training.tables import write_csv, write_markdown  # noqa: PLC0415
+
+    ablation, recipes = read_ablation(ablation_file, weights)
+    data = read_index(index_file)
+    for recipe in recipes:
+        require_weights(recipe.config.network.weights, recipe.config.network.entry)
+        require_same_labels(data[0], recipe.config)
+    n_runs = len(recipes) * len(ablation.seeds) * (1 + len(ablation.fold_seeds))
+    say(f"{len(recipes)} recipes, {len(ablation.seeds)} seeds: {n_runs} cross-validations.")
+    if plan:
+        return
+    records = run_ablation(ablation, recipes, data, data_dir, out)
+    table = write_markdown(records)
+    (out / "table.md").write_text(table, encoding="utf-8")
+    (out / "runs.csv").write_text(write_csv(records), encoding="utf-8")
+    say(table)
+    say(f"{out / 'table.md'}, {out / 'runs.csv'}")
