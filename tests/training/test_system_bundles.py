@@ -1,0 +1,163 @@
+"""Bundles of other networks than the released one, served by the service as it is."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from app.bundle import check_golden_tiles, open_bundle
+from app.main import create_app
+from app.runtime.litert import LiteRtRuntime
+from app.settings import Settings
+from training.assemble import assemble_bundle
+from training.config import TrainingConfig, read_config
+from training.drawn import draw_tile, encode_tile
+from training.index import Index
+from training.model import build_base, build_serving_model
+from training.runs import Answer, CrossValidation
+from training.systems.registry import SYSTEMS
+from training.systems.svm import as_head, fit_svm
+from training.systems.system import System
+
+pytestmark = pytest.mark.tensorflow
+
+NO_HASH = "0" * 64
+SERVED = ("resnet50v2", "vgg16", "alexnet", "ahmed-cnn", "xception")
+"""Those that convert in seconds; the others are compared as graphs."""
+
+
+def weights_of(system: System) -> tuple[list[Any], list[Any]]:
+    """Untrained base, random head; small numbers in, so that a wrong scaling shows."""
+    import keras  # noqa: PLC0415
+
+    keras.utils.set_random_seed(0)
+    base = build_base("none", system)
+    rng = np.random.default_rng(0)
+    if system.head == "svm":
+        head = as_head(rng.normal(0, 0.1, (system.embedding_size, 3)), rng.normal(0, 1, 3))
+    else:
+        shapes = ((system.embedding_size, 8), (8,), (8, 3), (3,))
+        head = [rng.normal(0, 0.1, shape).astype(np.float32) for shape in shapes]
+    return base.get_weights(), head
+
+
+def run_of(config: TrainingConfig, index: Index) -> CrossValidation:
+    """Answers by slide, right with some doubt, which is what a bundle is calibrated on."""
+    logits = dict(zip(sorted(set(index.labels)), np.eye(3), strict=True))
+    record = {"phase": "head", "epoch": 1, "loss": 1.0, "accuracy": 1.0}
+    record |= {"test_loss": 1.0, "test_accuracy": 1.0}
+    return CrossValidation(
+        kind="slide",
+        split_sha256=NO_HASH,
+        index_sha256=NO_HASH,
+        config=config,
+        answers=tuple(
+            Answer(
+                tile=tile.name,
+                slide=tile.slide,
+                fold="fold 1",
+                label=tile.label,
+                logits=tuple(logits[tile.label]),
+            )
+            for tile in index.tiles
+        ),
+        history={"fold 1": (record,)},
+    )
+
+
+@pytest.fixture(params=SERVED)
+def bundle_dir(
+    request: pytest.FixtureRequest, tmp_path: Path, tiny_config: Path, drawn_index: Index
+) -> Path:
+    text = tiny_config.read_text().replace(
+        "[network]\n", f'[network]\nsystem = "{request.param}"\n'
+    )
+    text = text.replace("[fine_tune]\nepochs = 1", "[fine_tune]\nepochs = 0")
+    tiny_config.write_text(text)
+    config = read_config(tiny_config)
+    path = tmp_path / "models" / config.model_name / config.model_version
+    runs = [run_of(config, drawn_index)]
+    side_px = config.network.input_side_px
+    tiles = np.zeros((1, side_px, side_px, 3), np.uint8)
+    assemble_bundle(
+        path, drawn_index, NO_HASH, tiles, weights_of(config.network.entry), runs, config
+    )
+    return path
+
+
+def test_service_serves_the_bundle_of_any_system(bundle_dir: Path) -> None:
+    bundle = open_bundle(bundle_dir)
+    manifest = bundle.manifest
+    system = SYSTEMS[manifest.training["network"]["system"]]
+    assert manifest.input.side_px == system.side_px
+    assert manifest.embedding_size == system.embedding_size
+    assert manifest.cam_shape == (system.map_side, system.map_side)
+    assert system.title in (bundle_dir / "model-card.md").read_text()
+    assert manifest.weights.licence == "none needed"
+
+    runtime = LiteRtRuntime(bundle.litert_file, n_workers=1)
+    assert check_golden_tiles(bundle, lambda tiles: runtime.infer(tiles).logits) < 1e-3
+    runtime.close()
+
+    settings = Settings(models_dir=bundle_dir.parents[1], model_name="drawn", runtime="litert")
+    with TestClient(create_app(settings)) as client:
+        deadline = time.monotonic() + 30
+        while client.get("/readyz").status_code != 200 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        tile_bytes = encode_tile(draw_tile("viable_tumor", 400, 3))
+        answer = client.post("/v1/classify", content=tile_bytes)
+        assert answer.status_code == 200, answer.text
+        assert sum(answer.json()["probabilities"].values()) == pytest.approx(1.0, abs=1e-5)
+        assert answer.json()["model"]["name"] == "drawn"
+
+
+@pytest.mark.parametrize(
+    "system",
+    [s for n, s in SYSTEMS.items() if n not in (*SERVED, "mobilenetv2", "inceptionv3")],
+    ids=lambda s: s.name,
+)
+def test_serving_graph_keeps_the_contract(system: System) -> None:
+    base_weights, head_weights = weights_of(system)
+    model = build_serving_model(base_weights, head_weights, system=system)
+    tiles = np.random.default_rng(1).integers(0, 256, (1, *model.input.shape[1:]), dtype=np.uint8)
+    answer = {name: value.numpy() for name, value in model(tiles).items()}
+    side = system.map_side
+    assert answer["cam"].shape == (1, side, side, 3)
+    assert answer["embedding"].shape == (1, system.embedding_size)
+    base = build_base("none", system)
+    base.set_weights(base_weights)
+    features = base(system.scaling.apply(tiles), training=False).numpy()
+    np.testing.assert_allclose(
+        answer["embedding"], features.mean(axis=(1, 2)), atol=1e-4 * np.abs(features).max()
+    )
+
+
+def test_linear_machine_is_exact_as_a_head_of_two_layers() -> None:
+    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+    from sklearn.svm import LinearSVC  # noqa: PLC0415
+
+    rng = np.random.default_rng(0)
+    truth = np.arange(60) % 3
+    features = (rng.normal(0, 1, (60, 5)) + 2 * np.eye(5)[truth] + 7).astype(np.float32)
+    kernel, bias, mixing, offset = fit_svm(features, truth, 3, seed=0)
+    logits = np.maximum(features @ kernel + bias, 0) @ mixing + offset
+    scaler = StandardScaler().fit(features)
+    machine = LinearSVC(random_state=0, max_iter=20_000).fit(scaler.transform(features), truth)
+    expected = machine.decision_function(scaler.transform(features))
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+    assert (logits.argmax(axis=1) == truth).mean() > 0.8
+
+
+@pytest.mark.parametrize("seen", [(0, 2), (1, 2)])
+def test_machine_never_answers_a_label_without_tiles(seen: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    truth = np.repeat(seen, 10)
+    features = (rng.normal(0, 1, (20, 4)) + 3 * np.eye(4)[truth]).astype(np.float32)
+    kernel, bias, mixing, offset = fit_svm(features, truth, 3, seed=0)
+    logits = np.maximum(features @ kernel + bias, 0) @ mixing + offset
+    assert (logits.argmax(axis=1) == truth).all()
