@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeVar
 
@@ -88,19 +88,22 @@ class ActiveModel:
     async def run(self, work: Callable[[], Done]) -> Done:
         """Run `work` on a worker thread; cancelled before it starts, it never runs."""
         self._on_waiting(1)
-        begun = False
+        waiting = [work]
+
+        def stop_waiting() -> None:
+            # The thread and a cancellation may come here at once; only one of them pops.
+            with suppress(IndexError):
+                waiting.pop()
+                self._on_waiting(-1)
 
         def begin() -> Done:
-            nonlocal begun
-            begun = True
-            self._on_waiting(-1)
+            stop_waiting()
             return work()
 
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, begin)
         finally:
-            if not begun:
-                self._on_waiting(-1)
+            stop_waiting()
 
     async def close(self) -> None:
         """Wait for the last lease to end, then give everything back."""

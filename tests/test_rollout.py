@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,18 @@ from fastapi.testclient import TestClient
 
 from app.core.manifest import LITERT_NAME, MANIFEST_NAME, write_manifest
 from app.core.neighbours import REFERENCE_NAME, ReferenceTiles
-from tests.bundles import MODEL_NAME, FakeRuntime, build_bundle, manifest_of, plain_tile
+from app.metrics import Metrics
+from app.opening import open_classifier
+from app.rollout import ActiveModel
+from app.settings import Settings
+from tests.bundles import (
+    MODEL_NAME,
+    FakeRuntime,
+    build_bundle,
+    manifest_of,
+    opener_of,
+    plain_tile,
+)
 from tests.conftest import MakeClient
 from tests.records import a_record
 
@@ -156,3 +170,36 @@ def test_good_version_is_taken_beside_a_broken_newer_one(
     deadline = time.monotonic() + 5
     while version_of(client) != "2":
         assert time.monotonic() < deadline
+
+
+class StartingPool(Executor):
+    """A thread that has taken its work and is stopped before the first line of it."""
+
+    def submit(self, work: Callable[..., Any], /, *_args: Any, **_kwargs: Any) -> Future[Any]:
+        self.work = work
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        return future
+
+
+def test_tile_given_up_as_it_starts_stops_waiting_once(
+    models_dir: Path, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, pool, waiting = Settings(models_dir=models_dir), StartingPool(), [0]
+
+    def count(step: int) -> None:
+        waiting[0] += step
+
+    async def give_up() -> None:
+        classifier = open_classifier(settings, Metrics(), opener_of(runtime))
+        model = ActiveModel(classifier, count, 1000)
+        monkeypatch.setattr(model, "_pool", pool)
+        task = asyncio.create_task(model.classify(plain_tile((1, 2, 3))))
+        await asyncio.sleep(0)
+        assert waiting == [1]
+        task.cancel()
+        await asyncio.wait((task,))
+        pool.work()
+
+    asyncio.run(give_up())
+    assert waiting == [0]
