@@ -24,7 +24,7 @@ from training.config import TrainingConfig
 from training.durable import try_lock
 from training.errors import RunError
 from training.evaluate import log_loss
-from training.features import read_sources, read_tiles
+from training.features import open_sources
 from training.fit import Trainer, features_key
 from training.index import Index
 from training.labels import LABELS
@@ -33,6 +33,7 @@ from training.progress import tracked
 from training.runs import class_indices_of
 from training.sampling import Groups
 from training.splits import Split, fold_positions, make_split
+from training.stream import TileStream
 from training.trials import AblationConfig, Recipe
 
 RUNS_NAME: Final = "runs.jsonl"
@@ -163,8 +164,8 @@ def _order(job: _Job) -> tuple[bool, str]:
 
 
 def _make_trainer(index: Index, data_dir: Path, config: TrainingConfig) -> Trainer:
-    tiles = read_tiles(index, data_dir, config.network.input_side_px)
-    sources = read_sources(index, data_dir, config.augment)
+    tiles = TileStream(index, data_dir, config.network.input_side_px)
+    sources = open_sources(index, data_dir, config.augment)
     return Trainer(tiles, class_indices_of(index), config, Groups.of(index), sources)
 
 

@@ -42,10 +42,13 @@ from training.plots import plot_confusion, plot_epochs, plot_reliability
 from training.quantize import Calibration
 from training.runs import CrossValidation
 from training.sources import describe_data, describe_weights
+from training.stream import Tiles, some_of
 
 PARITY: Final = 1e-3
 """Largest difference of a logit between the two runtimes."""
 INTENDED_USE: Final = "Research use only. Not a medical device; not for diagnosis or treatment."
+_N_CALIBRATED: Final = 1200
+"""Tiles that an int8 file is made and judged with: all of the collection, or 180 MB of more."""
 _PLOTS_NAME: Final = "plots"
 _SOFTWARE: Final = ("tensorflow", "keras", "numpy", "pillow", "scikit-learn")
 
@@ -54,7 +57,7 @@ def assemble_bundle(
     bundle_dir: Path,
     index: Index,
     index_sha256: str,
-    tiles: NDArray[np.uint8],
+    tiles: Tiles,
     weights: tuple[Weights, Weights],
     runs: Sequence[CrossValidation],
     config: TrainingConfig,
@@ -65,7 +68,7 @@ def assemble_bundle(
         bundle_dir: `NAME/VERSION`; it must not exist, since a released bundle never changes.
         index: the tiles that were trained on.
         index_sha256: SHA-256 of the index file.
-        tiles: uint8 `[n, side, side, 3]` in the order of the index; int8 is calibrated on them.
+        tiles: in the order of the index; int8 is calibrated on them, or on some of very many.
         weights: the base network's and the head's, of the fit on all tiles.
         runs: cross-validations with the same configuration; one by slide must be among them.
         config: the resolved configuration.
@@ -78,7 +81,7 @@ def assemble_bundle(
     by_slide = next(run for run in runs if run.kind == "slide")
     temperature = calibrate(by_slide)
     metrics = tuple(evaluate(run, temperature) for run in runs)
-    calibration = Calibration(tiles, temperature, index_sha256)
+    calibration = Calibration(some_of(tiles, _N_CALIBRATED), temperature, index_sha256)
     exported = export_models(bundle_dir, *weights, calibration, config.network)
     write_golden_tiles(bundle_dir, config.network.input_side_px)
     _write_plots(bundle_dir / _PLOTS_NAME, runs, metrics, temperature)

@@ -6,110 +6,114 @@ change, so training on what is cached here costs seconds where it would cost min
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.errors import TileError
-from app.core.tile import TILE_SIDE_PX, TileLimits, decode_tile
+from app.core.tile import TILE_SIDE_PX
 from training.augment import AugmentConfig, draw_views
-from training.errors import DataError
 from training.index import Index
 from training.progress import tracked
+from training.scratch import allocate
+from training.stream import Tiles, TileStream, in_order
 from training.systems.system import MINUS_ONE_TO_ONE, Scaling
 
-# The index has checked size and format, so a limit here only has to be out of the way.
-_LIMITS = TileLimits(max_bytes=2**30)
+_VIEWS_AT_ONCE: Final = 32
+"""About what one call of the network gets; tiles with more views go one at a time."""
 
 
 def read_tiles(index: Index, data_dir: Path, side_px: int = TILE_SIDE_PX) -> NDArray[np.uint8]:
-    """Read and decode every tile exactly as the service does.
-
-    Args:
-        index: which tiles.
-        data_dir: the collection.
-        side_px: of the decoded tiles, as the network takes them.
+    """Every tile at once, for callers who need them all; others take a `TileStream`.
 
     Returns:
-        uint8 `[n, side, side, 3]` in the order of the index.
+        uint8 `[n, side, side, 3]` in the order of the index: 150 kB a tile at 224 px.
 
     Raises:
         DataError: a file is missing or no longer what the index describes.
     """
-    tiles = []
-    for tile in tracked("Reading tiles")(index.tiles):
-        path = data_dir / tile.file
-        try:
-            tiles.append(decode_tile(path.read_bytes(), _LIMITS, side_px))
-        except (OSError, TileError) as error:
-            raise DataError(
-                f"{path} cannot be read ({error}). Make the index again with 'osteo-train index'."
-            ) from error
-    return np.stack(tiles)
+    tiles = TileStream(index, data_dir, side_px)
+    shown = tracked("Reading tiles")(range(len(tiles)))
+    return np.stack([tile for tile, _ in zip(tiles, shown, strict=True)])
 
 
-def read_sources(index: Index, data_dir: Path, augment: AugmentConfig) -> NDArray[np.uint8] | None:
-    """The tiles at the resolution that crops are taken from; None where no view is a crop.
-
-    Raises:
-        DataError: as `read_tiles`.
-    """
-    return read_tiles(index, data_dir, augment.crop_source_px) if augment.crops else None
+def open_sources(index: Index, data_dir: Path, augment: AugmentConfig) -> TileStream | None:
+    """The tiles at the resolution that crops are taken from; None where no view is a crop."""
+    return TileStream(index, data_dir, augment.crop_source_px) if augment.crops else None
 
 
 def cache_features(
     lower: Any,
-    tiles: NDArray[np.uint8],
+    tiles: Tiles,
     augment: AugmentConfig,
     seed: int,
     scaling: Scaling = MINUS_ONE_TO_ONE,
-    sources: NDArray[np.uint8] | None = None,
+    sources: Tiles | None = None,
 ) -> NDArray[np.float32]:
-    """Run the frozen part on every tile's original and transformed views.
+    """Run the frozen part on every tile's original and transformed views, tile after tile.
+
+    Threads decode and draw while the network answers; what waits between them is bounded, and the
+    features lie on disk where they are many (`allocate`), so memory does not grow with the tiles.
 
     Args:
         lower: the frozen graph; scaled float32 `[B, side, side, 3]` to features.
-        tiles: uint8 `[n, side, side, 3]`.
+        tiles: `n` tiles of the side that the graph takes.
         augment: which views to draw.
         seed: of the views.
         scaling: what the network wants of its input.
-        sources: uint8 `[n, larger, larger, 3]`, which crops are taken from.
+        sources: the same tiles, larger, which crops are taken from.
 
     Returns:
         float32 `[n, 1 + n_views, ...]`; view 0 is the original tile.
+
+    Raises:
+        DataError: a tile cannot be read.
+        CacheError: the disk has no room.
     """
     infer = as_function(lower)
-    numbered: Iterable[tuple[int, NDArray[np.uint8]]] = tracked("Computing features")(
-        list(enumerate(tiles))
-    )
-    return np.stack(
-        [
-            infer(scaling.apply(draw_views(tile, augment, (seed, i), _source_of(sources, i))))
-            for i, tile in numbered
-        ]
-    )
+    shape = (len(tiles), 1 + augment.n_views, *lower.output_shape[1:])
+    features = allocate(shape, np.float32)
+    n_together = max(1, _VIEWS_AT_ONCE // shape[1])
+    starts = range(0, len(tiles), n_together)
+
+    def scaled_views(number: int) -> NDArray[np.float32]:
+        positions = range(starts[number], min(starts[number] + n_together, len(tiles)))
+        drawn = [_views_of(tiles, i, augment, seed, sources) for i in positions]
+        return scaling.apply(np.concatenate(drawn))
+
+    shown = tracked("Computing features")(starts)
+    for start, views in zip(shown, in_order(scaled_views, len(starts)), strict=True):
+        answered = infer(views)
+        features[start : start + n_together] = answered.reshape(-1, *shape[1:])
+    return features
 
 
 def draw_all(
-    tiles: NDArray[np.uint8],
-    augment: AugmentConfig,
-    seed: int,
-    sources: NDArray[np.uint8] | None = None,
+    tiles: Tiles, augment: AugmentConfig, seed: int, sources: Tiles | None = None
 ) -> NDArray[np.uint8]:
     """The views that `cache_features` shows to a frozen base: uint8 `[n, 1 + n_views, ...]`."""
-    return np.stack(
-        [
-            draw_views(tile, augment, (seed, i), _source_of(sources, i))
-            for i, tile in enumerate(tiles)
-        ]
-    )
+    first = _views_of(tiles, 0, augment, seed, sources)
+    drawn: NDArray[np.uint8] = allocate((len(tiles), *first.shape), np.uint8)
+    views = in_order(lambda i: _views_of(tiles, i, augment, seed, sources), len(tiles))
+    for i, of_tile in enumerate(views):
+        drawn[i] = of_tile
+    return drawn
 
 
-def _source_of(sources: NDArray[np.uint8] | None, i: int) -> NDArray[np.uint8] | None:
-    return None if sources is None else sources[i]
+def pool_features(upper: Any, seam: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Pooled features, float32 `[n, 1 + n_views, E]`, from what the frozen part answered."""
+    infer = as_function(upper)
+    pooled = allocate((*seam.shape[:2], upper.output_shape[-1]), np.float32)
+    for i in tracked("Pooling")(range(len(seam))):
+        pooled[i] = infer(seam[i]).mean(axis=(1, 2))
+    return pooled
+
+
+def _views_of(
+    tiles: Tiles, i: int, augment: AugmentConfig, seed: int, sources: Tiles | None
+) -> NDArray[np.uint8]:
+    return draw_views(tiles[i], augment, (seed, i), None if sources is None else sources[i])
 
 
 def as_function(graph: Any) -> Any:

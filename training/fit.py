@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from training.config import TrainingConfig
 from training.errors import RunError
-from training.features import as_function, cache_features, draw_all
+from training.features import cache_features, draw_all, pool_features
 from training.heads import join_heads, seed_of_head
 from training.headspace import fit_head_space
 from training.labels import LABELS
@@ -37,8 +37,8 @@ from training.model import (
     split_base,
 )
 from training.phase import EpochRecord, Phase
-from training.progress import tracked
 from training.sampling import Groups, ViewPositions, all_views, balanced, some_views
+from training.stream import Tiles
 from training.systems.oversampling import oversample
 from training.systems.svm import fit_svm
 
@@ -64,21 +64,21 @@ class Trainer:
 
     def __init__(
         self,
-        tiles: NDArray[np.uint8],
+        tiles: Tiles,
         class_indices: NDArray[np.int64],
         config: TrainingConfig,
         groups: Groups | None = None,
-        sources: NDArray[np.uint8] | None = None,
+        sources: Tiles | None = None,
     ) -> None:
         """Build the network and run its frozen part once.
 
         Args:
-            tiles: uint8 `[n, side, side, 3]`, of the side that the network takes.
+            tiles: of the side that the network takes; none is read before the network is built.
             class_indices: int64 `[n]`, positions in `LABELS`.
             config: the run's configuration.
             groups: slides and cases of the tiles, which balanced sampling and `case_directions`
                 need.
-            sources: the tiles at `augment.crop_source_px`, for crops; see `read_sources`.
+            sources: the tiles at `augment.crop_source_px`, for crops; see `open_sources`.
 
         Raises:
             WeightsError: the base network's weights are missing or belong to another network.
@@ -106,7 +106,7 @@ class Trainer:
         self._network: SplitBase = split_base(self._base, seam)
         self._start_weights: Weights = self._network.upper.get_weights()
         self._seam = cache_features(self._network.lower, tiles, *views)
-        self._pooled = _pool(self._network.upper, self._seam)
+        self._pooled = pool_features(self._network.upper, self._seam)
 
     def fit(self, train: NDArray[np.int64], test: NDArray[np.int64], seed: int) -> Fitted:
         """Fit on some tiles, answer for others.
@@ -174,7 +174,7 @@ class Trainer:
             return None
         if self._config.fine_tune.epochs == 0:
             return self._pooled[:, 0]
-        return _pool(self._network.upper, self._seam[:, :1])[:, 0]
+        return pool_features(self._network.upper, self._seam[:, :1])[:, 0]
 
     def _fit_from_scratch(
         self, train: NDArray[np.int64], test: NDArray[np.int64], seed: int
@@ -248,9 +248,3 @@ def _mean_record(records: Sequence[EpochRecord]) -> EpochRecord:
     columns = {name: [getattr(record, name) for record in records] for name in names}
     means = {n: None if None in values else float(np.mean(values)) for n, values in columns.items()}
     return replace(records[0], **means)  # type: ignore[arg-type]  # a float or None, as declared
-
-
-def _pool(upper: Any, seam: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Pooled features, float32 `[n, 1 + n_views, 1280]`, from what the frozen part answered."""
-    infer = as_function(upper)
-    return np.stack([infer(views).mean(axis=(1, 2)) for views in tracked("Pooling")(list(seam))])

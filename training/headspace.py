@@ -34,6 +34,8 @@ class HeadSpace:
 
     def apply(self, pooled: NDArray[np.float32]) -> NDArray[np.float32]:
         """Bring pooled features, float32 `[..., d]`, into this space."""
+        if not self.mean.any() and (self.scale == 1).all() and len(self.directions) == 0:
+            return pooled  # the features may be many times the memory
         z = (pooled - self.mean) / self.scale
         if len(self.directions) > 0:
             z = z - (z @ self.directions.T) @ self.directions
@@ -69,6 +71,8 @@ def fit_head_space(
     """
     size = pooled.shape[-1]
     mean, scale = np.zeros(size, np.float32), np.ones(size, np.float32)
+    if config.standardize == 0 and (config.case_directions == 0 or groups is None):
+        return HeadSpace(mean, scale, np.zeros((0, size), np.float32))
     shown = pooled[train]
     if config.standardize > 0:
         mean = shown.mean(axis=(0, 1))

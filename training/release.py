@@ -9,7 +9,7 @@ from app.core.manifest import Manifest, SplitKind
 from training.assemble import assemble_bundle, remove_incomplete
 from training.config import SplitsConfig, TrainingConfig
 from training.errors import RunError
-from training.features import read_sources, read_tiles
+from training.features import open_sources
 from training.fit import Trainer
 from training.index import build_index, require_no_problems, write_index
 from training.model import require_weights
@@ -23,6 +23,7 @@ from training.runs import (
 )
 from training.sampling import Groups
 from training.splits import make_split, write_split
+from training.stream import TileStream
 from training.table import find_table, read_table
 
 
@@ -81,8 +82,8 @@ def release_bundle(
         make_split(index, index_sha256, kind, n_folds, config.splits.seed)
         for kind, n_folds in folds_of(config.splits).items()
     ]
-    tiles = read_tiles(index, folders.data_dir, config.network.input_side_px)
-    sources = read_sources(index, folders.data_dir, config.augment)
+    tiles = TileStream(index, folders.data_dir, config.network.input_side_px)
+    sources = open_sources(index, folders.data_dir, config.augment)
     trainer = Trainer(tiles, class_indices_of(index), config, Groups.of(index), sources)
     runs = []
     for split in splits:

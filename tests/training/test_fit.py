@@ -8,7 +8,7 @@ import pytest
 from training.config import SamplingConfig, TrainingConfig, read_config
 from training.drawn import draw_tile
 from training.errors import RunError
-from training.features import read_sources, read_tiles
+from training.features import open_sources, read_tiles
 from training.fit import Trainer
 from training.index import Index
 from training.labels import LABEL_IDS
@@ -78,9 +78,9 @@ def test_fit_takes_every_ingredient_at_once(
         }
     )
     tiles = read_tiles(drawn_index, drawn_dir)
-    sources = read_sources(drawn_index, drawn_dir, augment)
+    sources = open_sources(drawn_index, drawn_dir, augment)
     assert sources is not None
-    assert sources.shape == (12, 448, 448, 3)
+    assert (len(sources), sources[0].shape) == (12, (448, 448, 3))
     classes = class_indices_of(drawn_index)
     with pytest.raises(RunError, match="slides and cases"):
         Trainer(tiles, classes, everything)

@@ -40,9 +40,9 @@ def export(
     Example: `osteo-train export runs/final --run runs/random --run runs/slide --run runs/patient`
     """
     from training.assemble import assemble_bundle, remove_incomplete  # noqa: PLC0415
-    from training.features import read_tiles  # noqa: PLC0415
     from training.index import read_index  # noqa: PLC0415
     from training.runs import read_cross_validation, read_final_fit  # noqa: PLC0415
+    from training.stream import TileStream  # noqa: PLC0415
 
     final, base_weights, head_weights = read_final_fit(final_dir)
     found, index_sha256 = read_index(index_file)
@@ -50,7 +50,7 @@ def export(
     bundle_dir = models_dir / final.config.model_name / final.config.model_version
     weights = base_weights, head_weights
     try:
-        tiles = read_tiles(found, data_dir, final.config.network.input_side_px)
+        tiles = TileStream(found, data_dir, final.config.network.input_side_px)
         assemble_bundle(bundle_dir, found, index_sha256, tiles, weights, crossed, final.config)
     finally:
         remove_incomplete(bundle_dir)

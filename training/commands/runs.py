@@ -41,7 +41,7 @@ def fit(
     Examples: `osteo-train fit --split runs/slide.json --out runs/slide`, then
     `osteo-train fit --out runs/final`
     """
-    from training.features import read_sources, read_tiles  # noqa: PLC0415
+    from training.features import open_sources  # noqa: PLC0415
     from training.fit import Trainer  # noqa: PLC0415
     from training.index import read_index  # noqa: PLC0415
     from training.model import require_weights  # noqa: PLC0415
@@ -55,14 +55,15 @@ def fit(
     )
     from training.sampling import Groups  # noqa: PLC0415
     from training.splits import read_split  # noqa: PLC0415
+    from training.stream import TileStream  # noqa: PLC0415
 
     config = read_config(config_file, weights)
     require_weights(config.network.weights, config.network.entry)
     found, index_sha256 = read_index(index_file)
     require_same_labels(found, config)
     chosen = read_split(split_file, index_sha256) if split_file else None
-    tiles = read_tiles(found, data_dir, config.network.input_side_px)
-    sources = read_sources(found, data_dir, config.augment)
+    tiles = TileStream(found, data_dir, config.network.input_side_px)
+    sources = open_sources(found, data_dir, config.augment)
     trainer = Trainer(tiles, class_indices_of(found), config, Groups.of(found), sources)
     if chosen:
         run = cross_validate(trainer, found, *chosen, config)

@@ -1,0 +1,119 @@
+"""Tiles in a stream: the same pixels and features as all at once, in memory that does not grow."""
+
+from __future__ import annotations
+
+import threading
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from training import features, scratch
+from training.augment import AugmentConfig
+from training.errors import CacheError, DataError
+from training.features import cache_features, draw_all, read_tiles
+from training.index import Index
+from training.scratch import allocate
+from training.stream import TileStream, in_order, some_of
+from training.systems.system import ZERO_TO_ONE
+
+
+def repeated(index: Index, times: int) -> Index:
+    """The index's tiles several times over."""
+    return index.model_copy(update={"tiles": index.tiles * times})
+
+
+def test_stream_holds_the_tiles_of_the_index_in_order(drawn_index: Index, drawn_dir: Path) -> None:
+    stream = TileStream(drawn_index, drawn_dir, 96)
+    tiles = read_tiles(drawn_index, drawn_dir, 96)
+    assert len(stream) == len(tiles)
+    np.testing.assert_array_equal(np.stack(list(stream)), tiles)
+    np.testing.assert_array_equal(some_of(stream, 3), tiles[[0, 6, 11]])
+
+
+def test_in_order_stays_a_little_ahead_of_the_reader() -> None:
+    made: list[int] = []
+
+    def make(position: int) -> int:
+        made.append(position)
+        return position
+
+    items = in_order(make, 1000, n_workers=2)
+    assert [next(items) for _ in range(3)] == [0, 1, 2]
+    assert len(made) <= 3 + 2 * 8
+    items.close()  # type: ignore[attr-defined]  # it is a generator
+    assert len(made) < 100
+    assert not any(thread.name.startswith("tiles") for thread in threading.enumerate())
+
+
+def test_unreadable_tile_ends_the_stream_with_its_name(
+    drawn_index: Index, collection: Path
+) -> None:
+    with pytest.raises(DataError, match=r"cannot be read.*osteo-train index"):
+        list(TileStream(drawn_index, collection))
+
+
+class Mean:
+    """Stands in for a frozen network: the mean colour."""
+
+    output_shape = (None, 3)
+
+    def __call__(self, views: Any) -> Any:
+        return views.mean(axis=(1, 2))
+
+
+@pytest.fixture
+def _no_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "as_function", lambda graph: graph)
+
+
+@pytest.mark.usefixtures("_no_tensorflow")
+@pytest.mark.parametrize("n_views", [0, 2, 40])
+def test_features_are_those_of_each_view(drawn_index: Index, drawn_dir: Path, n_views: int) -> None:
+    augment = AugmentConfig(n_views=n_views)
+    tiles = TileStream(repeated(drawn_index, 3), drawn_dir, 32)
+    found = cache_features(Mean(), tiles, augment, 5, ZERO_TO_ONE)
+    assert found.shape == (36, 1 + n_views, 3)
+    views = draw_all(tiles, augment, 5)
+    np.testing.assert_allclose(found, (views / 255).mean(axis=(2, 3)), atol=1e-5)
+
+
+@pytest.mark.usefixtures("_no_tensorflow")
+def test_memory_does_not_grow_with_the_tiles(
+    drawn_index: Index, drawn_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scratch, "IN_MEMORY_BYTES", 0)
+    augment = AugmentConfig(n_views=1)
+
+    def peak_bytes(times: int) -> int:
+        tiles = TileStream(repeated(drawn_index, times), drawn_dir, 64)
+        tracemalloc.start()
+        cached = cache_features(Mean(), tiles, augment, 0, ZERO_TO_ONE)
+        pixels = draw_all(tiles, augment, 0)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert isinstance(cached, np.memmap)
+        assert isinstance(pixels, np.memmap)
+        return peak
+
+    peak_bytes(1)
+    few, many = peak_bytes(30), peak_bytes(90)
+    all_at_once = 60 * 12 * 2 * 64 * 64 * 3
+    assert many - few < all_at_once / 10
+
+
+def test_allocate_refuses_what_the_disk_cannot_hold() -> None:
+    with pytest.raises(CacheError, match=r"do not fit.*TMPDIR"):
+        allocate((2**45,), np.float32)
+
+
+def test_allocated_file_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    rows = allocate((10, 4), np.float32, in_memory_bytes=0)
+    rows[:] = 7
+    assert isinstance(rows, np.memmap)
+    assert not any(tmp_path.iterdir())

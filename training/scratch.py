@@ -1,0 +1,48 @@
+"""Large arrays that live on disk, so that memory does not grow with the number of tiles."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from training.errors import CacheError
+
+IN_MEMORY_BYTES: Final = 2**28
+"""Smaller arrays stay in memory, which is as fast and needs no disk."""
+
+
+def allocate(
+    shape: tuple[int, ...], dtype: DTypeLike, in_memory_bytes: int | None = None
+) -> NDArray[Any]:
+    """An array to be written row by row: in memory while small, else mapped from a scratch file.
+
+    The file lies in the system's folder for such files (`TMPDIR` names another) and has no name: it
+    is gone when the array is, also after `kill -9`. Its blocks are taken at once, since a mapped
+    file that runs out of disk ends the process without a word.
+
+    Args:
+        shape: of the array.
+        dtype: of its elements.
+        in_memory_bytes: stands in for `IN_MEMORY_BYTES`.
+
+    Raises:
+        CacheError: the disk has no room.
+    """
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    limit = IN_MEMORY_BYTES if in_memory_bytes is None else in_memory_bytes
+    if n_bytes <= limit:
+        return np.empty(shape, dtype)
+    with tempfile.TemporaryFile(prefix="osteo-train-") as stream:
+        try:
+            os.posix_fallocate(stream.fileno(), 0, n_bytes)
+        except OSError as error:
+            raise CacheError(
+                f"{n_bytes / 2**30:.1f} GiB of features do not fit in {tempfile.gettempdir()} "
+                f"({error.strerror}). Make room, or let TMPDIR name a folder on another disk."
+            ) from error
+        return np.memmap(stream, dtype=dtype, mode="r+", shape=shape)
