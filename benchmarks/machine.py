@@ -20,7 +20,12 @@ _PACKAGES: Final = ("ai-edge-litert", "fastapi", "numpy", "pillow", "tensorflow"
 
 
 def describe_machine() -> dict[str, Any]:
-    """What the results file and the page say about where a run was made."""
+    """What the results file and the page say about where a run against servers was made."""
+    return {**describe_host(), "versions": _versions()}
+
+
+def describe_host() -> dict[str, Any]:
+    """The machine, its load and the time; needs no load generator."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "cores": usable_cores(),
@@ -30,7 +35,6 @@ def describe_machine() -> dict[str, Any]:
         "python": platform.python_version(),
         # Above zero at the start, something else was at work and the numbers are lower for it.
         "load_at_start": round(os.getloadavg()[0], 2),
-        "versions": _versions(),
     }
 
 

@@ -20,7 +20,6 @@ CHOSEN_CLIENTS: Final = 8
 """The crowd at which servers are compared."""
 
 BATCH_CLIENTS: Final = 4
-_MARKERS: Final = ("<!-- serving:begin -->", "<!-- serving:end -->")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +146,13 @@ def _overload_ratios(overload: dict[str, Any] | None) -> list[Ratio]:
     ]
 
 
-def replace_between_markers(page: str, text: str) -> str:
-    """Put text between the markers of a page.
+def replace_between_markers(page: str, text: str, name: str = "serving") -> str:
+    """Put text between the markers `<!-- NAME:begin -->` and `<!-- NAME:end -->` of a page.
 
     Raises:
         ValueError: the page lacks a marker.
     """
-    begin, end = _MARKERS
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     head, begin_found, rest = page.partition(begin)
     _, end_found, tail = rest.partition(end)
     if not begin_found or not end_found:
