@@ -63,7 +63,7 @@ def evaluate(run: CrossValidation, temperature: float = 1.0, seed: int = 0) -> S
     confusion = confusion_matrix(outcome.truth, outcome.predicted)
     classes = tuple(_class_metrics(confusion, i) for i in range(len(LABELS)))
     f1_values = [entry.f1 for entry in classes if entry.f1 is not None]
-    tumor_precision, tumor_recall = _tumor_metrics(confusion)
+    tumor_precision, tumor_recall = tumor_metrics(confusion)
     low, high = accuracy_interval(outcome, seed)
     probabilities = probabilities_from_logits(outcome.logits, temperature)
     return SplitMetrics(
@@ -163,7 +163,7 @@ def _class_metrics(confusion: NDArray[np.int64], i: int) -> ClassMetrics:
     )
 
 
-def _tumor_metrics(confusion: NDArray[np.int64]) -> tuple[float | None, float | None]:
+def tumor_metrics(confusion: NDArray[np.int64]) -> tuple[float | None, float | None]:
     """Precision and recall of tumour against not, the two tumour labels merged as in the paper."""
     tumor = list(TUMOR_CLASSES)
     right = confusion[np.ix_(tumor, tumor)].sum()

@@ -162,7 +162,10 @@ class FeatureStore:
         """Keep other processes from computing the same rows; a killed process holds no lock."""
         with (self.folder / "lock").open("wb") as stream:
             if not try_lock(stream):
-                ERRORS.print(f"Another process computes features in {self.folder}; waiting for it.")
+                ERRORS.print(
+                    f"Another process computes features in {self.folder}; waiting for it.",
+                    soft_wrap=True,
+                )
                 wait_for_lock(stream)
             for left in self.folder.glob(f"*.chunk.*{PART_SUFFIX}"):
                 left.unlink(missing_ok=True)  # of a process that was killed
@@ -185,7 +188,10 @@ class FeatureStore:
         return self._chunks[path]
 
     def _forget(self, path: Path) -> None:
-        ERRORS.print(f"{path.name} of {self.folder} is damaged: its features are computed again.")
+        ERRORS.print(
+            f"{path.name} of {self.folder} is damaged: its features are computed again.",
+            soft_wrap=True,
+        )
         path.unlink(missing_ok=True)
         self._seen.discard(path)
         self._place = {key: place for key, place in self._place.items() if place[0] != path}

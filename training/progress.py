@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, TypeVar
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    track,
+)
 
 Item = TypeVar("Item")
 
 ERRORS = Console(stderr=True)
+_LINE_EVERY_S: Final = 60.0
+
+Advance = Callable[[float, str], None]
+"""Told how much more is done, and how to say where that is."""
 
 
 def tracked(description: str) -> Callable[[Sequence[Item]], Iterable[Item]]:
@@ -21,3 +34,44 @@ def tracked(description: str) -> Callable[[Sequence[Item]], Iterable[Item]]:
         return track(items, description, console=ERRORS, transient=True, disable=hidden)
 
     return wrap
+
+
+@contextmanager
+def counted(description: str, total: float) -> Iterator[Advance]:
+    """A progress bar over work whose pieces differ in size, with the time that is left.
+
+    Where nobody watches a terminal, a line a minute takes its place, so that a log tells it too.
+
+    Args:
+        description: what is done.
+        total: of all pieces, in any unit.
+    """
+    started = said = time.monotonic()
+    done = 0.0
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[where]}"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=ERRORS,
+        transient=True,
+        disable=not ERRORS.is_terminal,
+        # The pieces differ, so the speed is taken over a long while.
+        speed_estimate_period=600.0,
+    )
+    with bar:
+        task = bar.add_task(description, total=total, where="")
+
+        def advance(amount: float, where: str) -> None:
+            nonlocal done, said
+            done += amount
+            bar.update(task, advance=amount, where=where)
+            now = time.monotonic()
+            if not ERRORS.is_terminal and now - said >= _LINE_EVERY_S:
+                said = now
+                left_s = (now - started) * (total - done) / max(done, 1e-9)
+                ERRORS.print(f"{description}: {where}, about {left_s / 60:.0f} min left")
+
+        yield advance

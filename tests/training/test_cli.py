@@ -21,7 +21,7 @@ from training.drawn import draw_tile, encode_tile
 from training.features import read_tiles
 from training.index import read_index
 
-COMMANDS = ("index", "split", "fit", "evaluate", "calibrate", "export", "release")
+COMMANDS = ("index", "split", "fit", "evaluate", "calibrate", "export", "release", "study")
 
 
 @pytest.fixture(autouse=True)

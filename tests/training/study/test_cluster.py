@@ -1,0 +1,74 @@
+"""The study on a Ray cluster of two nodes on this machine, one of which is killed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.training.study.conftest import MakeStudy
+from training.errors import RunError
+from training.study.config import StudyConfig
+from training.study.engines import Engine, SerialEngine
+from training.study.journal import Journal, read_journal
+from training.study.study import Study
+
+ray = pytest.importorskip("ray", reason="Ray has no wheel for this Python or system")
+
+_STORE_BYTES = 80 * 2**20
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    from ray.cluster_utils import Cluster  # noqa: PLC0415 - a second to import
+
+    node = {"num_cpus": 1, "object_store_memory": _STORE_BYTES, "include_dashboard": False}
+    made = Cluster(initialize_head=True, head_node_args=node)
+    yield made
+    made.shutdown()
+
+
+def _records(study: Study, engine: Engine, after: dict[int, Any]) -> dict[str, dict[str, Any]]:
+    """Every run's record without its time; `after` so many runs something happens."""
+    with Journal(study.folders.out) as journal:
+        for number, _ in enumerate(study.run(study.figure_3, journal, engine), start=1):
+            after.get(number, lambda: None)()
+    return {
+        key: record.model_dump(exclude={"seconds"})
+        for key, record in read_journal(study.folders.out).items()
+    }
+
+
+def test_a_cluster_that_loses_a_node_gives_the_serial_table(
+    make_study: MakeStudy, study_config: StudyConfig, cluster: Any
+) -> None:
+    from training.study.cluster import RayEngine  # noqa: PLC0415
+
+    # Long enough that the second node is at work when it dies.
+    grid = study_config.grid.model_copy(update={"epochs": (300, 400), "runs": 6})
+    config = study_config.model_copy(update={"grid": grid})
+    node = cluster.add_node(num_cpus=1, object_store_memory=_STORE_BYTES)
+    lost: list[int] = []
+
+    def kill() -> None:
+        cluster.remove_node(node, allow_graceful=False)
+        lost.append(len([entry for entry in ray.nodes() if entry["Alive"]]))
+
+    on_ray = _records(make_study("ray", config), RayEngine(cluster.address), {4: kill})
+    assert lost
+    serial = _records(make_study("serial", config), SerialEngine(), {})
+    assert len(on_ray) == 24
+    assert on_ray == serial
+
+
+def test_no_cluster_at_an_address_is_a_sentence(make_study: MakeStudy) -> None:
+    from training.study.cluster import RayEngine  # noqa: PLC0415
+
+    study = make_study()
+    with (
+        Journal(study.folders.out) as journal,
+        pytest.raises(RunError, match=r"no Ray cluster at 127\.0\.0\.1:1"),
+    ):
+        list(study.run(study.figure_3, journal, RayEngine("127.0.0.1:1")))

@@ -1,0 +1,179 @@
+"""`osteo-train study` as a user runs it: its plan, its errors, Ctrl-C, kill -9, its report."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.conftest import REPOSITORY
+from tests.training.study.conftest import TINY_STUDY, MakeStudy
+from training.cli import app
+from training.index import Index, write_index
+from training.study.journal import JOURNAL_NAME
+
+# The study with sums for a base network, in a process of its own, a pause before each training.
+_SLOW = """
+import sys, time
+from tests.training.study.conftest import infer_colours
+from training.cli import app
+from training.study import engines
+from training.study.features import FeatureSource
+FeatureSource._open_base = lambda *_: infer_colours
+fit = engines.fit_head
+def slow(*arguments):
+    time.sleep(0.05)
+    return fit(*arguments)
+engines.fit_head = slow
+app(sys.argv[1:])
+"""
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("OSTEO_WEIGHTS", raising=False)  # it would overrule the tiny study
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def given(drawn_dir: Path, drawn_index: Index, study_file: Path) -> list[str]:
+    write_index(Path("index.json"), drawn_index)
+    paths = {"--data-dir": drawn_dir, "--index": "index.json", "--config": study_file}
+    return ["study", *(str(word) for pair in paths.items() for word in pair)]
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def output_of(result: Result) -> str:
+    return " ".join(result.output.split())
+
+
+def start(given: list[str], out: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", _SLOW, *given, "--out", str(Path(out).absolute())],
+        cwd=Path.cwd(),
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_lines(journal: Path, n_lines: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if journal.exists() and journal.read_bytes().count(b"\n") >= n_lines:
+            return
+        time.sleep(0.005)
+    raise AssertionError(f"{journal} has no {n_lines} lines")
+
+
+def keys_in(out: str) -> list[str]:
+    return [json.loads(line)["key"] for line in (Path(out) / JOURNAL_NAME).read_text().splitlines()]
+
+
+def test_plan_says_how_much_and_writes_nothing(given: list[str]) -> None:
+    result = run(*given, "--plan", "--cache-dir", "cache", "--out", "out")
+    assert result.exit_code == 0, result.output
+    said = output_of(result)
+    assert "10 runs, of which 0 are done, and 6 beyond the paper later" in said
+    assert "Features to compute, mobilenetv2: 36" in said
+    assert "10 fits" in said
+    assert not Path("cache").exists()
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "says"),
+    [
+        (("runs = 2", "rnus = 2"), [], "grid.rnus: there is no such key"),
+        (("", ""), ["--weights", "mobilenetv2=none.h5"], "There are no weights at none.h5"),
+        (("", ""), ["--system", "xception"], "There is no system 'xception' in this study"),
+        (("slide_folds = 2", "slide_folds = 9"), [], "needs at least 9. See [levels]"),
+        (("", ""), ["--index", "nowhere.json"], "osteo-train index"),
+        (("n_views = 2", 'mode = "online"'), ["--engine", "ray"], "leave out --engine ray"),
+    ],
+)
+def test_wrong_input_is_a_sentence_before_any_work(
+    given: list[str], study_file: Path, change: tuple[str, str], arguments: list[str], says: str
+) -> None:
+    study_file.write_text(TINY_STUDY.replace(*change, 1))
+    result = run(*given, *arguments)
+    assert result.exit_code == 1, result.output
+    assert says in output_of(result)
+    assert "Traceback" not in result.output
+    assert not list(Path("runs").glob("cache/*/*.chunk"))
+
+
+def test_every_missing_weights_file_is_named_at_once(given: list[str], study_file: Path) -> None:
+    two = '[systems.xception]\nweights = "x.h5"\nside_px = 96\n\n[head]'
+    study_file.write_text(TINY_STUDY.replace("[head]", two))
+    result = run(*given, "--weights", "mobilenetv2=m.h5")
+    assert result.exit_code == 1
+    said = output_of(result)
+    assert "m.h5" in said
+    assert "x.h5" in said
+    assert "--weights xception=FILE" in said
+
+
+def test_weights_of_an_unknown_system_are_a_mistake_in_the_command(given: list[str]) -> None:
+    result = run(*given, "--weights", "mobilenet=m.h5")
+    assert result.exit_code == 2
+    assert "SYSTEM=FILE" in output_of(result)
+
+
+def test_a_full_disk_is_known_before_any_work(
+    given: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Usage:
+        free = 1000
+
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage)
+    result = run(*given)
+    assert result.exit_code == 1
+    assert "MiB are free" in output_of(result)
+
+
+def test_killed_and_interrupted_it_goes_on_and_ends_as_if_nothing_had_happened(
+    given: list[str], make_study: MakeStudy
+) -> None:
+    del make_study  # its base network serves the runs in this process
+    killed = start(given, "out")
+    wait_for_lines(Path("out") / JOURNAL_NAME, 2)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    n_kept = len(keys_in("out"))
+    with (Path("out") / JOURNAL_NAME).open("ab") as stream:
+        stream.write(b'{"key": "half a li')
+
+    interrupted = start(given, "out")
+    wait_for_lines(Path("out") / JOURNAL_NAME, n_kept + 2)
+    interrupted.send_signal(signal.SIGINT)
+    _, said = interrupted.communicate()
+    assert interrupted.returncode == 130
+    assert f"Stopped: {len(keys_in('out'))} of 1" in said
+    assert "runs are done and kept" in " ".join(said.split())
+    assert "Traceback" not in said
+
+    for out in ("out", "whole"):
+        result = run(*given, "--out", out)
+        assert result.exit_code == 0, result.output
+    keys = keys_in("out")
+    assert len(keys) == len(set(keys)) == 16
+    tables = [(Path(out) / "results.csv").read_text() for out in ("out", "whole")]
+    assert [_without_seconds(text) for text in tables[:1]] == [_without_seconds(tables[1])]
+
+
+def _without_seconds(table: str) -> list[list[str]]:
+    rows = [line.split(",") for line in table.splitlines()]
+    column = rows[0].index("seconds")
+    return [row[:column] + row[column + 1 :] for row in rows]

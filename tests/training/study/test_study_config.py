@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.training.study.conftest import TINY_STUDY
+from training.errors import ConfigError, RunError
+from training.study.config import PAPER_STUDY, StudyConfig, read_study
+from training.study.design import Design, jobs_of
+
+WEIGHTS = dict.fromkeys(("mobilenetv2", "resnet50v2", "xception", "inceptionresnetv2"), "w")
+
+
+def test_the_papers_study_has_the_papers_runs() -> None:
+    design = Design(read_study(PAPER_STUDY), "index", WEIGHTS)
+    grid, table = design.figure_3(), design.table_1()
+    assert len(grid) == 4 * 6 * 3 * 5 == 360
+    assert len({run.spec.key for run in grid}) == 360
+    assert len(list(jobs_of([run.spec for run in grid]))) == 360
+    assert {run.spec.learning_rate for run in grid} == {0.1, 0.01, 0.005, 0.001, 0.0005, 0.0001}
+    assert {run.system for run in table} == {"mobilenetv2", "resnet50v2"}
+    assert {run.spec.network.side_px for run in [*grid, *table]} == {224}
+    zooms = {run.spec.views.augment.zoom for run in table if run.spec.views}
+    assert zooms == {0.0, 0.5, 1.0, 1.5}
+    assert all(run.spec.views is None for run in grid)
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "says"),
+    [
+        (("runs = 2", "run = 2"), "grid.run", "is it misspelt?"),
+        (('systems = ["mobilenetv2"]', 'systems = ["resnet50v2"]'), "", "names 'resnet50v2'"),
+        (("[systems.mobilenetv2]", "[systems.mobilenet]"), "systems", "there is no system"),
+        (("[systems.mobilenetv2]", "[systems.alexnet]"), "systems", "no frozen base"),
+        (("0.01, 0.001]", "0.01, -1]"), "grid.learning_rates", "must be above 0"),
+        (("epochs = [2, 4]", "epochs = [0]"), "grid.epochs", "must be 1 or more"),
+        (("n_views = 2", "n_views = 2\nviews_per_epoch = 3"), "table", "more than n_views"),
+        (('name = "none" }', 'name = "none" }, { name = "none" }'), "table", "the same name"),
+        (("zoom = 1.0", "zom = 1.0"), "table.rows.1.zom", "is it misspelt?"),
+        (("side_px = 64", "side_px = 33.5"), "systems.mobilenetv2.side_px", "integer"),
+    ],
+)
+def test_a_wrong_key_is_named(
+    study_file: Path, change: tuple[str, str], key: str, says: str
+) -> None:
+    assert change[0] in TINY_STUDY
+    study_file.write_text(TINY_STUDY.replace(*change, 1))
+    with pytest.raises(ConfigError, match=says.replace("?", r"\?")) as caught:
+        read_study(study_file)
+    assert caught.value.key == key
+
+
+def test_only_keeps_the_systems_that_are_named() -> None:
+    config = read_study(PAPER_STUDY)
+    one = config.only(("mobilenetv2",))
+    assert list(one.systems) == list(one.grid.systems) == list(one.table.systems) == ["mobilenetv2"]
+    with pytest.raises(RunError, match="There is no system 'vgg'"):
+        config.only(("vgg",))
+
+
+def _keys(config: StudyConfig, index: str = "index", weights: str = "w") -> list[str]:
+    design = Design(config, index, {"mobilenetv2": weights})
+    return [run.spec.key for run in [*design.figure_3(), *design.table_1()]]
+
+
+def test_a_key_names_all_that_determines_a_run(study_config: StudyConfig) -> None:
+    keys = _keys(study_config)
+    changed = [
+        study_config.model_copy(update={"seed": 4}),
+        study_config.model_copy(
+            update={"head": study_config.head.model_copy(update={"hidden_units": 7})}
+        ),
+        study_config.model_copy(
+            update={"head": study_config.head.model_copy(update={"batch_size": 5})}
+        ),
+    ]
+    others = [
+        *(_keys(config) for config in changed),
+        _keys(study_config, index="another"),
+        _keys(study_config, weights="others"),
+    ]
+    assert not any(set(keys) & set(other) for other in others)
+    assert _keys(study_config) == keys
+
+
+def test_the_name_of_a_row_determines_nothing(study_config: StudyConfig) -> None:
+    rows = study_config.table.rows
+    renamed = (rows[0], rows[1].model_copy(update={"name": "other"}))
+    table = study_config.table.model_copy(update={"rows": renamed})
+    assert _keys(study_config.model_copy(update={"table": table})) == _keys(study_config)
+
+
+def test_runs_that_two_parts_share_are_done_once(study_config: StudyConfig) -> None:
+    """Table 1 without augmentation is Figure 3's run of the same rate and number of epochs."""
+    keys = _keys(study_config)
+    assert len(keys) == 8 + 4
+    assert len(set(keys)) == 8 + 4 - 2
+
+
+def test_sharing_prefixes_trains_less_for_as_many_runs(study_config: StudyConfig) -> None:
+    grid = study_config.grid.model_copy(update={"share_prefix": True})
+    design = Design(study_config.model_copy(update={"grid": grid}), "index", {"mobilenetv2": "w"})
+    specs = [run.spec for run in design.figure_3()]
+    jobs = list(jobs_of(specs))
+    assert len({spec.key for spec in specs}) == 8
+    assert [tuple(spec.epochs for spec in job) for job in jobs] == [(2, 4)] * 4

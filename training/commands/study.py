@@ -1,0 +1,178 @@
+"""The paper's whole study."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from training.progress import ERRORS, counted
+from training.terminal import DataDir, IndexFile, guarded, say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from training.study.config import StudyConfig
+    from training.study.design import PlannedRun
+    from training.study.engines import Engine
+    from training.study.journal import Journal
+    from training.study.planning import Needs
+    from training.study.study import Study
+
+app = typer.Typer()
+
+_PAPER = Path(__file__).parents[1] / "configs" / "study.toml"
+_INTERRUPTED = 130
+
+
+@app.command()
+@guarded
+def study(  # noqa: PLR0913, PLR0917 - the options of a command line
+    data_dir: DataDir,
+    config_file: Annotated[
+        Path,
+        typer.Option("--config", help="A study's TOML file.", show_default=_PAPER.name),
+    ] = _PAPER,
+    index_file: IndexFile = Path("runs/index.json"),
+    out: Annotated[
+        Path, typer.Option(help="Receives journal, results, figures and report.")
+    ] = Path("runs/study"),
+    cache_dir: Annotated[
+        Path, typer.Option(help="Features of frozen bases; may be removed at any time.")
+    ] = Path("runs/cache"),
+    system: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this base network; may be repeated. [default: all]"),
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="SYSTEM=FILE, or SYSTEM=imagenet; may be repeated. OSTEO_WEIGHTS is MobileNetV2's."
+        ),
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only say how many runs, how long, how much disk.")
+    ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Only write the report of what is done so far.")
+    ] = False,
+    engine: Annotated[
+        Literal["serial", "ray"], typer.Option(help="Who trains: this process, or Ray's.")
+    ] = "serial",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="A Ray cluster, such as `auto` or `HOST:6379`. [default: this machine]"),
+    ] = None,
+) -> None:
+    """Run the paper's study: Figures 3 to 5 and Table 1, results, figures and report.
+
+    Killed at any moment, the same command goes on where it was.
+
+    Examples: `osteo-train study --plan`, then
+    `osteo-train study --system mobilenetv2 --weights mobilenetv2=mobilenet.h5 --out runs/study`
+    """
+    from training.index import read_index  # noqa: PLC0415
+    from training.study.config import read_study  # noqa: PLC0415
+    from training.study.journal import Journal, read_journal  # noqa: PLC0415
+    from training.study.planning import assess, require_ready  # noqa: PLC0415
+    from training.study.report import write_report  # noqa: PLC0415
+    from training.study.study import Folders, Study  # noqa: PLC0415
+
+    config = _chosen(read_study(config_file), system, weights)
+    index, index_sha256 = read_index(index_file)
+    planned = Study(config, index, index_sha256, Folders(data_dir, cache_dir, out))
+    if plan or report:
+        records = read_journal(out)
+        if plan:
+            _print_needs(planned, assess(planned, records.get))
+        else:
+            say(str(write_report(planned, records.get)))
+        return
+    workers = _engine(engine, ray_address, planned)
+    with Journal(out) as journal:
+        needs = assess(planned, journal.get)
+        require_ready(planned, needs)
+        _print_needs(planned, needs)
+        try:
+            _run(planned, planned.figure_3 + planned.table_1, journal, workers)
+            _run(planned, planned.levels(journal.get), journal, workers)
+        except KeyboardInterrupt as error:
+            # From the file: the interrupt may have come between the line and the memory of it.
+            done = assess(planned, read_journal(out).get)
+            ERRORS.print(
+                f"Stopped: {done.n_done} of {done.n_runs} runs are done and kept. The same "
+                "command goes on from there; --report shows what there is.",
+                soft_wrap=True,
+            )
+            raise typer.Exit(_INTERRUPTED) from error
+        say(str(write_report(planned, journal.get)))
+
+
+def _run(study: Study, runs: Sequence[PlannedRun], journal: Journal, engine: Engine) -> None:
+    from training.study.planning import cost_of  # noqa: PLC0415
+
+    unfinished = {run.spec.key: run.spec for run in runs if journal.get(run.spec.key) is None}
+    n_before = len({run.spec.key for run in runs}) - len(unfinished)
+    if not unfinished:
+        return
+    total = sum(cost_of(study, spec) for spec in unfinished.values())
+    n_done = n_before
+    with counted("Study", total) as advance:
+        for specs in study.run(runs, journal, engine):
+            n_done += len(specs)
+            cost = sum(cost_of(study, spec) for spec in specs)
+            advance(cost, f"{n_done} of {n_before + len(unfinished)} runs")
+
+
+def _chosen(
+    config: StudyConfig, systems: list[str] | None, weights: list[str] | None
+) -> StudyConfig:
+    named = {}
+    general = os.environ.get("OSTEO_WEIGHTS")
+    if general and "mobilenetv2" in config.systems:
+        named["mobilenetv2"] = general
+    for entry in weights or []:
+        name, equals, path = entry.partition("=")
+        if not equals or name not in config.systems:
+            raise typer.BadParameter(
+                f"{entry!r} is not SYSTEM=FILE with SYSTEM one of {', '.join(config.systems)}",
+                param_hint="--weights",
+            )
+        named[name] = path
+    chosen = config.with_weights(named)
+    return chosen.only(tuple(systems)) if systems else chosen
+
+
+def _engine(name: str, address: str | None, study: Study) -> Engine:
+    from training.study.engines import SerialEngine  # noqa: PLC0415
+
+    if name == "serial":
+        if address is not None:
+            raise typer.BadParameter("it needs --engine ray", param_hint="--ray-address")
+        return SerialEngine()
+    from training.study.cluster import RayEngine, require_cached_views  # noqa: PLC0415
+
+    require_cached_views(study)
+    return RayEngine(address)
+
+
+def _print_needs(study: Study, needs: Needs) -> None:
+    later = f", and {needs.n_later} beyond the paper later" if needs.n_later else ""
+    grid, table = len(study.figure_3), len(study.table_1)
+    say(
+        f"{needs.n_runs} runs, of which {needs.n_done} are done{later}. Figure 3 has {grid}, "
+        f"Table 1 {table}; what stands in both is run once."
+    )
+    for name, n_features in needs.n_features.items():
+        say(f"Features to compute, {name}: {n_features}")
+    say(
+        f"About {_minutes(needs.feature_s)} for features and {_minutes(needs.fit_s)} for "
+        f"{needs.n_fits} fits; {needs.cache_bytes / 2**20:.1f} MiB in {study.folders.cache_dir}, "
+        f"{needs.out_bytes / 2**20:.1f} MiB in {study.folders.out}."
+    )
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

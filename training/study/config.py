@@ -1,0 +1,215 @@
+"""A study's configuration: one TOML into one frozen model, with errors that name the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from app.core.manifest import SplitKind
+from training.augment import AugmentConfig
+from training.config import CONFIGS_DIR
+from training.documents import read_toml
+from training.errors import RunError
+from training.labels import MixedTiles
+from training.systems.registry import find_system
+
+PAPER_STUDY: Final = CONFIGS_DIR / "study.toml"
+
+ViewMode = Literal["cached", "online"]
+"""`cached`: a bounded number of views, computed once. `online`: drawn anew in every epoch."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class SystemConfig(_Section):
+    """One frozen base network."""
+
+    weights: str = Field(
+        default="imagenet",
+        description="`imagenet` (Keras fetches them), `none` (untrained, for tests) or a path.",
+    )
+    side_px: int = Field(default=224, ge=32, description="Side of its input; 224 in the paper.")
+
+
+class HeadConfig(_Section):
+    """What all runs share."""
+
+    hidden_units: int = Field(default=100, ge=1, description="Width of the hidden layer.")
+    batch_size: int = Field(default=32, ge=1, description="Views a step of Adam.")
+
+
+class GridConfig(_Section):
+    """Figure 3: every system, rate and number of epochs, several runs each, no augmentation."""
+
+    systems: tuple[str, ...] = Field(description="Names of tables under [systems].")
+    learning_rates: tuple[float, ...] = Field(min_length=1, description="Of Adam, constant.")
+    epochs: tuple[int, ...] = Field(min_length=1, description="Numbers of epochs, each on its own.")
+    runs: int = Field(default=5, ge=1, description="Runs whose accuracy is averaged.")
+    share_prefix: bool = Field(
+        default=False,
+        description="Let one run of the most epochs also answer for fewer: same split, initial "
+        "weights and order. Three times fewer fits, but the numbers of epochs are then no "
+        "independent runs. Off: each has its own initial weights and order.",
+    )
+
+    @field_validator("learning_rates")
+    @classmethod
+    def _are_positive(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
+        if min(rates) <= 0:
+            raise ValueError("a learning rate must be above 0")
+        return rates
+
+    @field_validator("epochs")
+    @classmethod
+    def _are_counts(cls, epochs: tuple[int, ...]) -> tuple[int, ...]:
+        if min(epochs) < 1:
+            raise ValueError("a number of epochs must be 1 or more")
+        return epochs
+
+
+class RowConfig(_Section):
+    """A row of Table 1: the transforms of the copies; none of them means no copies."""
+
+    name: str = Field(min_length=1, description="How the table calls it.")
+    rotation_degrees: float = Field(default=0.0, ge=0, le=180, description="Largest rotation.")
+    horizontal_flip: bool = Field(default=False, description="Mirror every other view, at random.")
+    zoom: float = Field(
+        default=0.0,
+        ge=0,
+        le=4,
+        description="Magnification from max(1 - zoom, 0.5) to 1 + zoom.",
+    )
+
+    @property
+    def is_augmented(self) -> bool:
+        """Whether there is anything to transform."""
+        return self.horizontal_flip or self.rotation_degrees > 0 or self.zoom > 0
+
+    @property
+    def augment(self) -> AugmentConfig:
+        """One view of this row, as `training.augment` draws it."""
+        return AugmentConfig(
+            n_views=1,
+            rotation_degrees=self.rotation_degrees,
+            horizontal_flip=self.horizontal_flip,
+            zoom=self.zoom,
+        )
+
+
+class TableConfig(_Section):
+    """Table 1: augmentations, original and transformed copies together."""
+
+    systems: tuple[str, ...] = Field(description="Names of tables under [systems].")
+    learning_rate: float = Field(default=1e-3, gt=0, description="Of Adam, constant.")
+    epochs: int = Field(default=50, ge=1, description="Passes over the tiles and their copies.")
+    runs: int = Field(default=5, ge=1, description="Runs whose accuracy is averaged.")
+    mode: ViewMode = Field(default="cached", description="Where transformed views come from.")
+    n_views: int = Field(
+        default=4, ge=1, description="Transformed views of a tile that are cached."
+    )
+    views_per_epoch: int = Field(
+        default=1, ge=1, description="Transformed views of a tile that one epoch takes, at random."
+    )
+    rows: tuple[RowConfig, ...] = Field(min_length=1, description="The rows, in order.")
+
+    @model_validator(mode="after")
+    def _has_the_views(self) -> Self:
+        if self.mode == "cached" and self.views_per_epoch > self.n_views:
+            raise ValueError("views_per_epoch is more than n_views")
+        names = [row.name for row in self.rows]
+        if len(set(names)) < len(names):
+            raise ValueError("two rows have the same name")
+        return self
+
+
+class LevelsConfig(_Section):
+    """Beyond the paper: the best row of Table 1 by random, slide and patient split."""
+
+    kinds: tuple[SplitKind, ...] = Field(
+        default=("random", "slide", "patient"), description="Kinds of split; none leaves it out."
+    )
+
+    slide_folds: int = Field(default=5, ge=2, description="Folds of the slide-grouped split.")
+    random_folds: int = Field(default=10, ge=2, description="Folds of the random split.")
+    footprints: tuple[int, ...] = Field(
+        default=(1024, 2048, 4096),
+        description="Sides of a tile, in the units of its name's x and y, at which overlaps are "
+        "counted; the collection does not document the scale.",
+    )
+
+
+class StudyConfig(_Section):
+    """Everything that decides what a study does."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Name of the study.")
+    seed: int = Field(default=0, ge=0, description="Of splits, views, initial weights and order.")
+    mixed_tiles: MixedTiles = Field(
+        default="viable", description="What the index must have done with mixed tiles."
+    )
+    systems: dict[str, SystemConfig] = Field(min_length=1, description="The base networks.")
+    head: HeadConfig = HeadConfig()
+    grid: GridConfig
+    table: TableConfig
+    levels: LevelsConfig = LevelsConfig()
+
+    @field_validator("systems")
+    @classmethod
+    def _are_frozen_bases(cls, systems: dict[str, SystemConfig]) -> dict[str, SystemConfig]:
+        for name, system in systems.items():
+            entry = find_system(name)
+            if not entry.is_pretrained or entry.head != "dense":
+                raise ValueError(f"{entry.title} is no frozen base with a dense head")
+            if system.side_px < entry.min_side_px:
+                raise ValueError(f"{entry.title} needs at least {entry.min_side_px} px")
+        return systems
+
+    @model_validator(mode="after")
+    def _names_its_systems(self) -> Self:
+        for key, names in (("grid", self.grid.systems), ("table", self.table.systems)):
+            for name in names:
+                if name not in self.systems:
+                    known = ", ".join(self.systems)
+                    raise ValueError(f"{key}.systems names {name!r}; [systems] has {known}")
+        return self
+
+    def only(self, names: tuple[str, ...]) -> StudyConfig:
+        """The same study with some of its systems.
+
+        Raises:
+            RunError: the study does not name one of them.
+        """
+        for name in names:
+            if name not in self.systems:
+                known = ", ".join(self.systems)
+                raise RunError(f"There is no system {name!r} in this study; it has {known}.")
+        kept = {name: system for name, system in self.systems.items() if name in names}
+        grid = tuple(name for name in self.grid.systems if name in names)
+        table = tuple(name for name in self.table.systems if name in names)
+        return self.model_copy(
+            update={
+                "systems": kept,
+                "grid": self.grid.model_copy(update={"systems": grid}),
+                "table": self.table.model_copy(update={"systems": table}),
+            }
+        )
+
+    def with_weights(self, weights: dict[str, str]) -> StudyConfig:
+        """The same study with other weights for some systems."""
+        systems = {
+            name: system.model_copy(update={"weights": weights.get(name, system.weights)})
+            for name, system in self.systems.items()
+        }
+        return self.model_copy(update={"systems": systems})
+
+
+def read_study(path: Path) -> StudyConfig:
+    """Read a study's TOML.
+
+    Raises:
+        ConfigError: the file cannot be read, is not TOML, or a key is wrong, unknown or missing.
+    """
+    return read_toml(path, StudyConfig)

@@ -1,0 +1,229 @@
+"""The runs of a study: what each one is, and the key that names its result.
+
+A key is the SHA-256 of everything that determines the result and of nothing else, so a run that
+two parts of the study share is done once, and one that changed in any way is done anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from app.core.manifest import SplitKind
+from training.augment import AugmentConfig
+from training.study.config import RowConfig, StudyConfig, ViewMode
+
+Part = Literal["figure 3", "table 1", "levels"]
+
+_ALGORITHM: Final = 1
+"""Of training and views: raise it when the same settings would give other results."""
+_RESPLIT: Final = 1000
+"""Between the split seeds of two studies whose seeds are neighbours."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class NetworkSpec(_Frozen):
+    """A frozen base: name, what stands for its weights, side of its input in pixels."""
+
+    system: str
+    weights: str
+    side_px: int
+
+
+class ViewsSpec(_Frozen):
+    """Transformed views: how one is drawn, how many are cached, how many an epoch takes."""
+
+    augment: AugmentConfig
+    mode: ViewMode
+    n_views: int
+    per_epoch: int
+    seed: int
+
+
+class SplitSpec(_Frozen):
+    """One fold of a split of the index."""
+
+    kind: SplitKind
+    n_folds: int
+    seed: int
+    fold: int = 0
+
+
+class RunSpec(_Frozen):
+    """Everything that determines one run."""
+
+    algorithm: int = _ALGORITHM
+    index_sha256: str
+    network: NetworkSpec
+    views: ViewsSpec | None
+    split: SplitSpec
+    hidden_units: int
+    batch_size: int
+    learning_rate: float
+    epochs: int
+    seed: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of this, hexadecimal."""
+        return _digest(self.model_dump())
+
+    @property
+    def trajectory(self) -> str:
+        """The same for two runs of which one is the beginning of the other."""
+        return _digest(self.model_dump(exclude={"epochs"}))
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """A run in its place: the part of the study, the row of its table, its number there."""
+
+    part: Part
+    row: str
+    system: str
+    number: int
+    spec: RunSpec
+
+
+class Design:
+    """The runs of a study on one index with certain weights."""
+
+    def __init__(self, config: StudyConfig, index_sha256: str, weights: dict[str, str]) -> None:
+        """Remember what every run depends on.
+
+        Args:
+            config: the study.
+            index_sha256: of the index file.
+            weights: what stands for each system's weights, by its name.
+        """
+        self._config = config
+        self._index_sha256 = index_sha256
+        self._weights = weights
+
+    def figure_3(self) -> list[PlannedRun]:
+        """Every system, rate and number of epochs, several runs each."""
+        config, grid = self._config, self._config.grid
+        return [
+            PlannedRun(
+                part="figure 3",
+                row="none",
+                system=name,
+                number=run + 1,
+                spec=self._spec(
+                    name,
+                    views=None,
+                    split=self._paper_split(run),
+                    learning_rate=rate,
+                    epochs=epochs,
+                    seed=(config.seed, run) if grid.share_prefix else (config.seed, run, epochs),
+                ),
+            )
+            for name in grid.systems
+            for rate in grid.learning_rates
+            for epochs in grid.epochs
+            for run in range(grid.runs)
+        ]
+
+    def table_1(self) -> list[PlannedRun]:
+        """Every system and augmentation, several runs each."""
+        table = self._config.table
+        return [
+            PlannedRun(
+                part="table 1",
+                row=row.name,
+                system=name,
+                number=run + 1,
+                spec=self._table_spec(name, row, self._paper_split(run), run),
+            )
+            for name in table.systems
+            for row in table.rows
+            for run in range(table.runs)
+        ]
+
+    def levels(self, rows: dict[str, str], n_cases: int) -> list[PlannedRun]:
+        """One row of Table 1 for each system, every fold of every kind of split.
+
+        Args:
+            rows: the row's name for each system's.
+            n_cases: of the index, each left out in turn.
+        """
+        levels, seed = self._config.levels, self._config.seed
+        n_folds_of: dict[SplitKind, int] = {
+            "random": levels.random_folds,
+            "slide": levels.slide_folds,
+            "patient": n_cases,
+        }
+        entries = {row.name: row for row in self._config.table.rows}
+        return [
+            PlannedRun(
+                part="levels",
+                row=row,
+                system=name,
+                number=fold + 1,
+                spec=self._table_spec(
+                    name,
+                    entries[row],
+                    SplitSpec(kind=kind, n_folds=n_folds_of[kind], seed=seed, fold=fold),
+                    fold,
+                ),
+            )
+            for name, row in rows.items()
+            for kind in levels.kinds
+            for fold in range(n_folds_of[kind])
+        ]
+
+    def _table_spec(self, name: str, row: RowConfig, split: SplitSpec, number: int) -> RunSpec:
+        config, table = self._config, self._config.table
+        views = ViewsSpec(
+            augment=row.augment,
+            mode=table.mode,
+            # Online views are not cached, so how many would be determines nothing.
+            n_views=table.n_views if table.mode == "cached" else table.views_per_epoch,
+            per_epoch=table.views_per_epoch,
+            seed=config.seed,
+        )
+        return self._spec(
+            name,
+            views=views if row.is_augmented else None,
+            split=split,
+            learning_rate=table.learning_rate,
+            epochs=table.epochs,
+            seed=(config.seed, number, table.epochs),
+        )
+
+    def _spec(self, name: str, **settings: Any) -> RunSpec:
+        config = self._config
+        return RunSpec(
+            index_sha256=self._index_sha256,
+            network=NetworkSpec(
+                system=name, weights=self._weights[name], side_px=config.systems[name].side_px
+            ),
+            hidden_units=config.head.hidden_units,
+            batch_size=config.head.batch_size,
+            **settings,
+        )
+
+    def _paper_split(self, run: int) -> SplitSpec:
+        """Every run has a split of its own, the same for all systems, rates and rows."""
+        return SplitSpec(kind="random", n_folds=1, seed=self._config.seed * _RESPLIT + run)
+
+
+def jobs_of(runs: Sequence[RunSpec]) -> Iterator[tuple[RunSpec, ...]]:
+    """What is trained at once: runs of one trajectory, fewest epochs first, no run twice."""
+    by_trajectory: dict[str, dict[str, RunSpec]] = {}
+    for run in runs:
+        by_trajectory.setdefault(run.trajectory, {})[run.key] = run
+    for specs in by_trajectory.values():
+        yield tuple(sorted(specs.values(), key=lambda spec: spec.epochs))
+
+
+def _digest(value: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,79 @@
+"""What trains the heads of a study: this process, or the machines of a Ray cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from training.study.design import RunSpec
+from training.study.head import (
+    Features,
+    FreshViews,
+    HeadFit,
+    HeadSettings,
+    Positions,
+    fit_head,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One training: the runs that it answers, and all it needs.
+
+    Attributes:
+        specs: runs of one trajectory, fewest epochs first.
+        features: float32 `[n, 1 + v, E]`, the same object for many tasks.
+        class_indices: int64 `[n]`.
+        train, test: positions of the tiles.
+        fresh_views: draws views anew in every epoch; only this process can.
+    """
+
+    specs: tuple[RunSpec, ...]
+    features: Features
+    class_indices: Positions
+    train: Positions
+    test: Positions
+    fresh_views: FreshViews | None = None
+
+    @property
+    def settings(self) -> HeadSettings:
+        """What `fit_head` takes."""
+        spec = self.specs[-1]
+        return HeadSettings(
+            learning_rate=spec.learning_rate,
+            epochs=tuple(entry.epochs for entry in self.specs),
+            batch_size=spec.batch_size,
+            hidden_units=spec.hidden_units,
+            n_views=spec.views.per_epoch if spec.views else 0,
+            seed=spec.seed,
+        )
+
+
+class Engine(Protocol):
+    """Trains tasks in any order. Tasks are taken from the iterator as they are needed."""
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, HeadFit]]:
+        """Train, yielding each task when it is done."""
+        ...
+
+
+class SerialEngine:
+    """One task after the other, in this process."""
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, HeadFit]]:
+        """Train, yielding each task when it is done."""
+        # scikit-learn brings it. The matrices are small: two threads wait more than they compute.
+        from threadpoolctl import threadpool_limits  # noqa: PLC0415
+
+        for task in tasks:
+            with threadpool_limits(1, user_api="blas"):
+                fitted = fit_head(
+                    task.features,
+                    task.class_indices,
+                    task.train,
+                    task.test,
+                    task.settings,
+                    task.fresh_views,
+                )
+            yield task, fitted

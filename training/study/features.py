@@ -1,0 +1,190 @@
+"""Features of tiles for the frozen bases of a study: from the cache, or computed once."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.errors import TileError
+from app.core.tile import TileLimits, decode_tile
+from training.augment import draw_views
+from training.errors import DataError
+from training.featurestore import Features, FeatureSpace, FeatureStore, fill, row_key
+from training.index import Index, IndexedTile
+from training.progress import tracked
+from training.study.design import NetworkSpec, RunSpec, ViewsSpec
+from training.study.head import FreshViews, Positions
+from training.systems.registry import SYSTEMS
+
+# The index has checked size and format, so a limit here only has to be out of the way.
+_LIMITS: Final = TileLimits(max_bytes=2**30)
+_BATCH: Final = 32
+_KEPT_TILES: Final = 2048
+"""Decoded tiles kept in memory for their other views: 300 MB at 224 px."""
+_ONLINE: Final = 2**32
+"""Apart from the numbers of cached views."""
+
+Tile = NDArray[np.uint8]
+Infer = Callable[[Tile], Features]
+"""From uint8 `[B, side, side, 3]` to pooled features, float32 `[B, E]`."""
+
+
+class FeatureSource:
+    """Computes each feature once, whatever number of runs and processes asks for it."""
+
+    def __init__(
+        self, index: Index, data_dir: Path, cache_dir: Path, weights: dict[str, str]
+    ) -> None:
+        """Remember where things are; nothing is read yet.
+
+        Args:
+            index: the tiles.
+            data_dir: the collection.
+            cache_dir: where features are kept.
+            weights: of each system by its name: `imagenet`, `none` or a path.
+        """
+        self._index = index
+        self._data_dir = data_dir
+        self._cache_dir = cache_dir
+        self._weights = weights
+        self._read_tile = lru_cache(maxsize=_KEPT_TILES)(self._decode)
+        # One base at a time: the largest takes a gigabyte.
+        self.open_base = lru_cache(maxsize=1)(self._open_base)
+
+    def missing(self, network: NetworkSpec, sets: Iterable[ViewsSpec | None]) -> int:
+        """How many features of these sets of views are still to compute; nothing is written."""
+        keys = list(dict.fromkeys(key for views in sets for key in self._keys(views)))
+        folder = self._cache_dir / _space(network).folder_name
+        return len(self._store(network).missing(keys)) if folder.exists() else len(keys)
+
+    def read(self, network: NetworkSpec, views: ViewsSpec | None) -> Features:
+        """Features of all tiles, float32 `[n, 1 + n_views, E]`; view 0 is the original.
+
+        Raises:
+            CacheError: the cache cannot be written.
+            DataError: a tile is not what the index describes.
+            WeightsError: the base's weights are missing or another network's.
+        """
+        numbers = [None, *range(_n_cached(views))]
+        wanted = list(itertools.product(self._index.tiles, numbers))
+
+        def compute(positions: Sequence[int]) -> Features:
+            drawings = [(tile, views, number) for tile, number in (wanted[i] for i in positions)]
+            return self._infer_all(network, drawings)
+
+        title = SYSTEMS[network.system].title
+        track = tracked(f"Features of {title}")
+        rows = fill(self._store(network), self._keys(views), compute, track)
+        return rows.reshape(len(self._index.tiles), len(numbers), -1)
+
+    def fresh(self, spec: RunSpec, train: Positions) -> FreshViews | None:
+        """Views drawn anew in every epoch, for a run that asks for them; nothing is stored."""
+        views = spec.views
+        if views is None or views.mode != "online":
+            return None
+        tiles = [self._index.tiles[i] for i in train]
+        per_epoch = views.per_epoch
+
+        def draw(epoch: int) -> Features:
+            # Unlike any cached view, and unlike those of other runs and epochs.
+            words = int.from_bytes(hashlib.sha256(repr((spec.seed, epoch)).encode()).digest()[:8])
+            numbers = [_ONLINE + words + j for j in range(per_epoch)]
+            drawings = [(tile, views, number) for tile in tiles for number in numbers]
+            return self._infer_all(spec.network, drawings).reshape(len(tiles), per_epoch, -1)
+
+        return draw
+
+    def _store(self, network: NetworkSpec) -> FeatureStore:
+        return FeatureStore(self._cache_dir, _space(network))
+
+    def _keys(self, views: ViewsSpec | None) -> list[bytes]:
+        described = [None, *(_describe(views, number) for number in range(_n_cached(views)))]
+        return [row_key(tile.sha256, view) for tile in self._index.tiles for view in described]
+
+    def _infer_all(
+        self,
+        network: NetworkSpec,
+        drawings: Iterable[tuple[IndexedTile, ViewsSpec | None, int | None]],
+    ) -> Features:
+        """Decode and draw in threads, a batch ahead of the network."""
+        infer = self.open_base(network)
+
+        def draw(drawing: tuple[IndexedTile, ViewsSpec | None, int | None]) -> Tile:
+            tile, views, number = drawing
+            return draw_numbered(self._read_tile(tile, network.side_px), tile, views, number)
+
+        drawings = list(drawings)
+        batches = [drawings[i : i + _BATCH] for i in range(0, len(drawings), _BATCH)]
+        answers = []
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            ahead = pool.map(draw, batches[0])
+            for following in [*batches[1:], []]:
+                drawn, ahead = np.stack(list(ahead)), pool.map(draw, following)
+                answers.append(infer(drawn))
+        return np.concatenate(answers)
+
+    def _decode(self, tile: IndexedTile, side_px: int) -> Tile:
+        path = self._data_dir / tile.file
+        try:
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() != tile.sha256:
+                raise DataError(f"{path} has changed. Make the index again: 'osteo-train index'.")
+            return decode_tile(content, _LIMITS, side_px)
+        except (OSError, TileError) as error:
+            raise DataError(
+                f"{path} cannot be read ({error}). Make the index again with 'osteo-train index'."
+            ) from error
+
+    def _open_base(self, network: NetworkSpec) -> Infer:
+        import keras  # noqa: PLC0415 - seconds to import
+
+        from training.features import as_function  # noqa: PLC0415
+        from training.model import build_base, build_pooled  # noqa: PLC0415
+
+        system = SYSTEMS[network.system]
+        keras.utils.set_random_seed(0)  # so that untrained weights, in tests, are the same ones
+        base = build_base(self._weights[network.system], system, network.side_px)
+        infer: Any = as_function(build_pooled(base))
+        return lambda tiles: infer(system.scaling.apply(tiles))
+
+
+def draw_numbered(
+    tile: Tile, described: IndexedTile, views: ViewsSpec | None, number: int | None
+) -> Tile:
+    """The view of a certain number, which depends on nothing but tile, settings and number.
+
+    Args:
+        tile: uint8 `[side, side, 3]`.
+        described: the tile's entry; its SHA-256 seeds, so that an index may grow.
+        views: how views are drawn.
+        number: which one; None is the tile as it is.
+    """
+    if views is None or number is None:
+        return tile
+    seed = (views.seed, number, int(described.sha256[:16], 16))
+    drawn: Tile = draw_views(tile, views.augment, seed)[1]
+    return drawn
+
+
+def _space(network: NetworkSpec) -> FeatureSpace:
+    return FeatureSpace(network.system, network.weights, network.side_px)
+
+
+def _describe(views: ViewsSpec | None, number: int) -> dict[str, Any] | None:
+    if views is None:
+        return None
+    augment = views.augment.model_dump(exclude={"n_views"})
+    return {"augment": augment, "seed": views.seed, "number": number}
+
+
+def _n_cached(views: ViewsSpec | None) -> int:
+    return views.n_views if views is not None and views.mode == "cached" else 0

@@ -1,0 +1,127 @@
+"""The paper's Figures 3, 4 and 5, drawn from a study's numbers."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from training.labels import LABELS
+from training.study.journal import RunRecord
+from training.study.paper import FIGURE_3_BEST, OVERFITS_FROM_EPOCH
+from training.study.results import Spread
+from training.systems.registry import SYSTEMS
+
+_DPI: Final = 100
+_COLOURS: Final = ("#2b5c8a", "#d9822b", "#4f8f4a", "#8c4a8f", "#8a8a8a", "#b03a3a")
+_GREY: Final = "#8a8a8a"
+
+
+def draw_figure_3(cells: dict[tuple[str, int, float], Spread], caption: str) -> bytes:
+    """Mean accuracy by learning rate, a panel for each number of epochs, a line a system.
+
+    Args:
+        cells: by system, epochs and learning rate; bars reach from the lowest to the highest run.
+        caption: what was run on what.
+
+    Returns:
+        A PNG.
+    """
+    systems = list(dict.fromkeys(system for system, _, _ in cells))
+    numbers = sorted({epochs for _, epochs, _ in cells})
+    rates = sorted({rate for _, _, rate in cells})
+    figure = _figure(3.6 * len(numbers) + 0.6, 3.9)
+    panels = figure.subplots(1, len(numbers), sharey=True, squeeze=False)[0]
+    for axes, epochs in zip(panels, numbers, strict=True):
+        for number, system in enumerate(systems):
+            known = [i for i, rate in enumerate(rates) if (system, epochs, rate) in cells]
+            spreads = [cells[system, epochs, rates[i]] for i in known]
+            means = np.array([spread.mean for spread in spreads])
+            reach = [means - [s.low for s in spreads], [s.high for s in spreads] - means]
+            shift = 0.06 * (number - (len(systems) - 1) / 2)
+            axes.errorbar(
+                np.array(known) + shift,
+                means,
+                yerr=reach,
+                color=_COLOURS[number % len(_COLOURS)],
+                marker="o",
+                markersize=4,
+                linewidth=1.2,
+                elinewidth=0.7,
+                capsize=2,
+                label=SYSTEMS[system].title,
+            )
+        best = f"the paper's best, {FIGURE_3_BEST:.2f}"
+        axes.axhline(FIGURE_3_BEST, color=_GREY, linestyle="--", linewidth=0.8, label=best)
+        axes.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
+        axes.set_title(f"{epochs} epochs", fontsize=10)
+        axes.set_xlabel("learning rate")
+        axes.set_ylim(0.0, 1.02)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("accuracy")
+    panels[-1].legend(frameon=False, fontsize=8, loc="lower left")
+    figure.suptitle(caption, fontsize=9)
+    return _png(figure)
+
+
+def draw_figure_4(record: RunRecord, caption: str) -> bytes:
+    """Accuracy by epoch of one run, training and test; the best epoch is marked."""
+    epochs = np.arange(1, len(record.accuracy) + 1)
+    figure = _figure(6.4, 3.9)
+    axes = figure.subplots()
+    axes.plot(epochs, record.accuracy, color=_COLOURS[0], label="training (views, as trained)")
+    axes.plot(epochs, record.test_accuracy, color=_COLOURS[1], label="test")
+    best = record.best_epoch
+    axes.plot([best], [record.best_accuracy], "o", color=_COLOURS[1], markersize=7)
+    axes.annotate(
+        f"best epoch {best}: {record.best_accuracy:.3f}",
+        (best, record.best_accuracy),
+        textcoords="offset points",
+        xytext=(8, -14),
+        fontsize=8,
+    )
+    if len(epochs) > OVERFITS_FROM_EPOCH:
+        paper = f"the paper's overfits from {OVERFITS_FROM_EPOCH}"
+        axes.axvline(OVERFITS_FROM_EPOCH, color=_GREY, linestyle="--", linewidth=0.8, label=paper)
+    axes.set_ylim(0.0, 1.03)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("accuracy")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    axes.set_title(caption, fontsize=9)
+    return _png(figure)
+
+
+def draw_figure_5(confusion: Sequence[Sequence[int]], caption: str) -> bytes:
+    """Counts by true and answered class, 0 non-tumor, 1 non-viable, 2 viable."""
+    counts = np.array(confusion)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure = _figure(4.8, 4.6)
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+    names = [f"{i}\n{label.name.lower()}" for i, label in enumerate(LABELS)]
+    axes.set_xticks(range(len(names)), names, fontsize=8)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_xlabel("answered")
+    axes.set_ylabel("true")
+    for (row, column), count in np.ndenumerate(counts):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=13)
+    axes.set_title(caption, fontsize=9)
+    return _png(figure)
+
+
+def _figure(width_inch: float, height_inch: float) -> Any:
+    # `Figure` and not pyplot: no global state, no window, nothing to close.
+    from matplotlib.figure import Figure  # noqa: PLC0415 - half a second to import
+
+    return Figure(figsize=(width_inch, height_inch), layout="constrained")
+
+
+def _png(figure: Any) -> bytes:
+    stream = io.BytesIO()
+    # Without a date in it, the same numbers give the same picture.
+    figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})
+    return stream.getvalue()

@@ -1,0 +1,221 @@
+"""The numbers of a study, made of its records: one tidy table, and the paper's own tables."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, Final
+
+import numpy as np
+
+from app.core.manifest import SplitMetrics
+from training.config import NetworkConfig, PhaseConfig, TrainingConfig
+from training.durable import write_whole
+from training.evaluate import evaluate, tumor_metrics
+from training.labels import TUMOR_CLASSES
+from training.runs import Answer, CrossValidation
+from training.splits import count_overlaps
+from training.study.design import PlannedRun
+from training.study.journal import Counts, RunRecord
+from training.study.study import DoneRuns, Study
+
+RESULTS_NAME: Final = "results.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Accuracies of the runs of one setting.
+
+    Attributes:
+        mean, low, high: after the last epoch.
+        deviation: of the sample; None of one run.
+        best: after each run's best epoch, the mean: chosen on the tiles that are tested.
+        n_runs: how many.
+    """
+
+    mean: float
+    low: float
+    high: float
+    deviation: float | None
+    best: float
+    n_runs: int
+
+    @classmethod
+    def of(cls, records: Sequence[RunRecord]) -> Spread:
+        """Of at least one record."""
+        last = [record.last_accuracy for record in records]
+        return cls(
+            mean=fmean(last),
+            low=min(last),
+            high=max(last),
+            deviation=stdev(last) if len(last) > 1 else None,
+            best=fmean(record.best_accuracy for record in records),
+            n_runs=len(last),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TumorCounts:
+    """Tumour against not, the two tumour labels merged as in the paper."""
+
+    precision: float | None
+    recall: float | None
+    false_negatives: int
+    n_tumor: int
+
+
+def tumor_counts(confusion: Counts) -> TumorCounts:
+    """Of a confusion matrix, row true, column answered."""
+    counts = np.array(confusion, dtype=np.int64)
+    precision, recall = tumor_metrics(counts)
+    support = int(counts[list(TUMOR_CLASSES)].sum())
+    right = int(counts[np.ix_(TUMOR_CLASSES, TUMOR_CLASSES)].sum())
+    return TumorCounts(precision, recall, support - right, support)
+
+
+def figure_3_cells(done: DoneRuns) -> dict[tuple[str, int, float], Spread]:
+    """By system, epochs and learning rate."""
+    return _spreads(done, lambda run: (run.system, run.spec.epochs, run.spec.learning_rate))
+
+
+def table_1_cells(done: DoneRuns) -> dict[tuple[str, str], Spread]:
+    """By system and row."""
+    return _spreads(done, lambda run: (run.system, run.row))
+
+
+def best_run(done: DoneRuns) -> tuple[PlannedRun, RunRecord] | None:
+    """The run with the highest accuracy at its best epoch, as the paper chooses.
+
+    Of equals the one with the lowest loss there.
+    """
+
+    def rank(pair: tuple[PlannedRun, RunRecord]) -> tuple[float, float]:
+        record = pair[1]
+        return record.best_accuracy, -record.test_loss[record.best_epoch - 1]
+
+    return max(done, key=rank, default=None)
+
+
+def level_metrics(study: Study, done: DoneRuns) -> dict[tuple[str, str, str], SplitMetrics]:
+    """By system, row and kind of split, all folds pooled; only whole cross-validations.
+
+    The bootstrap interval resamples slides; a label that is absent has no number.
+    """
+    folds: dict[tuple[str, str, str], list[tuple[PlannedRun, RunRecord]]] = {}
+    for run, record in done:
+        folds.setdefault((run.system, run.row, run.spec.split.kind), []).append((run, record))
+    return {
+        key: evaluate(_cross_validation(study, parts))
+        for key, parts in folds.items()
+        if len(parts) == parts[0][0].spec.split.n_folds
+    }
+
+
+def count_leaks(study: Study) -> dict[int, list[int]]:
+    """Overlapping pairs across the line of each of the paper's splits, by footprint."""
+    seeds = sorted({run.spec.split.seed for run in study.figure_3 + study.table_1})
+    splits = [study.split("random", 1, seed) for seed in seeds]
+    return {
+        footprint: [count_overlaps(study.index, split, footprint) for split in splits]
+        for footprint in study.config.levels.footprints
+    }
+
+
+def write_results(path: Path, done: DoneRuns) -> None:
+    """One row a run, whole or not at all.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    text = io.StringIO()
+    rows = [_tidy(run, record) for run, record in done]
+    if rows:
+        writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    write_whole(path, lambda stream: stream.write(text.getvalue().encode()))
+
+
+def _tidy(run: PlannedRun, record: RunRecord) -> dict[str, Any]:
+    spec, views = run.spec, run.spec.views
+    tumor = tumor_counts(record.confusion)
+    return {
+        "part": run.part,
+        "row": run.row,
+        "system": run.system,
+        "side_px": spec.network.side_px,
+        "learning_rate": spec.learning_rate,
+        "epochs": spec.epochs,
+        "run": run.number,
+        "split": spec.split.kind,
+        "split_seed": spec.split.seed,
+        "views": views.mode if views else "original",
+        "n_views": views.n_views if views else 0,
+        "views_per_epoch": views.per_epoch if views else 0,
+        "n_train": record.n_train,
+        "n_test": record.n_test,
+        "train_accuracy": round(record.accuracy[-1], 6),
+        "accuracy": round(record.last_accuracy, 6),
+        "loss": record.test_loss[-1],
+        "best_epoch": record.best_epoch,
+        "best_epoch_accuracy": round(record.best_accuracy, 6),
+        "tumor_precision": _optional(tumor.precision),
+        "tumor_recall": _optional(tumor.recall),
+        "tumor_false_negatives": tumor.false_negatives,
+        "n_tumor": tumor.n_tumor,
+        "seconds": record.seconds,
+        "key": record.key,
+    }
+
+
+def _optional(value: float | None) -> float | str:
+    return "" if value is None else round(value, 6)
+
+
+def _spreads(done: DoneRuns, key: Any) -> dict[Any, Spread]:
+    groups: dict[Any, list[RunRecord]] = {}
+    for run, record in done:
+        groups.setdefault(key(run), []).append(record)
+    return {name: Spread.of(records) for name, records in groups.items()}
+
+
+def _cross_validation(
+    study: Study, parts: Sequence[tuple[PlannedRun, RunRecord]]
+) -> CrossValidation:
+    """The folds of one split as `osteo-train fit --split` writes them."""
+    spec = parts[0][0].spec
+    split = study.split(spec.split.kind, spec.split.n_folds, spec.split.seed)
+    tiles = {tile.name: tile for tile in study.index.tiles}
+    names = {run.number: split.folds[run.number - 1].name for run, _ in parts}
+    answers = tuple(
+        Answer(
+            tile=name,
+            slide=tiles[name].slide,
+            fold=names[run.number],
+            label=tiles[name].label,
+            logits=logits,
+        )
+        for run, record in parts
+        for name, logits in zip(record.test, record.logits, strict=True)
+    )
+    return CrossValidation(
+        kind=spec.split.kind,
+        split_sha256=study.split_sha256(spec.split),
+        index_sha256=study.index_sha256,
+        config=TrainingConfig(
+            model_name=study.config.name,
+            seed=study.config.seed,
+            network=NetworkConfig(
+                system=spec.network.system,
+                side_px=spec.network.side_px,
+                hidden_units=spec.hidden_units,
+            ),
+            head=PhaseConfig(epochs=spec.epochs, learning_rate=spec.learning_rate),
+        ),
+        answers=answers,
+        history=dict.fromkeys(names.values(), ()),
+    )

@@ -1,0 +1,213 @@
+"""A study, from its plan to its last record: whatever was done before is not done again."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+
+from training.errors import RunError, SplitError, WeightsError
+from training.evaluate import confusion_matrix
+from training.index import Index
+from training.model import require_weights, weights_sha256
+from training.runs import class_indices_of
+from training.splits import Split, fold_positions, make_split
+from training.study.config import StudyConfig
+from training.study.design import Design, PlannedRun, RunSpec, SplitSpec, jobs_of
+from training.study.engines import Engine, Task
+from training.study.features import FeatureSource
+from training.study.head import HeadFit, Positions
+from training.study.journal import Counts, Journal, RunRecord
+from training.systems.registry import SYSTEMS
+
+DoneRuns = list[tuple[PlannedRun, RunRecord]]
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where a study reads and writes.
+
+    Attributes:
+        data_dir: the collection.
+        cache_dir: features of frozen bases.
+        out: journal, results, figures and report.
+    """
+
+    data_dir: Path
+    cache_dir: Path
+    out: Path
+
+
+class Study:
+    """The runs of a study on one index."""
+
+    def __init__(
+        self, config: StudyConfig, index: Index, index_sha256: str, folders: Folders
+    ) -> None:
+        """Plan Figure 3 and Table 1; nothing is computed.
+
+        Raises:
+            RunError: index and study disagree about mixed tiles, or no system is left.
+            WeightsError: a weights file is missing.
+        """
+        if index.mixed_tiles != config.mixed_tiles:
+            raise RunError(
+                f"The index counts mixed tiles as {index.mixed_tiles!r}, the study says "
+                f"mixed_tiles = {config.mixed_tiles!r}. Make one agree with the other."
+            )
+        _require_weights(config)
+        self.config, self.index, self.index_sha256 = config, index, index_sha256
+        self.folders = folders
+        self.weights = {
+            name: weights_sha256(system.weights) or system.weights
+            for name, system in config.systems.items()
+        }
+        self.design = Design(config, index_sha256, self.weights)
+        self.figure_3 = self.design.figure_3()
+        self.table_1 = self.design.table_1()
+        paths = {name: system.weights for name, system in config.systems.items()}
+        self.source = FeatureSource(index, folders.data_dir, folders.cache_dir, paths)
+        self._class_indices = class_indices_of(index)
+        self.split = lru_cache(maxsize=None)(self._split)
+
+    @property
+    def n_cases(self) -> int:
+        """Of the index: as many folds has the split by patient."""
+        return len({tile.case for tile in self.index.tiles})
+
+    def levels(self, find: Callable[[str], RunRecord | None]) -> list[PlannedRun]:
+        """The runs beyond the paper, known once Table 1 is done; none before."""
+        rows = {}
+        for name in self.config.table.systems:
+            best = best_row(found(self.table_1, find), name)
+            if best is None:
+                return []
+            rows[name] = best
+        return self.design.levels(rows, self.n_cases)
+
+    def require_splits(self) -> None:
+        """Make every split once, so that an impossible one costs no time.
+
+        Raises:
+            SplitError: there are too few tiles, slides or cases.
+        """
+        levels, seed = self.config.levels, self.config.seed
+        splits = {run.spec.split for run in self.figure_3 + self.table_1}
+        folds = {"random": levels.random_folds, "slide": levels.slide_folds, "patient": 2}
+        if self.table_1:
+            splits |= {SplitSpec(kind=k, n_folds=folds[k], seed=seed) for k in levels.kinds}
+        for split in sorted(splits, key=lambda spec: (spec.kind, spec.seed)):
+            try:
+                self.split(split.kind, split.n_folds, split.seed)
+            except SplitError as error:
+                where = "" if split in {r.spec.split for r in self.figure_3} else " See [levels]."
+                raise SplitError(f"{error}{where}") from error
+
+    def run(
+        self, planned: Sequence[PlannedRun], journal: Journal, engine: Engine
+    ) -> Iterator[tuple[RunSpec, ...]]:
+        """Do what is not done yet, yielding after each training the runs that it answered."""
+        todo = [run.spec for run in planned if journal.get(run.spec.key) is None]
+        for task, fitted in engine.run(self._tasks(todo)):
+            journal.append([self._record(spec, task, fitted) for spec in task.specs])
+            yield task.specs
+
+    def _tasks(self, specs: Sequence[RunSpec]) -> Iterator[Task]:
+        """What is to be trained; the runs on one set of features come one after the other."""
+
+        def place(job: tuple[RunSpec, ...]) -> str:
+            views = job[0].views
+            return f"{job[0].network.system} {views.model_dump_json() if views else ''}"
+
+        for _, group in itertools.groupby(sorted(jobs_of(specs), key=place), key=place):
+            jobs = list(group)
+            features = self.source.read(jobs[0][0].network, jobs[0][0].views)
+            for job in jobs:
+                train, test = self.positions(job[0].split)
+                fresh = self.source.fresh(job[0], train)
+                yield Task(job, features, self._class_indices, train, test, fresh)
+
+    def positions(self, spec: SplitSpec) -> tuple[Positions, Positions]:
+        """Training and test tiles of a fold."""
+        split = self.split(spec.kind, spec.n_folds, spec.seed)
+        return fold_positions(self.index, split.folds[spec.fold])
+
+    def split_sha256(self, spec: SplitSpec) -> str:
+        """Of the file that `osteo-train split` would write."""
+        split = self.split(spec.kind, spec.n_folds, spec.seed)
+        return hashlib.sha256(split.model_dump_json(indent=1).encode() + b"\n").hexdigest()
+
+    def _split(self, kind: str, n_folds: int, seed: int) -> Split:
+        return make_split(self.index, self.index_sha256, kind, n_folds, seed)  # type: ignore[arg-type]
+
+    def _record(self, spec: RunSpec, task: Task, fitted: HeadFit) -> RunRecord:
+        truth = self._class_indices[task.test]
+        hits = (fitted.answers[: spec.epochs] == truth).mean(axis=1)
+        best = int(hits.argmax())  # the first of equals
+
+        def confusion(epoch: int) -> Counts:
+            counts = confusion_matrix(truth, fitted.answers[epoch])
+            return tuple(tuple(int(count) for count in row) for row in counts)
+
+        return RunRecord(
+            key=spec.key,
+            spec=spec,
+            n_train=len(task.train),
+            n_test=len(task.test),
+            loss=_shown(fitted.loss[: spec.epochs]),
+            accuracy=_shown(fitted.accuracy[: spec.epochs]),
+            test_loss=_shown(fitted.test_loss[: spec.epochs]),
+            test_accuracy=tuple(float(hit) for hit in hits),
+            confusion=confusion(spec.epochs - 1),
+            best_epoch=best + 1,
+            best_confusion=confusion(best),
+            test=tuple(self.index.tiles[i].name for i in task.test),
+            logits=tuple(_shown(row) for row in fitted.logits[spec.epochs]),
+            seconds=round(fitted.seconds, 3),
+        )
+
+
+def way_out(system: str) -> str:
+    """What to do about the weights of a system."""
+    return (
+        f"Or give --weights {system}=FILE, or leave this base out by naming the others with "
+        "--system."
+    )
+
+
+def found(planned: Sequence[PlannedRun], find: Callable[[str], RunRecord | None]) -> DoneRuns:
+    """The planned runs that are done, with their records."""
+    pairs = ((run, find(run.spec.key)) for run in planned)
+    return [(run, record) for run, record in pairs if record is not None]
+
+
+def best_row(table_1: DoneRuns, system: str) -> str | None:
+    """The row of Table 1 with the highest mean accuracy after the last epoch; first of equals."""
+    by_row: dict[str, list[float]] = {}
+    for run, record in table_1:
+        if run.system == system:
+            by_row.setdefault(run.row, []).append(record.last_accuracy)
+    return max(by_row, key=lambda row: fmean(by_row[row])) if by_row else None
+
+
+def _require_weights(config: StudyConfig) -> None:
+    """All systems at once, so that whoever lacks two files learns of both."""
+    problems = []
+    for name, system in config.systems.items():
+        try:
+            require_weights(system.weights, SYSTEMS[name])
+        except WeightsError as error:
+            problems.append(f"{error} {way_out(name)}")
+    if problems:
+        raise WeightsError("\n".join(problems))
+
+
+def _shown(values: np.ndarray) -> tuple[float, ...]:
+    """Six digits: what a float32 holds."""
+    return tuple(float(f"{value:.6g}") for value in values)
