@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from training.augment import AugmentConfig
+from training.distribute import StrategyName
 from training.documents import read_toml
 from training.inspection import TILE_SIDE_PX
 from training.labels import MixedTiles
@@ -181,6 +182,16 @@ class FineTuneConfig(PhaseConfig):
     )
 
 
+class DistributeConfig(_Section):
+    """Several GPUs or machines; the weights are the same to rounding."""
+
+    strategy: StrategyName = Field(
+        default="none",
+        description="`none`; `mirrored`: all GPUs of this machine; `multi_worker`: the machines "
+        "that TF_CONFIG names, each of which runs the same command.",
+    )
+
+
 class TrainingConfig(_Section):
     """Everything that decides what a run does; the resolved values go into the manifest."""
 
@@ -196,6 +207,7 @@ class TrainingConfig(_Section):
     network: NetworkConfig = NetworkConfig()
     head: PhaseConfig = PhaseConfig(epochs=30, learning_rate=1e-3)
     fine_tune: FineTuneConfig = FineTuneConfig()
+    distribute: DistributeConfig = DistributeConfig()
 
     @model_validator(mode="after")
     def _has_the_phases(self) -> Self:

@@ -8,6 +8,7 @@ TrainingError
 ├── SplitError           a split that cannot be made, or a file that is not one
 ├── WeightsError         the weights are missing or belong to another network
 ├── CacheError           the cache of features cannot be written, or belongs to another network
+├── ClusterError         what should train together is described wrongly
 └── RunError             a run directory is incomplete
 """
 
@@ -69,3 +70,7 @@ class CacheError(TrainingError):
 
 class RunError(TrainingError):
     """A run directory lacks something that a later command needs."""
+
+
+class ClusterError(TrainingError):
+    """The machines that should train together are not described, or wrongly."""

@@ -6,6 +6,7 @@ change, so training on what is cached here costs seconds where it would cost min
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from app.core.tile import TILE_SIDE_PX
 from training.augment import AugmentConfig, draw_views
+from training.distribute import gather_rows, share
 from training.index import Index
 from training.progress import tracked
 from training.scratch import allocate
@@ -75,17 +77,20 @@ def cache_features(
     shape = (len(tiles), 1 + augment.n_views, *lower.output_shape[1:])
     features = allocate(shape, np.float32)
     n_together = max(1, _VIEWS_AT_ONCE // shape[1])
-    starts = range(0, len(tiles), n_together)
+    rank, n_processes = share()
+    n_round = n_together * n_processes
+    starts = range(rank * n_together, n_round * math.ceil(len(tiles) / n_round), n_round)
 
     def scaled_views(number: int) -> NDArray[np.float32]:
         positions = range(starts[number], min(starts[number] + n_together, len(tiles)))
         drawn = [_views_of(tiles, i, augment, seed, sources) for i in positions]
-        return scaling.apply(np.concatenate(drawn))
+        return scaling.apply(np.concatenate(drawn)) if drawn else np.empty(0, np.float32)
 
-    shown = tracked("Computing features")(starts)
+    shown = tracked("Computing features")(range(0, len(tiles), n_round))
     for start, views in zip(shown, in_order(scaled_views, len(starts)), strict=True):
-        answered = infer(views)
-        features[start : start + n_together] = answered.reshape(-1, *shape[1:])
+        answered = infer(views) if views.size else np.empty((0, *shape[2:]), np.float32)
+        rows = gather_rows(answered.reshape(-1, *shape[1:]))
+        features[start : start + len(rows)] = rows
     return features
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.config import FineTuneConfig, PhaseConfig
+from training.distribute import on_all_replicas
 from training.errors import RunError
 from training.features import as_function
 from training.labels import LABELS
@@ -170,17 +171,19 @@ def _make_step(graph: Any, config: PhaseConfig) -> Any:
         optimizer = keras.optimizers.AdamW(config.learning_rate, config.weight_decay)
     optimizer.build(graph.trainable_variables)
 
-    @tensorflow.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def step(features: Any, targets: Any) -> Any:
+    def replica_step(
+        features: Any, targets: Any, weight: Any = 1.0, n_replicas: int = 1
+    ) -> tuple[Any, Any]:
         with tensorflow.GradientTape() as tape:
             logits = graph(features, training=True)
             loss = cross_entropy(targets, logits, config.label_smoothing, config.tumor_weight)
-            loss += sum(graph.losses)
+            loss = weight * loss + sum(graph.losses) / n_replicas
         gradients = tape.gradient(loss, graph.trainable_variables)
         optimizer.apply(gradients, graph.trainable_variables)
         return loss, logits
 
-    return step
+    together = on_all_replicas(replica_step)
+    return together or tensorflow.function(replica_step, reduce_retracing=True)
 
 
 def _batches(pairs: NDArray[np.int64], batch_size: int) -> Iterator[NDArray[np.int64]]:

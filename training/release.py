@@ -12,7 +12,7 @@ from training.errors import RunError
 from training.features import open_sources
 from training.fit import Trainer
 from training.index import build_index, require_no_problems, write_index
-from training.model import require_weights
+from training.model import build_base, require_weights
 from training.progress import ERRORS, tracked
 from training.runs import (
     class_indices_of,
@@ -66,7 +66,14 @@ def release_bundle(
             f"{bundle_dir} exists, and a released bundle never changes. Raise model_version, give "
             "another --models-dir, or remove the folder first."
         )
+    if config.distribute.strategy != "none":
+        raise RunError(
+            "A release is made by one process: distribute.strategy must be 'none'. To fit on "
+            "several machines, run 'osteo-train fit' on each and 'osteo-train export' on one."
+        )
     require_weights(config.network.weights, config.network.entry)
+    # Weights of another network must not show only after hours of reading tiles.
+    build_base(config.network.weights, config.network.entry, config.network.input_side_px)
     index, problems = build_index(
         folders.data_dir,
         read_table(table or find_table(folders.data_dir)),

@@ -41,6 +41,7 @@ def fit(
     Examples: `osteo-train fit --split runs/slide.json --out runs/slide`, then
     `osteo-train fit --out runs/final`
     """
+    from training.distribute import distributed, is_chief  # noqa: PLC0415
     from training.features import open_sources  # noqa: PLC0415
     from training.fit import Trainer  # noqa: PLC0415
     from training.index import read_index  # noqa: PLC0415
@@ -62,17 +63,22 @@ def fit(
     found, index_sha256 = read_index(index_file)
     require_same_labels(found, config)
     chosen = read_split(split_file, index_sha256) if split_file else None
-    tiles = TileStream(found, data_dir, config.network.input_side_px)
-    sources = open_sources(found, data_dir, config.augment)
-    trainer = Trainer(tiles, class_indices_of(found), config, Groups.of(found), sources)
-    if chosen:
-        run = cross_validate(trainer, found, *chosen, config)
-        write_run(out, run)
-        say(f"{run.n_right} of {len(run.answers)} right. Next: osteo-train evaluate {out}")
-        return
-    fitted = fit_all(trainer, found, config)
-    write_final_fit(out, fitted, index_sha256, config)
-    say(f"Fitted on {len(found.tiles)} tiles. Next: osteo-train export {out} --run RUN")
+    with distributed(config.distribute.strategy):
+        tiles = TileStream(found, data_dir, config.network.input_side_px)
+        sources = open_sources(found, data_dir, config.augment)
+        trainer = Trainer(tiles, class_indices_of(found), config, Groups.of(found), sources)
+        if chosen:
+            run = cross_validate(trainer, found, *chosen, config)
+        else:
+            fitted = fit_all(trainer, found, config)
+        if not is_chief():
+            say("Done; the first worker has written the results.")
+        elif chosen:
+            write_run(out, run)
+            say(f"{run.n_right} of {len(run.answers)} right. Next: osteo-train evaluate {out}")
+        else:
+            write_final_fit(out, fitted, index_sha256, config)
+            say(f"Fitted on {len(found.tiles)} tiles. Next: osteo-train export {out} --run RUN")
 
 
 @app.command()
