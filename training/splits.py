@@ -5,6 +5,9 @@
 - `slide`: no slide on both sides, labels balanced as far as slides allow.
 - `patient`: each case is left out in turn.
 
+With a footprint, `random` keeps tiles together that overlap, directly or through others: then no
+tissue is on both sides, though a slide's stain still is.
+
 A split is a JSON file that names the test tiles of each fold; the SHA-256 of the file is its
 identity, and the index it belongs to is named by SHA-256 inside.
 """
@@ -12,20 +15,28 @@ identity, and the index it belongs to is named by SHA-256 inside.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from app.core.manifest import SplitKind
 from training.errors import SplitError
 from training.index import Index, IndexedTile
+from training.overlaps import overlap_groups, overlapping_pairs
 
 TEST_FRACTION: Final = 0.1
 """Of a random split with one fold, as in the paper."""
@@ -41,7 +52,11 @@ class Fold(BaseModel):
 
 
 class Split(BaseModel):
-    """Folds over one index. `seed` is null where chance plays no part."""
+    """Folds over one index.
+
+    `seed` is null where chance plays no part; `footprint_px` is there where a random split keeps
+    tiles of that side together that overlap.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,10 +65,24 @@ class Split(BaseModel):
     seed: int | None
     index_sha256: str
     folds: tuple[Fold, ...]
+    footprint_px: int | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_null(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Splits that ignore overlaps are the files they were before there was a choice."""
+        document: dict[str, Any] = serialize(self)
+        if self.footprint_px is None:
+            del document["footprint_px"]
+        return document
 
 
 def make_split(
-    index: Index, index_sha256: str, kind: SplitKind, n_folds: int = 5, seed: int = 0
+    index: Index,
+    index_sha256: str,
+    kind: SplitKind,
+    n_folds: int = 5,
+    seed: int = 0,
+    footprint_px: int | None = None,
 ) -> Split:
     """Make a split; the same arguments make the same one.
 
@@ -63,14 +92,18 @@ def make_split(
         kind: what must not be on both sides.
         n_folds: `random` takes 1 for one 90/10 hold-out; `patient` has one fold a case anyway.
         seed: for `random` and `slide`.
+        footprint_px: keep overlapping tiles of this side on one side of a random split; by slide
+            and by patient they are anyway.
 
     Raises:
         SplitError: there are too few tiles, slides or cases for so many folds.
     """
-    parts = [sorted(test.tolist()) for test in _test_parts(index, kind, n_folds, seed)]
+    parts = [
+        sorted(test.tolist()) for test in _test_parts(index, kind, n_folds, seed, footprint_px)
+    ]
     tiles = index.tiles
     if not all(parts):
-        raise SplitError(f"The slides cannot be dealt into {n_folds} folds; take fewer.")
+        raise SplitError(f"The groups cannot be dealt into {n_folds} folds; take fewer.")
     return Split(
         kind=kind,
         seed=None if kind == "patient" else seed,
@@ -79,11 +112,12 @@ def make_split(
             Fold(name=_fold_name(kind, i, part, tiles), test=tuple(tiles[t].name for t in part))
             for i, part in enumerate(parts)
         ),
+        footprint_px=footprint_px if kind == "random" else None,
     )
 
 
 def _test_parts(
-    index: Index, kind: SplitKind, n_folds: int, seed: int
+    index: Index, kind: SplitKind, n_folds: int, seed: int, footprint_px: int | None
 ) -> Iterator[NDArray[np.int64]]:
     """Positions of each fold's test tiles, after checks that there are enough of everything."""
     # scikit-learn takes a second to import, which --help need not wait for.
@@ -106,6 +140,13 @@ def _test_parts(
         _require(len(set(groups)), n_folds, "slide(s)")
         _require(max(counts, default=0), n_folds, "tile(s) of the commonest label")
         method = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    elif footprint_px is not None:
+        groups = overlap_groups(index.tiles, footprint_px)
+        n_parts = n_folds if n_folds > 1 else round(1 / TEST_FRACTION)
+        _require_folds(n_parts)
+        _require(len(set(groups)), n_parts, "group(s) of overlapping tiles")
+        _require(max(counts, default=0), n_parts, "tile(s) of the commonest label")
+        method = StratifiedGroupKFold(n_parts, shuffle=True, random_state=seed)
     elif n_folds == 1:
         n_test = max(math.ceil(TEST_FRACTION * len(labels)), len(counts))
         _require(min(counts, default=0), 2, "tile(s) of the rarest label")
@@ -119,8 +160,9 @@ def _test_parts(
         # A label with fewer tiles than there are folds is what small collections look like.
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         warnings.filterwarnings("ignore", "The groups parameter is ignored", UserWarning)
-        for _, test in method.split(labels, labels, groups):
-            yield test
+        parts = (test for _, test in method.split(labels, labels, groups))
+        # The hold-out of a tenth is the first of ten folds where groups must stay whole.
+        yield from itertools.islice(parts, 1) if kind == "random" and n_folds == 1 else parts
 
 
 def fold_positions(index: Index, fold: Fold) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -146,11 +188,12 @@ def count_overlaps(index: Index, split: Split, footprint_px: int) -> int:
         footprint_px: side of a tile in the pixels of its name's x and y. The collection does not
             say; 1024, 2048 and 4096 are the candidates.
     """
+    pairs = overlapping_pairs(index.tiles, footprint_px)
     n_pairs = 0
     for fold in split.folds:
-        train, test = fold_positions(index, fold)
-        for tile in (index.tiles[i] for i in test):
-            n_pairs += sum(_overlap(tile, index.tiles[i], footprint_px) for i in train)
+        _, test = fold_positions(index, fold)
+        sides = np.isin(pairs, test)
+        n_pairs += int((sides[:, 0] != sides[:, 1]).sum())
     return n_pairs
 
 
@@ -187,11 +230,6 @@ def _fold_name(
     kind: SplitKind, number: int, part: Sequence[int], tiles: Sequence[IndexedTile]
 ) -> str:
     return tiles[part[0]].case if kind == "patient" else f"fold {number + 1}"
-
-
-def _overlap(a: IndexedTile, b: IndexedTile, footprint_px: int) -> bool:
-    near = abs(a.x - b.x) < footprint_px and abs(a.y - b.y) < footprint_px
-    return a.slide == b.slide and near
 
 
 def _require(found: int, needed: int, what: str) -> None:

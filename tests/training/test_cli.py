@@ -21,7 +21,17 @@ from training.drawn import draw_tile, encode_tile
 from training.features import read_tiles
 from training.index import read_index
 
-COMMANDS = ("index", "split", "fit", "evaluate", "calibrate", "export", "release", "study")
+COMMANDS = (
+    "index",
+    "split",
+    "fit",
+    "evaluate",
+    "calibrate",
+    "export",
+    "release",
+    "study",
+    "ablate",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +123,7 @@ def test_commands_lead_from_tiles_to_a_bundle_that_the_service_opens(
 ) -> None:
     given = ("--data-dir", drawn_dir)
     succeed("index", *given, "--tile-side-px", 128)
-    assert "0 overlapping pair(s)" in succeed("split", "--kind", "slide", "--folds", 2)
+    assert "0 of 12 tested tiles overlap" in succeed("split", "--kind", "slide", "--folds", 2)
     with_config = ("fit", *given, "--config", tiny_config)
     succeed(*with_config, "--split", "runs/slide.json", "--out", "runs/slide")
     succeed(*with_config, "--out", "runs/final")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,6 +22,8 @@ from training.terminal import (
 )
 
 app = typer.Typer()
+
+Overlaps = Literal["report", "refuse", "repair"]
 
 
 @app.command()
@@ -74,23 +76,37 @@ def split(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     out: Annotated[Path | None, typer.Option(help="[default: runs/KIND.json]")] = None,
     footprint_px: Annotated[
-        int, typer.Option(help="Side of a tile in the pixels of its name, to count overlaps.")
+        int,
+        typer.Option(min=1, help="Side of a tile in the pixels of its name, to find overlaps."),
     ] = 2048,
+    overlaps: Annotated[
+        Overlaps,
+        typer.Option(
+            help="Tiles on both sides that share tissue: `report` them, `refuse` the split, or "
+            "`repair` it by keeping overlapping tiles together."
+        ),
+    ] = "report",
 ) -> None:
     """Decide which tiles are tested by models that did not see their like.
 
-    Example: `osteo-train split --kind random --folds 1 --seed 3`
+    Examples: `osteo-train split --kind random --folds 1 --seed 3`,
+    `osteo-train split --kind random --folds 10 --overlaps repair --footprint-px 4096`
     """
     from training.index import read_index  # noqa: PLC0415
-    from training.splits import count_overlaps, make_split, write_split  # noqa: PLC0415
+    from training.leaks import find_leaks, require_no_leaks  # noqa: PLC0415
+    from training.overlaps import FOOTPRINTS_PX  # noqa: PLC0415
+    from training.splits import make_split, write_split  # noqa: PLC0415
 
     found, index_sha256 = read_index(index_file)
     n_folds = folds if folds is not None else (1 if kind == "random" else 5)
-    made = make_split(found, index_sha256, kind, n_folds, seed)
+    kept_px = footprint_px if overlaps == "repair" else None
+    made = make_split(found, index_sha256, kind, n_folds, seed, kept_px)
+    if overlaps != "report":
+        require_no_leaks(found, made, footprint_px)
     out = out or Path("runs") / f"{kind}.json"
     sha256 = write_split(out, made)
     for fold in made.folds:
         say(f"{fold.name}: {len(fold.test)} of {len(found.tiles)} tiles tested")
-    overlaps = count_overlaps(found, made, footprint_px)
-    say(f"{overlaps} overlapping pair(s) across the line, at {footprint_px} px a tile")
+    for side_px in sorted({*FOOTPRINTS_PX, footprint_px}):
+        say(str(find_leaks(found, made, side_px)))
     say(f"{out}  sha256 {sha256}")

@@ -1,0 +1,67 @@
+"""Which tiles show some of the same tissue: those of one slide whose footprints overlap.
+
+A name gives a tile's corner on the slide, in pixels of a scale that is not documented, so the
+footprint's side is a parameter: 1024 if names count the tiles' own pixels, 2048 or 4096 if they
+count those of a 20x or 40x scan of the 10x tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.index import IndexedTile
+
+FOOTPRINTS_PX: Final = (1024, 2048, 4096)
+"""The candidates, all of which are reported."""
+
+
+def overlapping_pairs(tiles: Sequence[IndexedTile], footprint_px: int) -> NDArray[np.int64]:
+    """Pairs of overlapping tiles, int64 `[m, 2]`: positions in `tiles`, the lower one first.
+
+    Args:
+        tiles: in any order.
+        footprint_px: side of a tile in the pixels of its name; edges that touch do not overlap.
+    """
+    by_slide: dict[str, list[int]] = {}
+    for position, tile in enumerate(tiles):
+        by_slide.setdefault(tile.slide, []).append(position)
+    found = [
+        _pairs_of_slide(np.array(positions), tiles, footprint_px)
+        for positions in by_slide.values()
+        if len(positions) > 1
+    ]
+    pairs: NDArray[np.int64] = np.concatenate([np.empty((0, 2), np.int64), *found])
+    return pairs[np.lexsort(pairs.T[::-1])]
+
+
+def overlap_groups(tiles: Sequence[IndexedTile], footprint_px: int) -> NDArray[np.int64]:
+    """Tiles that a chain of overlaps joins have the same number: int64 `[n]`, from 0.
+
+    No two groups share tissue, so a split that keeps groups whole keeps tissue on one side.
+    """
+    from scipy.sparse import coo_array  # noqa: PLC0415 - half a second to import
+    from scipy.sparse.csgraph import connected_components  # noqa: PLC0415
+
+    pairs = overlapping_pairs(tiles, footprint_px)
+    graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(tiles), len(tiles)))
+    groups: NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
+    return groups
+
+
+def _pairs_of_slide(
+    positions: NDArray[np.int64], tiles: Sequence[IndexedTile], footprint_px: int
+) -> NDArray[np.int64]:
+    """Sorted by x, a tile can only overlap those up to one footprint further on."""
+    corners = np.array([(tiles[i].x, tiles[i].y) for i in positions])
+    order = np.argsort(corners[:, 0], kind="stable")
+    x, y = corners[order].T
+    ends = np.searchsorted(x, x + footprint_px, side="left")
+    pairs = []
+    for one, end in enumerate(ends):
+        near = np.flatnonzero(np.abs(y[one + 1 : end] - y[one]) < footprint_px) + one + 1
+        pairs += [sorted((positions[order[one]], positions[order[other]])) for other in near]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
