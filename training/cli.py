@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from training.commands import ablations, bundles, collection, dataset, runs, study, systems
+from training.commands import ablations, bundles, collection, dataset, gan, runs, study, systems
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,7 +32,7 @@ app = typer.Typer(
     `osteo-train evaluate runs/slide`
     """,
 )
-for topic in (dataset, collection, runs, ablations, bundles, study, systems):
+for topic in (dataset, collection, runs, bundles, systems, gan, ablations, study):
     app.add_typer(topic.app)
 
 if __name__ == "__main__":

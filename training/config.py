@@ -192,6 +192,19 @@ class DistributeConfig(_Section):
     )
 
 
+class GanConfig(_Section):
+    """Synthetic tiles in training, of the generators that `osteo-train gan fit` left."""
+
+    proportion: float = Field(
+        default=0.0,
+        ge=0,
+        le=4,
+        description="Synthetic tiles of each label for each real training tile of it: 0.25 is one "
+        "to four; 0 takes none.",
+    )
+    dir: str = Field(default="runs/gan", description="Folder that holds the generators.")
+
+
 class TrainingConfig(_Section):
     """Everything that decides what a run does; the resolved values go into the manifest."""
 
@@ -204,10 +217,26 @@ class TrainingConfig(_Section):
     splits: SplitsConfig = SplitsConfig()
     augment: AugmentConfig = AugmentConfig()
     sampling: SamplingConfig = SamplingConfig()
+    gan: GanConfig = GanConfig()
     network: NetworkConfig = NetworkConfig()
     head: PhaseConfig = PhaseConfig(epochs=30, learning_rate=1e-3)
     fine_tune: FineTuneConfig = FineTuneConfig()
     distribute: DistributeConfig = DistributeConfig()
+
+    @model_validator(mode="after")
+    def _has_room_for_synthetic_tiles(self) -> Self:
+        by_place = self.sampling.balance not in ("none", "label")
+        if self.gan.proportion > 0 and (by_place or self.network.case_directions > 0):
+            raise ValueError(
+                "gan.proportion must be 0 where sampling.balance or network.case_directions ask "
+                "for slides or cases: a synthetic tile has none"
+            )
+        if self.gan.proportion > 0 and self.augment.crops:
+            raise ValueError(
+                "gan.proportion must be 0 where views are crops: a synthetic tile has no "
+                "full-resolution original"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_the_phases(self) -> Self:

@@ -9,6 +9,8 @@ TrainingError
 ├── WeightsError         the weights are missing or belong to another network
 ├── CacheError           the cache of features cannot be written, or belongs to another network
 ├── ClusterError         what should train together is described wrongly
+├── GanError             a generator that cannot be made, read or gone on with
+│   └── LeakError            synthetic tiles that would carry test tiles into training
 └── RunError             a run directory is incomplete
 """
 
@@ -66,6 +68,14 @@ class WeightsError(TrainingError):
 
 class CacheError(TrainingError):
     """The cache of features cannot be written, or does not hold what it should."""
+
+
+class GanError(TrainingError):
+    """A generator cannot be fitted, read or gone on with."""
+
+
+class LeakError(GanError):
+    """Synthetic tiles would carry what is tested into training, or be tested themselves."""
 
 
 class RunError(TrainingError):

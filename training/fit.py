@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from training.config import TrainingConfig
 from training.errors import RunError
 from training.features import cache_features, draw_all, pool_features
+from training.gan.mixing import SyntheticTiles
 from training.heads import join_heads, seed_of_head
 from training.headspace import fit_head_space
 from training.labels import LABELS
@@ -69,6 +70,7 @@ class Trainer:
         config: TrainingConfig,
         groups: Groups | None = None,
         sources: Tiles | None = None,
+        synthetic: SyntheticTiles | None = None,
     ) -> None:
         """Build the network and run its frozen part once.
 
@@ -79,14 +81,20 @@ class Trainer:
             groups: slides and cases of the tiles, which balanced sampling and `case_directions`
                 need.
             sources: the tiles at `augment.crop_source_px`, for crops; see `open_sources`.
+            synthetic: what `gan.proportion` asks for; see `training.gan.supply`.
 
         Raises:
             WeightsError: the base network's weights are missing or belong to another network.
-            RunError: the configuration needs groups, and there are none.
+            RunError: the configuration needs groups or synthetic tiles, and there are none.
         """
         import keras  # noqa: PLC0415 - seconds to import
 
         _require_groups(groups, config)
+        self._n_real = len(tiles)
+        self._synthetic = _require_synthetic(synthetic, len(tiles), config)
+        if self._synthetic is not None:
+            appended = self._synthetic.appended_to(tiles, class_indices, groups)
+            tiles, class_indices, groups = appended
         self._config = config
         self._groups = groups
         self._system = config.network.entry
@@ -119,6 +127,8 @@ class Trainer:
         import keras  # noqa: PLC0415 - seconds to import
 
         keras.utils.set_random_seed(seed)
+        if self._synthetic is not None:
+            train = self._synthetic.added_to(train, test)
         if self._system.head == "svm":
             return self._fit_machine(train, test, seed)
         if not self._system.is_pretrained:
@@ -164,7 +174,7 @@ class Trainer:
         return head, [_mean_record(records) for records in zip(*runs, strict=True)]
 
     def embeddings(self) -> NDArray[np.float32] | None:
-        """Embeddings of the original tiles by the network of the latest fit.
+        """Embeddings of the original, real tiles by the network of the latest fit.
 
         Returns:
             float32 `[n, E]`, of training and test tiles alike; None of a system that is trained
@@ -173,8 +183,8 @@ class Trainer:
         if not self._system.is_pretrained:
             return None
         if self._config.fine_tune.epochs == 0:
-            return self._pooled[:, 0]
-        return pool_features(self._network.upper, self._seam[:, :1])[:, 0]
+            return self._pooled[: self._n_real, 0]
+        return pool_features(self._network.upper, self._seam[: self._n_real, :1])[:, 0]
 
     def _fit_from_scratch(
         self, train: NDArray[np.int64], test: NDArray[np.int64], seed: int
@@ -233,7 +243,21 @@ def features_key(config: TrainingConfig) -> str:
     network, tune = config.network, config.fine_tune
     seam = tune.first_layer if tune.epochs > 0 else "pooled"
     network_key = f"{network.system} {network.input_side_px} {network.weights} {seam}"
-    return f"{network_key} {config.seed} {config.augment.model_dump_json()}"
+    views = f"{config.augment.model_dump_json()} {config.gan.model_dump_json()}"
+    return f"{network_key} {config.seed} {views}"
+
+
+def _require_synthetic(
+    synthetic: SyntheticTiles | None, n_real: int, config: TrainingConfig
+) -> SyntheticTiles | None:
+    if config.gan.proportion == 0:
+        return None
+    if synthetic is None or synthetic.n_real != n_real:
+        raise RunError(
+            "gan.proportion asks for synthetic tiles, which this command cannot add. Set it to 0, "
+            "or use 'osteo-train fit'."
+        )
+    return synthetic
 
 
 def _require_groups(groups: Groups | None, config: TrainingConfig) -> None:

@@ -11,6 +11,7 @@ from training.config import SplitsConfig, TrainingConfig
 from training.errors import RunError
 from training.features import open_sources
 from training.fit import Trainer
+from training.gan.supply import supply_synthetic, training_parts
 from training.index import build_index, require_no_problems, write_index
 from training.model import build_base, require_weights
 from training.progress import ERRORS, tracked
@@ -89,9 +90,10 @@ def release_bundle(
         make_split(index, index_sha256, kind, n_folds, config.splits.seed)
         for kind, n_folds in folds_of(config.splits).items()
     ]
+    synthetic = supply_synthetic(config, index, training_parts(index, splits, whole=True))
     tiles = TileStream(index, folders.data_dir, config.network.input_side_px)
     sources = open_sources(index, folders.data_dir, config.augment)
-    trainer = Trainer(tiles, class_indices_of(index), config, Groups.of(index), sources)
+    trainer = Trainer(tiles, class_indices_of(index), config, Groups.of(index), sources, synthetic)
     runs = []
     for split in splits:
         split_sha256 = write_split(folders.runs_dir / f"{split.kind}.json", split)

@@ -44,6 +44,7 @@ def fit(
     from training.distribute import distributed, is_chief  # noqa: PLC0415
     from training.features import open_sources  # noqa: PLC0415
     from training.fit import Trainer  # noqa: PLC0415
+    from training.gan.supply import supply_synthetic, training_parts  # noqa: PLC0415
     from training.index import read_index  # noqa: PLC0415
     from training.model import require_weights  # noqa: PLC0415
     from training.runs import (  # noqa: PLC0415
@@ -63,10 +64,13 @@ def fit(
     found, index_sha256 = read_index(index_file)
     require_same_labels(found, config)
     chosen = read_split(split_file, index_sha256) if split_file else None
+    trains = training_parts(found, [chosen[0]] if chosen else [], whole=chosen is None)
+    synthetic = supply_synthetic(config, found, trains)
     with distributed(config.distribute.strategy):
         tiles = TileStream(found, data_dir, config.network.input_side_px)
         sources = open_sources(found, data_dir, config.augment)
-        trainer = Trainer(tiles, class_indices_of(found), config, Groups.of(found), sources)
+        labels, groups = class_indices_of(found), Groups.of(found)
+        trainer = Trainer(tiles, labels, config, groups, sources, synthetic)
         if chosen:
             run = cross_validate(trainer, found, *chosen, config)
         else:

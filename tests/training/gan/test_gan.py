@@ -1,0 +1,384 @@
+"""A GAN learns what it is shown, goes on after a kill, and trains no model that tests its tiles."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from training.cli import app
+from training.config import TrainingConfig, read_config
+from training.drawn import encode_tile
+from training.errors import GanError, LeakError, RunError
+from training.features import read_tiles
+from training.fit import Trainer
+from training.gan import fitting
+from training.gan.differentiable import augment
+from training.gan.fitting import CHECKPOINT_NAME, Gan, fit_gan, open_generator
+from training.gan.jobs import fit_generators, plan_generators
+from training.gan.record import GanRecord, GanSettings, SeenTile, begin_folder, read_record
+from training.gan.supply import (
+    choose_generator,
+    find_records,
+    seen_tiles,
+    supply_synthetic,
+    training_parts,
+)
+from training.index import Index, build_index, read_index
+from training.labels import LABEL_IDS
+from training.runs import class_indices_of
+from training.splits import fold_positions, read_split
+from training.table import find_table, read_table
+
+pytestmark = pytest.mark.tensorflow
+
+ROOT = Path(__file__).parents[3]
+TINY = GanSettings(side_px=32, width=8, epochs=1, tiles_per_epoch=8, batch_size=4, latent_size=8)
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("OSTEO_DATA_DIR", "OSTEO_WEIGHTS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def succeed(*arguments: object) -> str:
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def two_kinds(n: int, side_px: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Dark violet tiles of the first label, light pink ones of the third."""
+    rng = np.random.default_rng(0)
+    shape = (n, side_px, side_px, 3)
+    dark, light = rng.normal((90, 40, 120), 12, shape), rng.normal((235, 190, 215), 12, shape)
+    tiles = np.clip(np.concatenate([dark, light]), 0, 255).astype(np.uint8)
+    return tiles, np.repeat([0, 2], n)
+
+
+def test_gan_learns_which_label_is_dark_and_which_is_light() -> None:
+    tiles, labels = two_kinds(12, 32)
+    gan = Gan(GanSettings(side_px=32, width=8, tiles_per_epoch=160, averaging=0.9))
+    for _ in range(16):
+        gan.run_epoch(tiles, labels)
+    made = gan.sample(np.repeat([0, 2], 16), seed=1).astype(np.float64)
+    dark, light = made[:16].mean((1, 2)), made[16:].mean((1, 2))
+    assert np.abs(dark.mean(0) - (90, 40, 120)).max() < 30
+    assert np.abs(light.mean(0) - (235, 190, 215)).max() < 30
+    # Not on average only: every single tile has the brightness of its label.
+    assert dark.mean(1).max() < light.mean(1).min()
+
+
+@pytest.fixture(scope="module")
+def tiny_gan() -> Gan:
+    return Gan(TINY)
+
+
+def record_of(settings: GanSettings, n: int = 4) -> GanRecord:
+    seen = tuple(SeenTile(name=f"tile {i}", sha256=f"{i:064}", label="non_tumor") for i in range(n))
+    return GanRecord(settings=settings, index_sha256="", split_sha256=None, fold=None, seen=seen)
+
+
+def fit(folder: Path, settings: GanSettings, stop_after: int | None = None) -> Gan:
+    tiles, labels = two_kinds(2, 32)
+
+    def show(_: Gan, epoch: int) -> None:
+        if epoch == stop_after:
+            raise KeyboardInterrupt
+
+    return fit_gan(folder, record_of(settings), tiles, labels, iter, show)
+
+
+def test_gan_goes_on_from_its_checkpoint_as_if_nothing_had_happened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "CHECKPOINT_EVERY", 1)
+    settings = TINY.model_copy(update={"epochs": 3})
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "halves").mkdir()
+    whole = fit(tmp_path / "whole", settings)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "halves", settings, stop_after=1)
+    with pytest.raises(GanError, match="1 of 3 epochs"):
+        open_generator(tmp_path / "halves", record_of(settings))
+    halves = fit(tmp_path / "halves", settings)
+    np.testing.assert_allclose(halves.losses, whole.losses, rtol=1e-3)
+    wanted = np.array([0, 2, 0, 2])
+    one, other = (gan.sample(wanted, 5).astype(int) for gan in (whole, halves))
+    assert np.abs(one - other).max() <= 2
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda _: b"",
+        lambda _: b"PK\x03\x04 nothing of worth",
+        lambda content: content[:3000],
+        lambda content: content.replace(b"averaged_001", b"averaged_999"),
+    ],
+)
+def test_a_damaged_checkpoint_is_one_sentence(
+    tiny_gan: Gan, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / CHECKPOINT_NAME
+    tiny_gan.save(path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(GanError, match="is damaged"):
+        tiny_gan.load(path)
+
+
+def test_a_checkpoint_of_another_network_is_one_sentence(tiny_gan: Gan, tmp_path: Path) -> None:
+    path = tmp_path / CHECKPOINT_NAME
+    Gan(TINY.model_copy(update={"width": 16})).save(path)
+    with pytest.raises(GanError, match="is damaged"):
+        tiny_gan.load(path)
+
+
+def test_a_disk_that_is_full_is_one_sentence(tiny_gan: Gan, tmp_path: Path) -> None:
+    with pytest.raises(GanError, match="cannot be written"):
+        tiny_gan.save(tmp_path / "nowhere" / CHECKPOINT_NAME)
+
+
+def test_a_folder_keeps_to_one_generator(tmp_path: Path) -> None:
+    begin_folder(tmp_path / "gan", record_of(TINY))
+    begin_folder(tmp_path / "gan", record_of(TINY))
+    with pytest.raises(GanError, match="other settings or tiles"):
+        begin_folder(tmp_path / "gan", record_of(TINY, n=5))
+    (tmp_path / "gan" / "gan.json").write_text("{}")
+    with pytest.raises(GanError, match="not the record"):
+        read_record(tmp_path / "gan")
+
+
+def test_transforms_keep_shape_and_repeat_with_their_seed() -> None:
+    tiles = np.ones((6, 32, 32, 3), np.float32) * 0.25
+    seed = np.array([1, 2], np.int32)
+    one, other = augment(tiles, seed).numpy(), augment(tiles, seed).numpy()
+    np.testing.assert_array_equal(one, other)
+    assert one.shape == tiles.shape
+    assert np.abs(one - augment(tiles, seed + 1).numpy()).max() > 0.05
+    zero = (one == 0).all(axis=3).mean(axis=(1, 2))
+    assert (zero > 0).all()  # the cut-out
+    assert zero.max() <= 1 / 4 + 2 / 8
+
+
+def test_transforms_move_a_tile_without_turning_it() -> None:
+    """A bright column stays one: moved by at most an eighth, cut at most in its middle."""
+    tiles = np.zeros((16, 32, 32, 3), np.float32)
+    tiles[:, :, 16] = 4.0
+    for tile in augment(tiles, np.array([3, 4], np.int32)).numpy():
+        bright = np.flatnonzero(tile.mean(2).max(0) - np.median(tile.mean(2)) > 1.0)
+        assert len(bright) <= 1
+        assert all(abs(column - 16) <= 4 for column in bright)
+
+
+@pytest.fixture
+def with_gan(tiny_config: Path) -> TrainingConfig:
+    text = tiny_config.read_text().replace("epochs = 1\n", "epochs = 0\n")
+    tiny_config.write_text(f'{text}\n[gan]\nproportion = 0.5\ndir = "gan"\n')
+    return read_config(tiny_config)
+
+
+@pytest.fixture(scope="module")
+def fitted_dir(drawn_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index, a split by slide and a tiny generator a fold."""
+    folder = tmp_path_factory.mktemp("fitted")
+    index = folder / "runs" / "index.json"
+    given = ("--index", index, "--out", folder / "runs" / "slide.json", "--folds", 2)
+    succeed("index", "--data-dir", drawn_dir, "--tile-side-px", 128, "--out", index)
+    succeed("split", "--kind", "slide", *given)
+    found, sha256 = read_index(index)
+    chosen = read_split(folder / "runs" / "slide.json", sha256)
+    jobs = plan_generators(folder / "gan", TINY, found, sha256, chosen)
+    done = [(at.name, len(record.seen)) for at, record in fit_generators(jobs, found, drawn_dir)]
+    assert done == [("slide-1", 6), ("slide-2", 6)]
+    return folder
+
+
+@pytest.fixture
+def fitted(fitted_dir: Path, tmp_path: Path) -> Index:
+    """The same in the working folder, for a test to change."""
+    shutil.copytree(fitted_dir, tmp_path, dirs_exist_ok=True)
+    return read_index(Path("runs/index.json"))[0]
+
+
+def test_gan_tiles_train_a_fold_and_are_never_tested(
+    fitted: Index, with_gan: TrainingConfig, drawn_dir: Path
+) -> None:
+    split, _ = read_split(Path("runs/slide.json"), read_index(Path("runs/index.json"))[1])
+    folds = [fold_positions(fitted, fold) for fold in split.folds]
+    synthetic = supply_synthetic(with_gan, fitted, training_parts(fitted, [split], whole=False))
+    assert synthetic is not None
+    for train, test in folds:
+        added = synthetic.added_to(train, test)
+        # Six tiles, two of each label: half as many synthetic ones are one of each.
+        assert (added >= 12).sum() == 3
+        assert not set(added) & set(test)
+    real = read_tiles(fitted, drawn_dir)
+    tiles, labels, _ = synthetic.appended_to(real, class_indices_of(fitted), None)
+    assert len(tiles) == 18
+    assert tiles[17].shape == (224, 224, 3)
+    assert labels[12:].tolist() == [0, 1, 2] * 2
+    trainer = Trainer(real, labels[:12], with_gan, synthetic=synthetic)
+    train, test = folds[0]
+    assert trainer.fit(train, test, seed=0).test_logits.shape == (6, 3)
+    embeddings = trainer.embeddings()
+    assert embeddings is not None
+    assert len(embeddings) == 12
+    with pytest.raises(LeakError, match="names a synthetic tile"):
+        trainer.fit(train, np.append(test, 12), seed=0)
+
+
+def test_gan_tiles_change_a_run_by_command_and_are_named_in_it(
+    fitted: Index, with_gan: TrainingConfig, drawn_dir: Path, tiny_config: Path
+) -> None:
+    common = ("fit", "--data-dir", drawn_dir, "--config", tiny_config)
+    assert "of 12 right" in succeed(*common, "--split", "runs/slide.json", "--out", "run")
+    answers = Path("run/run.json").read_text()
+    assert answers.count('"fold": "fold') == 12
+    assert '"proportion": 0.5' in answers
+    assert len(fitted.tiles) * with_gan.gan.proportion == 6
+    # They saw only parts of what a fit on all tiles trains on: that is no leak.
+    everything = training_parts(fitted, [], whole=True)
+    assert choose_generator(find_records(Path("gan")), fitted, everything[0], with_gan)
+
+
+def test_a_generator_of_all_tiles_cannot_serve_a_fold(
+    fitted: Index, with_gan: TrainingConfig, drawn_dir: Path, tiny_config: Path
+) -> None:
+    record = read_record(Path("gan/slide-1"))
+    everything = record.model_copy(update={"seen": seen_tiles(fitted, np.arange(12))})
+    Path("gan/slide-1/gan.json").write_text(everything.model_dump_json())
+    shutil.rmtree("gan/slide-2")
+    common = ("fit", "--data-dir", drawn_dir, "--config", tiny_config)
+    result = run(*common, "--split", "runs/slide.json", "--out", "run")
+    assert result.exit_code == 1
+    output = " ".join(result.output.split())
+    assert "the nearest saw 6 others" in output
+    assert "osteo-train gan fit --split" in output
+    assert not Path("run").exists()
+    assert with_gan.gan.dir == "gan"
+
+
+def test_a_record_that_hides_a_test_tile_by_its_name_is_seen_through(
+    fitted: Index, with_gan: TrainingConfig
+) -> None:
+    """What counts is the tile's bytes."""
+    index_sha256 = read_index(Path("runs/index.json"))[1]
+    split, _ = read_split(Path("runs/slide.json"), index_sha256)
+    _, test = fold_positions(fitted, split.folds[0])
+    path = Path("gan/slide-1/gan.json")
+    record = read_record(path.parent)
+    hidden = record.seen[0].model_copy(update={"sha256": fitted.tiles[test[0]].sha256})
+    path.write_text(
+        record.model_copy(update={"seen": (hidden, *record.seen[1:])}).model_dump_json()
+    )
+    with pytest.raises(LeakError, match="saw only the 6 training tiles"):
+        supply_synthetic(with_gan, fitted, training_parts(fitted, [split], whole=False))
+
+
+def test_a_command_that_cannot_add_synthetic_tiles_refuses(
+    drawn_index: Index, drawn_dir: Path, with_gan: TrainingConfig
+) -> None:
+    with pytest.raises(RunError, match=r"gan\.proportion asks for synthetic tiles"):
+        Trainer(read_tiles(drawn_index, drawn_dir), class_indices_of(drawn_index), with_gan)
+
+
+def test_samples_say_what_they_are_and_no_index_takes_them(
+    fitted: Index, collection: Path, tmp_path: Path
+) -> None:
+    assert "6 synthetic tiles" in succeed(
+        "gan", "sample", "gan/slide-2", "--count", 2, "--out", "out"
+    )
+    names = sorted(path.name for path in Path("out").glob("synthetic-*.png"))
+    assert names == [f"synthetic-{label}-{i:04}.png" for label in LABEL_IDS for i in range(2)]
+    with Image.open(Path("out") / names[0]) as image:
+        assert "Synthetic" in image.info["Comment"]
+        pixels = np.asarray(image)
+    # Even as a JPEG among the collection's tiles, with a row in the table, it is refused.
+    stem = names[0].removesuffix(".png")
+    (collection / f"Training-Set-1/set1/{stem}.jpg").write_bytes(encode_tile(pixels, "JPEG"))
+    with (collection / "features.csv").open("a") as stream:
+        stream.write(f"{stem},Non-Tumor\n")
+    index, problems = build_index(collection, read_table(find_table(collection)), side_px=128)
+    assert any("the name must be CASE SLIDE-X-Y" in str(problem) for problem in problems)
+    assert not any("synthetic" in tile.name for tile in index.tiles)
+    assert tmp_path == Path.cwd()
+    assert len(fitted.tiles) == 12
+
+
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ("[sampling]\nbalance = 'case'\n[gan]\nproportion = 0.5", "a synthetic tile has none"),
+        ("[gan]\nproportion = -1", "gan.proportion"),
+        ("[gan]\nproportions = 1", "there is no such key"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(
+    tiny_config: Path, section: str, says: str
+) -> None:
+    tiny_config.write_text(f"{tiny_config.read_text()}\n{section}\n")
+    result = run("fit", "--data-dir", ".", "--out", "run", "--config", tiny_config)
+    assert result.exit_code == 1
+    assert says in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("gan", "fit", "--data-dir", ".", "--side-px", "100"), "--side-px"),
+        (("gan", "sample", "nowhere", "--out", "out"), "osteo-train gan fit"),
+    ],
+)
+def test_wrong_input_is_one_sentence(arguments: tuple[str, ...], says: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert says in " ".join(result.output.split())
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_gan_fit_goes_on_after_ctrl_c(drawn_dir: Path) -> None:
+    succeed("index", "--data-dir", drawn_dir, "--tile-side-px", 128)
+    arguments = ["gan", "fit", "--data-dir", str(drawn_dir), "--side-px", "32"]
+    index = ["--index", str(Path("runs/index.json").absolute())]
+    command = [sys.executable, "-m", "training.cli", *arguments, "--epochs", "5000", *index]
+    out = Path("gan").absolute()
+    process = subprocess.Popen(
+        [*command, "--out", str(out), "--seed", "3"],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "200"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    _wait_for((out / "all" / "losses.csv").exists)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130, said
+    assert "it goes on where it was" in said
+    assert list((out / "all").glob("grid-epoch-0005.png"))
+    gan = Gan(read_record(out / "all").settings)
+    gan.load(out / "all" / CHECKPOINT_NAME)
+    assert len(gan.losses) >= 5

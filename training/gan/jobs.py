@@ -1,0 +1,115 @@
+"""The work behind `osteo-train gan`: which generators to fit, fitting them, writing samples."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from training.errors import GanError
+from training.features import read_tiles
+from training.gan.fitting import fit_gan, open_generator
+from training.gan.gallery import GRID_COLUMNS, draw_grid, write_progress
+from training.gan.record import GanRecord, GanSettings, begin_folder, read_record
+from training.gan.supply import seen_tiles
+from training.index import Index
+from training.labels import LABEL_IDS, LABELS
+from training.progress import tracked
+from training.splits import Split, fold_positions
+
+ALL_TILES: Final = "all"
+_NOTE: Final = "Synthetic: made by a GAN, not a photograph of tissue. Research use only."
+
+
+def plan_generators(
+    out: Path,
+    settings: GanSettings,
+    index: Index,
+    index_sha256: str,
+    chosen: tuple[Split, str] | None,
+) -> list[tuple[Path, GanRecord]]:
+    """A folder and a record for each fold of a split; without one, for all tiles."""
+    if chosen is None:
+        train = np.arange(len(index.tiles))
+        record = GanRecord(
+            settings=settings,
+            index_sha256=index_sha256,
+            split_sha256=None,
+            fold=None,
+            seen=seen_tiles(index, train),
+        )
+        return [(out / ALL_TILES, record)]
+    split, split_sha256 = chosen
+    jobs = []
+    for fold in split.folds:
+        record = GanRecord(
+            settings=settings,
+            index_sha256=index_sha256,
+            split_sha256=split_sha256,
+            fold=fold.name,
+            seen=seen_tiles(index, fold_positions(index, fold)[0]),
+        )
+        slug = re.sub(r"[^a-z0-9]+", "-", fold.name.lower()).strip("-").removeprefix("fold-")
+        jobs.append((out / f"{split.kind}-{slug}", record))
+    return jobs
+
+
+def fit_generators(
+    jobs: Sequence[tuple[Path, GanRecord]], index: Index, data_dir: Path
+) -> Iterator[tuple[Path, GanRecord]]:
+    """Fit what is not fitted yet, in order, yielding each generator when it is done.
+
+    Raises:
+        GanError: a folder holds another generator, is damaged or cannot be written.
+        DataError: a tile cannot be read.
+    """
+    for folder, record in jobs:  # before anything takes long
+        begin_folder(folder, record)
+    tiles = read_tiles(index, data_dir, jobs[0][1].settings.side_px)
+    position = {tile.name: i for i, tile in enumerate(index.tiles)}
+    for folder, record in jobs:
+        seen = np.array([position[tile.name] for tile in record.seen], dtype=np.int64)
+        labels = np.array([LABEL_IDS.index(tile.label) for tile in record.seen], dtype=np.int64)
+        fit_gan(
+            folder,
+            record,
+            tiles[seen],
+            labels,
+            tracked(f"Fitting {folder.name}"),
+            lambda gan, epoch, at=folder, of=record: write_progress(at, of, gan, epoch),  # type: ignore[misc]
+        )
+        yield folder, record
+
+
+def write_samples(folder: Path, out: Path, count: int, seed: int) -> int:
+    """Write PNGs of every label that the generator saw, and a grid of them.
+
+    A name such as `synthetic-viable_tumor-0001.png` is none of the collection's, so no index takes
+    it, and the file says inside what it is.
+
+    Returns:
+        How many tiles were written.
+
+    Raises:
+        GanError: there is no generator, it is not fitted to its end, or `out` cannot be written.
+    """
+    record = read_record(folder)
+    gan = open_generator(folder, record)
+    note = PngImagePlugin.PngInfo()
+    note.add_text("Comment", _NOTE)
+    labels = record.class_indices
+    tiles = gan.sample(np.repeat(labels, count), seed)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for i, tile in enumerate(tiles):
+            name = f"synthetic-{LABEL_IDS[labels[i // count]]}-{i % count:04}.png"
+            Image.fromarray(tile).save(out / name, pnginfo=note)
+        shown = gan.sample(np.repeat(labels, GRID_COLUMNS), seed)
+        draw_grid(shown, [LABELS[i].name for i in labels]).save(out / "grid.png", pnginfo=note)
+    except OSError as error:
+        raise GanError(f"{out} cannot be written: {error.strerror}.") from error
+    return len(tiles)

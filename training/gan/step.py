@@ -1,0 +1,53 @@
+"""One step of a GAN: what both networks are shown, and what they learn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.gan.differentiable import augment
+
+
+def draw_batch(
+    tiles: NDArray[np.uint8],
+    class_indices: NDArray[np.int64],
+    n: int,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Tiles of equally likely labels, each turned and mirrored at random, and their labels."""
+    labels = rng.choice(np.unique(class_indices), n)
+    chosen = [int(rng.choice(np.flatnonzero(class_indices == label))) for label in labels]
+    turns, mirrored = rng.integers(4, size=n), rng.integers(2, size=n)
+    shown = [
+        np.rot90(tiles[i], turn)[:, :: -1 if mirror else 1]
+        for i, turn, mirror in zip(chosen, turns, mirrored, strict=True)
+    ]
+    return np.stack(shown), labels
+
+
+def make_step(generator: Any, discriminator: Any, optimizers: Sequence[Any]) -> Any:
+    """A compiled step of both networks: to (generator's loss, discriminator's loss)."""
+    import tensorflow as tf  # noqa: PLC0415
+
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    def step(real: Any, labels: Any, noise: Any, wanted: Any, seeds: Any) -> Any:
+        made = generator([noise[0], wanted[0]], training=True)
+        with tf.GradientTape() as tape:
+            on_real = discriminator([augment(real, seeds[0]), labels], training=True)
+            on_made = discriminator([augment(made, seeds[1]), wanted[0]], training=True)
+            d_loss = tf.reduce_mean(tf.nn.relu(1.0 - on_real))
+            d_loss += tf.reduce_mean(tf.nn.relu(1.0 + on_made))
+        variables = discriminator.trainable_variables
+        optimizers[1].apply(tape.gradient(d_loss, variables), variables)
+        with tf.GradientTape() as tape:
+            made = generator([noise[1], wanted[1]], training=True)
+            score = discriminator([augment(made, seeds[2]), wanted[1]], training=False)
+            g_loss = -tf.reduce_mean(score)
+        variables = generator.trainable_variables
+        optimizers[0].apply(tape.gradient(g_loss, variables), variables)
+        return g_loss, d_loss
+
+    return step

@@ -1,0 +1,109 @@
+"""From folds to the synthetic tiles that each may train on, made by generators that fit them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.config import TrainingConfig
+from training.errors import LeakError
+from training.gan.fitting import open_generator
+from training.gan.mixing import SyntheticPart, SyntheticTiles
+from training.gan.record import RECORD_NAME, GanRecord, SeenTile, read_record
+from training.index import Index
+from training.labels import LABEL_IDS
+from training.progress import tracked
+from training.splits import Split, fold_positions
+
+
+def training_parts(index: Index, splits: Iterable[Split], whole: bool) -> list[NDArray[np.int64]]:
+    """Positions of the training tiles of every fold; with `whole`, of a fit on all tiles too."""
+    parts = [fold_positions(index, fold)[0] for split in splits for fold in split.folds]
+    return [*parts, np.arange(len(index.tiles))] if whole else parts
+
+
+def seen_tiles(index: Index, train: NDArray[np.int64]) -> tuple[SeenTile, ...]:
+    """What a generator's record says of the tiles at some positions."""
+    tiles = (index.tiles[i] for i in train)
+    return tuple(SeenTile(name=t.name, sha256=t.sha256, label=t.label) for t in tiles)
+
+
+def supply_synthetic(
+    config: TrainingConfig, index: Index, trains: Sequence[NDArray[np.int64]]
+) -> SyntheticTiles | None:
+    """Make the synthetic tiles that `gan.proportion` asks for, for every fold.
+
+    For each fold the generator is taken that saw most of its training tiles and no other tile;
+    tiles are the same when their bytes are.
+
+    Args:
+        config: of the run.
+        index: the real tiles.
+        trains: positions of each fold's training tiles.
+
+    Returns:
+        The tiles; None where the proportion is 0.
+
+    Raises:
+        LeakError: a fold has no generator, or each one saw a tile that the fold does not train on.
+        GanError: a generator is not fitted to its end, or damaged.
+    """
+    if config.gan.proportion == 0:
+        return None
+    found = find_records(Path(config.gan.dir))
+    # All are chosen before the first is opened: what is missing should cost no time.
+    chosen = [choose_generator(found, index, train, config) for train in trains]
+    position = {tile.sha256: i for i, tile in enumerate(index.tiles)}
+    labels = np.array([LABEL_IDS.index(label) for label in index.labels], dtype=np.int64)
+    parts = []
+    numbered = list(enumerate(zip(trains, chosen, strict=True)))
+    for number, (train, (folder, record)) in tracked("Making synthetic tiles")(numbered):
+        counts = np.bincount(labels[train], minlength=len(LABEL_IDS)) * config.gan.proportion
+        wanted = np.repeat(np.arange(len(LABEL_IDS)), np.rint(counts).astype(int))
+        made = open_generator(folder, record).sample(wanted, (config.seed, number))
+        seen = frozenset(position[tile.sha256] for tile in record.seen)
+        parts.append(SyntheticPart(frozenset(train.tolist()), seen, made, wanted))
+    return SyntheticTiles(len(index.tiles), parts, config.network.input_side_px)
+
+
+def find_records(folder: Path) -> list[tuple[Path, GanRecord]]:
+    """Every generator in a folder and the folders in it, sorted by path."""
+    paths = sorted([*folder.glob(RECORD_NAME), *folder.glob(f"*/{RECORD_NAME}")])
+    return [(path.parent, read_record(path.parent)) for path in paths]
+
+
+def choose_generator(
+    found: Sequence[tuple[Path, GanRecord]],
+    index: Index,
+    train: NDArray[np.int64],
+    config: TrainingConfig,
+) -> tuple[Path, GanRecord]:
+    """The generator that saw most of some training tiles, all of their labels and nothing else.
+
+    Raises:
+        LeakError: there is none; the sentence says what the nearest one saw beyond them.
+    """
+    allowed = {index.tiles[i].sha256 for i in train}
+    needed = {LABEL_IDS.index(index.tiles[i].label) for i in train}
+    fitting = [
+        (folder, record)
+        for folder, record in found
+        if {tile.sha256 for tile in record.seen} <= allowed and needed <= set(record.class_indices)
+    ]
+    if fitting:
+        return max(fitting, key=lambda entry: len(entry[1].seen))
+    where = config.gan.dir
+    if not found:
+        raise LeakError(f"{where} holds no generator. Fit some with 'osteo-train gan fit'.")
+    beyond = min(
+        ([tile.name for tile in record.seen if tile.sha256 not in allowed] for _, record in found),
+        key=len,
+    )
+    saw = f"the nearest saw {len(beyond)} others, such as {beyond[0]}" if beyond else "labels lack"
+    raise LeakError(
+        f"No generator in {where} saw only the {len(train)} training tiles of each fold ({saw}). "
+        "Fit them for this split with 'osteo-train gan fit --split'."
+    )
