@@ -15,7 +15,7 @@ LOCK     = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-fast lint format lock lock-peers model doctor bench-serving bench-trust clean
+.PHONY: help serve test test-fast lint format lock lock-peers model doctor bench-serving bench-trust bench-training clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench-serving: $(VENV)/dev.stamp  ## measure the service against its peers and r
 
 bench-trust: $(VENV)/dev.stamp  ## measure what assessment and evidence maps add to one tile, and renew docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.trust --write-docs $(BENCH)
+
+bench-training: $(VENV)/dev.stamp  ## measure how fast training reads tiles and what memory it takes, and renew docs/scale.md
+	@$(BIN)/python -m benchmarks.training --write-docs $(BENCH)
 
 lock: $(VENV)/dev.stamp  ## renew requirements/*.lock from pyproject.toml
 	@$(LOCK) --upgrade --extra dev -o $(LOCKS)/dev.lock

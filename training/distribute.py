@@ -31,7 +31,7 @@ def distributed(strategy_name: StrategyName) -> Iterator[None]:
     Enter it before anything else asks TensorFlow for something.
 
     Raises:
-        ClusterError: TF_CONFIG is missing or does not describe a cluster.
+        ClusterError: TF_CONFIG is missing or does not describe a cluster, or a worker was lost.
     """
     if strategy_name == "none":
         yield
@@ -43,8 +43,16 @@ def distributed(strategy_name: StrategyName) -> Iterator[None]:
     distribute = tensorflow.distribute
     multi_worker = strategy_name == "multi_worker"
     kind = distribute.MultiWorkerMirroredStrategy if multi_worker else distribute.MirroredStrategy
-    with tensorflow.variable_creator_scope(_with_aggregation), kind().scope():
-        yield
+    try:
+        with tensorflow.variable_creator_scope(_with_aggregation), kind().scope():
+            yield
+    except tensorflow.errors.OpError as error:
+        if not multi_worker:
+            raise
+        raise ClusterError(
+            f"The workers cannot go on together ({type(error).__name__}). If one was lost, start "
+            "all of them again."
+        ) from error
 
 
 def require_cluster(described: str | None) -> None:

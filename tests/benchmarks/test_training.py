@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.training import index_of, render_report
+
+
+def test_index_names_files_again_until_there_are_enough(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("a.jpg", "b.jpg")]
+    index = index_of(files, 5)
+    assert [Path(tile.file).name for tile in index.tiles] == [
+        *("a.jpg", "b.jpg", "a.jpg", "b.jpg", "a.jpg")
+    ]
+    assert len({tile.name for tile in index.tiles}) == 5
+
+
+def test_report_says_what_grew_and_where_features_lie() -> None:
+    report = render_report(
+        {
+            "machine": {"date": "today", "cores": 2, "cpu": "a CPU", "load_at_start": 0.1},
+            "tiles": "drawn",
+            "rates": [
+                {"what": "decode, one thread", "tiles_per_s": 250.4, "busy": 0.5, "cpu_ms": 4.0}
+            ],
+            "memory": [
+                {
+                    "n_tiles": 100_000,
+                    "seconds": 60.0,
+                    "started_mib": 300.0,
+                    "peak_mib": 340.0,
+                    "features_mib": 488.3,
+                    "on_disk": True,
+                    "all_at_once_mib": 14_355.0,
+                }
+            ],
+        }
+    )
+    assert "250 |       50 % |             4.0" in report
+    assert (
+        "| 100,000 |      60 |        340 |         +40 |  488 (on disk) |        14,355 |"
+        in report
+    )
