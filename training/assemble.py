@@ -37,6 +37,7 @@ from training.export import export_models
 from training.golden import write_golden_tiles
 from training.index import Index
 from training.labels import LABELS, MIXED_RAW_LABEL
+from training.leaks import leaks_of
 from training.model import Weights
 from training.plots import plot_confusion, plot_epochs, plot_reliability
 from training.quantize import Calibration
@@ -107,7 +108,8 @@ def assemble_bundle(
         files={},
     )
     n_mixed = sum(tile.raw_label == MIXED_RAW_LABEL for tile in index.tiles)
-    write_card(bundle_dir / MODEL_CARD_NAME, manifest, evaluate(by_slide), n_mixed)
+    leaks = [leak for run in runs if run.kind == "random" for leak in leaks_of(index, run)]
+    write_card(bundle_dir / MODEL_CARD_NAME, manifest, evaluate(by_slide), n_mixed, leaks)
     manifest = manifest.model_copy(update={"files": _file_entries(bundle_dir)})
     write_manifest(bundle_dir / MANIFEST_NAME, manifest)
     check_bundle(bundle_dir)

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
 
 from app.core.manifest import Manifest, SplitMetrics
+from training.leaks import Leaks
+from training.levels import (
+    LEVEL_HEADER,
+    MIXED_POLICY,
+    PUBLISHED,
+    case_header,
+    case_rows,
+    level_rows,
+    number,
+    percent,
+)
 from training.systems.registry import find_system
 
-_UNAVAILABLE: Final = "unavailable"
-_MIXED: Final = {
-    "viable": "counted as Viable Tumor, as the published counts do",
-    "exclude": "left out",
-    "non_viable": "counted as Non-Viable Tumor",
-}
-_SPLITS: Final = {
-    "random": "random: tiles of one slide on both sides",
-    "slide": "slide: no slide on both sides",
-    "patient": "patient: one case left out in turn",
-}
 
-
-def write_card(path: Path, manifest: Manifest, uncalibrated: SplitMetrics, n_mixed: int) -> None:
+def write_card(
+    path: Path,
+    manifest: Manifest,
+    uncalibrated: SplitMetrics,
+    n_mixed: int,
+    leaks: Sequence[Leaks] = (),
+) -> None:
     """Write `model-card.md`.
 
     Args:
@@ -30,12 +34,13 @@ def write_card(path: Path, manifest: Manifest, uncalibrated: SplitMetrics, n_mix
         manifest: everything but `files`, which the card does not use.
         uncalibrated: the slide split's metrics at temperature 1.
         n_mixed: mixed tiles among those trained on.
+        leaks: what the random split leaks, at each footprint.
     """
     sections = [
         _head(manifest),
         _use(manifest),
         _data(manifest, n_mixed),
-        _results(manifest),
+        _results(manifest, leaks),
         _by_label(manifest),
         _by_case(manifest),
         _calibration(manifest, uncalibrated),
@@ -77,7 +82,7 @@ def _data(manifest: Manifest, n_mixed: int) -> str:
         "## Trained on\n\n"
         f"**{data.n_tiles} tiles** ({counts}) from {data.n_slides} slides of {data.n_cases} cases. "
         f"That is few: every number below has a wide interval.\n\n"
-        f"- Mixed tiles (viable: non-viable) are {_MIXED[data.mixed_tiles]}; "
+        f"- Mixed tiles (viable: non-viable) are {MIXED_POLICY[data.mixed_tiles]}; "
         f"mixed tiles among these: {n_mixed}.\n"
         "- Case and label are confounded: see the table by case. A model can gain by telling "
         "cases apart, and the patient split shows what is left without that.\n"
@@ -86,33 +91,16 @@ def _data(manifest: Manifest, n_mixed: int) -> str:
     )
 
 
-def _results(manifest: Manifest) -> str:
-    header = [
-        "split",
-        "accuracy",
-        "95 % interval",
-        "macro F1",
-        "tumour precision",
-        "tumour recall",
-        "right / tiles",
-    ]
-    rows = [
-        [
-            _SPLITS[entry.split],
-            _percent(entry.accuracy),
-            f"{_percent(entry.accuracy_low)} to {_percent(entry.accuracy_high)}",
-            _number(entry.macro_f1),
-            _percent(entry.tumor_precision),
-            _percent(entry.tumor_recall),
-            f"{_n_right(entry)} / {entry.n_tiles} ({entry.n_folds} folds)",
-        ]
-        for entry in manifest.metrics
-    ]
+def _results(manifest: Manifest, leaks: Sequence[Leaks]) -> str:
+    leaking = "".join(f"- random: {leak}.\n" for leak in leaks)
     return (
         "## Results\n\nSide by side, because how tiles are kept apart decides the number. "
-        "Intervals resample slides.\n\n" + _table(header, rows) + "\n\n"
-        "Take the slide split for new slides of known cases, the patient split for new patients. "
-        "Nobody should quote the random split as what to expect."
+        "Intervals resample slides.\n\n"
+        + _table(LEVEL_HEADER, level_rows(manifest.metrics))
+        + "\n\nTake the slide split for new slides of known cases, the patient split for new "
+        "patients. Nobody should quote the random split as what to expect.\n\n"
+        f"{leaking}- Mixed tiles: {MIXED_POLICY[manifest.data.mixed_tiles]}.\n"
+        f"- {PUBLISHED}"
     )
 
 
@@ -123,9 +111,9 @@ def _by_label(manifest: Manifest) -> str:
             entry.split,
             names[measured.label],
             str(measured.support),
-            _percent(measured.precision),
-            _percent(measured.recall),
-            _number(measured.f1),
+            percent(measured.precision),
+            percent(measured.recall),
+            number(measured.f1),
         ]
         for entry in manifest.metrics
         for measured in entry.classes
@@ -135,39 +123,25 @@ def _by_label(manifest: Manifest) -> str:
 
 
 def _by_case(manifest: Manifest) -> str:
-    header = ["case left out", "tiles", "accuracy", *(label.name for label in manifest.labels)]
-    rows = [
-        [
-            fold.name,
-            str(fold.n_tiles),
-            _percent(fold.accuracy),
-            *(
-                str(fold.support[label]) if fold.support[label] else "none"
-                for label in manifest.label_ids
-            ),
-        ]
-        for entry in manifest.metrics
-        if entry.split == "patient"
-        for fold in entry.folds
-    ]
+    rows = case_rows(manifest.metrics)
     if not rows:
         return "## By case\n\nNot measured: no patient split was run."
     return (
-        "## By case\n\nTiles of each label in the case that was left out. Where there are none, "
-        "precision and recall of that label are unavailable for the case.\n\n"
-        + _table(header, rows)
+        "## By case\n\nEach case answered by a model that never saw it: the share of each label's "
+        "tiles that was known. A label that the case does not hold is unavailable, never 0 or 1."
+        "\n\n" + _table(case_header(), rows)
     )
 
 
 def _calibration(manifest: Manifest, uncalibrated: SplitMetrics) -> str:
     calibrated = next(entry for entry in manifest.metrics if entry.split == "slide")
     rows = [
-        ["before", "1", _number(uncalibrated.ece), _number(uncalibrated.log_loss)],
+        ["before", "1", number(uncalibrated.ece), number(uncalibrated.log_loss)],
         [
             "after",
             f"{manifest.temperature:g}",
-            _number(calibrated.ece),
-            _number(calibrated.log_loss),
+            number(calibrated.ece),
+            number(calibrated.log_loss),
         ],
     ]
     return (
@@ -210,18 +184,6 @@ def _terms(manifest: Manifest) -> str:
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
-def _n_right(entry: SplitMetrics) -> int:
-    return sum(row[i] for i, row in enumerate(entry.confusion))
-
-
-def _percent(value: float | None) -> str:
-    return _UNAVAILABLE if value is None else f"{100 * value:.1f} %"
-
-
-def _number(value: float | None) -> str:
-    return _UNAVAILABLE if value is None else f"{value:.3f}"
 
 
 def _join(words: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -62,7 +63,7 @@ def evaluate(run: CrossValidation, temperature: float = 1.0, seed: int = 0) -> S
     outcome = outcome_of(run)
     confusion = confusion_matrix(outcome.truth, outcome.predicted)
     classes = tuple(_class_metrics(confusion, i) for i in range(len(LABELS)))
-    f1_values = [entry.f1 for entry in classes if entry.f1 is not None]
+    f1_low, f1_high = macro_f1_interval(outcome, seed)
     tumor_precision, tumor_recall = tumor_metrics(confusion)
     low, high = accuracy_interval(outcome, seed)
     probabilities = probabilities_from_logits(outcome.logits, temperature)
@@ -74,13 +75,16 @@ def evaluate(run: CrossValidation, temperature: float = 1.0, seed: int = 0) -> S
         accuracy=float(np.trace(confusion) / confusion.sum()),
         accuracy_low=low,
         accuracy_high=high,
-        macro_f1=float(np.mean(f1_values)),
+        macro_f1=_mean_of([entry.f1 for entry in classes]),
+        macro_f1_low=f1_low,
+        macro_f1_high=f1_high,
+        balanced_accuracy=_mean_of([entry.recall for entry in classes]),
         tumor_precision=tumor_precision,
         tumor_recall=tumor_recall,
         ece=expected_calibration_error(probabilities, outcome.truth),
         log_loss=log_loss(probabilities, outcome.truth),
         classes=classes,
-        folds=tuple(_fold_metrics(outcome, name) for name in run.folds),
+        folds=tuple(_fold_metrics(outcome, name, seed) for name in run.folds),
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
     )
 
@@ -138,15 +142,47 @@ def accuracy_interval(outcome: Outcome, seed: int) -> tuple[float, float]:
         outcome: the answers.
         seed: of the resampling.
     """
-    hits = outcome.predicted == outcome.truth
+    counts = _resampled_confusions(outcome, seed)
+    right = np.trace(counts, axis1=1, axis2=2)
+    return _percentiles(right / counts.sum(axis=(1, 2)))
+
+
+def macro_f1_interval(outcome: Outcome, seed: int) -> tuple[float, float]:
+    """As `accuracy_interval`, of the mean F1 of the labels that a resample holds.
+
+    Args:
+        outcome: the answers.
+        seed: of the resampling.
+    """
+    counts = _resampled_confusions(outcome, seed)
+    support, answered = counts.sum(axis=2), counts.sum(axis=1)
+    held = support > 0
+    # A label that is answered or held has a denominator; others are left out of the mean.
+    f1 = 2 * np.diagonal(counts, axis1=1, axis2=2) / np.maximum(support + answered, 1)
+    return _percentiles((f1 * held).sum(axis=1) / held.sum(axis=1))
+
+
+def _resampled_confusions(outcome: Outcome, seed: int) -> NDArray[np.int64]:
+    """Confusion matrices of slides drawn with replacement, int64 `[N_RESAMPLES, C, C]`."""
     _, slide_of = np.unique(outcome.slides, return_inverse=True)
     n_slides = int(slide_of.max()) + 1
-    hits_by_slide = np.bincount(slide_of, weights=hits)
-    tiles_by_slide = np.bincount(slide_of)
+    by_slide = np.zeros((n_slides, len(LABELS), len(LABELS)), dtype=np.int64)
+    np.add.at(by_slide, (slide_of, outcome.truth, outcome.predicted), 1)
     drawn = np.random.default_rng(seed).integers(n_slides, size=(N_RESAMPLES, n_slides))
-    accuracies = hits_by_slide[drawn].sum(axis=1) / tiles_by_slide[drawn].sum(axis=1)
-    low, high = np.percentile(accuracies, _INTERVAL_PERCENT)
+    times = np.zeros((N_RESAMPLES, n_slides), dtype=np.int64)
+    np.add.at(times, (np.arange(N_RESAMPLES)[:, None], drawn), 1)
+    counts: NDArray[np.int64] = np.einsum("rs,sij->rij", times, by_slide)
+    return counts
+
+
+def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.percentile(values, _INTERVAL_PERCENT)
     return float(low), float(high)
+
+
+def _mean_of(values: Sequence[float | None]) -> float:
+    """Mean of what was measured; every split holds at least one label."""
+    return float(np.mean([value for value in values if value is not None]))
 
 
 def _class_metrics(confusion: NDArray[np.int64], i: int) -> ClassMetrics:
@@ -172,13 +208,23 @@ def tumor_metrics(confusion: NDArray[np.int64]) -> tuple[float | None, float | N
     return precision, float(right / support) if support else None
 
 
-def _fold_metrics(outcome: Outcome, name: str) -> FoldMetrics:
+def _fold_metrics(outcome: Outcome, name: str, seed: int) -> FoldMetrics:
     chosen = outcome.folds == name
-    truth = outcome.truth[chosen]
-    counts = Counter(LABEL_IDS[i] for i in truth)
+    part = Outcome(
+        outcome.truth[chosen], outcome.logits[chosen], outcome.slides[chosen], outcome.folds[chosen]
+    )
+    counts = Counter(LABEL_IDS[i] for i in part.truth)
+    confusion = confusion_matrix(part.truth, part.predicted)
+    classes = tuple(_class_metrics(confusion, i) for i in range(len(LABELS)))
+    several = len(set(part.slides)) > 1  # of one slide nothing can be resampled
+    low, high = accuracy_interval(part, seed) if several else (None, None)
     return FoldMetrics(
         name=name,
-        n_tiles=len(truth),
-        accuracy=float((outcome.predicted[chosen] == truth).mean()),
+        n_tiles=len(part.truth),
+        accuracy=float((part.predicted == part.truth).mean()),
         support={label: counts[label] for label in LABEL_IDS},
+        accuracy_low=low,
+        accuracy_high=high,
+        macro_f1=_mean_of([entry.f1 for entry in classes]),
+        classes=classes,
     )

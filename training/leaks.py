@@ -8,7 +8,7 @@ import numpy as np
 
 from training.errors import SplitError
 from training.index import Index
-from training.overlaps import overlapping_pairs
+from training.overlaps import FOOTPRINTS_PX, overlapping_pairs
 from training.runs import CrossValidation
 from training.splits import Fold, Split, fold_positions
 
@@ -73,8 +73,9 @@ def require_no_leaks(index: Index, split: Split, footprint_px: int) -> None:
         )
 
 
-def split_of(run: CrossValidation) -> Split:
-    """The split that a run's answers were given over, seed unknown."""
+def leaks_of(index: Index, run: CrossValidation) -> list[Leaks]:
+    """What the split under a run leaks, at every candidate footprint."""
     names = {fold: [a.tile for a in run.answers if a.fold == fold] for fold in run.folds}
     folds = tuple(Fold(name=fold, test=tuple(tested)) for fold, tested in names.items())
-    return Split(kind=run.kind, seed=None, index_sha256=run.index_sha256, folds=folds)
+    split = Split(kind=run.kind, seed=None, index_sha256=run.index_sha256, folds=folds)
+    return [find_leaks(index, split, footprint_px) for footprint_px in FOOTPRINTS_PX]

@@ -7,7 +7,7 @@ answer; `weights.npz` holds the weights of a fit on all tiles.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,6 +161,27 @@ def read_cross_validation(run_dir: Path) -> CrossValidation:
         RunError: the folder holds none.
     """
     return _read(run_dir, CrossValidation, "a cross-validation (osteo-train fit --split SPLIT)")
+
+
+def read_levels(run_dir: Path) -> list[CrossValidation]:
+    """A run and those over the other kinds of split that belong to it, in folders of those names.
+
+    They belong together where index and configuration are the same.
+
+    Raises:
+        RunError: the folder holds no cross-validation.
+    """
+    run = read_cross_validation(run_dir)
+    levels = {run.kind: run}
+    for kind in get_args(SplitKind):
+        beside = run_dir.absolute().parent / kind
+        if kind == run.kind or not (beside / RUN_NAME).exists():
+            continue
+        other = read_cross_validation(beside)
+        same = other.index_sha256 == run.index_sha256 and other.config == run.config
+        if same and other.kind == kind:
+            levels[kind] = other
+    return list(levels.values())
 
 
 def read_final_fit(run_dir: Path) -> tuple[FinalFit, Weights, Weights]:

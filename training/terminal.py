@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Final, NoReturn, ParamSpec
 
@@ -17,6 +17,8 @@ from app.core.errors import OsteoError
 from app.core.manifest import SplitMetrics
 from training.config import RELEASED_CONFIG
 from training.index import Index
+from training.labels import MixedTiles
+from training.levels import LEVEL_HEADER, MIXED_POLICY, case_header, case_rows, level_rows
 from training.progress import ERRORS
 
 P = ParamSpec("P")
@@ -105,6 +107,20 @@ def print_metrics(metrics: SplitMetrics) -> None:
         f"{metrics.accuracy_high:.3f}, slides resampled), ECE {metrics.ece:.3f}, "
         f"log loss {metrics.log_loss:.3f}"
     )
+
+
+def print_levels(metrics: Sequence[SplitMetrics], mixed_tiles: MixedTiles) -> None:
+    """The three levels side by side, the cases left out, and what became of mixed tiles."""
+    levels = Table(*LEVEL_HEADER)
+    for row in level_rows(metrics):
+        levels.add_row(*row)
+    OUT.print(levels)
+    cases = Table(*case_header())
+    for row in case_rows(metrics):
+        cases.add_row(*row)
+    if cases.row_count:
+        OUT.print(cases)
+    say(f"Intervals resample slides. Mixed tiles: {MIXED_POLICY[mixed_tiles]}.")
 
 
 def say(line: str) -> None:

@@ -80,12 +80,20 @@ class ClassMetrics(_Part):
 
 
 class FoldMetrics(_Part):
-    """One fold: its name (a case where folds are cases), test tiles and accuracy."""
+    """One fold: its name (a case where folds are cases), test tiles and what was measured on them.
+
+    Null, or no classes, where it was not measured: a fold of one slide has no interval, a label
+    without tiles no precision, recall or F1, and older bundles have less.
+    """
 
     name: str
     n_tiles: PositiveInt
     accuracy: Fraction
     support: dict[str, int]
+    accuracy_low: Fraction | None = None
+    accuracy_high: Fraction | None = None
+    macro_f1: Fraction | None = Field(default=None, description="Over the labels that it holds.")
+    classes: tuple[ClassMetrics, ...] = ()
 
 
 class SplitMetrics(_Part):
@@ -103,6 +111,11 @@ class SplitMetrics(_Part):
     accuracy_low: Fraction = Field(description="Lower end of the 95 % interval, slides resampled.")
     accuracy_high: Fraction = Field(description="Upper end of the 95 % interval, slides resampled.")
     macro_f1: Fraction
+    macro_f1_low: Fraction | None = None
+    macro_f1_high: Fraction | None = None
+    balanced_accuracy: Fraction | None = Field(
+        default=None, description="Mean recall of the labels that the split holds."
+    )
     tumor_precision: Fraction | None
     tumor_recall: Fraction | None
     ece: Fraction = Field(description="Expected calibration error, 10 equal-width bins.")

@@ -14,6 +14,7 @@ from training.evaluate import (
     evaluate,
     expected_calibration_error,
     log_loss,
+    macro_f1_interval,
     outcome_of,
 )
 from training.labels import LABEL_IDS
@@ -139,3 +140,34 @@ def test_plots_are_written_as_png(tmp_path: Path) -> None:
     plot_reliability(tmp_path / "reliability.png", run, 2.0)
     for path in tmp_path.iterdir():
         assert path.read_bytes().startswith(b"\x89PNG"), path.name
+
+
+def test_a_fold_says_what_was_measured_on_it_and_what_was_not() -> None:
+    """Two labels on two slides, then a fold of one slide and one label."""
+    run = run_of([(0, 0), (0, 1), (1, 1), (1, 1), (0, 0), (0, 0)], kind="patient")
+    answers = tuple(
+        answer.model_copy(update={"fold": "Case 3" if i < 4 else "P9"})
+        for i, answer in enumerate(run.answers)
+    )
+    run = run.model_copy(update={"answers": answers, "history": {"Case 3": (), "P9": ()}})
+    one, other = evaluate(run).folds
+    assert [entry.recall for entry in one.classes] == [0.5, 1.0, None]
+    assert one.macro_f1 == pytest.approx((2 / 3 + 0.8) / 2)
+    assert one.accuracy_low is not None
+    assert one.accuracy_low <= 0.75 <= (one.accuracy_high or 0)
+    assert (other.accuracy, other.accuracy_low, other.accuracy_high) == (1.0, None, None)
+    assert [entry.recall for entry in other.classes] == [1.0, None, None]
+
+
+def test_macro_f1_interval_leaves_out_labels_that_a_resample_lacks() -> None:
+    """All right: whatever slides are drawn, every label they hold has an F1 of 1."""
+    outcome = outcome_of(run_of([(0, 0), (0, 0), (1, 1), (1, 1), (2, 2), (2, 2)]))
+    assert macro_f1_interval(outcome, 0) == (1.0, 1.0)
+    wrong = outcome_of(run_of([(0, 1), (0, 1), (1, 0), (1, 0)]))
+    assert macro_f1_interval(wrong, 0) == (0.0, 0.0)
+
+
+def test_balanced_accuracy_is_the_mean_recall_of_labels_that_are_there() -> None:
+    metrics = evaluate(run_of([(0, 0), (0, 0), (0, 0), (1, 0)]))
+    assert metrics.balanced_accuracy == pytest.approx(0.5)
+    assert metrics.macro_f1_low is not None

@@ -16,6 +16,7 @@ from training.terminal import (
     TableOption,
     WeightsOption,
     guarded,
+    print_levels,
     say,
 )
 
@@ -77,9 +78,5 @@ def release(
     config = read_config(config_file, weights)
     folders = Folders(data_dir, runs_dir, models_dir)
     bundle_dir, manifest = release_bundle(config, folders, table, strict)
-    for entry in manifest.metrics:
-        say(
-            f"{entry.split}: accuracy {entry.accuracy:.3f} ({entry.accuracy_low:.3f} to "
-            f"{entry.accuracy_high:.3f}), {entry.n_folds} fold(s)"
-        )
+    print_levels(manifest.metrics, config.data.mixed_tiles)
     say(f"{bundle_dir}: temperature {manifest.temperature:g}, checked, the runtimes agree.")

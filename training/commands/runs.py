@@ -16,6 +16,7 @@ from training.terminal import (
     RunDir,
     WeightsOption,
     guarded,
+    print_levels,
     print_metrics,
     say,
 )
@@ -95,13 +96,17 @@ def evaluate(
 ) -> None:
     """Measure a cross-validation: metrics.json and three plots, written beside it.
 
+    Printed side by side with the runs over the other splits, which are looked for in the folders
+    `random`, `slide` and `patient` beside it; those of another configuration do not count.
+
     Example: `osteo-train evaluate runs/slide --temperature 1.8`
     """
     from training.evaluate import evaluate as measure  # noqa: PLC0415
     from training.plots import plot_confusion, plot_epochs, plot_reliability  # noqa: PLC0415
-    from training.runs import read_cross_validation  # noqa: PLC0415
+    from training.runs import read_cross_validation, read_levels  # noqa: PLC0415
 
     run = read_cross_validation(run_dir)
+    mixed_tiles = run.config.data.mixed_tiles
     metrics = measure(run, temperature)
     path = run_dir / "metrics.json"
     path.write_text(metrics.model_dump_json(indent=1) + "\n", encoding="utf-8")
@@ -109,6 +114,7 @@ def evaluate(
     plot_epochs(run_dir / "epochs.png", run)
     plot_reliability(run_dir / "reliability.png", run, temperature)
     print_metrics(metrics)
+    print_levels([measure(level, temperature) for level in read_levels(run_dir)], mixed_tiles)
     say(str(path))
 
 
