@@ -15,7 +15,7 @@ LOCK     = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-fast lint format lock lock-peers model doctor bench-serving bench-trust bench-training clean
+.PHONY: help serve test test-fast lint format lock lock-peers model doctor bench-serving bench-study bench-trust bench-training clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ doctor: $(VENV)/serve.stamp  ## what is installed, which bundle, does it answer 
 
 bench-serving: $(VENV)/dev.stamp  ## measure the service against its peers and renew docs/benchmarks.md (needs wrk)
 	@$(BIN)/python -m benchmarks.serving --write-docs $(BENCH)
+
+bench-study: $(VENV)/dev.stamp  ## measure what cached features save a study, and renew docs/study.md (OSTEO_WEIGHTS)
+	@$(BIN)/python -m benchmarks.study --write-docs $(BENCH)
 
 bench-trust: $(VENV)/dev.stamp  ## measure what assessment and evidence maps add to one tile, and renew docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.trust --write-docs $(BENCH)

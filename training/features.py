@@ -7,6 +7,7 @@ change, so training on what is cached here costs seconds where it would cost min
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 from app.core.tile import TILE_SIDE_PX
 from training.augment import AugmentConfig, draw_views
 from training.distribute import gather_rows, share
+from training.featurestore import fill
 from training.index import Index
+from training.keeping import KeptViews
 from training.progress import tracked
 from training.scratch import allocate
 from training.stream import Tiles, TileStream, in_order
@@ -52,6 +55,7 @@ def cache_features(
     seed: int,
     scaling: Scaling = MINUS_ONE_TO_ONE,
     sources: Tiles | None = None,
+    kept: KeptViews | None = None,
 ) -> NDArray[np.float32]:
     """Run the frozen part on every tile's original and transformed views, tile after tile.
 
@@ -65,6 +69,7 @@ def cache_features(
         seed: of the views.
         scaling: what the network wants of its input.
         sources: the same tiles, larger, which crops are taken from.
+        kept: where features are kept for the next command; computed anew where not given.
 
     Returns:
         float32 `[n, 1 + n_views, ...]`; view 0 is the original tile.
@@ -74,6 +79,17 @@ def cache_features(
         CacheError: the disk has no room.
     """
     infer = as_function(lower)
+
+    def draw(i: int) -> NDArray[np.uint8]:
+        return _views_of(tiles, i, augment, seed, sources)
+
+    if kept is not None:
+
+        def answer_all(positions: Sequence[int]) -> NDArray[np.float32]:
+            views = in_order(lambda k: draw(positions[k]), len(positions))
+            return np.stack([infer(scaling.apply(drawn)) for drawn in views])
+
+        return fill(kept.store, kept.keys(augment, seed), answer_all, tracked("Computing features"))
     shape = (len(tiles), 1 + augment.n_views, *lower.output_shape[1:])
     features = allocate(shape, np.float32)
     n_together = max(1, _VIEWS_AT_ONCE // shape[1])
@@ -83,7 +99,7 @@ def cache_features(
 
     def scaled_views(number: int) -> NDArray[np.float32]:
         positions = range(starts[number], min(starts[number] + n_together, len(tiles)))
-        drawn = [_views_of(tiles, i, augment, seed, sources) for i in positions]
+        drawn = [draw(i) for i in positions]
         return scaling.apply(np.concatenate(drawn)) if drawn else np.empty(0, np.float32)
 
     shown = tracked("Computing features")(range(0, len(tiles), n_round))

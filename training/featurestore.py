@@ -16,7 +16,6 @@ import contextlib
 import hashlib
 import io
 import json
-import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -30,6 +29,7 @@ from app.core.manifest import sha256_of_file
 from training.durable import PART_SUFFIX, try_lock, wait_for_lock, write_whole
 from training.errors import CacheError
 from training.progress import ERRORS
+from training.scratch import allocate
 
 Features = NDArray[np.float32]
 
@@ -115,7 +115,7 @@ class FeatureStore:
         return [i for i, key in enumerate(keys) if key not in self._place]
 
     def read(self, keys: Sequence[bytes]) -> Features:
-        """Rows of some keys, float32 `[n, ...]`.
+        """Rows of some keys, float32 `[n, ...]`; many lie in a scratch file, not in memory.
 
         Raises:
             KeyError: a row is missing, or its chunk is damaged; then it is missing from now on.
@@ -128,7 +128,7 @@ class FeatureStore:
         for path, rows in rows_by_chunk.items():
             chunk = self._open(path)
             if out is None:
-                out = np.empty((len(keys), *chunk.shape[1:]), dtype=np.float32)
+                out = allocate((len(keys), *chunk.shape[1:]), np.float32)
             to, taken = np.array(rows).T
             out[to] = chunk[taken]
         if out is None:
@@ -261,8 +261,7 @@ def _compute_missing(
     row_bytes = probe[0].nbytes + _KEY_BYTES
     require_space(store.folder, row_bytes * len(missing), "The cache of features")
     n_rows = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // row_bytes))
-    n_chunks = math.ceil(len(missing) / n_rows)
-    chunks = [missing[number * n_rows : (number + 1) * n_rows] for number in range(n_chunks)]
+    chunks = [missing[first : first + n_rows] for first in range(0, len(missing), n_rows)]
     for chunk in track(chunks):
         store.write([keys[i] for i in chunk], compute(chunk))
 

@@ -26,6 +26,7 @@ from training.features import cache_features, draw_all, pool_features
 from training.gan.mixing import SyntheticTiles
 from training.heads import join_heads, seed_of_head
 from training.headspace import fit_head_space
+from training.keeping import FeatureCache
 from training.labels import LABELS
 from training.model import (
     SplitBase,
@@ -71,6 +72,7 @@ class Trainer:
         groups: Groups | None = None,
         sources: Tiles | None = None,
         synthetic: SyntheticTiles | None = None,
+        cache: FeatureCache | None = None,
     ) -> None:
         """Build the network and run its frozen part once.
 
@@ -82,6 +84,7 @@ class Trainer:
                 need.
             sources: the tiles at `augment.crop_source_px`, for crops; see `open_sources`.
             synthetic: what `gan.proportion` asks for; see `training.gan.supply`.
+            cache: where features are kept for the next command.
 
         Raises:
             WeightsError: the base network's weights are missing or belong to another network.
@@ -95,6 +98,7 @@ class Trainer:
         if self._synthetic is not None:
             appended = self._synthetic.appended_to(tiles, class_indices, groups)
             tiles, class_indices, groups = appended
+            cache = None  # synthetic tiles have no files by which their features would be found
         self._config = config
         self._groups = groups
         self._system = config.network.entry
@@ -108,12 +112,14 @@ class Trainer:
         self._base = build_base(config.network.weights, self._system, config.network.input_side_px)
         views = config.augment, config.seed, self._system.scaling, sources
         if config.fine_tune.epochs == 0:
-            self._pooled = cache_features(build_pooled(self._base), tiles, *views)
+            kept = cache.open(config.network, config.seed, "pooled") if cache else None
+            self._pooled = cache_features(build_pooled(self._base), tiles, *views, kept)
             return
         seam = config.fine_tune.first_layer or self._system.seam or ""
         self._network: SplitBase = split_base(self._base, seam)
         self._start_weights: Weights = self._network.upper.get_weights()
-        self._seam = cache_features(self._network.lower, tiles, *views)
+        kept = cache.open(config.network, config.seed, seam) if cache else None
+        self._seam = cache_features(self._network.lower, tiles, *views, kept)
         self._pooled = pool_features(self._network.upper, self._seam)
 
     def fit(self, train: NDArray[np.int64], test: NDArray[np.int64], seed: int) -> Fitted:

@@ -11,6 +11,7 @@ from training.errors import RunError
 from training.features import open_sources, read_tiles
 from training.fit import Trainer
 from training.index import Index
+from training.keeping import FeatureCache
 from training.labels import LABEL_IDS
 from training.model import build_serving_model
 from training.runs import class_indices_of
@@ -43,6 +44,37 @@ def test_fit_repeats_itself_and_records_both_phases(
     different = trainer.fit(train, test, seed=4)
     # An untrained base answers with numbers of about 1e-5.
     assert not np.allclose(one.test_logits, different.test_logits, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("fine_tune_epochs", [0, 1])
+def test_kept_features_spare_the_base_and_change_nothing(
+    drawn_index: Index,
+    drawn_dir: Path,
+    config: TrainingConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fine_tune_epochs: int,
+) -> None:
+    fine_tune = config.fine_tune.model_copy(update={"epochs": fine_tune_epochs})
+    config = config.model_copy(update={"fine_tune": fine_tune})
+    tiles, classes = read_tiles(drawn_index, drawn_dir), class_indices_of(drawn_index)
+    cache = FeatureCache.of(tmp_path / "cache", drawn_index)
+    train, test = np.arange(9), np.arange(9, 12)
+
+    def fit(kept: FeatureCache | None) -> np.ndarray:
+        return Trainer(tiles, classes, config, cache=kept).fit(train, test, seed=3).test_logits
+
+    plain, first = fit(None), fit(cache)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a view is drawn, so the base runs again")
+
+    monkeypatch.setattr("training.features.draw_views", refuse)
+    again = fit(cache)
+    np.testing.assert_allclose(first, plain, rtol=1e-4, atol=1e-9)
+    np.testing.assert_allclose(again, first, rtol=1e-4, atol=1e-9)
+    with pytest.raises(AssertionError, match="the base runs again"):
+        Trainer(tiles, classes, config.model_copy(update={"seed": 9}), cache=cache)
 
 
 def test_fit_on_all_tiles_tests_nothing(

@@ -36,6 +36,14 @@ def fit(
         typer.Option("--split", help="Cross-validate over it. Without: fit on all tiles."),
     ] = None,
     weights: WeightsOption = None,
+    cache_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep the frozen part's features here, for the next run with the same views, "
+            "such as `runs/cache`. [default: computed anew]",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Train: cross-validate over a split, or fit on all tiles.
 
@@ -47,6 +55,7 @@ def fit(
     from training.fit import Trainer  # noqa: PLC0415
     from training.gan.supply import supply_synthetic, training_parts  # noqa: PLC0415
     from training.index import read_index  # noqa: PLC0415
+    from training.keeping import FeatureCache  # noqa: PLC0415
     from training.model import require_weights  # noqa: PLC0415
     from training.runs import (  # noqa: PLC0415
         class_indices_of,
@@ -71,7 +80,8 @@ def fit(
         tiles = TileStream(found, data_dir, config.network.input_side_px)
         sources = open_sources(found, data_dir, config.augment)
         labels, groups = class_indices_of(found), Groups.of(found)
-        trainer = Trainer(tiles, labels, config, groups, sources, synthetic)
+        cache = FeatureCache.of(cache_dir, found) if cache_dir else None
+        trainer = Trainer(tiles, labels, config, groups, sources, synthetic, cache)
         if chosen:
             run = cross_validate(trainer, found, *chosen, config)
         else:

@@ -112,7 +112,7 @@ def fit_head(
         else:
             shown = np.concatenate([features[train, :1], fresh_views(epoch)], axis=1)
             rows = np.arange(len(train))
-        pairs = _draw_pairs(len(rows), shown.shape[1], settings.n_views, rng)
+        pairs = draw_pairs(len(rows), shown.shape[1], settings.n_views, rng)
         loss_sum, n_right = 0.0, 0
         for i, view in _batches(pairs, settings.batch_size):
             batch_loss, batch_logits = head.step(
@@ -241,7 +241,7 @@ def _parts(flat: Features, shapes: tuple[tuple[int, ...], ...]) -> tuple[Feature
     )
 
 
-def _draw_pairs(n_tiles: int, n_shown: int, n_drawn: int, rng: np.random.Generator) -> Positions:
+def draw_pairs(n_tiles: int, n_shown: int, n_drawn: int, rng: np.random.Generator) -> Positions:
     """(tile, view) of one epoch in random order, int64 `[n_tiles * (1 + n_drawn), 2]`."""
     views = np.zeros((n_tiles, 1 + n_drawn), dtype=np.int64)
     if n_drawn:
