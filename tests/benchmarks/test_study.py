@@ -14,6 +14,7 @@ RESULTS: dict[str, Any] = {
     "epochs": 2,
     "n_train": 1030,
     "n_test": 114,
+    "blend": (0.2, 0.5),
     "weights": "ImageNet",
     "fill_s": 20.0,
     "cache_mib": 5.6,
