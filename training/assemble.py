@@ -35,7 +35,7 @@ from training.errors import RunError
 from training.evaluate import evaluate
 from training.export import export_models
 from training.golden import write_golden_tiles
-from training.index import Index
+from training.labelled import LabelledTiles
 from training.labels import LABELS, MIXED_RAW_LABEL
 from training.leaks import leaks_of
 from training.model import Weights
@@ -43,7 +43,8 @@ from training.plots import plot_confusion, plot_epochs, plot_reliability
 from training.quantize import Calibration
 from training.runs import CrossValidation
 from training.sources import describe_data, describe_weights
-from training.stream import Tiles, some_of
+from training.stream import some_of
+from training.trust.assess import assess_bundle
 
 PARITY: Final = 1e-3
 """Largest difference of a logit between the two runtimes."""
@@ -56,9 +57,7 @@ _SOFTWARE: Final = ("tensorflow", "keras", "numpy", "pillow", "scikit-learn")
 
 def assemble_bundle(
     bundle_dir: Path,
-    index: Index,
-    index_sha256: str,
-    tiles: Tiles,
+    labelled: LabelledTiles,
     weights: tuple[Weights, Weights],
     runs: Sequence[CrossValidation],
     config: TrainingConfig,
@@ -67,9 +66,8 @@ def assemble_bundle(
 
     Args:
         bundle_dir: `NAME/VERSION`; it must not exist, since a released bundle never changes.
-        index: the tiles that were trained on.
-        index_sha256: SHA-256 of the index file.
-        tiles: in the order of the index; int8 is calibrated on them, or on some of very many.
+        labelled: the tiles that were trained on; int8 is calibrated on them, or on
+            some of very many.
         weights: the base network's and the head's, of the fit on all tiles.
         runs: cross-validations with the same configuration; one by slide must be among them.
         config: the resolved configuration.
@@ -78,14 +76,19 @@ def assemble_bundle(
         RunError: there is a bundle already, runs disagree, or the runtimes do.
         GoldenTileError: a runtime does not reproduce the golden tiles.
     """
+    index, index_sha256 = labelled.index, labelled.index_sha256
     _require_matching(bundle_dir, index_sha256, runs, config)
     by_slide = next(run for run in runs if run.kind == "slide")
     temperature = calibrate(by_slide)
     metrics = tuple(evaluate(run, temperature) for run in runs)
-    calibration = Calibration(some_of(tiles, _N_CALIBRATED), temperature, index_sha256)
+    tiles = some_of(labelled.tiles, _N_CALIBRATED)
+    calibration = Calibration(tiles, temperature, index_sha256)
     exported = export_models(bundle_dir, *weights, calibration, config.network)
     write_golden_tiles(bundle_dir, config.network.input_side_px)
     _write_plots(bundle_dir / _PLOTS_NAME, runs, metrics, temperature)
+    record, report = assess_bundle(
+        bundle_dir, labelled, runs, temperature, exported.int8 is not None
+    )
     manifest = Manifest(
         model_name=config.model_name,
         model_version=config.model_version,
@@ -103,14 +106,15 @@ def assemble_bundle(
         weights=describe_weights(config.network.weights, config.network.entry),
         metrics=metrics,
         int8=exported.int8,
+        assessment=record,
         software={"osteo-tiles": __version__, "python": platform.python_version()}
         | {name: version(name) for name in _SOFTWARE},
         files={},
     )
     n_mixed = sum(tile.raw_label == MIXED_RAW_LABEL for tile in index.tiles)
     leaks = [leak for run in runs if run.kind == "random" for leak in leaks_of(index, run)]
-    write_card(bundle_dir / MODEL_CARD_NAME, manifest, evaluate(by_slide), n_mixed, leaks)
-    manifest = manifest.model_copy(update={"files": _file_entries(bundle_dir)})
+    write_card(bundle_dir / MODEL_CARD_NAME, manifest, report, n_mixed, leaks)
+    manifest = manifest.model_copy(update={"files": file_entries(bundle_dir)})
     write_manifest(bundle_dir / MANIFEST_NAME, manifest)
     check_bundle(bundle_dir)
     return manifest
@@ -188,7 +192,8 @@ def _without_paths(config: TrainingConfig) -> dict[str, Any]:
     return document
 
 
-def _file_entries(bundle_dir: Path) -> dict[str, FileEntry]:
+def file_entries(bundle_dir: Path) -> dict[str, FileEntry]:
+    """Size and SHA-256 of every file of a bundle that has no manifest yet."""
     return {
         path.relative_to(bundle_dir).as_posix(): FileEntry(
             sha256=sha256_of_file(path), n_bytes=path.stat().st_size

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from app.core.manifest import Manifest, SplitMetrics
+from app.core.manifest import Manifest
 from training.leaks import Leaks
 from training.levels import (
     LEVEL_HEADER,
@@ -18,12 +18,14 @@ from training.levels import (
     percent,
 )
 from training.systems.registry import find_system
+from training.trust.card import assessment_sections
+from training.trust.report import AssessmentReport
 
 
 def write_card(
     path: Path,
     manifest: Manifest,
-    uncalibrated: SplitMetrics,
+    report: AssessmentReport,
     n_mixed: int,
     leaks: Sequence[Leaks] = (),
 ) -> None:
@@ -32,7 +34,7 @@ def write_card(
     Args:
         path: the file.
         manifest: everything but `files`, which the card does not use.
-        uncalibrated: the slide split's metrics at temperature 1.
+        report: what was measured of the model's own doubts.
         n_mixed: mixed tiles among those trained on.
         leaks: what the random split leaks, at each footprint.
     """
@@ -43,7 +45,7 @@ def write_card(
         _results(manifest, leaks),
         _by_label(manifest),
         _by_case(manifest),
-        _calibration(manifest, uncalibrated),
+        *assessment_sections(report),
         _network(manifest),
         _terms(manifest),
     ]
@@ -70,7 +72,7 @@ def _use(manifest: Manifest) -> str:
         "- Diagnosis, treatment, grading, or a percentage of necrosis that anybody acts on.\n"
         "- Other stains, organs, magnifications or scanners: nothing was measured there.\n"
         "- Tiles without tissue, or anything else than the three labels: it always answers one of "
-        "them."
+        "them. The input gate below sends most of these to review."
     )
 
 
@@ -130,25 +132,6 @@ def _by_case(manifest: Manifest) -> str:
         "## By case\n\nEach case answered by a model that never saw it: the share of each label's "
         "tiles that was known. A label that the case does not hold is unavailable, never 0 or 1."
         "\n\n" + _table(case_header(), rows)
-    )
-
-
-def _calibration(manifest: Manifest, uncalibrated: SplitMetrics) -> str:
-    calibrated = next(entry for entry in manifest.metrics if entry.split == "slide")
-    rows = [
-        ["before", "1", number(uncalibrated.ece), number(uncalibrated.log_loss)],
-        [
-            "after",
-            f"{manifest.temperature:g}",
-            number(calibrated.ece),
-            number(calibrated.log_loss),
-        ],
-    ]
-    return (
-        "## Calibration\n\nOne temperature, fitted on the out-of-fold answers of the slide split, "
-        "so 'after' is measured on the answers it was fitted on: one number from "
-        f"{calibrated.n_tiles} answers.\n\n"
-        + _table(["", "temperature", "ECE (10 bins)", "log loss"], rows)
     )
 
 

@@ -13,6 +13,7 @@ from training.features import open_sources
 from training.fit import Trainer
 from training.gan.supply import supply_synthetic, training_parts
 from training.index import build_index, require_no_problems, write_index
+from training.labelled import LabelledTiles
 from training.model import build_base, require_weights
 from training.progress import ERRORS, tracked
 from training.runs import (
@@ -105,7 +106,13 @@ def release_bundle(
     write_final_fit(folders.runs_dir / "final", fitted, index_sha256, config)
     weights = fitted.base_weights, fitted.head_weights
     try:
-        manifest = assemble_bundle(bundle_dir, index, index_sha256, tiles, weights, runs, config)
+        manifest = assemble_bundle(
+            bundle_dir,
+            LabelledTiles(index, index_sha256, folders.data_dir, tiles),
+            weights,
+            runs,
+            config,
+        )
     finally:
         remove_incomplete(bundle_dir)
     return bundle_dir, manifest

@@ -42,6 +42,7 @@ def export(
     """
     from training.assemble import assemble_bundle, remove_incomplete  # noqa: PLC0415
     from training.index import read_index  # noqa: PLC0415
+    from training.labelled import LabelledTiles  # noqa: PLC0415
     from training.runs import read_cross_validation, read_final_fit  # noqa: PLC0415
     from training.stream import TileStream  # noqa: PLC0415
 
@@ -52,7 +53,13 @@ def export(
     weights = base_weights, head_weights
     try:
         tiles = TileStream(found, data_dir, final.config.network.input_side_px)
-        assemble_bundle(bundle_dir, found, index_sha256, tiles, weights, crossed, final.config)
+        assemble_bundle(
+            bundle_dir,
+            LabelledTiles(found, index_sha256, data_dir, tiles),
+            weights,
+            crossed,
+            final.config,
+        )
     finally:
         remove_incomplete(bundle_dir)
     say(f"{bundle_dir}: checked, the runtimes agree.")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.bundle import Bundle
 from app.core.calibration import probabilities_from_logits
 from app.runtime.litert import LiteRtRuntime
 from app.runtime.protocol import ModelOutputs
@@ -17,15 +17,14 @@ from app.runtime.protocol import ModelOutputs
 class Predictor:
     """Runs tiles through a bundle; a context manager."""
 
-    def __init__(self, bundle: Bundle, precision: str = "fp32") -> None:
-        """Open the bundle's LiteRT file.
+    def __init__(self, litert_file: Path, temperature: float) -> None:
+        """Open a bundle's LiteRT file.
 
         Raises:
             RuntimeUnavailableError: LiteRT cannot run it.
         """
-        file = bundle.int8_file if precision == "int8" else bundle.litert_file
-        self._runtime = LiteRtRuntime(file, n_workers=1, precision=precision)
-        self._temperature = bundle.manifest.temperature
+        self._runtime = LiteRtRuntime(litert_file, n_workers=1)
+        self._temperature = temperature
 
     def outputs(self, tiles: NDArray[np.uint8]) -> ModelOutputs:
         """What the graph answers for uint8 `[n, side, side, 3]`."""

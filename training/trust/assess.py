@@ -1,0 +1,61 @@
+"""Give a bundle what it needs to doubt itself: record, reference tiles, report and plots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from app.core.assessment import AssessmentRecord
+from app.core.manifest import INT8_NAME, LITERT_NAME
+from app.core.neighbours import REFERENCE_NAME
+from training.labelled import LabelledTiles
+from training.labels import LABEL_IDS
+from training.runs import CrossValidation
+from training.trust.evidence import evidence_of
+from training.trust.measure import measure_bundle
+from training.trust.plots import plot_risk_coverage, plot_robustness
+from training.trust.predictor import Predictor
+from training.trust.record import build_record
+from training.trust.reference import choose_reference
+from training.trust.report import AssessmentReport, write_report
+
+_PLOTS_NAME: Final = "plots"
+
+
+def assess_bundle(
+    bundle_dir: Path,
+    labelled: LabelledTiles,
+    runs: Sequence[CrossValidation],
+    temperature: float,
+    has_int8: bool,
+) -> tuple[AssessmentRecord, AssessmentReport]:
+    """Fit and measure; write `reference.npz`, `assessment.json` and two plots into the bundle.
+
+    Args:
+        bundle_dir: holds the LiteRT files.
+        labelled: the tiles that were trained on.
+        runs: cross-validations; one by slide is among them.
+        temperature: of the bundle.
+        has_int8: whether there is a quantised file to compare with.
+
+    Returns:
+        What the manifest holds, and what the card is written from.
+    """
+    by_slide = next(run for run in runs if run.kind == "slide")
+    record = build_record(evidence_of(by_slide, labelled, temperature), LABEL_IDS)
+    files = {"fp32": LITERT_NAME} | ({"int8": INT8_NAME} if has_int8 else {})
+    with ExitStack() as stack:
+        predictors = {
+            precision: stack.enter_context(Predictor(bundle_dir / name, temperature))
+            for precision, name in files.items()
+        }
+        choose_reference(predictors["fp32"].outputs(labelled.tiles).embedding).write(
+            bundle_dir / REFERENCE_NAME
+        )
+        report = measure_bundle(labelled, runs, record.gate, predictors, temperature)
+    write_report(bundle_dir, report)
+    plot_risk_coverage(bundle_dir / _PLOTS_NAME / "risk-coverage.png", report)
+    plot_robustness(bundle_dir / _PLOTS_NAME / "robustness.png", report)
+    return record, report

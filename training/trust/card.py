@@ -1,0 +1,167 @@
+"""The model card's sections on doubt, written from `assessment.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from training.trust.deletion import DELETED_SHARE
+from training.trust.report import AssessmentReport, Flagged
+
+_UNAVAILABLE: Final = "unavailable"
+
+
+def assessment_sections(report: AssessmentReport) -> list[str]:
+    """Markdown sections: calibration, sets, gate, review, maps, robustness."""
+    return [
+        _calibration(report),
+        _prediction_sets(report),
+        _gate(report),
+        _review(report),
+        _maps(report),
+        _robustness(report),
+    ]
+
+
+def _calibration(report: AssessmentReport) -> str:
+    rows = [
+        [when, f"{entry.temperature:g}", *(f"{v:.3f}" for v in values)]
+        for when, entry in (("before", report.before), ("after", report.after))
+        for values in [(entry.ece, entry.brier, entry.log_loss)]
+    ]
+    return (
+        "## Calibration\n\n"
+        f"One temperature (Guo et al. 2017), fitted on {report.source}; 'after' is measured on the "
+        "answers it was fitted on.\n\n"
+        + _table(["", "temperature", "ECE (10 bins)", "Brier score", "log loss"], rows)
+        + "\n\n![reliability](plots/reliability-slide.png)"
+    )
+
+
+def _prediction_sets(report: AssessmentReport) -> str:
+    rows = [
+        [
+            entry.split,
+            _percent(entry.asked),
+            _percent(entry.covered),
+            _UNAVAILABLE
+            if entry.low is None or entry.high is None
+            else f"{_percent(entry.low)} to {_percent(entry.high)}",
+            _UNAVAILABLE if entry.mean_labels is None else f"{entry.mean_labels:.2f}",
+        ]
+        for entry in report.coverage
+    ]
+    header = ["split", "coverage asked", "covered", "95 % interval", "labels a set"]
+    return (
+        "## Prediction sets\n\n"
+        "Split-conformal, adaptive scores (Romano et al. 2020), calibrated on the out-of-fold "
+        "answers of the slide split. By slide every fold is scored with the threshold of the "
+        "others; by patient with the released threshold, on patients the model never saw, where "
+        "nothing guarantees the coverage: tiles of a new patient are not like these. "
+        "Intervals are binomial and take tiles as independent; those of one slide are not.\n\n"
+        + _table(header, rows)
+    )
+
+
+def _gate(report: AssessmentReport) -> str:
+    kinds = [report.real, *report.outsiders]
+    rows = [_flagged_row(entry) for entry in kinds]
+    stains = [_flagged_row(entry) for entry in report.stains]
+    header = ["pictures", "n", "flagged", "95 % interval", "reasons"]
+    methods = [
+        [name, *(_percent(share) for share in by_kind.values())]
+        for name, by_kind in report.distance_methods.items()
+    ]
+    first = next(iter(report.distance_methods.values()), {})
+    int8 = (
+        ""
+        if report.int8_verdicts_changed is None
+        else f"\n\nVerdicts that the int8 file changes: {report.int8_verdicts_changed}."
+    )
+    return (
+        "## Is it an H&E tile at all?\n\n"
+        "Checks of the picture and the distance of its embedding from the training tiles; limits "
+        "fitted on real tiles with a margin. Real tiles are judged by limits and distances of the "
+        "folds that did not hold them. The other pictures are drawn by a program or cut from "
+        "three photographs; they are not tiles.\n\n"
+        + _table(header, rows)
+        + "\n\nReal tiles in the colours of other stains, imitated by colour separation:\n\n"
+        + _table(header, stains)
+        + "\n\nThe distance alone, at the furthest real tile of another slide:\n\n"
+        + _table(["distance", *first], methods)
+        + int8
+    )
+
+
+def _review(report: AssessmentReport) -> str:
+    rows = [
+        [
+            selection.split,
+            _percent(point.reviewed),
+            str(point.n_answered),
+            _percent(point.accuracy),
+            _percent(point.wrong_caught),
+        ]
+        for selection in report.selection
+        for point in selection.points
+    ]
+    counts = "; ".join(f"{s.n_wrong} of {s.n_tiles} by {s.split}" for s in report.selection)
+    header = ["split", "sent to review", "answered", "accuracy of these", "wrong answers caught"]
+    return (
+        "## Review\n\n"
+        "Tiles in the order of their need of review (entropy of the probabilities): what remains "
+        f"right as more of them are looked at by a person. Wrong answers in all: {counts}.\n\n"
+        + _table(header, rows)
+        + "\n\n![risk and coverage](plots/risk-coverage.png)"
+    )
+
+
+def _maps(report: AssessmentReport) -> str:
+    deletion = report.deletion
+    return (
+        "## Evidence maps\n\n"
+        f"Greying the highest {DELETED_SHARE:.0%} of the predicted label's map takes "
+        f"{deletion.lost_by_map:.3f} of its probability, greying as much at random "
+        f"{deletion.lost_by_chance:.3f} (means of {deletion.n_tiles} training tiles). The map "
+        f"beats chance on {_percent(deletion.map_beats_chance)} of them."
+    )
+
+
+def _robustness(report: AssessmentReport) -> str:
+    rows = [
+        [
+            entry.change,
+            _percent(entry.unchanged),
+            f"{entry.mean_difference:.3f}",
+            f"{entry.max_difference:.3f}",
+        ]
+        for entry in report.robustness
+    ]
+    n_tiles = report.robustness[0].n_tiles if report.robustness else 0
+    header = ["change", "predictions unchanged", "mean change of probability", "largest"]
+    return (
+        "## Robustness\n\n"
+        f"What changes when nothing of the tissue does, on {n_tiles} training tiles: on tiles the "
+        "model has learned its answers are firmer than on new ones. `osteo-train robustness` "
+        "measures it on any index.\n\n"
+        + _table(header, rows)
+        + "\n\n![robustness](plots/robustness.png)"
+    )
+
+
+def _flagged_row(entry: Flagged) -> list[str]:
+    reasons = ", ".join(
+        f"`{reason}` {_percent(share)}"
+        for reason, share in sorted(entry.by_reason.items(), key=lambda item: -item[1])
+    )
+    interval = f"{_percent(entry.low)} to {_percent(entry.high)}"
+    return [entry.kind, str(entry.n_pictures), _percent(entry.flagged), interval, reasons or "none"]
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def _percent(value: float | None) -> str:
+    return _UNAVAILABLE if value is None else f"{100 * value:.1f} %"

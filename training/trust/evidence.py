@@ -1,0 +1,66 @@
+"""Answers to tiles that were not trained on, with everything they are judged by, in one order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.appearance import Appearance
+from app.core.calibration import probabilities_from_logits
+from training.evaluate import outcome_of
+from training.labelled import LabelledTiles
+from training.runs import CrossValidation
+from training.trust.gate import Distances, measure_all
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Out-of-fold answers, in the order of the run.
+
+    Attributes:
+        logits: float64 `[n, C]`.
+        probabilities: float32 `[n, C]`, calibrated.
+        truth: int64 `[n]`, positions in `LABELS`.
+        folds: names `[n]`.
+        distances: float32 `[n]` from the tiles each model was trained on, or None.
+        appearances: of the tiles.
+    """
+
+    logits: NDArray[np.float64]
+    probabilities: NDArray[np.float32]
+    truth: NDArray[np.int64]
+    folds: NDArray[np.str_]
+    distances: Distances
+    appearances: tuple[Appearance, ...]
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """int64 `[n]`, positions in `LABELS`."""
+        positions: NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        return positions
+
+
+def evidence_of(run: CrossValidation, labelled: LabelledTiles, temperature: float) -> Evidence:
+    """Bring a run's answers and the tiles they are about together.
+
+    Args:
+        run: a cross-validation over the index.
+        labelled: the tiles.
+        temperature: of the bundle.
+    """
+    outcome = outcome_of(run)
+    position = {tile.name: i for i, tile in enumerate(labelled.index.tiles)}
+    measured = [answer.distance for answer in run.answers]
+    known = [distance for distance in measured if distance is not None]
+    return Evidence(
+        logits=outcome.logits,
+        probabilities=probabilities_from_logits(outcome.logits, temperature),
+        truth=outcome.truth,
+        folds=outcome.folds,
+        distances=np.array(known, dtype=np.float32) if len(known) == len(measured) else None,
+        appearances=tuple(
+            measure_all([labelled.tiles[position[answer.tile]] for answer in run.answers])
+        ),
+    )
