@@ -7,7 +7,17 @@ from __future__ import annotations
 
 import typer
 
-from training.commands import ablations, bundles, collection, dataset, gan, runs, study, systems
+from training.commands import (
+    ablations,
+    bundles,
+    collection,
+    dataset,
+    gan,
+    runs,
+    study,
+    systems,
+    trust,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,7 +42,7 @@ app = typer.Typer(
     `osteo-train evaluate runs/slide`
     """,
 )
-for topic in (dataset, collection, runs, bundles, systems, gan, ablations, study):
+for topic in (dataset, collection, runs, bundles, trust, systems, gan, ablations, study):
     app.add_typer(topic.app)
 
 if __name__ == "__main__":

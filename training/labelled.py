@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from training.index import Index
+from training.stream import Tiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +17,11 @@ class LabelledTiles:
         index: names, labels, slides.
         index_sha256: SHA-256 of the index file.
         data_dir: where the files lie.
-        tiles: uint8 `[n, side, side, 3]`, decoded, in the order of the index.
+        tiles: uint8 `[side, side, 3]` by position, in the order of the index: an array, or a
+            stream of files.
     """
 
     index: Index
     index_sha256: str
     data_dir: Path
-    tiles: NDArray[np.uint8]
+    tiles: Tiles

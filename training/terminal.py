@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Final, NoReturn, ParamSpec
 
@@ -107,6 +107,14 @@ def print_metrics(metrics: SplitMetrics) -> None:
         f"{metrics.accuracy_high:.3f}, slides resampled), ECE {metrics.ece:.3f}, "
         f"log loss {metrics.log_loss:.3f}"
     )
+
+
+def print_rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table of text; markup in it is shown as it is."""
+    table = Table(*header)
+    for row in rows:
+        table.add_row(*(plain(cell) for cell in row))
+    OUT.print(table)
 
 
 def print_levels(metrics: Sequence[SplitMetrics], mixed_tiles: MixedTiles) -> None:

@@ -166,6 +166,16 @@ class Int8Parity(_Part):
     n_flips: Annotated[int, Field(ge=0, description="Tiles whose prediction changed.")]
 
 
+class Recalibration(_Part):
+    """A version that differs from another in calibration only."""
+
+    parent_version: str
+    parent_sha256: Sha256 = Field(description="Of the other version's manifest.")
+    index_sha256: Sha256 = Field(description="Of the index that names the site's tiles.")
+    n_tiles: PositiveInt
+    gate_widened: bool
+
+
 class Manifest(_Part):
     """Everything a caller may want to know of a model; see the module docstring."""
 
@@ -190,6 +200,9 @@ class Manifest(_Part):
         default=None,
         description="What prediction sets, the input gate and drift are judged by; null in bundles "
         "released without it.",
+    )
+    recalibration: Recalibration | None = Field(
+        default=None, description="Null where the calibration is the training's own."
     )
     software: dict[str, str]
     files: dict[str, FileEntry]

@@ -22,15 +22,8 @@ from training.features import read_tiles
 from training.index import read_index
 
 COMMANDS = (
-    "index",
-    "split",
-    "fit",
-    "evaluate",
-    "calibrate",
-    "export",
-    "release",
-    "study",
-    "ablate",
+    *("index", "split", "fit", "evaluate", "temperature", "export", "release", "study", "ablate"),
+    *("calibrate", "robustness", "gate"),
 )
 
 
@@ -74,7 +67,7 @@ def test_help_imports_nothing_heavy() -> None:
         (("split", "--index", "nowhere.json"), "osteo-train index"),
         (("fit", "--data-dir", ".", "--out", "run", "--config", "no.toml"), "No such file"),
         (("evaluate", "nowhere"), "osteo-train fit --split"),
-        (("calibrate", "nowhere"), "osteo-train fit --split"),
+        (("temperature", "nowhere"), "osteo-train fit --split"),
         (("export", "nowhere", "--run", "nowhere", "--data-dir", "."), "without --split"),
     ],
 )
@@ -127,7 +120,7 @@ def test_commands_lead_from_tiles_to_a_bundle_that_the_service_opens(
     with_config = ("fit", *given, "--config", tiny_config)
     succeed(*with_config, "--split", "runs/slide.json", "--out", "runs/slide")
     succeed(*with_config, "--out", "runs/final")
-    temperature = json.loads(succeed("calibrate", "runs/slide"))["temperature"]
+    temperature = json.loads(succeed("temperature", "runs/slide"))["temperature"]
     assert "accuracy" in succeed("evaluate", "runs/slide", "--temperature", temperature)
     metrics = json.loads(Path("runs/slide/metrics.json").read_text())
     assert metrics["n_tiles"] == 12

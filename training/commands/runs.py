@@ -101,7 +101,7 @@ def fit(
 def evaluate(
     run_dir: RunDir,
     temperature: Annotated[
-        float, typer.Option(min=0.01, help="As `osteo-train calibrate` found it.")
+        float, typer.Option(min=0.01, help="As `osteo-train temperature` found it.")
     ] = 1.0,
 ) -> None:
     """Measure a cross-validation: metrics.json and three plots, written beside it.
@@ -130,12 +130,12 @@ def evaluate(
 
 @app.command()
 @guarded
-def calibrate(run_dir: RunDir) -> None:
+def temperature(run_dir: RunDir) -> None:
     """Fit the temperature on a cross-validation by slide and print it.
 
-    Example: `osteo-train calibrate runs/slide`
+    Example: `osteo-train temperature runs/slide`
     """
-    from training.calibrate import calibrate as fit_to  # noqa: PLC0415
+    from training.calibrate import calibrate  # noqa: PLC0415
     from training.runs import read_cross_validation  # noqa: PLC0415
 
-    say(json.dumps({"temperature": fit_to(read_cross_validation(run_dir))}))
+    say(json.dumps({"temperature": calibrate(read_cross_validation(run_dir))}))

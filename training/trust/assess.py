@@ -14,7 +14,7 @@ from training.labelled import LabelledTiles
 from training.labels import LABEL_IDS
 from training.runs import CrossValidation
 from training.trust.evidence import evidence_of
-from training.trust.measure import measure_bundle
+from training.trust.measure import measure_bundle, some_seen
 from training.trust.plots import plot_risk_coverage, plot_robustness
 from training.trust.predictor import Predictor
 from training.trust.record import build_record
@@ -51,10 +51,9 @@ def assess_bundle(
             precision: stack.enter_context(Predictor(bundle_dir / name, temperature))
             for precision, name in files.items()
         }
-        choose_reference(predictors["fp32"].outputs(labelled.tiles).embedding).write(
-            bundle_dir / REFERENCE_NAME
-        )
-        report = measure_bundle(labelled, runs, record.gate, predictors, temperature)
+        seen = some_seen(labelled, predictors["fp32"])
+        choose_reference(seen.embeddings).write(bundle_dir / REFERENCE_NAME)
+        report = measure_bundle(labelled, seen, runs, record.gate, predictors, temperature)
     write_report(bundle_dir, report)
     plot_risk_coverage(bundle_dir / _PLOTS_NAME / "risk-coverage.png", report)
     plot_robustness(bundle_dir / _PLOTS_NAME / "robustness.png", report)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from training.trust.deletion import DELETED_SHARE
-from training.trust.report import AssessmentReport, Flagged
+from training.trust.flagged import Flagged
+from training.trust.report import AssessmentReport
 
 _UNAVAILABLE: Final = "unavailable"
 
@@ -121,9 +122,13 @@ def _maps(report: AssessmentReport) -> str:
     return (
         "## Evidence maps\n\n"
         f"Greying the highest {DELETED_SHARE:.0%} of the predicted label's map takes "
-        f"{deletion.lost_by_map:.3f} of its probability, greying as much at random "
-        f"{deletion.lost_by_chance:.3f} (means of {deletion.n_tiles} training tiles). The map "
-        f"beats chance on {_percent(deletion.map_beats_chance)} of them."
+        f"{deletion.lost_by_map:.3f} of its probability; greying as much at random takes "
+        f"{deletion.lost_by_chance:.3f}, greying the same shape elsewhere "
+        f"{deletion.lost_by_shape:.3f} (means of {deletion.n_tiles} training tiles; grey is the "
+        "tile's mean colour). Scattered "
+        "squares do harm by their edges, so the same shape is the fairer comparison: the map beats "
+        f"it on {_percent(deletion.map_beats_shape)} of the tiles. Where the difference is small, "
+        "read the maps as a hint and not as a reason."
     )
 
 

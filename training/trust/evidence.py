@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,20 @@ class Evidence:
     distances: Distances
     appearances: tuple[Appearance, ...]
 
+    @classmethod
+    def of_answers(
+        cls,
+        logits: NDArray[np.float64],
+        temperature: float,
+        truth: NDArray[np.int64],
+        folds: NDArray[np.str_],
+        distances: Distances,
+        appearances: tuple[Appearance, ...],
+    ) -> Self:
+        """Calibrate logits and keep them with the rest."""
+        probabilities = probabilities_from_logits(logits, temperature)
+        return cls(logits, probabilities, truth, folds, distances, appearances)
+
     @property
     def predicted(self) -> NDArray[np.int64]:
         """int64 `[n]`, positions in `LABELS`."""
@@ -54,13 +69,12 @@ def evidence_of(run: CrossValidation, labelled: LabelledTiles, temperature: floa
     position = {tile.name: i for i, tile in enumerate(labelled.index.tiles)}
     measured = [answer.distance for answer in run.answers]
     known = [distance for distance in measured if distance is not None]
-    return Evidence(
-        logits=outcome.logits,
-        probabilities=probabilities_from_logits(outcome.logits, temperature),
-        truth=outcome.truth,
-        folds=outcome.folds,
-        distances=np.array(known, dtype=np.float32) if len(known) == len(measured) else None,
-        appearances=tuple(
-            measure_all([labelled.tiles[position[answer.tile]] for answer in run.answers])
-        ),
+    appearances = measure_all(labelled.tiles)
+    return Evidence.of_answers(
+        outcome.logits,
+        temperature,
+        outcome.truth,
+        outcome.folds,
+        np.array(known, dtype=np.float32) if len(known) == len(measured) else None,
+        tuple(appearances[position[answer.tile]] for answer in run.answers),
     )

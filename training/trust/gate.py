@@ -11,19 +11,20 @@ from numpy.typing import NDArray
 from app.core.appearance import Appearance, measure_appearance
 from app.core.assessment import InputGate
 from app.core.gate import ReviewReason, gate_reasons
+from training.stream import Tiles, in_order
 
 # Margins beyond what was seen: a few dozen tiles do not hold the extremes of a thousand.
-_DISTANCE_MARGIN: Final = 1.05
-_FLOOR_SHARE: Final = 0.5
-"""Tissue, contrast and sharpness may be half of the least that was seen."""
+_DISTANCE_MARGIN: Final = 1.1
+_FLOOR_SHARE: Final = 0.25
+"""Tissue, contrast and sharpness may be a quarter of the least that was seen."""
 _STAIN_MARGIN: Final = 0.1
-_ABSORPTION_MARGIN: Final = 0.25
+_ABSORPTION_MARGIN: Final = 0.35
 """Of the spread that was seen, to either side."""
 
 
-def measure_all(tiles: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> list[Appearance]:
-    """Appearances of tiles, each uint8 `[side, side, 3]`."""
-    return [measure_appearance(tile) for tile in tiles]
+def measure_all(tiles: Tiles) -> list[Appearance]:
+    """Appearances of tiles, in order."""
+    return list(in_order(lambda position: measure_appearance(tiles[position]), len(tiles)))
 
 
 Distances = NDArray[np.float32] | None

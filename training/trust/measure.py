@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -14,27 +14,52 @@ from app.core.gate import ReviewReason
 from training.labelled import LabelledTiles
 from training.progress import tracked
 from training.runs import CrossValidation
+from training.stream import some_of
 from training.trust.coverage import COVERAGES, Coverage, score_apart, score_sets, true_scores
 from training.trust.deletion import measure_deletion
 from training.trust.distances import compare_distances
 from training.trust.evidence import Evidence, evidence_of
+from training.trust.flagged import count_flagged
 from training.trust.gate import judge, judge_apart, measure_all
-from training.trust.intervals import binomial_interval
 from training.trust.outsiders import other_stains, outsiders_by_kind
 from training.trust.predictor import Predictor
 from training.trust.quality import measure_quality
 from training.trust.reference import choose_reference
-from training.trust.report import AssessmentReport, Flagged, Selection
+from training.trust.report import AssessmentReport, Selection
 from training.trust.review import need_of_review, risk_coverage
-from training.trust.robustness import measure_robustness
+from training.trust.robustness import measure_robustness, read_files
 
 MAX_TILES: Final = 200
 """Stains, maps and robustness are measured on so many tiles, evenly taken: more cost minutes."""
+MAX_SEEN: Final = 2000
+"""Embeddings that references are chosen from."""
 REAL: Final = "real tiles"
+
+
+@dataclass(frozen=True, slots=True)
+class SeenTiles:
+    """Training tiles as the released network sees them.
+
+    Attributes:
+        embeddings: float32 `[n, E]`.
+        slides: names `[n]`.
+    """
+
+    embeddings: NDArray[np.float32]
+    slides: NDArray[np.str_]
+
+
+def some_seen(labelled: LabelledTiles, predictor: Predictor) -> SeenTiles:
+    """At most `MAX_SEEN` training tiles, evenly taken."""
+    n_tiles = len(labelled.tiles)
+    chosen = np.linspace(0, n_tiles - 1, min(MAX_SEEN, n_tiles)).round().astype(int)
+    _, embeddings = predictor.answers([labelled.tiles[int(i)] for i in chosen])
+    return SeenTiles(embeddings, np.array([labelled.index.tiles[i].slide for i in chosen]))
 
 
 def measure_bundle(
     labelled: LabelledTiles,
+    seen: SeenTiles,
     runs: Sequence[CrossValidation],
     gate: InputGate,
     predictors: Mapping[str, Predictor],
@@ -44,6 +69,7 @@ def measure_bundle(
 
     Args:
         labelled: the tiles that were trained on.
+        seen: some of them, by the released network.
         runs: cross-validations; one by slide is among them.
         gate: the limits that are released.
         predictors: of the released model, by precision; `fp32` is there, `int8` may be.
@@ -55,35 +81,34 @@ def measure_bundle(
     }
     by_slide, predictor = evidence["slide"], predictors["fp32"]
     chosen = np.linspace(0, len(tiles) - 1, min(MAX_TILES, len(tiles))).round().astype(int)
-    sample = tiles[chosen]
-    embeddings = predictor.outputs(tiles).embedding
-    outsiders = outsiders_by_kind(tiles.shape[1])
-    judged = _Judge(gate, predictor, embeddings)
-    slides = np.array([tile.slide for tile in index.tiles])
+    sample = some_of(tiles, MAX_TILES)
+    side_px = sample.shape[1]
+    outsiders = outsiders_by_kind(side_px)
+    judged = _Judge(gate, predictor, seen.embeddings)
     own = judge_apart(by_slide.appearances, by_slide.distances, by_slide.folds)
-    files = tracked("Changing tiles")([labelled.data_dir / index.tiles[i].file for i in chosen])
+    changed = tracked("Changing tiles")([index.tiles[i] for i in chosen])
     return AssessmentReport(
         source=f"{len(by_slide.truth)} answers out of fold, split by slide",
         n_tiles=len(tiles),
         before=measure_quality(by_slide.logits, by_slide.truth, 1.0),
         after=measure_quality(by_slide.logits, by_slide.truth, temperature),
         coverage=tuple(_coverage(evidence)),
-        real=_flagged(REAL, own),
-        outsiders=tuple(_flagged(kind, judged(shown)) for kind, shown in outsiders.items()),
-        stains=tuple(_flagged(name, judged(shown)) for name, shown in other_stains(sample).items()),
+        real=count_flagged(REAL, own),
+        outsiders=tuple(count_flagged(kind, judged(shown)) for kind, shown in outsiders.items()),
+        stains=tuple(
+            count_flagged(name, judged(shown)) for name, shown in other_stains(sample).items()
+        ),
         distance_methods=compare_distances(
-            embeddings,
-            slides,
+            seen.embeddings,
+            seen.slides,
             {kind: predictor.outputs(pictures).embedding for kind, pictures in outsiders.items()},
         ),
-        int8_verdicts_changed=_int8_changes(gate, predictors, embeddings, sample),
+        int8_verdicts_changed=_int8_changes(gate, predictors, seen.embeddings, sample),
         selection=tuple(
             _selection(kind, evidence[kind]) for kind in ("slide", "patient") if kind in evidence
         ),
         deletion=measure_deletion(predictor, sample),
-        robustness=measure_robustness(
-            predictor, (file.read_bytes() for file in files), tiles.shape[1]
-        ),
+        robustness=measure_robustness(predictor, read_files(changed, labelled.data_dir), side_px),
     )
 
 
@@ -99,20 +124,6 @@ class _Judge:
     def __call__(self, pictures: NDArray[np.uint8]) -> list[frozenset[ReviewReason]]:
         distances = self._reference.distances(self._predictor.outputs(pictures).embedding)
         return judge(self._gate, measure_all(pictures), distances)
-
-
-def _flagged(kind: str, verdicts: Sequence[frozenset[ReviewReason]]) -> Flagged:
-    n_flagged = sum(bool(reasons) for reasons in verdicts)
-    low, high = binomial_interval(n_flagged, len(verdicts))
-    counts = Counter(reason for reasons in verdicts for reason in reasons)
-    return Flagged(
-        kind=kind,
-        n_pictures=len(verdicts),
-        flagged=n_flagged / len(verdicts),
-        low=low,
-        high=high,
-        by_reason={reason.value: n / len(verdicts) for reason, n in sorted(counts.items())},
-    )
 
 
 def _coverage(evidence: Mapping[str, Evidence]) -> list[Coverage]:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from app.core.calibration import probabilities_from_logits
 from app.runtime.litert import LiteRtRuntime
 from app.runtime.protocol import ModelOutputs
+from training.progress import tracked
+from training.stream import Tiles
 
 
 class Predictor:
@@ -29,6 +31,15 @@ class Predictor:
     def outputs(self, tiles: NDArray[np.uint8]) -> ModelOutputs:
         """What the graph answers for uint8 `[n, side, side, 3]`."""
         return self._runtime.infer(tiles)
+
+    def answers(self, tiles: Tiles) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Logits, float64 `[n, C]`, and embeddings, float32 `[n, E]`, of any number of tiles."""
+        logits, embeddings = [], []
+        for tile in tracked("Running the model")(list(range(len(tiles)))):
+            outputs = self.outputs(tiles[tile][np.newaxis])
+            logits.append(outputs.logits)
+            embeddings.append(outputs.embedding)
+        return np.concatenate(logits).astype(np.float64), np.concatenate(embeddings)
 
     def probabilities(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Calibrated probabilities, float32 `[n, C]`."""

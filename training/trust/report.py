@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from training.errors import RunError
 from training.trust.coverage import Coverage
 from training.trust.deletion import Deletion
+from training.trust.flagged import Flagged
 from training.trust.review import RiskPoint
 from training.trust.robustness import Robustness
 
@@ -27,17 +28,6 @@ class CalibrationQuality(_Part):
     ece: float
     brier: float
     log_loss: float
-
-
-class Flagged(_Part):
-    """How many pictures of a kind the input gate sent to review."""
-
-    kind: str
-    n_pictures: int
-    flagged: float
-    low: float
-    high: float
-    by_reason: dict[str, float]
 
 
 class Selection(_Part):

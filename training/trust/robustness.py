@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
@@ -13,6 +14,8 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from app.core.tile import TileLimits, decode_tile
+from training.errors import DataError
+from training.index import IndexedTile
 from training.trust.predictor import Predictor
 from training.trust.stains import scale_stains
 
@@ -32,6 +35,19 @@ class Robustness(BaseModel):
     unchanged: float
     mean_difference: float
     max_difference: float
+
+
+def read_files(tiles: Iterable[IndexedTile], data_dir: Path) -> Iterator[bytes]:
+    """The files of indexed tiles, one after the other.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    for tile in tiles:
+        try:
+            yield (data_dir / tile.file).read_bytes()
+        except OSError as error:
+            raise DataError(f"{data_dir / tile.file}: {error.strerror}.") from error
 
 
 def _lossless(picture: Image.Image) -> bytes:

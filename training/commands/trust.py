@@ -1,0 +1,133 @@
+"""How far a bundle can be trusted: on a site's tiles, under changes, on other pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from training.terminal import DataDir, IndexFile, guarded, print_rows, say
+
+app = typer.Typer()
+
+BundleDir = Annotated[Path, typer.Argument(help="A bundle, such as `models/osteo-mobilenetv2/2`.")]
+
+
+@app.command()
+@guarded
+def calibrate(
+    bundle_dir: BundleDir,
+    data_dir: DataDir,
+    index_file: IndexFile,
+    widen_gate: Annotated[
+        bool,
+        typer.Option(
+            "--widen-gate", help="Let the input gate admit these tiles, whose stain may differ."
+        ),
+    ] = False,
+) -> None:
+    """Recalibrate a bundle on a site's own labelled tiles: writes the next version, same graphs.
+
+    Temperature, prediction sets and drift reference are fitted anew. The tiles must be others
+    than those the model was trained on.
+
+    Example: `osteo-train calibrate models/osteo-mobilenetv2/2 --index site.json --data-dir ~/site`
+    """
+    from app.bundle import open_bundle  # noqa: PLC0415
+    from training.index import read_index  # noqa: PLC0415
+    from training.labelled import LabelledTiles  # noqa: PLC0415
+    from training.stream import TileStream  # noqa: PLC0415
+    from training.trust.recalibrate import recalibrate  # noqa: PLC0415
+
+    bundle = open_bundle(bundle_dir.resolve())
+    index, index_sha256 = read_index(index_file)
+    tiles = TileStream(index, data_dir, bundle.manifest.input.side_px)
+    labelled = LabelledTiles(index, index_sha256, data_dir, tiles)
+    written = recalibrate(bundle, labelled, widen_gate)
+    temperature = open_bundle(written).manifest.temperature
+    say(f"{written}: temperature {temperature:g} (was {bundle.manifest.temperature:g}), checked.")
+
+
+@app.command()
+@guarded
+def robustness(
+    bundle_dir: BundleDir,
+    data_dir: DataDir,
+    index_file: IndexFile = Path("runs/index.json"),
+    out: Annotated[
+        Path | None, typer.Option(help="Also write the table as JSON to this file.")
+    ] = None,
+) -> None:
+    """Measure how answers change under compression, turns, light, stain and resampling.
+
+    Labels play no part: each tile is compared with itself as it is.
+
+    Example: `osteo-train robustness models/osteo-mobilenetv2/2 --index runs/index.json`
+    """
+    import json  # noqa: PLC0415
+
+    from app.bundle import open_bundle  # noqa: PLC0415
+    from training.index import read_index  # noqa: PLC0415
+    from training.progress import tracked  # noqa: PLC0415
+    from training.trust.predictor import Predictor  # noqa: PLC0415
+    from training.trust.robustness import measure_robustness, read_files  # noqa: PLC0415
+
+    manifest = open_bundle(bundle_dir.resolve()).manifest
+    index, _ = read_index(index_file)
+    files = read_files(tracked("Changing tiles")(index.tiles), data_dir)
+    with Predictor(bundle_dir / "model.tflite", manifest.temperature) as predictor:
+        entries = measure_robustness(predictor, files, manifest.input.side_px)
+    print_rows(
+        ("change", "tiles", "unchanged", "mean change", "largest"),
+        [
+            (
+                e.change,
+                str(e.n_tiles),
+                f"{e.unchanged:.1%}",
+                f"{e.mean_difference:.3f}",
+                f"{e.max_difference:.3f}",
+            )
+            for e in entries
+        ],
+    )
+    if out is not None:
+        content = json.dumps([entry.model_dump() for entry in entries], indent=1)
+        out.write_text(content + "\n", encoding="utf-8")
+        say(str(out))
+
+
+@app.command()
+@guarded
+def gate(
+    bundle_dir: BundleDir,
+    folders: Annotated[
+        list[Path], typer.Argument(help="Folders of pictures; each is a row of the table.")
+    ],
+) -> None:
+    """Count which pictures of a folder the input gate would send to review, and why.
+
+    Example: `osteo-train gate models/osteo-mobilenetv2/2 holiday-photos our-tiles`
+    """
+    from app.bundle import open_bundle  # noqa: PLC0415
+    from training.trust.folders import judge_folder  # noqa: PLC0415
+
+    bundle = open_bundle(bundle_dir.resolve())
+    rows: list[Sequence[str]] = []
+    for folder in folders:
+        entry, n_unreadable = judge_folder(bundle, folder)
+        reasons = ", ".join(f"{reason} {share:.1%}" for reason, share in entry.by_reason.items())
+        interval = f"{entry.low:.1%} to {entry.high:.1%}"
+        rows.append(
+            (
+                entry.kind,
+                str(entry.n_pictures),
+                str(n_unreadable),
+                f"{entry.flagged:.1%}",
+                interval,
+                reasons,
+            )
+        )
+    header = ("folder", "pictures", "unreadable", "flagged", "95 % interval", "reasons")
+    print_rows(header, rows)

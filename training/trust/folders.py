@@ -1,0 +1,65 @@
+"""Anybody's pictures at a bundle's input gate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.bundle import Bundle
+from app.core.appearance import measure_appearance
+from app.core.errors import TileError
+from app.core.gate import gate_reasons
+from app.core.neighbours import REFERENCE_NAME, read_reference
+from app.core.tile import TileLimits, decode_tile
+from training.errors import DataError, RunError
+from training.progress import tracked
+from training.trust.flagged import Flagged, count_flagged
+from training.trust.predictor import Predictor
+
+_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
+_LIMITS: Final = TileLimits(max_bytes=2**28, max_pixels=2**27, min_side_px=16)
+
+
+def judge_folder(bundle: Bundle, folder: Path) -> tuple[Flagged, int]:
+    """Which pictures below a folder the gate sends to review.
+
+    Args:
+        bundle: with an assessment record.
+        folder: searched for JPEG, PNG, TIFF and WebP files.
+
+    Returns:
+        The counts, and how many files were no pictures.
+
+    Raises:
+        RunError: the bundle has no record.
+        DataError: there are no pictures.
+    """
+    record = bundle.manifest.assessment
+    if record is None:
+        raise RunError(f"{bundle.path} was released without an assessment; take a newer version.")
+    has_distance = record.gate.max_distance is not None
+    reference = read_reference(bundle.path / REFERENCE_NAME) if has_distance else None
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in _SUFFIXES and f.is_file())
+    verdicts = []
+    with Predictor(bundle.litert_file, bundle.manifest.temperature) as predictor:
+        for tile in _tiles(files, bundle.manifest.input.side_px):
+            embedding = predictor.outputs(tile[np.newaxis]).embedding[0]
+            distance = None if reference is None else reference.distance(embedding)
+            verdicts.append(
+                frozenset(gate_reasons(record.gate, measure_appearance(tile), distance))
+            )
+    if not verdicts:
+        raise DataError(f"{folder} holds no pictures (JPEG, PNG, TIFF, WebP).")
+    return count_flagged(folder.name, verdicts), len(files) - len(verdicts)
+
+
+def _tiles(files: list[Path], side_px: int) -> Iterator[NDArray[np.uint8]]:
+    for file in tracked("Judging pictures")(files):
+        try:
+            yield decode_tile(file.read_bytes(), _LIMITS, side_px)
+        except (TileError, OSError):
+            continue  # counted by the caller as unreadable

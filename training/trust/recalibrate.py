@@ -1,0 +1,171 @@
+"""Recalibrate a bundle on a site's own labelled tiles: a new version, no graph touched."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.bundle import Bundle, list_versions
+from app.core.assessment import AssessmentRecord, InputGate
+from app.core.manifest import (
+    MANIFEST_NAME,
+    MODEL_CARD_NAME,
+    Manifest,
+    Recalibration,
+    write_manifest,
+)
+from app.core.neighbours import REFERENCE_NAME, read_reference
+from training.assemble import check_bundle, file_entries, remove_incomplete
+from training.calibrate import fit_temperature
+from training.errors import RunError
+from training.labelled import LabelledTiles
+from training.labels import LABEL_IDS
+from training.runs import class_indices_of
+from training.trust.evidence import Evidence
+from training.trust.gate import fit_gate, judge, measure_all
+from training.trust.predictor import Predictor
+from training.trust.quality import measure_quality
+from training.trust.record import build_record
+from training.trust.report import CalibrationQuality
+
+MIN_TILES: Final = 20
+"""Fewer tiles fit a temperature to chance."""
+_SITE: Final = "site"
+
+
+def recalibrate(bundle: Bundle, labelled: LabelledTiles, widen_gate: bool) -> Path:
+    """Write the next version of a bundle, calibrated on other tiles.
+
+    Temperature, prediction sets and drift reference come from these tiles; weights, graphs and
+    golden tiles are those of the bundle.
+
+    Args:
+        bundle: what to recalibrate.
+        labelled: tiles that the model was not trained on.
+        widen_gate: let the input gate's limits grow to admit these tiles, whose stain may differ.
+
+    Returns:
+        The folder of the new version.
+
+    Raises:
+        RunError: these are the training tiles, they are too few, or all of one label.
+    """
+    _require_usable(bundle, labelled)
+    before = bundle.manifest
+    with Predictor(bundle.litert_file, before.temperature) as predictor:
+        logits, embeddings = predictor.answers(labelled.tiles)
+    truth = class_indices_of(labelled.index)
+    temperature = fit_temperature(logits, truth)
+    qualities = [measure_quality(logits, truth, t) for t in (before.temperature, temperature)]
+    evidence = Evidence.of_answers(
+        logits,
+        temperature,
+        truth,
+        np.full(len(truth), _SITE),
+        _distances(bundle, embeddings),
+        tuple(measure_all(labelled.tiles)),
+    )
+    gate = _gate(before.assessment, evidence, widen_gate)
+    version = str(max(map(int, list_versions(bundle.path.parents[1], before.model_name))) + 1)
+    manifest = before.model_copy(
+        update={
+            "model_version": version,
+            "created": datetime.now(UTC).replace(microsecond=0),
+            "temperature": temperature,
+            "assessment": build_record(evidence, LABEL_IDS, "site", gate),
+            "recalibration": Recalibration(
+                parent_version=before.model_version,
+                parent_sha256=bundle.sha256,
+                index_sha256=labelled.index_sha256,
+                n_tiles=len(truth),
+                gate_widened=widen_gate,
+            ),
+        }
+    )
+    n_flagged = sum(map(bool, judge(gate, evidence.appearances, evidence.distances)))
+    section = _card_section(manifest, qualities, n_flagged)
+    return _write(bundle, manifest, section)
+
+
+def _require_usable(bundle: Bundle, labelled: LabelledTiles) -> None:
+    if bundle.manifest.label_ids != LABEL_IDS:
+        raise RunError(f"{bundle.path} has other labels than this package trains.")
+    if labelled.index_sha256 == bundle.manifest.data.index_sha256:
+        raise RunError(
+            "The index lists the tiles that the model was trained on, where it is always right. "
+            "Give labelled tiles it has not seen."
+        )
+    if len(labelled.index.tiles) < MIN_TILES or len(set(labelled.index.labels)) < 2:
+        raise RunError(
+            f"The index holds {len(labelled.index.tiles)} tile(s) of "
+            f"{len(set(labelled.index.labels))} label(s); recalibration needs {MIN_TILES} tiles of "
+            "at least two."
+        )
+
+
+def _distances(bundle: Bundle, embeddings: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    record = bundle.manifest.assessment
+    if record is None or record.gate.max_distance is None:
+        return None
+    return read_reference(bundle.path / REFERENCE_NAME).distances(embeddings)
+
+
+def _gate(record: AssessmentRecord | None, evidence: Evidence, widen: bool) -> InputGate:
+    fitted = fit_gate(evidence.appearances, evidence.distances)
+    if record is None:
+        return fitted
+    kept = record.gate
+    if not widen:
+        return kept
+    farthest = [d for d in (kept.max_distance, fitted.max_distance) if d is not None]
+    pairs = zip(kept.absorption, fitted.absorption, strict=True)
+    red, green, blue = ((min(a[0], b[0]), max(a[1], b[1])) for a, b in pairs)
+    return InputGate(
+        min_tissue_share=min(kept.min_tissue_share, fitted.min_tissue_share),
+        min_contrast=min(kept.min_contrast, fitted.min_contrast),
+        min_sharpness=min(kept.min_sharpness, fitted.min_sharpness),
+        min_stain_share=min(kept.min_stain_share, fitted.min_stain_share),
+        absorption=(red, green, blue),
+        max_distance=max(farthest, default=None),
+    )
+
+
+def _write(bundle: Bundle, manifest: Manifest, section: str) -> Path:
+    bundle_dir = bundle.path.parent / manifest.model_version
+    try:
+        shutil.copytree(bundle.path, bundle_dir, ignore=shutil.ignore_patterns(MANIFEST_NAME))
+        card = bundle_dir / MODEL_CARD_NAME
+        card.write_text(card.read_text(encoding="utf-8") + section, encoding="utf-8")
+        entries = {"files": file_entries(bundle_dir)}
+        write_manifest(bundle_dir / MANIFEST_NAME, manifest.model_copy(update=entries))
+    finally:
+        remove_incomplete(bundle_dir)
+    check_bundle(bundle_dir)
+    return bundle_dir
+
+
+def _card_section(manifest: Manifest, qualities: list[CalibrationQuality], n_flagged: int) -> str:
+    site = manifest.recalibration
+    if site is None:
+        raise RunError("The manifest names no recalibration.")
+    rows = "\n".join(
+        f"| {name} | {q.temperature:g} | {q.ece:.3f} | {q.brier:.3f} | {q.log_loss:.3f} |"
+        for name, q in zip(("before", "after"), qualities, strict=True)
+    )
+    gate = "widened to admit these tiles" if site.gate_widened else "kept as it was"
+    return (
+        f"\n## Recalibrated as version {manifest.model_version}\n\n"
+        f"On {site.n_tiles} labelled tiles of a site (index {site.index_sha256[:12]}); the graphs "
+        f"are those of version {site.parent_version}, and so are all numbers above, which were "
+        "measured with its temperature. Prediction sets and drift reference are the site's; the "
+        f"input gate was {gate} and flags {n_flagged} of them. 'After' is measured on the answers "
+        "it was fitted on.\n\n"
+        "|  | temperature | ECE (10 bins) | Brier score | log loss |\n"
+        "| --- | --- | --- | --- | --- |\n"
+        f"{rows}\n"
+    )
