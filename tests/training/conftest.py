@@ -13,6 +13,7 @@ from training.drawn import draw_tile, encode_tile
 from training.index import Index, build_index
 from training.names import file_stem_of
 from training.table import find_table, read_table
+from training.trust import measure, outsiders
 
 DRAWN_SIDE_PX = 128
 RAW_BY_LABEL = {
@@ -93,6 +94,13 @@ def drawn_index(drawn_dir: Path) -> Index:
     )
     assert not problems
     return index
+
+
+@pytest.fixture(autouse=True)
+def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bundle's doubts are measured on hundreds of pictures; a few show that it works."""
+    monkeypatch.setattr(outsiders, "N_PER_KIND", 1)
+    monkeypatch.setattr(measure, "MAX_TILES", 1)
 
 
 @pytest.fixture

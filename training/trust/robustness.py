@@ -19,8 +19,8 @@ from training.index import IndexedTile
 from training.trust.predictor import Predictor
 from training.trust.stains import scale_stains
 
-# Tiles were checked by the index, and enlarged ones may be larger than an upload.
-_LIMITS: Final = TileLimits(max_bytes=2**30, max_pixels=2**30)
+# Tiles were checked by the index; resampled ones may be larger or smaller than an upload may.
+_LIMITS: Final = TileLimits(max_bytes=2**30, max_pixels=2**30, min_side_px=1)
 Change = Callable[[Image.Image], bytes]
 """From a tile's full-size picture (RGB) to the file that a client might send instead."""
 
