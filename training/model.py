@@ -8,6 +8,7 @@ TensorFlow and Keras are imported when a graph is built, not when this module is
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,11 @@ def build_base(weights: str, system: System = DEFAULT_SYSTEM, side_px: int | Non
     """
     require_weights(weights, system)
     try:
-        return system.build(side_px or system.side_px, None if weights == UNTRAINED else weights)
+        with warnings.catch_warnings():
+            # Keras says so of every layer of a file that it then refuses: hundreds of lines.
+            warnings.filterwarnings("ignore", "Skipping nested container", UserWarning)
+            given = None if weights == UNTRAINED else weights
+            return system.build(side_px or system.side_px, given)
     except (ValueError, OSError, KeyError) as error:
         raise WeightsError(
             f"{weights} does not hold {system.title} weights (without the classifier)."

@@ -108,8 +108,6 @@ def test_require_weights_names_the_missing_file(tmp_path: Path) -> None:
 
 # Keras 3.15 saves through an `__array__` call that NumPy 2 deprecates; nothing of ours to mend.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-# Keras warns of what it cannot load before it refuses.
-@pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning")
 def test_build_base_refuses_weights_of_another_network(tmp_path: Path) -> None:
     import keras  # noqa: PLC0415
 
