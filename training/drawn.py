@@ -25,10 +25,11 @@ from PIL import Image, ImageDraw, ImageFilter
 Map = NDArray[np.float64]
 """Concentration of a stain, `[side, side]`, 0 (none) to about 1.5 (dense)."""
 
-# Optical density per channel of a unit of stain: Ruifrok & Johnston 2001 (Anal Quant Cytol Histol
-# 23:291), as ImageJ's colour deconvolution tabulates them for "H&E".
+# Optical density per channel of a unit of stain. Haematoxylin: Ruifrok & Johnston 2001 (Anal Quant
+# Cytol Histol 23:291), as ImageJ's colour deconvolution tabulates it for "H&E". Eosin: less pure
+# than theirs, so that tiles absorb red, green and blue in the shares the collection's tiles do.
 _HAEMATOXYLIN_RGB: Final = np.array([0.644, 0.717, 0.267])
-_EOSIN_RGB: Final = np.array([0.093, 0.954, 0.283])
+_EOSIN_RGB: Final = np.array([0.16, 0.72, 0.46])
 _REFERENCE_SIDE_PX: Final = 320
 """Sizes of nuclei below are in pixels of a tile of this side, and scale with the side."""
 
