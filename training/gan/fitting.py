@@ -75,6 +75,8 @@ class Gan:
             shown, labels = draw_batch(tiles, class_indices, settings.batch_size, rng)
             noise = rng.standard_normal((2, settings.batch_size, settings.latent_size))
             wanted = rng.choice(labels, (2, settings.batch_size))
+            half = settings.batch_size // 2
+            wanted[1, half:] = wanted[1, :half]  # pairs of one label, from different noise
             seeds = rng.integers(2**31, size=(3, 2), dtype=np.int32)
             losses.append(
                 self._step(

@@ -26,7 +26,9 @@ class GanSettings(_Part):
     tiles_per_epoch: int = Field(
         default=512, ge=1, description="Real tiles an epoch shows, however many there are."
     )
-    batch_size: int = Field(default=16, ge=2, description="Real and made tiles a step, each.")
+    batch_size: int = Field(
+        default=16, ge=2, multiple_of=2, description="Real and made tiles a step, each."
+    )
     learning_rate: float = Field(default=4e-4, gt=0, description="Of Adam, for both networks.")
     latent_size: int = Field(default=64, ge=1, description="Numbers of noise.")
     width: int = Field(default=16, ge=8, multiple_of=8, description="Channels at full size.")

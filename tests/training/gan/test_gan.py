@@ -84,6 +84,8 @@ def test_gan_learns_which_label_is_dark_and_which_is_light() -> None:
     assert np.abs(light.mean(0) - (235, 190, 215)).max() < 30
     # Not on average only: every single tile has the brightness of its label.
     assert dark.mean(1).max() < light.mean(1).min()
+    # And noise counts: tiles of one label are not one tile.
+    assert made[:16].std(axis=0).mean() > 2
 
 
 @pytest.fixture(scope="module")
