@@ -243,6 +243,13 @@ class TrainingConfig(_Section):
         system = self.network.entry
         if self.fine_tune.epochs > 0 and system.seam is None:
             raise ValueError(f"fine_tune.epochs must be 0: {system.title} has no second phase")
+        network = self.network
+        shapes_head = network.n_heads > 1 or network.standardize > 0 or network.case_directions > 0
+        if shapes_head and (system.head == "svm" or not system.is_pretrained):
+            raise ValueError(
+                "network.n_heads, network.standardize and network.case_directions say nothing to "
+                f"{system.title}: it has no head on features of a frozen base"
+            )
         return self
 
 

@@ -57,6 +57,12 @@ def test_read_config_refuses_a_second_phase_where_there_is_none(tiny_config: Pat
         read_config(tiny_config)
 
 
+@pytest.mark.parametrize("name", ["alexnet", "inceptionv3-svm"])
+def test_read_config_refuses_switches_that_would_do_nothing(tiny_config: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=r"network\.standardize.*say nothing to"):
+        config_of(tiny_config, system=name, standardize=0.1)
+
+
 def test_input_side_is_the_systems_own_unless_it_is_given(tiny_config: Path) -> None:
     assert config_of(tiny_config, system="xception").network.input_side_px == 299
     assert config_of(tiny_config, side_px=224).network.input_side_px == 224
