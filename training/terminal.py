@@ -120,8 +120,8 @@ def print_rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def print_levels(metrics: Sequence[SplitMetrics], mixed_tiles: MixedTiles) -> None:
     """The three levels side by side, the cases left out, and what became of mixed tiles."""
     levels = Table(*LEVEL_HEADER)
-    for row in level_rows(metrics):
-        levels.add_row(*row)
+    for title, *cells in level_rows(metrics):
+        levels.add_row(title.partition(":")[0], *cells)  # 80 columns are few
     OUT.print(levels)
     cases = Table(*case_header())
     for row in case_rows(metrics):
