@@ -13,9 +13,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-_RGB_FROM_HED: Final = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
-"""Optical density in red, green and blue of haematoxylin, eosin and DAB, one a row (Ruifrok &
-Johnston 2001). The third stain is not in H&E; it takes up what the two others do not explain."""
+Colour = tuple[float, float, float]
+"""Optical density of a stain in red, green and blue."""
+
+HAEMATOXYLIN: Final[Colour] = (0.65, 0.70, 0.29)
+EOSIN: Final[Colour] = (0.07, 0.99, 0.11)
+DAB: Final[Colour] = (0.27, 0.57, 0.78)
+_RGB_FROM_HED: Final = np.array([HAEMATOXYLIN, EOSIN, DAB])
+"""One stain a row (Ruifrok & Johnston 2001). The third is not in H&E; it takes up what the two
+others do not explain."""
 _HED_FROM_RGB: Final = np.linalg.inv(_RGB_FROM_HED)
 
 

@@ -12,20 +12,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-Colour = tuple[float, float, float]
-"""Optical density of a stain in red, green and blue."""
+from training.stain import DAB, EOSIN, HAEMATOXYLIN, Colour
 
-HAEMATOXYLIN: Final[Colour] = (0.65, 0.70, 0.29)
-EOSIN: Final[Colour] = (0.07, 0.99, 0.11)
-_DAB: Final[Colour] = (0.27, 0.57, 0.78)
 OTHER_STAINS: Final = MappingProxyType(
     {
         # Pairs of colours in the place of haematoxylin and eosin, from the tables of ImageJ's
         # colour deconvolution where they have the stain.
-        "haematoxylin and DAB": (HAEMATOXYLIN, _DAB),
+        "haematoxylin and DAB": (HAEMATOXYLIN, DAB),
         "Masson's trichrome": ((0.10, 0.60, 0.80), (0.80, 0.59, 0.11)),
         "Giemsa": ((0.83, 0.51, 0.20), (0.95, 0.25, 0.15)),
-        "methyl green and DAB": ((0.98, 0.14, 0.13), _DAB),
+        "methyl green and DAB": ((0.98, 0.14, 0.13), DAB),
         "Alcian blue and haematoxylin": ((0.87, 0.46, 0.16), (0.55, 0.76, 0.35)),
     }
 )
