@@ -20,6 +20,8 @@ _FLOOR_SHARE: Final = 0.25
 _STAIN_MARGIN: Final = 0.1
 _ABSORPTION_MARGIN: Final = 0.35
 """Of the spread that was seen, to either side."""
+_STEPS: Final = 10_000
+"""Four decimals, rounded outwards: rounded to the nearest, a limit could shut its own tile out."""
 
 
 def measure_all(tiles: Tiles) -> list[Appearance]:
@@ -36,18 +38,30 @@ def fit_gate(appearances: Sequence[Appearance], distances: Distances) -> InputGa
     shares = np.array([appearance.absorption for appearance in appearances])
     low, high = shares.min(axis=0), shares.max(axis=0)
     margin = _ABSORPTION_MARGIN * (high - low)
-    bounds = np.clip(np.stack([low - margin, high + margin], axis=1), 0.0, 1.0).round(4).tolist()
+    bounds = zip(_rounded_down(low - margin), _rounded_up(high + margin), strict=True)
+    red, green, blue = ((max(least, 0.0), min(most, 1.0)) for least, most in bounds)
     stain = min(appearance.stain_share for appearance in appearances) - _STAIN_MARGIN
     return InputGate(
         min_tissue_share=round(_FLOOR_SHARE * min(a.tissue_share for a in appearances), 4),
         min_contrast=round(_FLOOR_SHARE * min(a.contrast for a in appearances), 3),
         min_sharpness=round(_FLOOR_SHARE * min(a.sharpness for a in appearances), 3),
         min_stain_share=round(max(stain, 0.0), 4),
-        absorption=tuple((pair[0], pair[1]) for pair in bounds),
-        max_distance=(
-            None if distances is None else round(_DISTANCE_MARGIN * float(distances.max()), 4)
-        ),
+        absorption=(red, green, blue),
+        max_distance=None if distances is None else _distance_limit(float(distances.max())),
     )
+
+
+def _distance_limit(farthest: float) -> float:
+    # Where all tiles are one tile the distance is 0, or less by rounding; a limit is more.
+    return max(float(_rounded_up(np.float64(_DISTANCE_MARGIN * farthest))), 1 / _STEPS)
+
+
+def _rounded_down(values: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
+    return np.floor(values * _STEPS) / _STEPS
+
+
+def _rounded_up(values: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
+    return np.ceil(values * _STEPS) / _STEPS
 
 
 def judge(

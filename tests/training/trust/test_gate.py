@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from app.core.appearance import Appearance, measure_appearance
+from app.core.gate import ReviewReason
+from training.drawn import draw_tile
+from training.features import read_tiles
+from training.index import build_index
+from training.table import find_table, read_table
+from training.trust.flagged import count_flagged
+from training.trust.gate import fit_gate, judge, judge_apart, measure_all
+from training.trust.outsiders import other_stains
+
+shares = st.floats(0, 1)
+
+
+@st.composite
+def appearances(draw: st.DrawFn) -> Appearance:
+    parts = [draw(st.floats(0.01, 1)) for _ in range(3)]
+    red, green, blue = (part / sum(parts) for part in parts)
+    return Appearance(
+        tissue_share=draw(shares),
+        contrast=draw(st.floats(0, 127.5)),
+        sharpness=draw(st.floats(0, 500)),
+        stain_share=draw(shares),
+        absorption=(red, green, blue),
+    )
+
+
+@given(st.lists(appearances(), min_size=1, max_size=5), st.data())
+def test_limits_admit_the_tiles_they_were_fitted_on(
+    seen: list[Appearance], data: st.DataObject
+) -> None:
+    gaps = st.floats(-(2.0**-20), 2, width=32)  # rounding makes the distance of twins negative
+    distances = data.draw(arrays(np.float32, len(seen), elements=gaps) | st.none())
+    gate = fit_gate(seen, distances)
+    assert judge(gate, seen, distances) == [frozenset()] * len(seen)
+
+
+def like(absorption: tuple[float, float, float], tissue_share: float = 0.9) -> Appearance:
+    return Appearance(
+        tissue_share=tissue_share,
+        contrast=30.0,
+        sharpness=20.0,
+        stain_share=0.9,
+        absorption=absorption,
+    )
+
+
+def test_limits_are_the_extremes_with_a_margin() -> None:
+    seen = [like((0.2, 0.6, 0.2), 0.8), like((0.3, 0.5, 0.2), 0.4)]
+    gate = fit_gate(seen, np.array([0.1, 0.2], np.float32))
+    assert gate.min_tissue_share == pytest.approx(0.1)
+    assert gate.min_contrast == pytest.approx(7.5)
+    assert gate.min_sharpness == pytest.approx(5.0)
+    assert gate.min_stain_share == pytest.approx(0.8)
+    assert gate.absorption[0] == pytest.approx((0.165, 0.335), abs=1e-3)
+    assert gate.max_distance == pytest.approx(0.22, abs=1e-3)
+
+
+def test_judge_apart_never_uses_a_folds_own_tiles() -> None:
+    ordinary = [like((0.3, 0.5, 0.2)), like((0.32, 0.48, 0.2))] * 2
+    odd = like((0.1, 0.2, 0.7))
+    folds = np.array(["a", "a", "b", "b", "c"])
+    distances = np.array([0.1, 0.1, 0.1, 0.1, 0.9], np.float32)
+    apart = judge_apart([*ordinary, odd], distances, folds)
+    assert apart[4] == {ReviewReason.NOT_TISSUE, ReviewReason.OUT_OF_DISTRIBUTION}
+    assert apart[:4] == [frozenset()] * 4
+    together = judge(fit_gate([*ordinary, odd], distances), [*ordinary, odd], distances)
+    assert together == [frozenset()] * 5
+
+
+def test_judge_apart_keeps_the_order_of_the_tiles() -> None:
+    odd = like((0.1, 0.2, 0.7))
+    seen = [odd, *[like((0.3, 0.5, 0.2)), like((0.32, 0.48, 0.2))] * 2]
+    verdicts = judge_apart(seen, None, np.array(["b", "a", "b", "a", "c"]))
+    assert [bool(reasons) for reasons in verdicts] == [True, False, False, False, False]
+
+
+def test_measure_all_keeps_the_order_of_the_tiles() -> None:
+    tiles = np.stack([draw_tile("viable_tumor", 32, seed) for seed in range(20)])
+    assert measure_all(tiles) == [measure_appearance(tile) for tile in tiles]
+
+
+def test_flagged_are_counted_by_reason_with_an_interval() -> None:
+    blank, blurred = ReviewReason.BLANK, ReviewReason.BLURRED
+    counted = count_flagged(
+        "k", [frozenset(), frozenset({blank, blurred}), frozenset({blank}), frozenset()]
+    )
+    assert (counted.kind, counted.n_pictures, counted.flagged) == ("k", 4, 0.5)
+    assert counted.by_reason == {"blank": 0.5, "blurred": 0.25}
+    assert (counted.low, counted.high) == pytest.approx((0.0676, 0.9324), abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def real_tiles(real_dir: Path) -> tuple[NDArray[np.uint8], NDArray[np.str_]]:
+    index, _ = build_index(real_dir, read_table(find_table(real_dir)))
+    return np.stack(list(read_tiles(index, real_dir))), np.array([t.slide for t in index.tiles])
+
+
+@pytest.mark.real_tiles
+def test_at_most_one_real_tile_in_twenty_is_flagged_by_its_looks(
+    real_tiles: tuple[NDArray[np.uint8], NDArray[np.str_]],
+) -> None:
+    tiles, slides = real_tiles
+    verdicts = judge_apart(measure_all(tiles), None, slides)
+    assert count_flagged("real", verdicts).flagged <= 0.05
+
+
+@pytest.mark.real_tiles
+def test_real_tiles_in_wrong_colours_are_flagged_by_them(
+    real_tiles: tuple[NDArray[np.uint8], NDArray[np.str_]],
+) -> None:
+    gate = fit_gate(measure_all(real_tiles[0]), None)
+    changed = other_stains(real_tiles[0])
+    for name in ("grey", "inverted"):
+        verdicts = judge(gate, measure_all(changed[name]), None)
+        assert count_flagged(name, verdicts).by_reason["not_tissue"] >= 0.95, name
