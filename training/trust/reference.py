@@ -7,10 +7,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.neighbours import ReferenceTiles
+from app.core.neighbours import N_NEIGHBOURS, ReferenceTiles
 
 MAX_REFERENCE_TILES: Final = 128
 """So many embeddings are 0.3 MB of a bundle; of more tiles the most unlike are taken."""
+_TINY: Final = 1e-12
+_FARTHEST: Final = 2.0
+"""The largest cosine distance there is."""
 
 
 def choose_reference(embeddings: NDArray[np.float32]) -> ReferenceTiles:
@@ -20,14 +23,20 @@ def choose_reference(embeddings: NDArray[np.float32]) -> ReferenceTiles:
         embeddings: float32 `[n, E]` of the training tiles.
 
     Returns:
-        At most `MAX_REFERENCE_TILES`; beyond, by farthest-point sampling (Gonzalez 1985).
+        At most `MAX_REFERENCE_TILES`; beyond, by farthest-point sampling (Gonzalez 1985), where
+        far is what the service measures: from the nearest `N_NEIGHBOURS`. By the nearest one
+        alone a rare kind of tile would get one reference, and stay far from its other neighbours.
     """
     if len(embeddings) <= MAX_REFERENCE_TILES:
         return ReferenceTiles(embeddings)
-    directions = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    directions = embeddings / np.maximum(lengths, _TINY)
     chosen = [0]
-    gap = 1.0 - directions @ directions[0]
+    gaps = np.full((len(embeddings), N_NEIGHBOURS), _FARTHEST, dtype=np.float32)
     while len(chosen) < MAX_REFERENCE_TILES:
-        chosen.append(int(gap.argmax()))
-        gap = np.minimum(gap, 1.0 - directions @ directions[chosen[-1]])
+        latest = 1.0 - directions @ directions[chosen[-1]]
+        gaps = np.sort(np.column_stack([gaps, latest]), axis=1)[:, :N_NEIGHBOURS]
+        distances = gaps.mean(axis=1)
+        distances[chosen] = -1.0  # a tile is taken once
+        chosen.append(int(distances.argmax()))
     return ReferenceTiles(embeddings[chosen])
