@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from training.plots import new_figure, save_figure
 from training.trust.report import AssessmentReport
 
@@ -16,8 +18,8 @@ def plot_risk_coverage(path: Path, report: AssessmentReport) -> None:
     figure = new_figure(5.4, 3.6)
     axes = figure.subplots()
     for selection in report.selection:
-        reviewed = [100 * point.reviewed for point in selection.points]
-        accuracy = [100 * point.accuracy for point in selection.points]
+        known = [(p.reviewed, p.accuracy) for p in selection.points if p.accuracy is not None]
+        reviewed, accuracy = 100 * np.array(known).T
         label = f"split by {selection.split}, {selection.n_tiles} tiles"
         axes.plot(reviewed, accuracy, marker="o", color=_COLOURS[selection.split], label=label)
     axes.set_xlabel("tiles sent to review, %")

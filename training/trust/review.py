@@ -19,7 +19,7 @@ class RiskPoint(BaseModel):
 
     reviewed: float
     n_answered: int
-    accuracy: float
+    accuracy: float | None
     wrong_caught: float | None
 
 
@@ -41,6 +41,7 @@ def risk_coverage(need: NDArray[np.float64], is_wrong: NDArray[np.bool_]) -> tup
     """Accuracy as more and more of the tiles, those most in need first, are sent to review.
 
     `wrong_caught` is the share of all wrong answers among those sent; None where none is wrong.
+    `accuracy` is None where no tile is left to be answered.
     """
     order = np.argsort(-need, kind="stable")
     n_tiles, n_wrong = len(need), int(is_wrong.sum())
@@ -53,7 +54,7 @@ def risk_coverage(need: NDArray[np.float64], is_wrong: NDArray[np.bool_]) -> tup
             RiskPoint(
                 reviewed=share,
                 n_answered=len(answered),
-                accuracy=float(1.0 - answered.mean()),
+                accuracy=float(1.0 - answered.mean()) if len(answered) else None,
                 wrong_caught=caught / n_wrong if n_wrong else None,
             )
         )
