@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import numpy as np
@@ -15,12 +16,14 @@ from app.core.assessment import AssessmentRecord, InputGate
 from app.core.manifest import (
     MANIFEST_NAME,
     MODEL_CARD_NAME,
+    FileEntry,
     Manifest,
     Recalibration,
+    sha256_of_file,
     write_manifest,
 )
 from app.core.neighbours import REFERENCE_NAME, read_reference
-from training.assemble import check_bundle, file_entries, remove_incomplete
+from training.assemble import check_bundle
 from training.calibrate import fit_temperature
 from training.errors import RunError
 from training.labelled import LabelledTiles
@@ -53,7 +56,8 @@ def recalibrate(bundle: Bundle, labelled: LabelledTiles, widen_gate: bool) -> Pa
         The folder of the new version.
 
     Raises:
-        RunError: these are the training tiles, they are too few, or all of one label.
+        RunError: these are the training tiles, they are too few, or all of one label; or the
+            version cannot be written.
     """
     _require_usable(bundle, labelled)
     before = bundle.manifest
@@ -88,23 +92,31 @@ def recalibrate(bundle: Bundle, labelled: LabelledTiles, widen_gate: bool) -> Pa
         }
     )
     n_flagged = sum(map(bool, judge(gate, evidence.appearances, evidence.distances)))
-    section = _card_section(manifest, qualities, n_flagged)
+    fate = "kept as it was"
+    if before.assessment is None:
+        fate = "fitted on these tiles, since there was none,"
+    elif widen_gate:
+        fate = "widened to admit these tiles"
+    section = _card_section(manifest, qualities, f"{fate} and flags {n_flagged} of them")
     return _write(bundle, manifest, section)
 
 
 def _require_usable(bundle: Bundle, labelled: LabelledTiles) -> None:
+    index = labelled.index
     if bundle.manifest.label_ids != LABEL_IDS:
         raise RunError(f"{bundle.path} has other labels than this package trains.")
-    if labelled.index_sha256 == bundle.manifest.data.index_sha256:
+    data = bundle.manifest.data
+    # Another choice of the same table's rows makes another index, of tiles that were trained on.
+    if data.index_sha256 == labelled.index_sha256 or data.table_sha256 == index.table_sha256:
         raise RunError(
             "The index lists the tiles that the model was trained on, where it is always right. "
             "Give labelled tiles it has not seen."
         )
-    if len(labelled.index.tiles) < MIN_TILES or len(set(labelled.index.labels)) < 2:
+    n_tiles, n_labels = len(index.tiles), len(set(index.labels))
+    if n_tiles < MIN_TILES or n_labels < 2:
         raise RunError(
-            f"The index holds {len(labelled.index.tiles)} tile(s) of "
-            f"{len(set(labelled.index.labels))} label(s); recalibration needs {MIN_TILES} tiles of "
-            "at least two."
+            f"The index holds {n_tiles} tile(s) of {n_labels} label(s); recalibration needs "
+            f"{MIN_TILES} tiles of at least two."
         )
 
 
@@ -136,20 +148,35 @@ def _gate(record: AssessmentRecord | None, evidence: Evidence, widen: bool) -> I
 
 
 def _write(bundle: Bundle, manifest: Manifest, section: str) -> Path:
-    bundle_dir = bundle.path.parent / manifest.model_version
+    """Written where no service looks, and moved beside the other versions whole and checked."""
+    model_dir = bundle.path.parent
+    bundle_dir = model_dir / manifest.model_version
     try:
-        shutil.copytree(bundle.path, bundle_dir, ignore=shutil.ignore_patterns(MANIFEST_NAME))
-        card = bundle_dir / MODEL_CARD_NAME
-        card.write_text(card.read_text(encoding="utf-8") + section, encoding="utf-8")
-        entries = {"files": file_entries(bundle_dir)}
-        write_manifest(bundle_dir / MANIFEST_NAME, manifest.model_copy(update=entries))
-    finally:
-        remove_incomplete(bundle_dir)
-    check_bundle(bundle_dir)
+        with TemporaryDirectory(prefix=".calibrating-", dir=model_dir) as staging:
+            draft = Path(staging) / manifest.model_name / manifest.model_version
+            for name in manifest.files:
+                (draft / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(bundle.path / name, draft / name)
+            with (draft / MODEL_CARD_NAME).open("a", encoding="utf-8") as card:
+                card.write(section)
+            # Of what was copied the parent's sums are kept, so that the check is of the copies.
+            entries = manifest.files | {
+                MODEL_CARD_NAME: FileEntry(
+                    sha256=sha256_of_file(draft / MODEL_CARD_NAME),
+                    n_bytes=(draft / MODEL_CARD_NAME).stat().st_size,
+                )
+            }
+            write_manifest(draft / MANIFEST_NAME, manifest.model_copy(update={"files": entries}))
+            check_bundle(draft)
+            draft.rename(bundle_dir)
+    except OSError as error:
+        raise RunError(
+            f"{bundle_dir} could not be written ({error.strerror}); nothing was changed."
+        ) from error
     return bundle_dir
 
 
-def _card_section(manifest: Manifest, qualities: list[CalibrationQuality], n_flagged: int) -> str:
+def _card_section(manifest: Manifest, qualities: list[CalibrationQuality], gate: str) -> str:
     site = manifest.recalibration
     if site is None:
         raise RunError("The manifest names no recalibration.")
@@ -157,14 +184,13 @@ def _card_section(manifest: Manifest, qualities: list[CalibrationQuality], n_fla
         f"| {name} | {q.temperature:g} | {q.ece:.3f} | {q.brier:.3f} | {q.log_loss:.3f} |"
         for name, q in zip(("before", "after"), qualities, strict=True)
     )
-    gate = "widened to admit these tiles" if site.gate_widened else "kept as it was"
     return (
         f"\n## Recalibrated as version {manifest.model_version}\n\n"
         f"On {site.n_tiles} labelled tiles of a site (index {site.index_sha256[:12]}); the graphs "
-        f"are those of version {site.parent_version}, and so are all numbers above, which were "
-        "measured with its temperature. Prediction sets and drift reference are the site's; the "
-        f"input gate was {gate} and flags {n_flagged} of them. 'After' is measured on the answers "
-        "it was fitted on.\n\n"
+        f"are those of version {site.parent_version}. Nothing above was measured anew: its numbers "
+        "belong to the temperature they were measured with. Prediction sets and drift reference "
+        f"are the site's; the input gate was {gate}. 'After' is measured on the answers it was "
+        "fitted on.\n\n"
         "|  | temperature | ECE (10 bins) | Brier score | log loss |\n"
         "| --- | --- | --- | --- | --- |\n"
         f"{rows}\n"
