@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -10,7 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from pydantic import BaseModel, ConfigDict
 
 from app.core.tile import TileLimits, decode_tile
@@ -41,13 +42,20 @@ def read_files(tiles: Iterable[IndexedTile], data_dir: Path) -> Iterator[bytes]:
     """The files of indexed tiles, one after the other.
 
     Raises:
-        DataError: a file cannot be read.
+        DataError: a file cannot be read, or is not the one that was indexed.
     """
     for tile in tiles:
+        file = data_dir / tile.file
         try:
-            yield (data_dir / tile.file).read_bytes()
+            content = file.read_bytes()
         except OSError as error:
-            raise DataError(f"{data_dir / tile.file}: {error.strerror}.") from error
+            raise DataError(f"{file}: {error.strerror}.") from error
+        if hashlib.sha256(content).hexdigest() != tile.sha256:
+            raise DataError(
+                f"{file} is not the file that was indexed. Make the index again with "
+                "'osteo-train index'."
+            )
+        yield content
 
 
 def _lossless(picture: Image.Image) -> bytes:
@@ -115,11 +123,15 @@ def measure_robustness(
     Returns:
         One entry a change: share of predictions unchanged, mean and largest difference of the
         probability of the label that was predicted first.
+
+    Raises:
+        DataError: there are no files.
     """
     unchanged: dict[str, list[bool]] = {name: [] for name in CHANGES}
     differences: dict[str, list[float]] = {name: [] for name in CHANGES}
     for content in files:
-        picture = Image.open(io.BytesIO(content)).convert("RGB")
+        # Changed copies carry no EXIF, so the picture must stand as its orientation says.
+        picture = ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB")
         changed = [change(picture) for change in CHANGES.values()]
         tiles = [decode_tile(file, _LIMITS, side_px) for file in (content, *changed)]
         probabilities = predictor.probabilities(np.stack(tiles))
@@ -127,6 +139,8 @@ def measure_robustness(
         for name, row in zip(CHANGES, probabilities[1:], strict=True):
             unchanged[name].append(int(row.argmax()) == label)
             differences[name].append(abs(float(row[label] - probabilities[0, label])))
+    if not all(unchanged.values()):
+        raise DataError("The index lists no tiles, so there is nothing to measure.")
     return tuple(
         Robustness(
             change=name,

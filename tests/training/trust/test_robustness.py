@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.core.tile import decode_tile
+from tests.training.trust.fakes import looking
+from training.drawn import draw_tile, encode_tile
+from training.errors import DataError
+from training.index import IndexedTile
+from training.trust.robustness import CHANGES, Robustness, measure_robustness, read_files
+
+SIDE_PX = 64
+TILE = draw_tile("viable_tumor", 256, 0)
+
+
+def brightness(tile: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.array([tile.mean() / 32, 4.0, 0.0])
+
+
+def left_against_right(tile: NDArray[np.float64]) -> NDArray[np.float64]:
+    half = tile.shape[1] // 2
+    return np.array([tile[:, :half].mean(), tile[:, half:].mean(), 0.0]) / 16
+
+
+def measured(look: object, contents: list[bytes] | None = None) -> dict[str, Robustness]:
+    files = [encode_tile(TILE)] if contents is None else contents
+    entries = measure_robustness(looking(look), files, SIDE_PX)  # type: ignore[arg-type] # either
+    return {entry.change: entry for entry in entries}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_change_gives_a_file_that_decodes(change: str) -> None:
+    picture = Image.fromarray(TILE)
+    tile = decode_tile(CHANGES[change](picture), side_px=SIDE_PX)
+    assert tile.shape == (SIDE_PX, SIDE_PX, 3)
+    same = decode_tile(encode_tile(TILE), side_px=SIDE_PX)
+    assert (tile != same).any() == (change != "lossless copy")
+
+
+def test_model_that_sees_brightness_changes_only_with_it() -> None:
+    found = measured(brightness)
+    assert list(found) == list(CHANGES)
+    for name in ("lossless copy", "turned by 90 degrees", "flipped left to right"):
+        assert found[name].mean_difference == pytest.approx(0.0, abs=1e-4), name
+    for name in ("JPEG quality 95", "resampled to 150 %", "resampled to 50 %"):
+        assert found[name].mean_difference < 0.005, name
+    for name in ("brightness -10 %", "brightness +10 %", "haematoxylin +20 %"):
+        assert found[name].mean_difference > 0.02, name
+
+
+def test_model_that_sees_sides_changes_with_flips_and_not_with_light() -> None:
+    tile = np.full((128, 128, 3), 180, np.uint8)
+    tile[:, :64] = 120
+    found = measured(left_against_right, [encode_tile(tile)])
+    assert found["flipped left to right"].unchanged == 0.0
+    assert found["flipped left to right"].mean_difference > 0.5
+    assert found["turned by 180 degrees"].unchanged == 0.0
+    assert found["flipped top to bottom"].mean_difference == 0.0
+    assert found["brightness -10 %"].unchanged == 1.0
+
+
+def test_tiles_are_counted_one_by_one() -> None:
+    light, dark = (np.full((64, 64, 3), level, np.uint8) for level in (136, 60))
+    # Brightness -10 % takes the lighter below 128, where the second label begins.
+    found = measured(brightness, [encode_tile(light), encode_tile(dark)])["brightness -10 %"]
+    assert (found.n_tiles, found.unchanged) == (2, 0.5)
+    assert found.mean_difference < found.max_difference
+
+
+def test_orientation_of_a_camera_is_no_change() -> None:
+    stream = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(TILE).save(stream, format="JPEG", quality=95, exif=exif)
+    found = measured(left_against_right, [stream.getvalue()])
+    assert found["lossless copy"].mean_difference < 0.01
+
+
+def test_no_tiles_is_an_error_that_says_so() -> None:
+    with pytest.raises(DataError, match="no tiles"):
+        measured(brightness, [])
+
+
+def indexed(file: str, content: bytes) -> IndexedTile:
+    return IndexedTile(
+        name="a",
+        file=file,
+        sha256=hashlib.sha256(content).hexdigest(),
+        case="Case 1",
+        slide="Case 1 A1",
+        x=0,
+        y=0,
+        raw_label="Viable",
+        label="viable_tumor",
+    )
+
+
+def test_files_are_read_one_after_the_other(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"a")
+    files = read_files([indexed("a.jpg", b"a"), indexed("gone.jpg", b"b")], tmp_path)
+    assert next(files) == b"a"
+    with pytest.raises(DataError, match=r"gone\.jpg: No such file"):
+        next(files)
+
+
+def test_file_that_is_not_the_indexed_one_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"something else")
+    with pytest.raises(DataError, match=r"a\.jpg is not the file that was indexed"):
+        next(read_files([indexed("a.jpg", b"a")], tmp_path))
