@@ -94,6 +94,7 @@ def robustness(
     )
     if out is not None:
         content = json.dumps([entry.model_dump() for entry in entries], indent=1)
+        out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(content + "\n", encoding="utf-8")
         say(str(out))
 

@@ -36,11 +36,13 @@ def judge_folder(bundle: Bundle, folder: Path) -> tuple[Flagged, int]:
 
     Raises:
         RunError: the bundle has no record.
-        DataError: there are no pictures.
+        DataError: it is no folder, or holds no picture that can be read.
     """
     record = bundle.manifest.assessment
     if record is None:
         raise RunError(f"{bundle.path} was released without an assessment; take a newer version.")
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder.")
     has_distance = record.gate.max_distance is not None
     reference = read_reference(bundle.path / REFERENCE_NAME) if has_distance else None
     files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in _SUFFIXES and f.is_file())
@@ -52,9 +54,11 @@ def judge_folder(bundle: Bundle, folder: Path) -> tuple[Flagged, int]:
             verdicts.append(
                 frozenset(gate_reasons(record.gate, measure_appearance(tile), distance))
             )
+    n_unreadable = len(files) - len(verdicts)
     if not verdicts:
-        raise DataError(f"{folder} holds no pictures (JPEG, PNG, TIFF, WebP).")
-    return count_flagged(folder.name, verdicts), len(files) - len(verdicts)
+        unreadable = f" that can be read; {n_unreadable} cannot" if n_unreadable else ""
+        raise DataError(f"{folder} holds no pictures (JPEG, PNG, TIFF, WebP){unreadable}.")
+    return count_flagged(folder.resolve().name, verdicts), n_unreadable
 
 
 def _tiles(files: list[Path], side_px: int) -> Iterator[NDArray[np.uint8]]:
