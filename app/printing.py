@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from app.folders import FileOutcome
@@ -23,7 +23,9 @@ Printer = Callable[[Iterable[FileOutcome], Sequence[str]], int]
 
 def print_table(outcomes: Iterable[FileOutcome], label_ids: Sequence[str]) -> int:
     """Print one row a tile, for people."""
-    table = Table("tile", "prediction", *label_ids, "review", caption=RESEARCH_USE)
+    # A path that is broken over lines cannot be copied; the reasons can give way.
+    tile = Column("tile", no_wrap=True)
+    table = Table(tile, "prediction", *label_ids, "review", caption=RESEARCH_USE)
     n_failed = 0
     for outcome in outcomes:
         if outcome.result is None:
