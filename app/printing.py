@@ -23,9 +23,9 @@ Printer = Callable[[Iterable[FileOutcome], Sequence[str]], int]
 
 def print_table(outcomes: Iterable[FileOutcome], label_ids: Sequence[str]) -> int:
     """Print one row a tile, for people."""
-    # A path that is broken over lines cannot be copied; the reasons can give way.
-    tile = Column("tile", no_wrap=True)
-    table = Table(tile, "prediction", *label_ids, "review", caption=RESEARCH_USE)
+    table = Table(
+        Column("tile", overflow="fold"), "prediction", *label_ids, "review", caption=RESEARCH_USE
+    )
     n_failed = 0
     for outcome in outcomes:
         if outcome.result is None:
@@ -33,7 +33,8 @@ def print_table(outcomes: Iterable[FileOutcome], label_ids: Sequence[str]) -> in
             table.add_row(escape(str(outcome.path)), Text(str(outcome.error), style="red"))
         else:
             values = (f"{outcome.result.probabilities[label]:.3f}" for label in label_ids)
-            review = Text(", ".join(outcome.result.review.reasons), style="yellow")
+            # A line each, so that the path need not give way.
+            review = Text("\n".join(outcome.result.review.reasons), style="yellow")
             table.add_row(escape(str(outcome.path)), outcome.result.prediction, *values, review)
     Console(highlight=False).print(table)
     return n_failed

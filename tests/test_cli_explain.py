@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from app.bundle import find_bundle
 from app.cli import app
 from app.core.neighbours import REFERENCE_NAME
 from app.opening import open_classifier
@@ -129,14 +130,17 @@ def test_mistakes_are_sentences(tile: Path, tmp_path: Path) -> None:
         assert "Traceback" not in run.output
 
 
-def test_released_bundle_explains_a_drawn_tile(tile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_released_bundle_explains_a_golden_tile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OSTEO_MODELS_DIR", str(RELEASED_MODELS))
-    output = tile.with_name("overlay.png")
+    tile = find_bundle(RELEASED_MODELS, "osteo-mobilenetv2") / "golden/drawn_non_viable_tumor.png"
+    output = tmp_path / "overlay.png"
     run = runner.invoke(app, ["explain", str(tile), "-o", str(output)])
     assert run.exit_code == 0, run.output
     with Image.open(output) as image:
         drawn = np.asarray(image)[:, :512]
-    assert (drawn != np.asarray(Image.open(tile).resize((512, 512)))).any()
+    assert (drawn != np.asarray(Image.open(tile).convert("RGB").resize((512, 512)))).any()
 
 
 def test_bundle_whose_reference_is_gone_is_one_sentence(
