@@ -64,6 +64,8 @@ def judge_folder(bundle: Bundle, folder: Path) -> tuple[Flagged, int]:
 def _tiles(files: list[Path], side_px: int) -> Iterator[NDArray[np.uint8]]:
     for file in tracked("Judging pictures")(files):
         try:
+            if file.stat().st_size > _LIMITS.max_bytes:  # a whole slide would fill the memory
+                continue
             yield decode_tile(file.read_bytes(), _LIMITS, side_px)
         except (TileError, OSError):
             continue  # counted by the caller as unreadable

@@ -113,6 +113,28 @@ def test_gate_says_where_it_found_nothing(
     assert says in refused("gate", bundle_dir, folder)
 
 
+def test_gate_never_reads_a_file_larger_than_a_tile_can_be(
+    bundle_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    (folder / "tile.png").write_bytes(encode_tile(draw_tile("viable_tumor", 256, 0)))
+    with (folder / "whole-slide.tif").open("wb") as stream:
+        stream.truncate(2**28 + 1)  # sparse: takes no room on the disk
+    read: list[str] = []
+    read_bytes = Path.read_bytes
+
+    def remember(path: Path) -> bytes:
+        read.append(path.name)
+        return b"" if path.name == "whole-slide.tif" else read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", remember)
+    result = run("gate", bundle_dir, folder)
+    assert result.exit_code == 0, result.output
+    assert "tile.png" in read
+    assert "whole-slide.tif" not in read
+
+
 def test_gate_refuses_a_bundle_that_was_never_assessed(tmp_path: Path) -> None:
     assert "released without an assessment" in refused("gate", RELEASED, pictures(tmp_path / "p"))
 
