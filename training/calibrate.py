@@ -16,7 +16,7 @@ from training.errors import RunError
 from training.evaluate import log_loss, outcome_of
 from training.runs import CrossValidation
 
-_RANGE: Final = (0.05, 20.0)
+TEMPERATURE_RANGE: Final = (0.05, 20.0)
 """Beyond, the answers are all but certain or all but uniform, and something else is wrong."""
 
 
@@ -34,7 +34,7 @@ def fit_temperature(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> fl
 
     found = minimize_scalar(
         lambda log_t: log_loss(probabilities_from_logits(logits, float(np.exp(log_t))), truth),
-        bounds=tuple(np.log(_RANGE)),
+        bounds=tuple(np.log(TEMPERATURE_RANGE)),
         method="bounded",
         options={"xatol": 1e-4},
     )

@@ -24,7 +24,7 @@ from app.core.manifest import (
 )
 from app.core.neighbours import REFERENCE_NAME, read_reference
 from training.assemble import check_bundle
-from training.calibrate import fit_temperature
+from training.calibrate import TEMPERATURE_RANGE, fit_temperature
 from training.errors import RunError
 from training.labelled import LabelledTiles
 from training.labels import LABEL_IDS
@@ -38,6 +38,8 @@ from training.trust.report import CalibrationQuality
 
 MIN_TILES: Final = 20
 """Fewer tiles fit a temperature to chance."""
+_HOTTEST: Final = 0.99 * TEMPERATURE_RANGE[1]
+"""A fit beyond was stopped by the end of its range: the best answer is that all are as likely."""
 _SITE: Final = "site"
 
 
@@ -56,15 +58,15 @@ def recalibrate(bundle: Bundle, labelled: LabelledTiles, widen_gate: bool) -> Pa
         The folder of the new version.
 
     Raises:
-        RunError: these are the training tiles, they are too few, or all of one label; or the
-            version cannot be written.
+        RunError: these are the training tiles, they are too few, all of one label, or fit no
+            temperature; or the version cannot be written.
     """
     _require_usable(bundle, labelled)
     before = bundle.manifest
     with Predictor(bundle.litert_file, before.temperature) as predictor:
         logits, embeddings = predictor.answers(labelled.tiles)
     truth = class_indices_of(labelled.index)
-    temperature = fit_temperature(logits, truth)
+    temperature = _fit(logits, truth)
     qualities = [measure_quality(logits, truth, t) for t in (before.temperature, temperature)]
     evidence = Evidence.of_answers(
         logits,
@@ -118,6 +120,21 @@ def _require_usable(bundle: Bundle, labelled: LabelledTiles) -> None:
             f"The index holds {n_tiles} tile(s) of {n_labels} label(s); recalibration needs "
             f"{MIN_TILES} tiles of at least two."
         )
+
+
+def _fit(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
+    if (logits.argmax(axis=1) == truth).all():
+        raise RunError(
+            "Every answer to these tiles is right, so the surer the better, without end: no "
+            "temperature can be fitted. Keep the version as it is, or give more labelled tiles."
+        )
+    temperature = fit_temperature(logits, truth)
+    if temperature > _HOTTEST:
+        raise RunError(
+            f"The answers to these tiles are no better than chance (temperature {temperature:g}), "
+            "which no recalibration repairs. Check labels and stain."
+        )
+    return temperature
 
 
 def _distances(bundle: Bundle, embeddings: NDArray[np.float32]) -> NDArray[np.float32] | None:

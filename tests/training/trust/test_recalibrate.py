@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
 from app.bundle import find_bundle, list_versions, open_bundle
@@ -25,6 +26,7 @@ from training.index import Index, IndexedTile, read_index, write_index
 from training.labels import LABEL_IDS
 from training.trust import recalibrate
 from training.trust.gate import judge, measure_all
+from training.trust.predictor import Predictor
 
 pytestmark = pytest.mark.tensorflow
 
@@ -192,6 +194,26 @@ def test_index_of_the_training_tables_rows_is_refused(
     result = calibrate(parent, tmp_path)
     assert result.exit_code == 1
     assert "tiles that the model was trained on" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("right", "says"), [(True, "no temperature can be fitted"), (False, "no better than chance")]
+)
+def test_answers_that_set_no_temperature_are_refused(
+    parent: Path, site: Path, monkeypatch: pytest.MonkeyPatch, right: bool, says: str
+) -> None:
+    truth = np.arange(N_TILES) % 3
+    logits = np.eye(3)[truth if right else (truth + 1) % 3]
+
+    def all_right_or_wrong(*_: object) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        return logits, np.ones((N_TILES, 1280), np.float32)
+
+    monkeypatch.setattr(Predictor, "answers", all_right_or_wrong)
+    versions = list_versions(parent.parents[1], NAME)
+    result = calibrate(parent, site)
+    assert result.exit_code == 1
+    assert says in " ".join(result.output.split())
+    assert list_versions(parent.parents[1], NAME) == versions
 
 
 @pytest.mark.real_tiles
