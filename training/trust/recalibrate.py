@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 import numpy as np
@@ -35,6 +34,7 @@ from training.trust.predictor import Predictor
 from training.trust.quality import measure_quality
 from training.trust.record import build_record
 from training.trust.report import CalibrationQuality
+from training.trust.staging import staging
 
 MIN_TILES: Final = 20
 """Fewer tiles fit a temperature to chance."""
@@ -166,11 +166,10 @@ def _gate(record: AssessmentRecord | None, evidence: Evidence, widen: bool) -> I
 
 def _write(bundle: Bundle, manifest: Manifest, section: str) -> Path:
     """Written where no service looks, and moved beside the other versions whole and checked."""
-    model_dir = bundle.path.parent
-    bundle_dir = model_dir / manifest.model_version
+    bundle_dir = bundle.path.with_name(manifest.model_version)
     try:
-        with TemporaryDirectory(prefix=".calibrating-", dir=model_dir) as staging:
-            draft = Path(staging) / manifest.model_name / manifest.model_version
+        with staging(bundle.path.parent) as folder:
+            draft = folder / manifest.model_name / manifest.model_version
             for name in manifest.files:
                 (draft / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(bundle.path / name, draft / name)
@@ -188,7 +187,7 @@ def _write(bundle: Bundle, manifest: Manifest, section: str) -> Path:
             draft.rename(bundle_dir)
     except OSError as error:
         raise RunError(
-            f"{bundle_dir} could not be written ({error.strerror}); nothing was changed."
+            f"{bundle_dir} could not be written ({error.strerror or error}); nothing was changed."
         ) from error
     return bundle_dir
 
