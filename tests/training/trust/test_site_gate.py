@@ -1,0 +1,110 @@
+"""What recalibration makes of a gate that measures distances, with a model that answers at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app.bundle import Bundle, open_bundle
+from app.core.assessment import AssessmentRecord
+from tests.bundles import build_bundle
+from tests.records import GATE, a_record, embedding_at
+from training.drawn import draw_tile
+from training.index import Index, IndexedTile
+from training.labelled import LabelledTiles
+from training.labels import LABEL_IDS
+from training.trust import recalibrate
+
+N_TILES = 24
+FAR = 0.7
+"""Further than `GATE` admits."""
+
+
+class _Site:
+    """Answers of which every fourth is wrong, to tiles that are all far from the training's."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __enter__(self) -> _Site:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def answers(self, tiles: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        said = np.arange(len(tiles)) % 3
+        said[::4] = (said[::4] + 1) % 3
+        return 3 * np.eye(3)[said], np.stack([embedding_at(FAR)] * len(tiles))
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
+    monkeypatch.setattr(recalibrate, "Predictor", _Site)
+    monkeypatch.setattr(recalibrate, "check_bundle", open_bundle)
+    return open_bundle(build_bundle(tmp_path / "models", record=a_record()))
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> LabelledTiles:
+    labels = [LABEL_IDS[i % 3] for i in range(N_TILES)]
+    entries = tuple(
+        IndexedTile(
+            name=str(i),
+            file=f"{i}.png",
+            sha256="0" * 64,
+            case="Case 1",
+            slide="Case 1 A1",
+            x=i,
+            y=0,
+            raw_label=label,
+            label=label,
+        )
+        for i, label in enumerate(labels)
+    )
+    index = Index(mixed_tiles="viable", table="t.csv", table_sha256="1" * 64, tiles=entries)
+    tiles = np.stack([draw_tile(label, 64, i) for i, label in enumerate(labels)])
+    return LabelledTiles(index, "2" * 64, tmp_path, tiles)
+
+
+def record_of(version_dir: Path) -> AssessmentRecord:
+    record = open_bundle(version_dir).manifest.assessment
+    assert record is not None
+    return record
+
+
+def test_limits_stay_and_far_tiles_are_flagged(bundle: Bundle, site: LabelledTiles) -> None:
+    written = recalibrate.recalibrate(bundle, site, widen_gate=False)
+    record = record_of(written)
+    assert record.gate == GATE
+    assert record.drift.distance is not None
+    assert sum(record.drift.distance.counts) == N_TILES
+    section = " ".join((written / "model-card.md").read_text().split())
+    assert f"kept as it was and flags {N_TILES} of them" in section
+
+
+def test_limits_grow_to_admit_the_site_and_never_shrink(
+    bundle: Bundle, site: LabelledTiles
+) -> None:
+    written = recalibrate.recalibrate(bundle, site, widen_gate=True)
+    gate = record_of(written).gate
+    assert gate.max_distance == pytest.approx(1.1 * FAR, abs=1e-3)
+    for name in ("min_tissue_share", "min_contrast", "min_sharpness", "min_stain_share"):
+        assert getattr(gate, name) <= getattr(GATE, name), name
+    for (low, high), (kept_low, kept_high) in zip(gate.absorption, GATE.absorption, strict=True):
+        assert low <= kept_low
+        assert high >= kept_high
+    section = " ".join((written / "model-card.md").read_text().split())
+    assert "widened to admit these tiles and flags 0 of them" in section
+
+
+def test_versions_follow_the_newest_and_not_the_parent(bundle: Bundle, site: LabelledTiles) -> None:
+    versions = [recalibrate.recalibrate(bundle, site, widen_gate=False).name for _ in range(2)]
+    assert versions == ["2", "3"]
+    told = open_bundle(bundle.path.with_name("3")).manifest.recalibration
+    assert told is not None
+    assert told.parent_version == "1"
