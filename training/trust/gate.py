@@ -22,6 +22,8 @@ _ABSORPTION_MARGIN: Final = 0.35
 """Of the spread that was seen, to either side."""
 _STEPS: Final = 10_000
 """Four decimals, rounded outwards: rounded to the nearest, a limit could shut its own tile out."""
+_SLACK: Final = 1e-6
+"""Of a step: the product of a value just beside a step is the step itself, in floats."""
 
 
 def measure_all(tiles: Tiles) -> list[Appearance]:
@@ -57,11 +59,11 @@ def _distance_limit(farthest: float) -> float:
 
 
 def _rounded_down(values: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
-    return np.floor(values * _STEPS) / _STEPS
+    return np.floor(values * _STEPS - _SLACK) / _STEPS
 
 
 def _rounded_up(values: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
-    return np.ceil(values * _STEPS) / _STEPS
+    return np.ceil(values * _STEPS + _SLACK) / _STEPS
 
 
 def judge(

@@ -55,6 +55,12 @@ def like(absorption: tuple[float, float, float], tissue_share: float = 0.9) -> A
     )
 
 
+@pytest.mark.parametrize("beside", [0.0036999999999999997, 0.0009000000000000001])
+def test_limits_admit_a_tile_just_beside_a_rounded_number(beside: float) -> None:
+    seen = [like((beside, beside, beside))]
+    assert judge(fit_gate(seen, None), seen, None) == [frozenset()]
+
+
 def test_limits_are_the_extremes_with_a_margin() -> None:
     seen = [like((0.2, 0.6, 0.2), 0.8), like((0.3, 0.5, 0.2), 0.4)]
     gate = fit_gate(seen, np.array([0.1, 0.2], np.float32))
