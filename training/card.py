@@ -17,6 +17,7 @@ from training.levels import (
     number,
     percent,
 )
+from training.markdown import markdown_table
 from training.systems.registry import find_system
 from training.trust.card import assessment_sections
 from training.trust.report import AssessmentReport
@@ -98,7 +99,7 @@ def _results(manifest: Manifest, leaks: Sequence[Leaks]) -> str:
     return (
         "## Results\n\nSide by side, because how tiles are kept apart decides the number. "
         "Intervals resample slides.\n\n"
-        + _table(LEVEL_HEADER, level_rows(manifest.metrics))
+        + markdown_table(LEVEL_HEADER, level_rows(manifest.metrics))
         + "\n\nTake the slide split for new slides of known cases, the patient split for new "
         "patients. Nobody should quote the random split as what to expect.\n\n"
         f"{leaking}- Mixed tiles: {MIXED_POLICY[manifest.data.mixed_tiles]}.\n"
@@ -121,7 +122,7 @@ def _by_label(manifest: Manifest) -> str:
         for measured in entry.classes
     ]
     header = ["split", "label", "tiles", "precision", "recall", "F1"]
-    return "## By label\n\n" + _table(header, rows)
+    return "## By label\n\n" + markdown_table(header, rows)
 
 
 def _by_case(manifest: Manifest) -> str:
@@ -131,7 +132,7 @@ def _by_case(manifest: Manifest) -> str:
     return (
         "## By case\n\nEach case answered by a model that never saw it: the share of each label's "
         "tiles that was known. A label that the case does not hold is unavailable, never 0 or 1."
-        "\n\n" + _table(case_header(), rows)
+        "\n\n" + markdown_table(case_header(), rows)
     )
 
 
@@ -162,11 +163,6 @@ def _terms(manifest: Manifest) -> str:
         "required wherever a tile, or a model trained on them, is published.\n"
         f"- Initial weights: {manifest.weights.name}. Licence {manifest.weights.licence}."
     )
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def _join(words: Iterable[str]) -> str:

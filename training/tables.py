@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 
 from training.ablation import RunRecord
+from training.markdown import markdown_table
 
 _COLUMNS = (
     "recipe",
@@ -48,8 +49,7 @@ def write_markdown(records: Sequence[RunRecord]) -> str:
                 f"{sum(record.log_loss for record in slide) / len(slide):.2f}",
             ]
         )
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+    return markdown_table(header, rows) + "\n"
 
 
 def write_csv(records: Iterable[RunRecord]) -> str:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final
-
+from training.levels import UNAVAILABLE, percent
+from training.markdown import markdown_table
 from training.trust.deletion import DELETED_SHARE
 from training.trust.flagged import Flagged
 from training.trust.report import AssessmentReport
-
-_UNAVAILABLE: Final = "unavailable"
 
 
 def assessment_sections(report: AssessmentReport) -> list[str]:
@@ -34,7 +31,7 @@ def _calibration(report: AssessmentReport) -> str:
         "## Calibration\n\n"
         f"One temperature (Guo et al. 2017), fitted on {report.source}; 'after' is measured on the "
         "answers it was fitted on.\n\n"
-        + _table(["", "temperature", "ECE (10 bins)", "Brier score", "log loss"], rows)
+        + markdown_table(["", "temperature", "ECE (10 bins)", "Brier score", "log loss"], rows)
         + "\n\n![reliability](plots/reliability-slide.png)"
     )
 
@@ -43,12 +40,12 @@ def _prediction_sets(report: AssessmentReport) -> str:
     rows = [
         [
             entry.split,
-            _percent(entry.asked),
-            _percent(entry.covered),
-            _UNAVAILABLE
+            percent(entry.asked),
+            percent(entry.covered),
+            UNAVAILABLE
             if entry.low is None or entry.high is None
-            else f"{_percent(entry.low)} to {_percent(entry.high)}",
-            _UNAVAILABLE if entry.mean_labels is None else f"{entry.mean_labels:.2f}",
+            else f"{percent(entry.low)} to {percent(entry.high)}",
+            UNAVAILABLE if entry.mean_labels is None else f"{entry.mean_labels:.2f}",
         ]
         for entry in report.coverage
     ]
@@ -60,7 +57,7 @@ def _prediction_sets(report: AssessmentReport) -> str:
         "others; by patient with the released threshold, on patients the model never saw, where "
         "nothing guarantees the coverage: tiles of a new patient are not like these. "
         "Intervals are binomial and take tiles as independent; those of one slide are not.\n\n"
-        + _table(header, rows)
+        + markdown_table(header, rows)
     )
 
 
@@ -70,7 +67,7 @@ def _gate(report: AssessmentReport) -> str:
     stains = [_flagged_row(entry) for entry in report.stains]
     header = ["pictures", "n", "flagged", "95 % interval", "reasons"]
     methods = [
-        [name, *(_percent(share) for share in by_kind.values())]
+        [name, *(percent(share) for share in by_kind.values())]
         for name, by_kind in report.distance_methods.items()
     ]
     first = next(iter(report.distance_methods.values()), {})
@@ -85,11 +82,11 @@ def _gate(report: AssessmentReport) -> str:
         "fitted on real tiles with a margin. Real tiles are judged by limits and distances of the "
         "folds that did not hold them. The other pictures are drawn by a program or cut from "
         "three photographs; they are not tiles.\n\n"
-        + _table(header, rows)
+        + markdown_table(header, rows)
         + "\n\nReal tiles in the colours of other stains, imitated by colour separation:\n\n"
-        + _table(header, stains)
+        + markdown_table(header, stains)
         + "\n\nThe distance alone, at the furthest real tile of another slide:\n\n"
-        + _table(["distance", *first], methods)
+        + markdown_table(["distance", *first], methods)
         + int8
     )
 
@@ -98,10 +95,10 @@ def _review(report: AssessmentReport) -> str:
     rows = [
         [
             selection.split,
-            _percent(point.reviewed),
+            percent(point.reviewed),
             str(point.n_answered),
-            _percent(point.accuracy),
-            _percent(point.wrong_caught),
+            percent(point.accuracy),
+            percent(point.wrong_caught),
         ]
         for selection in report.selection
         for point in selection.points
@@ -112,7 +109,7 @@ def _review(report: AssessmentReport) -> str:
         "## Review\n\n"
         "Tiles in the order of their need of review (entropy of the probabilities): what remains "
         f"right as more of them are looked at by a person. Wrong answers in all: {counts}.\n\n"
-        + _table(header, rows)
+        + markdown_table(header, rows)
         + "\n\n![risk and coverage](plots/risk-coverage.png)"
     )
 
@@ -127,7 +124,7 @@ def _maps(report: AssessmentReport) -> str:
         f"{deletion.lost_by_shape:.3f} (means of {deletion.n_tiles} training tiles; grey is the "
         "tile's mean colour). Scattered "
         "squares do harm by their edges, so the same shape is the fairer comparison: the map beats "
-        f"it on {_percent(deletion.map_beats_shape)} of the tiles. Where the difference is small, "
+        f"it on {percent(deletion.map_beats_shape)} of the tiles. Where the difference is small, "
         "read the maps as a hint and not as a reason."
     )
 
@@ -136,7 +133,7 @@ def _robustness(report: AssessmentReport) -> str:
     rows = [
         [
             entry.change,
-            _percent(entry.unchanged),
+            percent(entry.unchanged),
             f"{entry.mean_difference:.3f}",
             f"{entry.max_difference:.3f}",
         ]
@@ -149,24 +146,15 @@ def _robustness(report: AssessmentReport) -> str:
         f"What changes when nothing of the tissue does, on {n_tiles} training tiles: on tiles the "
         "model has learned its answers are firmer than on new ones. `osteo-train robustness` "
         "measures it on any index.\n\n"
-        + _table(header, rows)
+        + markdown_table(header, rows)
         + "\n\n![robustness](plots/robustness.png)"
     )
 
 
 def _flagged_row(entry: Flagged) -> list[str]:
     reasons = ", ".join(
-        f"`{reason}` {_percent(share)}"
+        f"`{reason}` {percent(share)}"
         for reason, share in sorted(entry.by_reason.items(), key=lambda item: -item[1])
     )
-    interval = f"{_percent(entry.low)} to {_percent(entry.high)}"
-    return [entry.kind, str(entry.n_pictures), _percent(entry.flagged), interval, reasons or "none"]
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
-def _percent(value: float | None) -> str:
-    return _UNAVAILABLE if value is None else f"{100 * value:.1f} %"
+    interval = f"{percent(entry.low)} to {percent(entry.high)}"
+    return [entry.kind, str(entry.n_pictures), percent(entry.flagged), interval, reasons or "none"]
