@@ -17,9 +17,11 @@ from training.labelled import LabelledTiles
 from training.model import build_base, require_weights
 from training.progress import ERRORS, tracked
 from training.runs import (
+    CrossValidation,
     class_indices_of,
     cross_validate,
     fit_all,
+    read_cross_validation,
     write_final_fit,
     write_run,
 )
@@ -45,7 +47,11 @@ class Folders:
 
 
 def release_bundle(
-    config: TrainingConfig, folders: Folders, table: Path | None = None, strict: bool = True
+    config: TrainingConfig,
+    folders: Folders,
+    table: Path | None = None,
+    strict: bool = True,
+    resume: bool = False,
 ) -> tuple[Path, Manifest]:
     """Index, split three ways, cross-validate each, fit on all tiles, export, check.
 
@@ -54,6 +60,8 @@ def release_bundle(
         folders: where to read and write.
         table: the collection's table; found in the data folder where not given.
         strict: stop at a tile that breaks a rule, rather than leave it out.
+        resume: keep the cross-validations that a stopped release has finished, where data,
+            configuration and split are the same; the code is taken to be the same, too.
 
     Returns:
         The bundle's folder and its manifest.
@@ -98,10 +106,14 @@ def release_bundle(
     runs = []
     for split in splits:
         split_sha256 = write_split(folders.runs_dir / f"{split.kind}.json", split)
-        run = cross_validate(trainer, index, split, split_sha256, config)
-        write_run(folders.runs_dir / split.kind, run)
+        run_dir = folders.runs_dir / split.kind
+        run = _finished(run_dir, split_sha256, config) if resume else None
+        what = "Kept" if run else "Cross-validated"
+        if run is None:
+            run = cross_validate(trainer, index, split, split_sha256, config)
+            write_run(run_dir, run)
         runs.append(run)
-        ERRORS.print(f"Cross-validated by {split.kind}: {len(split.folds)} fold(s).")
+        ERRORS.print(f"{what} by {split.kind}: {len(split.folds)} fold(s).")
     fitted = fit_all(trainer, index, config)
     write_final_fit(folders.runs_dir / "final", fitted, index_sha256, config)
     weights = fitted.base_weights, fitted.head_weights
@@ -116,6 +128,17 @@ def release_bundle(
     finally:
         remove_incomplete(bundle_dir)
     return bundle_dir, manifest
+
+
+def _finished(
+    run_dir: Path, split_sha256: str, config: TrainingConfig
+) -> CrossValidation | None:
+    """The cross-validation that lies there, if it is this one; its split names the index."""
+    try:
+        run = read_cross_validation(run_dir)
+    except RunError:
+        return None
+    return run if run.split_sha256 == split_sha256 and run.config == config else None
 
 
 def folds_of(splits: SplitsConfig) -> dict[SplitKind, int]:

@@ -173,6 +173,16 @@ def test_release_does_all_of_it(drawn_dir: Path, tiny_config: Path, tmp_path: Pa
     }
     shutil.rmtree(bundle.path)
 
+    # Killed while it wrote the run by patient, it goes on from there.
+    (tmp_path / "runs" / "patient" / "run.json").write_text('{"schema_version": 1, "kind"')
+    output = succeed("release", "--data-dir", drawn_dir, "--config", tiny_config, "--resume")
+    assert "Kept by random" in output
+    assert "Kept by slide" in output
+    assert "Cross-validated by patient" in output
+    again = open_bundle(tmp_path / "models" / "drawn" / "1").manifest
+    assert again.metrics == bundle.manifest.metrics
+    shutil.rmtree(bundle.path)
+
 
 def test_missing_training_package_is_one_sentence(
     collection: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -75,8 +75,13 @@ def release(
     strict: Strict = True,
     runs_dir: Annotated[Path, typer.Option(help="Receives what lies between.")] = Path("runs"),
     models_dir: Annotated[Path, typer.Option(help="Receives NAME/VERSION/.")] = Path("models"),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep what a stopped release has cross-validated.")
+    ] = False,
 ) -> None:
     """Do all of it: index, three splits, cross-validations, calibration, fit, bundle, check.
+
+    Stopped or killed, it goes on where it was with `--resume`.
 
     Example: `OSTEO_DATA_DIR=~/tcia OSTEO_WEIGHTS=imagenet osteo-train release`
     """
@@ -84,6 +89,10 @@ def release(
 
     config = read_config(config_file, weights)
     folders = Folders(data_dir, runs_dir, models_dir)
-    bundle_dir, manifest = release_bundle(config, folders, table, strict)
+    try:
+        bundle_dir, manifest = release_bundle(config, folders, table, strict, resume)
+    except KeyboardInterrupt as error:
+        say(f"Stopped. The same command with --resume keeps what is finished in {runs_dir}.")
+        raise typer.Exit(130) from error
     print_levels(manifest.metrics, config.data.mixed_tiles)
     say(f"{bundle_dir}: temperature {manifest.temperature:g}, checked, the runtimes agree.")
