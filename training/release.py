@@ -130,9 +130,7 @@ def release_bundle(
     return bundle_dir, manifest
 
 
-def _finished(
-    run_dir: Path, split_sha256: str, config: TrainingConfig
-) -> CrossValidation | None:
+def _finished(run_dir: Path, split_sha256: str, config: TrainingConfig) -> CrossValidation | None:
     """The cross-validation that lies there, if it is this one; its split names the index."""
     try:
         run = read_cross_validation(run_dir)

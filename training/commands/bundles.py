@@ -67,7 +67,7 @@ def export(
 
 @app.command()
 @guarded
-def release(
+def release(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     data_dir: DataDir,
     config_file: ConfigFile = RELEASED_CONFIG,
     weights: WeightsOption = None,
