@@ -9,38 +9,11 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from tests.bundles import FakeRuntime, build_bundle, failing, saying
+from tests.api.explaining import DRAWN, PHOTOGRAPH, TISSUE, explain
+from tests.bundles import FakeRuntime, failing, saying
 from tests.conftest import MakeClient
-from tests.records import GATE, a_record, embedding_at
+from tests.records import embedding_at
 from training.drawn import draw_tile, encode_tile
-
-DRAWN = draw_tile("viable_tumor", 512, 0)
-TISSUE = encode_tile(DRAWN)
-PHOTOGRAPH = encode_tile(DRAWN[..., (1, 0, 2)])  # its colours are none of the stain's
-
-
-@pytest.fixture
-def runtime() -> FakeRuntime:
-    """Evidence for each label in a corner of its own; none for viable tumour."""
-    runtime = FakeRuntime()
-    runtime.embedding = embedding_at(0.1)
-    runtime.cam[0, 0, 0] = 3.0
-    runtime.cam[6, 6, 1] = 0.5
-    runtime.cam[..., 2] = -1.0
-    return runtime
-
-
-@pytest.fixture
-def client(make_client: MakeClient, models_dir: Path, runtime: FakeRuntime) -> TestClient:
-    """A service of a bundle that has a record; it is sure of non_tumor."""
-    build_bundle(models_dir, "2", a_record())
-    client = make_client()
-    runtime.poison = saying(9.0, 1.0, 0.0)
-    return client
-
-
-def explain(client: TestClient, content: bytes = TISSUE, **query: Any) -> Any:
-    return client.post("/v1/explain", content=content, params=query)
 
 
 def picture(answer: Any) -> Image.Image:
@@ -51,8 +24,10 @@ def picture(answer: Any) -> Image.Image:
     return image
 
 
-def test_overlay_is_the_tile_under_the_heat_beside_a_colour_bar(client: TestClient) -> None:
-    image = picture(explain(client))
+def test_overlay_is_the_tile_under_the_heat_beside_a_colour_bar(
+    assessed: TestClient,
+) -> None:
+    image = picture(explain(assessed))
     assert (image.mode, image.height) == ("RGB", 512)
     assert image.width > 512
     drawn = np.asarray(image)[:, :512]
@@ -60,56 +35,56 @@ def test_overlay_is_the_tile_under_the_heat_beside_a_colour_bar(client: TestClie
     assert (drawn[:40, :40] != DRAWN[:40, :40]).any()
 
 
-def test_heat_is_a_transparent_layer(client: TestClient) -> None:
-    image = picture(explain(client, format="heat", size_px=128, opacity=1))
+def test_heat_is_a_transparent_layer(assessed: TestClient) -> None:
+    image = picture(explain(assessed, format="heat", size_px=128, opacity=1))
     assert (image.mode, image.size) == ("RGBA", (128, 128))
     alpha = np.asarray(image)[..., 3]
     assert (alpha[0, 0], alpha[-1, -1]) == (255, 0)
 
 
-def test_grid_is_the_answer_of_classify_with_the_map(client: TestClient) -> None:
-    document = explain(client, format="grid").json()
+def test_grid_is_the_answer_of_classify_with_the_map(assessed: TestClient) -> None:
+    document = explain(assessed, format="grid").json()
     said = document["explanation"]
     assert (said["status"], said["label"], said["max_logit"]) == ("available", "non_tumor", 3.0)
     expected = np.zeros((7, 7))
     expected[0, 0] = 1
     assert said["grid"] == expected.tolist()
-    classified = client.post("/v1/classify", content=TISSUE, params={"explain": "true"}).json()
+    classified = assessed.post("/v1/classify", content=TISSUE, params={"explain": "true"}).json()
     for answer in (document, classified):
         del answer["request_id"], answer["timing"]
     assert document == classified
 
 
-def test_evidence_of_a_named_label_is_shown(client: TestClient) -> None:
-    answer = explain(client, label="non_viable_tumor", format="heat")
+def test_evidence_of_a_named_label_is_shown(assessed: TestClient) -> None:
+    answer = explain(assessed, label="non_viable_tumor", format="heat")
     alpha = np.asarray(picture(answer))[..., 3]
     assert (alpha[0, 0], alpha[-1, -1]) == (0, alpha.max())
     assert answer.headers["X-Osteo-Explained"] == "non_viable_tumor"
     assert answer.headers["X-Osteo-Prediction"] == "non_tumor"
-    document = explain(client, label="non_viable_tumor", format="grid").json()
+    document = explain(assessed, label="non_viable_tumor", format="grid").json()
     assert document["explanation"]["label"] == "non_viable_tumor"
 
 
-def test_picture_says_what_it_shows(client: TestClient) -> None:
-    headers = explain(client).headers
+def test_picture_says_what_it_shows(assessed: TestClient) -> None:
+    headers = explain(assessed).headers
     assert headers["X-Osteo-Prediction"] == headers["X-Osteo-Explained"] == "non_tumor"
     assert headers["X-Osteo-Probability"] == "0.9714"
     assert headers["X-Osteo-Review"] == ""
     assert headers["X-Osteo-Model"] == "osteo-mobilenetv2/2"
     assert headers["X-Request-ID"]
     wide = encode_tile(DRAWN[:230])
-    assert explain(client, wide).headers["X-Osteo-Review"] == "not_square"
+    assert explain(assessed, wide).headers["X-Osteo-Review"] == "not_square"
     small = encode_tile(draw_tile("viable_tumor", 320, 0)[:200])
-    assert explain(client, small).headers["X-Osteo-Review"] == "not_square,too_small"
+    assert explain(assessed, small).headers["X-Osteo-Review"] == "not_square,too_small"
 
 
 @pytest.mark.parametrize("form", ["overlay", "heat", "grid"])
 @pytest.mark.parametrize("label", ["osteoma", "", "NON_TUMOR", "a\r\nX-Evil: 1", "é", "x" * 2000])
 def test_label_that_the_model_lacks_is_refused_and_the_others_named(
-    client: TestClient, runtime: FakeRuntime, form: str, label: str
+    assessed: TestClient, runtime: FakeRuntime, form: str, label: str
 ) -> None:
     n_before = runtime.n_tiles
-    answer = explain(client, label=label, format=form)
+    answer = explain(assessed, label=label, format=form)
     assert (answer.status_code, answer.json()["type"]) == (422, "/problems/unknown-label")
     assert answer.json()["labels"] == ["non_tumor", "non_viable_tumor", "viable_tumor"]
     assert "X-Evil" not in answer.headers
@@ -131,23 +106,23 @@ def test_label_that_the_model_lacks_is_refused_and_the_others_named(
         {"format": ""},
     ],
 )
-def test_parameters_have_limits(client: TestClient, query: dict[str, Any]) -> None:
-    answer = explain(client, **query)
+def test_parameters_have_limits(assessed: TestClient, query: dict[str, Any]) -> None:
+    answer = explain(assessed, **query)
     assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-request")
     (error,) = answer.json()["errors"]
     assert error["where"] == f"query.{next(iter(query))}"
 
 
 @pytest.mark.parametrize("size_px", [64, 2048])
-def test_smallest_and_largest_picture(client: TestClient, size_px: int) -> None:
-    assert picture(explain(client, size_px=size_px, opacity=0)).height == size_px
+def test_smallest_and_largest_picture(assessed: TestClient, size_px: int) -> None:
+    assert picture(explain(assessed, size_px=size_px, opacity=0)).height == size_px
 
 
-def test_explain_on_classify_is_a_truth(client: TestClient) -> None:
+def test_explain_on_classify_is_a_truth(assessed: TestClient) -> None:
     for said, is_there in (("true", True), ("1", True), ("false", False), ("0", False)):
-        answer = client.post("/v1/classify", content=TISSUE, params={"explain": said}).json()
+        answer = assessed.post("/v1/classify", content=TISSUE, params={"explain": said}).json()
         assert (answer["explanation"] is not None) == is_there
-    answer = client.post("/v1/classify", content=TISSUE, params={"explain": "maybe"})
+    answer = assessed.post("/v1/classify", content=TISSUE, params={"explain": "maybe"})
     assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-request")
 
 
@@ -161,48 +136,40 @@ def test_explain_on_classify_is_a_truth(client: TestClient) -> None:
     ],
 )
 def test_where_nothing_can_be_shown_it_is_said(
-    client: TestClient, runtime: FakeRuntime, content: bytes, distance: float, label: str, said: str
+    assessed: TestClient,
+    runtime: FakeRuntime,
+    content: bytes,
+    distance: float,
+    label: str,
+    said: str,
 ) -> None:
     runtime.embedding = embedding_at(distance)
     for form in ("overlay", "heat"):
-        answer = explain(client, content, label=label, format=form)
+        answer = explain(assessed, content, label=label, format=form)
         assert (answer.status_code, answer.json()["type"]) == (
             422,
             "/problems/explanation-unavailable",
         )
         assert said in answer.json()["detail"]
         assert answer.json()["label"] == label
-    answer = explain(client, content, label=label, format="grid")
+    answer = explain(assessed, content, label=label, format="grid")
     assert answer.status_code == 200
     explanation = answer.json()["explanation"]
     assert (explanation["status"], explanation["grid"]) == ("unavailable", None)
     assert said in explanation["reason"]
 
 
-def test_embedding_that_is_no_number_spoils_neither_answer_nor_metrics(
-    client: TestClient, runtime: FakeRuntime
-) -> None:
-    client.post("/v1/classify", content=TISSUE)
-    runtime.embedding = np.full_like(runtime.embedding, np.nan)
-    document = explain(client, format="grid").json()
-    assert document["review"]["reasons"] == ["out_of_distribution"]
-    assert document["checks"]["distance"] is None
-    text = client.get("/metrics").text
-    assert "osteo_distance_count 1.0" in text
-    assert "osteo_distance_sum NaN" not in text
-
-
-def test_form_and_raw_body_give_the_same_picture(client: TestClient) -> None:
-    form = client.post("/v1/explain", files={"file": ("name of a patient.png", TISSUE)})
-    assert form.content == explain(client).content
+def test_form_and_raw_body_give_the_same_picture(assessed: TestClient) -> None:
+    form = assessed.post("/v1/explain", files={"file": ("name of a patient.png", TISSUE)})
+    assert form.content == explain(assessed).content
     assert "patient" not in str(form.headers)
 
 
 @pytest.mark.parametrize("query", [{}, {"format": "heat", "size_px": 700}, {"format": "grid"}])
-def test_model_runs_once(client: TestClient, runtime: FakeRuntime, query: dict[str, Any]) -> None:
+def test_model_runs_once(assessed: TestClient, runtime: FakeRuntime, query: dict[str, Any]) -> None:
     n_before = runtime.n_tiles
-    assert explain(client, **query).status_code == 200
-    assert client.post("/v1/classify", content=TISSUE, params={"explain": "1"}).status_code == 200
+    assert explain(assessed, **query).status_code == 200
+    assert assessed.post("/v1/classify", content=TISSUE, params={"explain": "1"}).status_code == 200
     assert runtime.n_tiles == n_before + 2
 
 
@@ -216,31 +183,31 @@ def test_model_runs_once(client: TestClient, runtime: FakeRuntime, query: dict[s
     ],
 )
 def test_tile_that_cannot_be_read_is_explained(
-    client: TestClient, content: bytes, status: int, slug: str
+    assessed: TestClient, content: bytes, status: int, slug: str
 ) -> None:
-    answer = explain(client, content)
+    answer = explain(assessed, content)
     assert (answer.status_code, answer.json()["type"]) == (status, f"/problems/{slug}")
 
 
-def test_model_that_fails_is_a_problem(client: TestClient, runtime: FakeRuntime) -> None:
+def test_model_that_fails_is_a_problem(assessed: TestClient, runtime: FakeRuntime) -> None:
     runtime.poison = failing
-    answer = explain(client)
+    answer = explain(assessed)
     assert (answer.status_code, answer.json()["type"]) == (500, "/problems/inference-failed")
 
 
 def test_explaining_takes_room_and_gives_it_back(
     make_client: MakeClient, runtime: FakeRuntime
 ) -> None:
-    client = make_client(max_tiles_in_flight=1, max_request_tiles=1)
-    service = client.app.state.service  # type: ignore[attr-defined] # a FastAPI application
+    assessed = make_client(max_tiles_in_flight=1, max_request_tiles=1)
+    service = assessed.app.state.service  # type: ignore[attr-defined] # a FastAPI application
     with service.admission.admit(1):
-        answer = explain(client)
+        answer = explain(assessed)
         assert (answer.status_code, answer.json()["type"]) == (429, "/problems/queue-full")
     runtime.poison = saying(9.0, 1.0, 0.0)
     for _ in range(3):
-        assert explain(client).status_code == 200
-        assert explain(client, label="viable_tumor").status_code == 422
-    text = client.get("/metrics").text
+        assert explain(assessed).status_code == 200
+        assert explain(assessed, label="viable_tumor").status_code == 422
+    text = assessed.get("/metrics").text
     for gauge in ("osteo_tiles_in_flight", "osteo_tiles_waiting", "osteo_upload_bytes"):
         assert f"{gauge} 0.0" in text
     assert 'osteo_request_problems_total{problem="explanation-unavailable"} 3.0' in text
@@ -249,7 +216,7 @@ def test_explaining_takes_room_and_gives_it_back(
 def test_deadline_covers_the_drawing(
     make_client: MakeClient, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = make_client(request_timeout_s=0.1)
+    assessed = make_client(request_timeout_s=0.1)
     runtime.poison = saying(9.0, 1.0, 0.0)
 
     def draw_slowly(*_arguments: object) -> bytes:
@@ -259,71 +226,12 @@ def test_deadline_covers_the_drawing(
         return b""
 
     monkeypatch.setattr("app.classify.draw_explanation", draw_slowly)
-    answer = explain(client)
+    answer = explain(assessed)
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/deadline-exceeded")
-    assert "osteo_tiles_in_flight 0.0" in client.get("/metrics").text
+    assert "osteo_tiles_in_flight 0.0" in assessed.get("/metrics").text
 
 
-BEFORE: dict[str, type] = {
-    "request_id": str,
-    "prediction": str,
-    "probabilities": dict,
-    "tumor_probability": float,
-    "model": dict,
-    "tile": dict,
-    "timing": dict,
-}
 """What an answer held before there were assessments: nothing of it may change."""
-
-
-@pytest.mark.parametrize("version", ["1", "2"])
-def test_answer_stays_what_it_was_with_more_beside(
-    make_client: MakeClient, models_dir: Path, version: str
-) -> None:
-    build_bundle(models_dir, "2", a_record())
-    client = make_client(model_version=version)
-    document = client.post("/v1/classify", content=TISSUE).json()
-    for name, type_ in BEFORE.items():
-        assert isinstance(document[name], type_), name
-    added = {"prediction_set", "review", "checks", "explanation"}
-    assert set(document) == set(BEFORE) | added
-    assert set(document["model"]) == {"name", "version", "bundle_sha256"}
-    assert set(document["tile"]) == {"sha256", "format", "width_px", "height_px"}
-    assert set(document["timing"]) == {"decode_s", "queue_s", "inference_s"}
-    has_record = version == "2"
-    assert document["prediction_set"]["status"] == ("available" if has_record else "unavailable")
-    assert document["prediction_set"]["coverage"] == 0.9
-    assert (document["prediction_set"]["reason"] is None) == has_record
-    assert document["checks"]["max_distance"] == (GATE.max_distance if has_record else None)
-
-
-def test_tiles_of_a_batch_are_judged_each(client: TestClient) -> None:
-    files = [("files", ("t", content)) for content in (TISSUE, PHOTOGRAPH, b"junk")]
-    first, second, third = client.post("/v1/classify/batch", files=files).json()["items"]
-    assert first["result"]["review"] == {"required": False, "reasons": []}
-    assert first["result"]["prediction_set"]["labels"] == ["non_tumor"]
-    assert second["result"]["review"] == {"required": True, "reasons": ["not_tissue"]}
-    assert "review" not in third
-
-
-def test_metrics_show_what_was_answered_and_reviewed(client: TestClient) -> None:
-    client.post("/v1/classify", content=TISSUE)
-    explain(client, PHOTOGRAPH, format="grid")
-    explain(client, encode_tile(np.full_like(DRAWN, 255)))
-    text = client.get("/metrics").text
-    for line in (
-        'osteo_predictions_total{label="non_tumor"} 3.0',
-        'osteo_reviews_total{reason="not_tissue"} 2.0',
-        'osteo_reviews_total{reason="blank"} 1.0',
-        "osteo_reviewed_tiles_total 2.0",
-        "osteo_probability_count 3.0",
-        'osteo_probability_bucket{le="0.95"} 0.0',
-        'osteo_probability_bucket{le="0.99"} 3.0',
-        "osteo_distance_count 3.0",
-        'osteo_population_stability_index{quantity="prediction"} NaN',
-        'osteo_requests_total{route="/v1/explain",status="422"} 1.0',
-    ):
-        assert line in text, line
 
 
 def test_nothing_is_explained_before_a_model_is_there(

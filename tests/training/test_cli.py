@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from app.bundle import check_golden_tiles, open_bundle, read_golden_tiles
 from app.core.tile import decode_tile
 from app.runtime.litert import LiteRtRuntime
 from app.runtime.savedmodel import SavedModelRuntime
+from tests.training.commands import run, succeed
 from training.cli import app
 from training.drawn import draw_tile, encode_tile
 from training.features import read_tiles
@@ -32,16 +33,6 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("OSTEO_DATA_DIR", "OSTEO_WEIGHTS"):  # they would overrule the tiny configuration
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def succeed(*arguments: object) -> str:
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 @pytest.mark.parametrize("command", COMMANDS)

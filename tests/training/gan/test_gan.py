@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,16 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from typer.testing import CliRunner, Result
 
-from training.cli import app
+from tests.training.commands import run, succeed
 from training.config import TrainingConfig, read_config
 from training.drawn import encode_tile
 from training.errors import GanError, LeakError, RunError
 from training.features import read_tiles
 from training.fit import Trainer
 from training.gan import fitting
-from training.gan.differentiable import augment
 from training.gan.fitting import CHECKPOINT_NAME, Gan, fit_gan, open_generator
 from training.gan.jobs import fit_generators, plan_generators
 from training.gan.record import GanRecord, GanSettings, SeenTile, begin_folder, read_record
@@ -52,16 +45,6 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("OSTEO_DATA_DIR", "OSTEO_WEIGHTS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def succeed(*arguments: object) -> str:
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 def two_kinds(n: int, side_px: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -166,28 +149,6 @@ def test_a_folder_keeps_to_one_generator(tmp_path: Path) -> None:
     (tmp_path / "gan" / "gan.json").write_text("{}")
     with pytest.raises(GanError, match="not the record"):
         read_record(tmp_path / "gan")
-
-
-def test_transforms_keep_shape_and_repeat_with_their_seed() -> None:
-    tiles = np.ones((6, 32, 32, 3), np.float32) * 0.25
-    seed = np.array([1, 2], np.int32)
-    one, other = augment(tiles, seed).numpy(), augment(tiles, seed).numpy()
-    np.testing.assert_array_equal(one, other)
-    assert one.shape == tiles.shape
-    assert np.abs(one - augment(tiles, seed + 1).numpy()).max() > 0.05
-    zero = (one == 0).all(axis=3).mean(axis=(1, 2))
-    assert (zero > 0).all()  # the cut-out
-    assert zero.max() <= 1 / 4 + 2 / 8
-
-
-def test_transforms_move_a_tile_without_turning_it() -> None:
-    """A bright column stays one: moved by at most an eighth, cut at most in its middle."""
-    tiles = np.zeros((16, 32, 32, 3), np.float32)
-    tiles[:, :, 16] = 4.0
-    for tile in augment(tiles, np.array([3, 4], np.int32)).numpy():
-        bright = np.flatnonzero(tile.mean(2).max(0) - np.median(tile.mean(2)) > 1.0)
-        assert len(bright) <= 1
-        assert all(abs(column - 16) <= 4 for column in bright)
 
 
 @pytest.fixture
@@ -323,64 +284,3 @@ def test_samples_say_what_they_are_and_no_index_takes_them(
     assert not any("synthetic" in tile.name for tile in index.tiles)
     assert tmp_path == Path.cwd()
     assert len(fitted.tiles) == 12
-
-
-@pytest.mark.parametrize(
-    ("section", "says"),
-    [
-        ("[sampling]\nbalance = 'case'\n[gan]\nproportion = 0.5", "a synthetic tile has none"),
-        ("[gan]\nproportion = -1", "gan.proportion"),
-        ("[gan]\nproportions = 1", "there is no such key"),
-    ],
-)
-def test_settings_that_do_not_go_together_are_refused(
-    tiny_config: Path, section: str, says: str
-) -> None:
-    tiny_config.write_text(f"{tiny_config.read_text()}\n{section}\n")
-    result = run("fit", "--data-dir", ".", "--out", "run", "--config", tiny_config)
-    assert result.exit_code == 1
-    assert says in " ".join(result.output.split())
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (("gan", "fit", "--data-dir", ".", "--side-px", "100"), "--side-px"),
-        (("gan", "sample", "nowhere", "--out", "out"), "osteo-train gan fit"),
-    ],
-)
-def test_wrong_input_is_one_sentence(arguments: tuple[str, ...], says: str) -> None:
-    result = run(*arguments)
-    assert result.exit_code == 1
-    assert says in " ".join(result.output.split())
-
-
-def _wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def test_gan_fit_goes_on_after_ctrl_c(drawn_dir: Path) -> None:
-    succeed("index", "--data-dir", drawn_dir, "--tile-side-px", 128)
-    arguments = ["gan", "fit", "--data-dir", str(drawn_dir), "--side-px", "32"]
-    index = ["--index", str(Path("runs/index.json").absolute())]
-    command = [sys.executable, "-m", "training.cli", *arguments, "--epochs", "5000", *index]
-    out = Path("gan").absolute()
-    process = subprocess.Popen(
-        [*command, "--out", str(out), "--seed", "3"],
-        cwd=ROOT,
-        env={**os.environ, "COLUMNS": "200"},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    _wait_for((out / "all" / "losses.csv").exists)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
-    assert process.returncode == 130, said
-    assert "it goes on where it was" in said
-    assert list((out / "all").glob("grid-epoch-0005.png"))
-    gan = Gan(read_record(out / "all").settings)
-    gan.load(out / "all" / CHECKPOINT_NAME)
-    assert len(gan.losses) >= 5

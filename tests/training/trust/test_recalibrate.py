@@ -6,69 +6,28 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from numpy.typing import NDArray
-from typer.testing import CliRunner, Result
 
-from app.bundle import find_bundle, list_versions, open_bundle
+from app.bundle import list_versions, open_bundle
 from app.core.manifest import MANIFEST_NAME, MODEL_CARD_NAME, sha256_of_file
 from app.core.tile import decode_tile
 from app.main import create_app
 from app.settings import Settings
-from training.cli import app
+from tests.training.trust.sites import N_TILES, calibrate, write_site
 from training.drawn import draw_tile, encode_tile
-from training.index import Index, IndexedTile, read_index, write_index
+from training.index import read_index
 from training.labels import LABEL_IDS
 from training.trust import recalibrate
 from training.trust.gate import judge, measure_all
-from training.trust.predictor import Predictor
 
 pytestmark = pytest.mark.tensorflow
 
 NAME = "osteo-mobilenetv2"
 RELEASED = Path(__file__).parents[3] / "models"
-N_TILES = 21
-
-
-def write_site(
-    folder: Path, n_tiles: int = N_TILES, channels: tuple[int, int, int] = (0, 1, 2)
-) -> Path:
-    """Draw a site's tiles, with the colour channels in this order, and their index."""
-    folder.mkdir(parents=True)
-    tiles = []
-    for seed in range(n_tiles):
-        label, file = LABEL_IDS[seed % 3], folder / f"{seed}.png"
-        file.write_bytes(encode_tile(draw_tile(label, 128, seed)[..., channels]))
-        where = {"case": "Case 1", "slide": f"Case 1 A{seed}", "x": seed, "y": 0}
-        described = {"name": file.stem, "file": file.name, "sha256": sha256_of_file(file)}
-        tiles.append(IndexedTile(**described, **where, raw_label=label, label=label))
-    index = Index(mixed_tiles="viable", table="t.csv", table_sha256="1" * 64, tiles=tuple(tiles))
-    write_index(folder / "index.json", index)
-    return folder
-
-
-def calibrate(bundle_dir: Path, site: Path, *options: str) -> Result:
-    arguments = [str(bundle_dir), "--data-dir", str(site), "--index", str(site / "index.json")]
-    return CliRunner().invoke(app, ["calibrate", *arguments, *options])
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_site(tmp_path_factory.mktemp("sites") / "site")
-
-
-@pytest.fixture(scope="module")
-def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the newest release, alone in its models folder."""
-    newest = find_bundle(RELEASED, NAME)
-    copy = tmp_path_factory.mktemp("copy") / "models" / NAME / newest.name
-    shutil.copytree(newest, copy)
-    return copy
 
 
 @pytest.fixture(scope="module")
@@ -156,76 +115,6 @@ def test_service_serves_the_new_version(written: Path) -> None:
         answer = client.post("/v1/classify", content=tile_bytes).json()
     assert answer["model"]["version"] == written.name
     assert answer["prediction_set"]["status"] == "available", "20 tiles are enough for 0.9"
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (lambda i: i.model_copy(update={"tiles": i.tiles[:19]}), "19 tile(s) of 3 label(s)"),
-        (
-            lambda i: i.model_copy(
-                update={
-                    "tiles": tuple(t.model_copy(update={"label": "viable_tumor"}) for t in i.tiles)
-                }
-            ),
-            "21 tile(s) of 1 label(s)",
-        ),
-        (lambda i: i.model_copy(update={"tiles": ()}), "0 tile(s) of 0 label(s)"),
-    ],
-    ids=["few", "one label", "none"],
-)
-def test_tiles_that_calibrate_nothing_are_refused(
-    parent: Path, site: Path, tmp_path: Path, change: Callable[[Index], Index], says: str
-) -> None:
-    write_index(tmp_path / "index.json", change(read_index(site / "index.json")[0]))
-    versions = list_versions(parent.parents[1], NAME)
-    result = calibrate(parent, tmp_path)
-    assert result.exit_code == 1
-    assert says in " ".join(result.output.split())
-    assert list_versions(parent.parents[1], NAME) == versions
-
-
-def test_index_of_the_training_tables_rows_is_refused(
-    parent: Path, site: Path, tmp_path: Path
-) -> None:
-    index, _ = read_index(site / "index.json")
-    trained_on = open_bundle(parent).manifest.data.table_sha256
-    write_index(tmp_path / "index.json", index.model_copy(update={"table_sha256": trained_on}))
-    result = calibrate(parent, tmp_path)
-    assert result.exit_code == 1
-    assert "tiles that the model was trained on" in " ".join(result.output.split())
-
-
-@pytest.mark.parametrize(
-    ("right", "says"), [(True, "no temperature can be fitted"), (False, "no better than chance")]
-)
-def test_answers_that_set_no_temperature_are_refused(
-    parent: Path, site: Path, monkeypatch: pytest.MonkeyPatch, right: bool, says: str
-) -> None:
-    truth = np.arange(N_TILES) % 3
-    logits = np.eye(3)[truth if right else (truth + 1) % 3]
-
-    def all_right_or_wrong(*_: object) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        return logits, np.ones((N_TILES, 1280), np.float32)
-
-    monkeypatch.setattr(Predictor, "answers", all_right_or_wrong)
-    versions = list_versions(parent.parents[1], NAME)
-    result = calibrate(parent, site)
-    assert result.exit_code == 1
-    assert says in " ".join(result.output.split())
-    assert list_versions(parent.parents[1], NAME) == versions
-
-
-@pytest.mark.real_tiles
-def test_training_index_is_refused(parent: Path, real_dir: Path, tmp_path: Path) -> None:
-    index_file = tmp_path / "index.json"
-    given = ["--data-dir", str(real_dir), "--out", str(index_file)]
-    assert CliRunner().invoke(app, ["index", *given]).exit_code == 0
-    assert read_index(index_file)[1] == open_bundle(parent).manifest.data.index_sha256
-    arguments = ["--data-dir", str(real_dir), "--index", str(index_file)]
-    result = CliRunner().invoke(app, ["calibrate", str(parent), *arguments])
-    assert result.exit_code == 1
-    assert "tiles that the model was trained on" in " ".join(result.output.split())
 
 
 @pytest.mark.parametrize(

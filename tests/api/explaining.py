@@ -1,0 +1,21 @@
+"""A tile, a picture that is none, and the question where the evidence lies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi.testclient import TestClient
+
+from training.drawn import draw_tile, encode_tile
+
+DRAWN = draw_tile("viable_tumor", 512, 0)
+
+
+TISSUE = encode_tile(DRAWN)
+
+
+PHOTOGRAPH = encode_tile(DRAWN[..., (1, 0, 2)])  # its colours are none of the stain's
+
+
+def explain(assessed: TestClient, content: bytes = TISSUE, **query: Any) -> Any:
+    return assessed.post("/v1/explain", content=content, params=query)

@@ -1,0 +1,90 @@
+"""The commands of the GAN: refused in one sentence, or going on where they were."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.training.commands import run, succeed
+from training.gan.fitting import CHECKPOINT_NAME, Gan
+from training.gan.record import read_record
+
+pytestmark = pytest.mark.tensorflow
+
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("OSTEO_DATA_DIR", "OSTEO_WEIGHTS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ("[sampling]\nbalance = 'case'\n[gan]\nproportion = 0.5", "a synthetic tile has none"),
+        ("[gan]\nproportion = -1", "gan.proportion"),
+        ("[gan]\nproportions = 1", "there is no such key"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(
+    tiny_config: Path, section: str, says: str
+) -> None:
+    tiny_config.write_text(f"{tiny_config.read_text()}\n{section}\n")
+    result = run("fit", "--data-dir", ".", "--out", "run", "--config", tiny_config)
+    assert result.exit_code == 1
+    assert says in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("gan", "fit", "--data-dir", ".", "--side-px", "100"), "--side-px"),
+        (("gan", "sample", "nowhere", "--out", "out"), "osteo-train gan fit"),
+    ],
+)
+def test_wrong_input_is_one_sentence(arguments: tuple[str, ...], says: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert says in " ".join(result.output.split())
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_gan_fit_goes_on_after_ctrl_c(drawn_dir: Path) -> None:
+    succeed("index", "--data-dir", drawn_dir, "--tile-side-px", 128)
+    arguments = ["gan", "fit", "--data-dir", str(drawn_dir), "--side-px", "32"]
+    index = ["--index", str(Path("runs/index.json").absolute())]
+    command = [sys.executable, "-m", "training.cli", *arguments, "--epochs", "5000", *index]
+    out = Path("gan").absolute()
+    process = subprocess.Popen(
+        [*command, "--out", str(out), "--seed", "3"],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "200"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    _wait_for((out / "all" / "losses.csv").exists)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130, said
+    assert "it goes on where it was" in said
+    assert list((out / "all").glob("grid-epoch-0005.png"))
+    gan = Gan(read_record(out / "all").settings)
+    gan.load(out / "all" / CHECKPOINT_NAME)
+    assert len(gan.losses) >= 5
