@@ -61,10 +61,12 @@ class FakeRuntime:
         self.cam = np.zeros((7, 7, 3), np.float32)
         self.is_closed = False
         self.n_tiles = 0
+        self.n_alone = 0
 
-    def infer(self, tiles: NDArray[np.uint8]) -> ModelOutputs:
+    def infer(self, tiles: NDArray[np.uint8], *, alone: bool = False) -> ModelOutputs:
         time.sleep(self.delay_s)
         self.n_tiles += len(tiles)
+        self.n_alone += alone
         logits = self.poison(tiles.mean(axis=(1, 2), dtype=np.float64).astype(np.float32) / 32)
         return ModelOutputs(
             logits=logits,

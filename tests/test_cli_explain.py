@@ -18,6 +18,7 @@ from tests.records import a_record, embedding_at
 from training.drawn import draw_tile, encode_tile
 
 runner = CliRunner()
+N_CHECKS = 2  # of the golden tile at the start: in company, alone
 TISSUE = encode_tile(draw_tile("viable_tumor", 256, 0))
 
 
@@ -69,7 +70,7 @@ def test_explain_writes_a_picture(tile: Path, options: list[str], mode: str, hei
 
 def test_explain_runs_the_model_once(tile: Path, runtime: FakeRuntime) -> None:
     runner.invoke(app, ["explain", str(tile), "-o", str(tile.with_name("overlay.png"))])
-    assert runtime.n_tiles == 1 + runtime.n_warm_ups
+    assert runtime.n_tiles == N_CHECKS + 1
 
 
 def test_explain_says_what_needs_review(tile: Path, runtime: FakeRuntime) -> None:
@@ -77,7 +78,7 @@ def test_explain_says_what_needs_review(tile: Path, runtime: FakeRuntime) -> Non
     run = runner.invoke(app, ["explain", str(tile), "-o", str(tile.with_name("overlay.png"))])
     assert run.exit_code == 0, run.output
     assert "For review: not_square, too_small" in run.output
-    assert runtime.n_tiles == 2
+    assert runtime.n_tiles == N_CHECKS + 1
 
 
 def test_nothing_to_draw_is_one_sentence(tile: Path, runtime: FakeRuntime) -> None:

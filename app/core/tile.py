@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from app.core.errors import (
     CorruptTileError,
@@ -41,7 +41,7 @@ that a small file takes an hour; no limit on bytes or pixels sees that."""
 
 # Inside entropy-coded data 0xFF is always followed by 0x00 or a restart marker, so only thumbnails
 # and comments could be counted by mistake: never a hundred of them.
-_START_OF_SCAN: Final = b"\xff\xda"
+_START_OF_SCAN: Final = 0xDAFF  # 0xFF 0xDA, read as a little-endian word
 # Reducing by an integer factor first costs a fifth of the full resampling; with a gap of 2 the
 # result is within one grey level of it.
 _REDUCING_GAP: Final = 2.0
@@ -131,6 +131,9 @@ def decode_tile_and_header(
     width_px, height_px = image.size
     try:
         image.draft(None, (side_px, side_px))
+        if isinstance(image, ImageFile.ImageFile):
+            # All are in memory: of pieces of 64 kB the decoder would copy what is left each time.
+            image.decodermaxblock = len(tile_bytes)
         image.load()
         # Asked for after loading: Pillow turns TIFFs by itself and then drops the tag.
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
@@ -167,13 +170,21 @@ def _open_within_limits(tile_bytes: bytes, limits: TileLimits) -> Image.Image:
     if min(width_px, height_px) < limits.min_side_px:
         raise TileTooSmallError(width_px, height_px, limits.min_side_px)
     is_jpeg = image.format in ("JPEG", "MPO") or image.info.get("compression") == "jpeg"
-    if is_jpeg and tile_bytes.count(_START_OF_SCAN) > MAX_JPEG_SCANS:
+    if is_jpeg and _count_scans(tile_bytes) > MAX_JPEG_SCANS:
         raise TooManyScansError(MAX_JPEG_SCANS)
     if _has_more_frames(image, limits.max_frames):
         raise TooManyFramesError(limits.max_frames)
     if image.mode not in _COLOUR_MODES and image.mode not in _SIXTEEN_BIT_MODES:
         raise PixelFormatError(image.mode)
     return image
+
+
+def _count_scans(jpeg: bytes) -> int:
+    # In words, at even and at odd places: five times as fast as `bytes.count`, which costs a
+    # twentieth of the decoding.
+    even = np.frombuffer(jpeg, "<u2", len(jpeg) // 2)
+    odd = np.frombuffer(jpeg, "<u2", (len(jpeg) - 1) // 2, offset=1)
+    return int(np.count_nonzero(even == _START_OF_SCAN) + np.count_nonzero(odd == _START_OF_SCAN))
 
 
 def _has_more_frames(image: Image.Image, max_frames: int) -> bool:

@@ -89,7 +89,12 @@ class MicroBatchingRuntime:
         """A batch for each thread of the runtime, and one that gathers."""
         return (1 + self._runtime.n_workers) * self._max_batch_tiles
 
-    def infer(self, tiles: NDArray[np.uint8]) -> ModelOutputs:
+    def infer(
+        self,
+        tiles: NDArray[np.uint8],
+        *,
+        alone: bool = False,  # noqa: ARG002 - batches have threads of their own
+    ) -> ModelOutputs:
         """See `Runtime.infer`; waits until the batch of these tiles has run."""
         answer: Future[ModelOutputs] = Future()
         self._count(len(tiles))

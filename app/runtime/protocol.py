@@ -47,11 +47,13 @@ class Runtime(Protocol):
     def n_warm_ups(self) -> int:
         """How many calls it takes, one after the other, until every part has run once."""
 
-    def infer(self, tiles: NDArray[np.uint8]) -> ModelOutputs:
+    def infer(self, tiles: NDArray[np.uint8], *, alone: bool = False) -> ModelOutputs:
         """Run the graph.
 
         Args:
             tiles: uint8 `[B, side, side, 3]` RGB, as `app.core.tile.decode_tile` makes them.
+            alone: nobody else is at work, so these tiles may have every core. The answer is the
+                same.
         """
 
     def close(self) -> None:

@@ -84,7 +84,12 @@ class SavedModelRuntime:
         self._loaded = loaded  # the signature holds its variables weakly
         self._signature = signature
 
-    def infer(self, tiles: NDArray[np.uint8]) -> ModelOutputs:
+    def infer(
+        self,
+        tiles: NDArray[np.uint8],
+        *,
+        alone: bool = False,  # noqa: ARG002 - TensorFlow fixes its threads at the start
+    ) -> ModelOutputs:
         """See `Runtime.infer`."""
         try:
             answer = self._signature(tiles=self._to_tensor(tiles))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from app.bundle import Bundle
@@ -43,12 +44,15 @@ def open_runtime(
         return _open_int8(bundle, choice, n_workers)
     if choice == "savedmodel" or (choice == "auto" and visible_gpu_names()):
         return SavedModelRuntime(bundle.saved_model_dir, mixed_precision=mixed_precision, xla=xla)
-    return LiteRtRuntime(bundle.litert_file, n_workers or _default_interpreters())
+    return _open_litert(bundle.litert_file, n_workers)
 
 
-def _default_interpreters() -> int:
-    """One a core, and one more that fills the gaps in which a thread waits for Python's lock."""
-    return usable_cores() + 1
+def _open_litert(
+    model_file: Path, n_workers: int | None, precision: Precision = "fp32"
+) -> LiteRtRuntime:
+    """One interpreter a core, and one more: it fills gaps in which a thread waits for Python."""
+    n_cores = usable_cores()
+    return LiteRtRuntime(model_file, n_workers or n_cores + 1, precision, n_threads_alone=n_cores)
 
 
 def _open_int8(bundle: Bundle, choice: RuntimeChoice, n_workers: int | None) -> Runtime:
@@ -63,4 +67,4 @@ def _open_int8(bundle: Bundle, choice: RuntimeChoice, n_workers: int | None) -> 
             f"int8 changed {parity.n_flips} of {parity.n_tiles} predictions at release; "
             "set OSTEO_PRECISION=fp32.",
         )
-    return LiteRtRuntime(bundle.int8_file, n_workers or _default_interpreters(), "int8")
+    return _open_litert(bundle.int8_file, n_workers, "int8")

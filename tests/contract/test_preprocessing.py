@@ -23,9 +23,9 @@ class RecordingRuntime(FakeRuntime):
         super().__init__()
         self.seen: list[NDArray[np.uint8]] = []
 
-    def infer(self, tiles: NDArray[np.uint8]) -> ModelOutputs:
+    def infer(self, tiles: NDArray[np.uint8], *, alone: bool = False) -> ModelOutputs:
         self.seen.append(tiles.copy())
-        return super().infer(tiles)
+        return super().infer(tiles, alone=alone)
 
 
 @pytest.fixture

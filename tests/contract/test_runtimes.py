@@ -79,13 +79,25 @@ def test_a_batch_answers_as_its_tiles_do(runtime: Runtime, tiles: NDArray[np.uin
         assert np.allclose(alone.cam[0], together.cam[i], atol=1e-3)
 
 
+def test_a_tile_alone_is_answered_as_in_company(runtime: Runtime, tiles: NDArray[np.uint8]) -> None:
+    alone, in_company = runtime.infer(tiles, alone=True), runtime.infer(tiles)
+    assert np.allclose(alone.logits, in_company.logits, atol=1e-5)
+    assert np.allclose(alone.embedding, in_company.embedding, atol=1e-5)
+
+
 def test_runtime_gives_each_thread_its_own_answer(
     runtime: Runtime, tiles: NDArray[np.uint8]
 ) -> None:
     expected = runtime.infer(tiles).logits
     order = np.random.default_rng(0).integers(0, len(tiles), 60)
+
+    def infer(i: int) -> NDArray[np.float32]:
+        # Some believe themselves alone and are not.
+        (logits,) = runtime.infer(tiles[i : i + 1], alone=i % 2 == 0).logits
+        return np.asarray(logits)
+
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda i: runtime.infer(tiles[i : i + 1]).logits[0], order))
+        answers = list(pool.map(infer, order))
     assert np.allclose(answers, expected[order], atol=1e-3)
 
 

@@ -30,9 +30,9 @@ class RecordingRuntime(FakeRuntime):
         super().__init__(n_workers=1)
         self.sizes: list[int] = []
 
-    def infer(self, tiles: NDArray[np.uint8]) -> ModelOutputs:
+    def infer(self, tiles: NDArray[np.uint8], *, alone: bool = False) -> ModelOutputs:
         self.sizes.append(len(tiles))
-        return super().infer(tiles)
+        return super().infer(tiles, alone=alone)
 
 
 @pytest.fixture
