@@ -11,6 +11,7 @@ from fastapi_offline import FastAPIOffline
 
 from app import __version__
 from app.api import explain, health, models, tiles
+from app.api.full_house import RefuseWhenFull
 from app.api.observe import ObserveRequests
 from app.metrics import Metrics
 from app.opening import RuntimeOpener, open_configured_runtime
@@ -57,7 +58,8 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
         redoc_url=None,
     )
     app.state.service = service
-    app.add_middleware(ObserveRequests, metrics=metrics)
+    app.add_middleware(RefuseWhenFull, admission=service.admission)
+    app.add_middleware(ObserveRequests, metrics=metrics)  # around the other
     install_handlers(app)
     app.include_router(tiles.build_router(service, settings))
     app.include_router(explain.build_router(service, settings))

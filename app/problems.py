@@ -152,9 +152,8 @@ def _request_id(request: Request) -> str:
     return str(getattr(request.state, "request_id", ""))
 
 
-async def _on_osteo_error(request: Request, error: Exception) -> Response:
-    if not isinstance(error, errors.OsteoError):  # the registration above says it is one
-        raise error
+def problem_response(request: Request, error: errors.OsteoError) -> Response:
+    """The answer to a request that failed; what it says goes to the log line and metrics, too."""
     problem = problem_of(error, _request_id(request))
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR and problem.status != 503:
         _logger.error("request_failed", exc_info=error, extra={"request_id": problem.request_id})
@@ -164,6 +163,12 @@ async def _on_osteo_error(request: Request, error: Exception) -> Response:
     if isinstance(error, errors.UploadTimeoutError):
         headers["Connection"] = "close"  # the rest of the body may never come
     return _response(request, problem, headers)
+
+
+async def _on_osteo_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, errors.OsteoError):  # the registration above says it is one
+        raise error
+    return problem_response(request, error)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

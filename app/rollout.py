@@ -27,6 +27,7 @@ from app.core.errors import (
 from app.drift import QUANTITIES, DriftWatch
 from app.logs import LOGGER_NAME
 from app.metrics import Metrics
+from app.runtime.cores import give_way
 from app.schemas import TileResult
 from app.settings import Settings
 
@@ -62,7 +63,9 @@ class ActiveModel:
         )
         self._on_waiting = on_waiting
         self._pool = ThreadPoolExecutor(
-            classifier.runtime.n_workers, thread_name_prefix=f"tile-v{classifier.identity.version}"
+            classifier.runtime.n_workers,
+            thread_name_prefix=f"tile-v{classifier.identity.version}",
+            initializer=give_way,
         )
         self._n_leases = 0
         self._is_idle = asyncio.Event()

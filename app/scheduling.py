@@ -43,6 +43,14 @@ class Admission:
         """Tiles waiting or worked on now."""
         return self._n_tiles
 
+    def require_room(self) -> None:
+        """Refuse a tile that would have to be refused once its body has been read.
+
+        Raises:
+            QueueFullError: there is no room now; it says when there should be.
+        """
+        self._require_room(1 + self._n_expected)
+
     @contextmanager
     def expect(self) -> Iterator[None]:
         """Read a body in this `with` block: refused now rather than after it was read for nothing.
@@ -54,7 +62,7 @@ class Admission:
         Raises:
             QueueFullError: there is no room now; it says when there should be.
         """
-        self._require_room(1 + self._n_expected)
+        self.require_room()
         self._n_expected += 1
         counts = True
 

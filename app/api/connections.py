@@ -6,6 +6,7 @@ begins (with what they were just sending), and reads on for ever after it has re
 
 from __future__ import annotations
 
+import random
 from asyncio import TimerHandle, Transport
 from typing import Any, Final
 
@@ -17,6 +18,13 @@ HEAD_TIMEOUT_S: Final = 10.0
 """From the first byte of a connection or request to the end of its headers."""
 MAX_DISCARDED_BYTES: Final = 64 * 1024**2
 """Read after a refusal so that the client, still sending, gets to see the answer."""
+REFUSED_PAUSE_S: Final = 0.5
+"""A connection whose tile was refused for want of room is not read for about so long afterwards.
+
+`Retry-After` asks for a second or more. Who asks again at once waits, and takes no time from tiles.
+"""
+CROWDED: Final = frozenset({"queue-full", "uploads-full"})
+"""Problems that say so."""
 SHUTDOWN_GRACE_S: Final = 0.25
 """A request that was under way to an idle connection when a shutdown began still arrives."""
 
@@ -31,6 +39,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._is_in_head = True
         self._n_head_bytes = 0
         self._n_discarded_bytes = 0
+        self._is_body_complete = True
+        self._pause_timer: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # as uvicorn
         """Start the clock for the first request."""
@@ -48,6 +58,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._n_head_bytes = 0
         self._n_discarded_bytes = 0
         self._is_in_head = True
+        self._is_body_complete = False
         self._start_head_timer()
 
     def data_received(self, data: bytes) -> None:
@@ -80,8 +91,15 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """A request has ended."""
+        self._is_body_complete = True
         if not self.transport.is_closing():
             super().on_message_complete()
+            self._pause_if_refused()
+
+    def on_response_complete(self) -> None:
+        """An answer is out."""
+        super().on_response_complete()
+        self._pause_if_refused()
 
     def shutdown(self) -> None:
         """Close an idle connection, but not on top of a request that is under way to it."""
@@ -89,6 +107,22 @@ class GuardedProtocol(HttpToolsProtocol):
             self.loop.call_later(SHUTDOWN_GRACE_S, self._close_if_idle)
         else:
             super().shutdown()
+
+    def _pause_if_refused(self) -> None:
+        """Read no further request for a while where the last was refused and is over."""
+        is_over = self._is_body_complete and self._is_idle and not self.pipeline
+        if is_over and self.cycle.scope["state"].get("problem") in CROWDED:
+            self.flow.pause_reading()
+            if self._pause_timer is not None:  # the request came with the last of the one before
+                self._pause_timer.cancel()
+            # At different times, or those that were refused together would come back together.
+            pause_s = REFUSED_PAUSE_S * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+            self._pause_timer = self.loop.call_later(pause_s, self._read_on)
+
+    def _read_on(self) -> None:
+        self._pause_timer = None
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
 
     @property
     def _is_idle(self) -> bool:

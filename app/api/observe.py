@@ -60,7 +60,9 @@ class ObserveRequests:
     def _record(
         self, scope: Scope, status: int, duration_s: float, request_id: str, log: dict[str, Any]
     ) -> None:
-        route = getattr(scope.get("route"), "path", "unmatched")
+        # Middleware that answers before the router leaves the route's path in the state.
+        unrouted = scope["state"].get("route", "unmatched")
+        route = getattr(scope.get("route"), "path", unrouted)
         self._metrics.requests.labels(route, str(status)).inc()
         self._metrics.request_seconds.labels(route).observe(duration_s)
         problem = scope["state"].get("problem")

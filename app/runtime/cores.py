@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 _CGROUP_V2: Final = Path("/sys/fs/cgroup/cpu.max")
 _CGROUP_V1_QUOTA: Final = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
 _CGROUP_V1_PERIOD: Final = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+_WORKER_NICENESS: Final = 10
 
 
 def usable_cores() -> int:
@@ -17,6 +21,17 @@ def usable_cores() -> int:
     n_cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     quota = _cgroup_quota_cores()
     return max(1, min(n_cores, int(quota))) if quota else n_cores
+
+
+def give_way() -> None:
+    """Lower the priority of this thread, so that the event loop need not wait for a core.
+
+    The loop answers probes and refuses tiles within milliseconds, but for each it would stand in
+    line behind threads that compute. Linux only: elsewhere a priority is the whole process's.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):  # a sandbox may forbid it
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _WORKER_NICENESS)
 
 
 def _cgroup_quota_cores() -> float | None:
