@@ -119,7 +119,9 @@ class TileService:
 
     async def classify(self, tile_bytes: bytes, explain: str | None = None) -> TileResult:
         """Classify one tile; see `classify_each` for what it raises beside `TileError`."""
-        (result,) = await self.classify_each([tile_bytes], explain)
+        async with self._at_work(1) as (model, _):
+            model.classifier.require_label(explain)
+            result = await self._classify(model, tile_bytes, explain)
         if isinstance(result, OsteoError):
             raise result
         return result

@@ -14,6 +14,7 @@ from concurrent.futures import Future
 import numpy as np
 from numpy.typing import NDArray
 
+from app.runtime.cores import give_way
 from app.runtime.protocol import ModelOutputs, Runtime
 
 _Waiting = tuple[NDArray[np.uint8], "Future[ModelOutputs]"]
@@ -110,6 +111,7 @@ class MicroBatchingRuntime:
         self._runtime.close()
 
     def _run(self) -> None:
+        give_way()
         is_last = False
         while not is_last:
             with self._gathering:

@@ -4,8 +4,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.api.full_house import TILE_PATHS
-from tests.api.conftest import MakeClient
 from tests.bundles import plain_tile
+from tests.conftest import MakeClient
 
 TILE = plain_tile((200, 120, 160))
 
