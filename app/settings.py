@@ -87,7 +87,8 @@ class Settings(BaseSettings):
     )
     workers: PositiveInt | None = Field(
         default=None,
-        description="LiteRT interpreters; one more than usable cores where this is not set.",
+        description="LiteRT interpreters; one more than usable cores where this is not set. With "
+        "several cores one more is kept for a tile that is alone.",
     )
     coverage: float = Field(
         default=0.9,
