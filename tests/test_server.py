@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
@@ -17,6 +18,7 @@ import pytest
 
 from tests.bundles import plain_tile
 from tests.servers import RunningServer, running_server
+from training.drawn import draw_tile, encode_tile
 
 
 @pytest.fixture
@@ -124,3 +126,22 @@ def test_body_without_end_is_cut_off(server: RunningServer) -> None:
         status = 413  # the connection was closed under the sender, after the answer
     assert status == 413
     assert httpx2.get(f"{server.url}/readyz").status_code == 200
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_memory_of_large_pictures_goes_back(tmp_path: Path) -> None:
+    def resident_mib(server: RunningServer) -> float:
+        pages = Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]
+        return int(pages) * 4096 / 2**20
+
+    def draw(server: RunningServer) -> int:
+        url = f"{server.url}/v1/explain?size_px=2048"
+        return httpx2.post(url, content=tile, timeout=60).status_code
+
+    tile = encode_tile(draw_tile("viable_tumor", 1024, 0))
+    with running_server(tmp_path, OSTEO_REVIEW_MAX_DISTANCE="2") as server:
+        server.wait_until_ready()
+        before = resident_mib(server)
+        with ThreadPoolExecutor(6) as pool:
+            assert set(pool.map(draw, [server] * 12)) == {200}
+        assert resident_mib(server) - before < 100
