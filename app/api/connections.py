@@ -23,6 +23,10 @@ REFUSED_PAUSE_S: Final = 0.5
 
 `Retry-After` asks for a second or more. Who asks again at once waits, and takes no time from tiles.
 """
+STALL_CHECK_S: Final = 10.0
+"""How often a client that takes its answer slowly is looked at."""
+MIN_TAKEN_BYTES: Final = 128 * 1024
+"""It must have taken so much since (100 kbit/s): a picture has megabytes, which it holds."""
 CROWDED: Final = frozenset({"queue-full", "uploads-full"})
 """Problems that say so."""
 SHUTDOWN_GRACE_S: Final = 0.25
@@ -41,6 +45,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._n_discarded_bytes = 0
         self._is_body_complete = True
         self._pause_timer: TimerHandle | None = None
+        self._stall_timer: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # as uvicorn
         """Start the clock for the first request."""
@@ -48,8 +53,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
+        """Stop the clocks."""
         self._stop_head_timer()
+        self._stop_stall_timer()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -101,6 +107,16 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         self._pause_if_refused()
 
+    def pause_writing(self) -> None:
+        """An answer waits for its client to take it."""
+        super().pause_writing()
+        self._start_stall_timer()
+
+    def resume_writing(self) -> None:
+        """The client has taken nearly all of it."""
+        super().resume_writing()
+        self._stop_stall_timer()
+
     def shutdown(self) -> None:
         """Close an idle connection, but not on top of a request that is under way to it."""
         if self._is_idle:
@@ -139,6 +155,21 @@ class GuardedProtocol(HttpToolsProtocol):
                 b"content-length: 0\r\nconnection: close\r\n\r\n"
             )
             self.transport.close()
+
+    def _start_stall_timer(self) -> None:
+        n_waiting = self.transport.get_write_buffer_size()
+        self._stall_timer = self.loop.call_later(STALL_CHECK_S, self._cut_off_if_stalled, n_waiting)
+
+    def _stop_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+
+    def _cut_off_if_stalled(self, n_waited: int) -> None:
+        if n_waited - self.transport.get_write_buffer_size() < MIN_TAKEN_BYTES:
+            self.transport.abort()  # closing would wait for the client to take the rest
+        else:
+            self._start_stall_timer()
 
     def _start_head_timer(self) -> None:
         self._stop_head_timer()
