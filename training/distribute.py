@@ -40,11 +40,12 @@ def distributed(strategy_name: StrategyName) -> Iterator[None]:
         require_cluster(os.environ.get(_CLUSTER))
     import tensorflow  # noqa: PLC0415 - seconds to import
 
-    distribute = tensorflow.distribute
     multi_worker = strategy_name == "multi_worker"
-    kind = distribute.MultiWorkerMirroredStrategy if multi_worker else distribute.MirroredStrategy
     try:
-        with tensorflow.variable_creator_scope(_with_aggregation), kind().scope():
+        with (
+            tensorflow.variable_creator_scope(_with_aggregation),
+            _make_strategy(multi_worker).scope(),
+        ):
             yield
     except tensorflow.errors.OpError as error:
         if not multi_worker:
@@ -53,6 +54,17 @@ def distributed(strategy_name: StrategyName) -> Iterator[None]:
             f"The workers cannot go on together ({type(error).__name__}). If one was lost, start "
             "all of them again."
         ) from error
+
+
+def _make_strategy(multi_worker: bool) -> Any:
+    import tensorflow  # noqa: PLC0415
+
+    if multi_worker:
+        return tensorflow.distribute.MultiWorkerMirroredStrategy()
+    # Without GPUs TensorFlow would take one CPU, also where it is told to make several of it.
+    devices = (tensorflow.config.list_logical_devices(kind) for kind in ("GPU", "CPU"))
+    chosen = next(found for found in devices if found)
+    return tensorflow.distribute.MirroredStrategy([device.name for device in chosen])
 
 
 def require_cluster(described: str | None) -> None:
@@ -89,8 +101,8 @@ def share() -> tuple[int, int]:
     return _rank()
 
 
-def gather_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The rows of all processes, in the order of their numbers; float32 `[n, ...]` of any n."""
+def gather_rows(rows: NDArray[Any]) -> NDArray[Any]:
+    """The rows of all processes, in the order of their numbers: `[n, ...]` of any n."""
     if _rank()[1] == 1:
         return rows
     import tensorflow  # noqa: PLC0415
@@ -98,8 +110,27 @@ def gather_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     strategy = tensorflow.distribute.get_strategy()
     n_local = _n_local(strategy)
     slices = [rows, *[rows[:0]] * (n_local - 1)]
-    gathered: NDArray[np.float32] = strategy.gather(_per_replica(strategy, slices), axis=0).numpy()
+    gathered: NDArray[Any] = strategy.gather(_per_replica(strategy, slices), axis=0).numpy()
     return gathered
+
+
+def bytes_of_first(content: bytes | None) -> bytes | None:
+    """What the first process has, given to all; every process must call it."""
+    if _rank()[1] == 1:
+        return content
+    # Collectives move numbers: the length (-1 for None), then the bytes, four to a number.
+    mine = np.empty(0, np.int32)
+    if is_chief():
+        size = -1 if content is None else len(content)
+        padded = (content or b"") + bytes(-max(size, 0) % 4)
+        mine = np.concatenate([np.array([size], np.int32), np.frombuffer(padded, np.int32)])
+    size, *_ = gathered = gather_rows(mine)
+    return None if size < 0 else gathered[1:].tobytes()[:size]
+
+
+def agreed(found: bool) -> bool:
+    """What the first process found, for all of them; every process must call it."""
+    return bytes_of_first(b"" if found else None) is not None
 
 
 def on_all_replicas(replica_step: Callable[..., Any]) -> Callable[..., Any] | None:

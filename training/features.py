@@ -84,12 +84,16 @@ def cache_features(
         return _views_of(tiles, i, augment, seed, sources)
 
     if kept is not None:
+        rank, n_processes = share()
+        mine = range(rank, len(tiles), n_processes)
 
         def answer_all(positions: Sequence[int]) -> NDArray[np.float32]:
-            views = in_order(lambda k: draw(positions[k]), len(positions))
+            views = in_order(lambda k: draw(mine[positions[k]]), len(positions))
             return np.stack([infer(scaling.apply(drawn)) for drawn in views])
 
-        return fill(kept.store, kept.keys(augment, seed), answer_all, tracked("Computing features"))
+        keys = kept.keys(augment, seed)
+        found = fill(kept.store, keys[rank::n_processes], answer_all, tracked("Computing features"))
+        return found if n_processes == 1 else _gather_dealt(found, len(tiles), n_processes)
     shape = (len(tiles), 1 + augment.n_views, *lower.output_shape[1:])
     features = allocate(shape, np.float32)
     n_together = max(1, _VIEWS_AT_ONCE // shape[1])
@@ -107,6 +111,19 @@ def cache_features(
         answered = infer(views) if views.size else np.empty((0, *shape[2:]), np.float32)
         rows = gather_rows(answered.reshape(-1, *shape[1:]))
         features[start : start + len(rows)] = rows
+    return features
+
+
+def _gather_dealt(mine: NDArray[np.float32], n_tiles: int, n_processes: int) -> NDArray[np.float32]:
+    """All rows, of which each process has every `n_processes`th, beginning at its number."""
+    features = allocate((n_tiles, *mine.shape[1:]), np.float32)
+    n_together = max(1, _VIEWS_AT_ONCE // mine.shape[1])
+    for start in range(0, n_tiles, n_processes * n_together):
+        end = min(start + n_processes * n_together, n_tiles)
+        first = start // n_processes
+        rows = gather_rows(mine[first : first + n_together])
+        order = np.argsort(np.arange(start, end) % n_processes, kind="stable")
+        features[start + order] = rows
     return features
 
 

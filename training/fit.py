@@ -13,7 +13,6 @@ Juditsky 1992), so that one unlucky epoch does not decide and no tile is spent o
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.config import TrainingConfig
+from training.epochs import EpochRecord, mean_record
 from training.errors import RunError
 from training.features import cache_features, draw_all, pool_features
 from training.gan.mixing import SyntheticTiles
@@ -38,11 +38,12 @@ from training.model import (
     build_whole,
     split_base,
 )
-from training.phase import EpochRecord, Phase
+from training.phase import Phase
 from training.sampling import Groups, ViewPositions, all_views, balanced, some_views
 from training.stream import Tiles
 from training.systems.oversampling import oversample
 from training.systems.svm import fit_svm
+from training.unfinished import NOTHING_KEPT, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,8 @@ class Trainer:
         if self._synthetic is not None:
             appended = self._synthetic.appended_to(tiles, class_indices, groups)
             tiles, class_indices, groups = appended
-            cache = None  # synthetic tiles have no files by which their features would be found
+            if cache is not None:
+                cache = replace(cache, tiles=(*cache.tiles, *self._synthetic.sha256s))
         self._config = config
         self._groups = groups
         self._system = config.network.entry
@@ -122,13 +124,20 @@ class Trainer:
         self._seam = cache_features(self._network.lower, tiles, *views, kept)
         self._pooled = pool_features(self._network.upper, self._seam)
 
-    def fit(self, train: NDArray[np.int64], test: NDArray[np.int64], seed: int) -> Fitted:
+    def fit(
+        self,
+        train: NDArray[np.int64],
+        test: NDArray[np.int64],
+        seed: int,
+        work: Work = NOTHING_KEPT,
+    ) -> Fitted:
         """Fit on some tiles, answer for others.
 
         Args:
             train: positions of the training tiles, int64 `[n_train]`.
             test: positions of the test tiles, int64 `[n_test]`; may be empty.
             seed: of initial weights, dropout and order; the same seed gives the same weights.
+            work: of this fit: what it holds is gone on with, and more is kept in it.
         """
         import keras  # noqa: PLC0415 - seconds to import
 
@@ -138,18 +147,18 @@ class Trainer:
         if self._system.head == "svm":
             return self._fit_machine(train, test, seed)
         if not self._system.is_pretrained:
-            return self._fit_from_scratch(train, test, seed)
+            return self._fit_from_scratch(train, test, seed, work)
         config = self._config
         if config.fine_tune.epochs > 0:
             self._network.upper.set_weights(self._start_weights)
         rng = np.random.default_rng(seed)
-        head, history = self._fit_heads(train, test, rng, seed)
+        head, history = self._fit_heads(train, test, rng, seed, work)
         phase = Phase("head", head, config.head, self._pooled, self._targets)
         if config.fine_tune.epochs > 0:
             tuned = build_tuned(self._network.upper, head)
             views = some_views(self._seam.shape[1], config.fine_tune.views_per_epoch)
             phase = Phase("fine_tune", tuned, config.fine_tune, self._seam, self._targets)
-            history += phase.run(train, test, self._balanced(views), rng)
+            history += phase.run(train, test, self._balanced(views), rng, work)
         return Fitted(
             base_weights=self._base.get_weights(),
             head_weights=head.get_weights(),
@@ -163,6 +172,7 @@ class Trainer:
         test: NDArray[np.int64],
         rng: np.random.Generator,
         seed: int,
+        work: Work,
     ) -> tuple[Any, list[EpochRecord]]:
         """The head on pooled features as they come, and its records: of several heads the mean."""
         network = self._config.network
@@ -171,13 +181,14 @@ class Trainer:
         heads, runs = [], []
         for number in range(network.n_heads):
             head = self._build_head(seed_of_head(seed, number))
-            phase = Phase("head", head, self._config.head, features, self._targets)
-            runs.append(list(phase.run(train, test, self._views_of(features), rng)))
+            title = f"head_{number}"
+            phase = Phase("head", head, self._config.head, features, self._targets, title)
+            runs.append(list(phase.run(train, test, self._views_of(features), rng, work)))
             heads.append(space.fold(head.get_weights()))
         if network.n_heads > 1:
             head = self._build_head(seed, network.n_heads * network.hidden_units)
         head.set_weights(join_heads(heads))
-        return head, [_mean_record(records) for records in zip(*runs, strict=True)]
+        return head, [mean_record(records) for records in zip(*runs, strict=True)]
 
     def embeddings(self) -> NDArray[np.float32] | None:
         """Embeddings of the original, real tiles by the network of the latest fit.
@@ -193,7 +204,7 @@ class Trainer:
         return pool_features(self._network.upper, self._seam[: self._n_real, :1])[:, 0]
 
     def _fit_from_scratch(
-        self, train: NDArray[np.int64], test: NDArray[np.int64], seed: int
+        self, train: NDArray[np.int64], test: NDArray[np.int64], seed: int, work: Work
     ) -> Fitted:
         """Base and head together from random weights, all of them trained."""
         config, system = self._config, self._system
@@ -203,7 +214,7 @@ class Trainer:
             "whole", build_whole(base, head, system), config.head, self._pooled, self._targets
         )
         rng = np.random.default_rng(seed)
-        history = tuple(phase.run(train, test, self._views_of(self._pooled), rng))
+        history = tuple(phase.run(train, test, self._views_of(self._pooled), rng, work))
         return Fitted(base.get_weights(), head.get_weights(), phase.answer(test), history)
 
     def _fit_machine(self, train: NDArray[np.int64], test: NDArray[np.int64], seed: int) -> Fitted:
@@ -270,11 +281,3 @@ def _require_groups(groups: Groups | None, config: TrainingConfig) -> None:
     by_label_only = config.sampling.balance in ("none", "label")
     if groups is None and not (by_label_only and config.network.case_directions == 0):
         raise RunError("sampling.balance and network.case_directions need slides and cases.")
-
-
-def _mean_record(records: Sequence[EpochRecord]) -> EpochRecord:
-    """Of the same epoch of several heads."""
-    names = ("loss", "accuracy", "test_loss", "test_accuracy")
-    columns = {name: [getattr(record, name) for record in records] for name in names}
-    means = {n: None if None in values else float(np.mean(values)) for n, values in columns.items()}
-    return replace(records[0], **means)  # type: ignore[arg-type]  # a float or None, as declared

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Final, Literal
 
 from app.core.manifest import Label
+from training.errors import DataError
 
 MixedTiles = Literal["viable", "exclude", "non_viable"]
 """What becomes of a tile that shows both; `viable` is how the published counts were made."""
@@ -17,6 +20,9 @@ LABELS: Final = (
 """In the order of the logits."""
 LABEL_IDS: Final = tuple(label.id for label in LABELS)
 TUMOR_CLASSES: Final = tuple(i for i, label in enumerate(LABELS) if label.is_tumor)
+
+_MIN_TILES: Final = 2
+"""One to train on and one to test."""
 
 _LABEL_BY_RAW: Final = {
     "Non-Tumor": "non_tumor",
@@ -43,3 +49,21 @@ def label_id_of(raw_label: str, mixed_tiles: MixedTiles) -> str | None:
     if raw_label not in _LABEL_BY_RAW:
         raise ValueError(f"{raw_label!r} is none of {', '.join(RAW_LABELS)}")
     return _LABEL_BY_RAW[raw_label]
+
+
+def require_every_label(labels: Iterable[str]) -> None:
+    """Fail before hours are spent on a label that a fold cannot train on, or not test.
+
+    Args:
+        labels: of all tiles.
+
+    Raises:
+        DataError: a label has fewer than two tiles.
+    """
+    found = Counter(labels)
+    rare = [f"{found[label]} of {label}" for label in LABEL_IDS if found[label] < _MIN_TILES]
+    if rare:
+        raise DataError(
+            f"There are too few tiles of a label: {', '.join(rare)}. Training needs {_MIN_TILES} "
+            "of each at least; add some, and make the index again."
+        )

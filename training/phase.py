@@ -3,43 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from training.averaging import RunningAverage
+from training.checkpoints import Checkpoint
 from training.config import FineTuneConfig, PhaseConfig
 from training.distribute import on_all_replicas
+from training.epochs import EpochRecord, PhaseName
 from training.errors import RunError
 from training.features import as_function
 from training.labels import LABELS
 from training.loss import cross_entropy
 from training.mixing import mix_style, mixup
-from training.model import Weights
 from training.sampling import ViewPositions
-
-PhaseName = Literal["head", "fine_tune", "whole"]
-"""`whole` is training from scratch, where nothing is frozen."""
+from training.unfinished import NOTHING_KEPT, Work
 
 _ANSWERED: Final = 512
 """Tiles that are answered at once; at 512 the last feature map takes 130 MB."""
-
-
-@dataclass(frozen=True, slots=True)
-class EpochRecord:
-    """What one epoch measured; test values are for the reader and decide nothing."""
-
-    phase: PhaseName
-    epoch: int
-    loss: float
-    accuracy: float
-    test_loss: float | None
-    test_accuracy: float | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 class Phase:
@@ -52,6 +35,7 @@ class Phase:
         config: PhaseConfig,
         features: NDArray[Any],
         targets: NDArray[np.float32],
+        title: str | None = None,
     ) -> None:
         """Prepare the step.
 
@@ -61,14 +45,17 @@ class Phase:
             config: of the phase.
             features: `[n, 1 + n_views, ...]`: float32 features, or uint8 tiles.
             targets: float32 `[n, C]`, one-hot.
+            title: what its checkpoint is called, where a fit has several phases of one name.
         """
         self._name = name
+        self._title = title or name
         self._graph = graph
         self._config = config
         self._features = features
         self._targets = targets
         self._infer = as_function(graph)
-        self._step = _make_step(graph, config)
+        self._optimizer = _make_optimizer(graph, config)
+        self._step = _make_step(graph, self._optimizer, config)
 
     def run(
         self,
@@ -76,27 +63,41 @@ class Phase:
         test: NDArray[np.int64],
         views: ViewPositions,
         rng: np.random.Generator,
+        work: Work = NOTHING_KEPT,
     ) -> Iterator[EpochRecord]:
-        """Train, yielding a record after each epoch; the graph's weights are the result."""
-        average = _RunningAverage(self._graph.trainable_variables, self._config.averaging)
-        for epoch in range(1, self._config.epochs + 1):
-            losses, hits = [], []
-            pairs = rng.permutation(views(train, rng))
-            for batch in _batches(pairs, self._config.batch_size):
+        """Train, yielding a record after each epoch; the graph's weights are the result.
+
+        Args:
+            train: positions of the training tiles, int64 `[n_train]`.
+            test: of the test tiles, int64 `[n_test]`.
+            views: what an epoch goes through.
+            rng: draws views, order and mixtures.
+            work: where checkpoints are kept; what it holds of this phase is gone on with.
+
+        Raises:
+            RunError: a checkpoint cannot be written.
+        """
+        average = RunningAverage(self._graph.trainable_variables, self._config.averaging)
+        variables = [*self._graph.variables, *self._optimizer.variables]
+        checkpoint = Checkpoint(work, self._title, variables, average, rng)
+        course = checkpoint.restore()
+        yield from tuple(course.records)
+        while len(course.records) < self._config.epochs:
+            if course.pairs is None:
+                course.pairs = rng.permutation(views(train, rng))
+            for batch in course.remaining(self._config.batch_size):
                 features, targets = self._mixed(batch, rng)
                 loss, logits = self._step(features, targets)
                 average.update()
-                losses.append(float(loss))
-                hits.append(np.argmax(logits, axis=1) == np.argmax(targets, axis=1))
-            if epoch == self._config.epochs:
+                course.add(float(loss), logits, targets)
+                checkpoint.keep_if_due(course)
+            is_last = len(course.records) + 1 == self._config.epochs
+            if is_last:
                 average.assign()
-            yield EpochRecord(
-                self._name,
-                epoch,
-                float(np.mean(losses)),
-                float(np.concatenate(hits).mean()),
-                *self._test(test),
-            )
+            record = course.end_epoch(self._name, self._test(test))
+            if is_last:
+                checkpoint.keep(course)
+            yield record
 
     def _mixed(
         self, batch: NDArray[np.int64], rng: np.random.Generator
@@ -135,41 +136,19 @@ class Phase:
         return float(loss), float((logits.argmax(axis=1) == targets.argmax(axis=1)).mean())
 
 
-class _RunningAverage:
-    """Exponential average of weights, started at the first step rather than at random weights."""
-
-    def __init__(self, variables: list[Any], momentum: float) -> None:
-        self._variables = variables
-        self._momentum = momentum
-        self._n_steps = 0
-        self._values: Weights = []
-
-    def update(self) -> None:
-        if self._momentum == 0.0:
-            return
-        self._n_steps += 1
-        # Short runs would otherwise remember mostly where they began.
-        keep = min(self._momentum, self._n_steps / (self._n_steps + 9))
-        now = [variable.numpy() for variable in self._variables]
-        if not self._values:
-            self._values = now
-        self._values = [keep * a + (1 - keep) * b for a, b in zip(self._values, now, strict=True)]
-
-    def assign(self) -> None:
-        """Put the average into the graph."""
-        for variable, value in zip(self._variables, self._values, strict=False):
-            variable.assign(value)
-
-
-def _make_step(graph: Any, config: PhaseConfig) -> Any:
-    """A compiled training step: (features, one-hot targets) to (loss, logits)."""
+def _make_optimizer(graph: Any, config: PhaseConfig) -> Any:
     import keras  # noqa: PLC0415
-    import tensorflow  # noqa: PLC0415
 
     optimizer = keras.optimizers.Adam(config.learning_rate)
     if config.weight_decay > 0:
         optimizer = keras.optimizers.AdamW(config.learning_rate, config.weight_decay)
     optimizer.build(graph.trainable_variables)
+    return optimizer
+
+
+def _make_step(graph: Any, optimizer: Any, config: PhaseConfig) -> Any:
+    """A compiled training step: (features, one-hot targets) to (loss, logits)."""
+    import tensorflow  # noqa: PLC0415
 
     def replica_step(
         features: Any, targets: Any, weight: Any = 1.0, n_replicas: int = 1

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from app.core.manifest import Manifest, SplitKind
 from training.assemble import assemble_bundle, remove_incomplete
 from training.config import SplitsConfig, TrainingConfig
+from training.disk import require_room
 from training.errors import RunError
-from training.features import open_sources
-from training.fit import Trainer
+from training.fitting import Fitting, Task
 from training.gan.supply import supply_synthetic, training_parts
 from training.index import build_index, require_no_problems, write_index
 from training.labelled import LabelledTiles
+from training.labels import require_every_label
 from training.model import build_base, require_weights
-from training.progress import ERRORS, tracked
-from training.runs import (
-    CrossValidation,
-    class_indices_of,
-    cross_validate,
-    fit_all,
-    read_cross_validation,
-    write_final_fit,
-    write_run,
-)
-from training.sampling import Groups
+from training.progress import tracked
+from training.runs import read_cross_validation, read_final_fit
 from training.splits import make_split, write_split
 from training.stream import TileStream
 from training.table import find_table, read_table
+from training.unfinished import UNFINISHED_NAME, unfinished_features
+
+_BUNDLE_BYTES: Final = 12
+"""A parameter: four of SavedModel, four of LiteRT, one of int8, and plots and golden tiles."""
+_RUN_BYTES: Final = 16
+"""A parameter: its weight, the optimizer's two moments, and the running average."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +51,16 @@ def release_bundle(
     folders: Folders,
     table: Path | None = None,
     strict: bool = True,
-    resume: bool = False,
 ) -> tuple[Path, Manifest]:
     """Index, split three ways, cross-validate each, fit on all tiles, export, check.
+
+    What a release that was stopped has finished in `runs_dir` is kept.
 
     Args:
         config: the resolved configuration.
         folders: where to read and write.
         table: the collection's table; found in the data folder where not given.
         strict: stop at a tile that breaks a rule, rather than leave it out.
-        resume: keep the cross-validations that a stopped release has finished, where data,
-            configuration and split are the same; the code is taken to be the same, too.
 
     Returns:
         The bundle's folder and its manifest.
@@ -71,6 +70,7 @@ def release_bundle(
         BundleError: the exported bundle does not answer as it should.
     """
     bundle_dir = folders.models_dir / config.model_name / config.model_version
+    remove_incomplete(bundle_dir)  # of a release that was killed while it wrote
     if bundle_dir.exists():
         raise RunError(
             f"{bundle_dir} exists, and a released bundle never changes. Raise model_version, give "
@@ -84,6 +84,9 @@ def release_bundle(
     require_weights(config.network.weights, config.network.entry)
     # Weights of another network must not show only after hours of reading tiles.
     build_base(config.network.weights, config.network.entry, config.network.input_side_px)
+    n_parameters = config.network.entry.n_parameters
+    require_room(bundle_dir.parent, _BUNDLE_BYTES * n_parameters, "The bundle")
+    require_room(folders.runs_dir, _RUN_BYTES * n_parameters, "A run")
     index, problems = build_index(
         folders.data_dir,
         read_table(table or find_table(folders.data_dir)),
@@ -93,6 +96,7 @@ def release_bundle(
     )
     if strict:
         require_no_problems(problems)
+    require_every_label(index.labels)
     index_sha256 = write_index(folders.runs_dir / "index.json", index)
     # All splits are made before anything is fitted: an impossible one should cost no time.
     splits = [
@@ -100,43 +104,28 @@ def release_bundle(
         for kind, n_folds in folds_of(config.splits).items()
     ]
     synthetic = supply_synthetic(config, index, training_parts(index, splits, whole=True))
-    tiles = TileStream(index, folders.data_dir, config.network.input_side_px)
-    sources = open_sources(index, folders.data_dir, config.augment)
-    trainer = Trainer(tiles, class_indices_of(index), config, Groups.of(index), sources, synthetic)
+    task = Task(index, index_sha256, folders.data_dir, config, synthetic)
+    fitting = Fitting(task, unfinished_features(folders.runs_dir))
     runs = []
     for split in splits:
         split_sha256 = write_split(folders.runs_dir / f"{split.kind}.json", split)
-        run_dir = folders.runs_dir / split.kind
-        run = _finished(run_dir, split_sha256, config) if resume else None
-        what = "Kept" if run else "Cross-validated"
-        if run is None:
-            run = cross_validate(trainer, index, split, split_sha256, config)
-            write_run(run_dir, run)
-        runs.append(run)
-        ERRORS.print(f"{what} by {split.kind}: {len(split.folds)} fold(s).")
-    fitted = fit_all(trainer, index, config)
-    write_final_fit(folders.runs_dir / "final", fitted, index_sha256, config)
-    weights = fitted.base_weights, fitted.head_weights
+        fitting.cross_validate(split, split_sha256, folders.runs_dir / split.kind)
+        runs.append(read_cross_validation(folders.runs_dir / split.kind))
+    fitting.fit_all(folders.runs_dir / "final")
+    _, base, head = read_final_fit(folders.runs_dir / "final")
+    tiles = TileStream(index, folders.data_dir, config.network.input_side_px)
     try:
         manifest = assemble_bundle(
             bundle_dir,
             LabelledTiles(index, index_sha256, folders.data_dir, tiles),
-            weights,
+            (base, head),
             runs,
             config,
         )
     finally:
         remove_incomplete(bundle_dir)
+    shutil.rmtree(folders.runs_dir / UNFINISHED_NAME, ignore_errors=True)
     return bundle_dir, manifest
-
-
-def _finished(run_dir: Path, split_sha256: str, config: TrainingConfig) -> CrossValidation | None:
-    """The cross-validation that lies there, if it is this one; its split names the index."""
-    try:
-        run = read_cross_validation(run_dir)
-    except RunError:
-        return None
-    return run if run.split_sha256 == split_sha256 and run.config == config else None
 
 
 def folds_of(splits: SplitsConfig) -> dict[SplitKind, int]:

@@ -6,24 +6,23 @@ answer; `weights.npz` holds the weights of a fit on all tiles.
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, get_args
+from zipfile import BadZipFile
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.core.manifest import SplitKind
-from app.core.neighbours import N_NEIGHBOURS
 from training.config import TrainingConfig
+from training.disk import unwritable
+from training.durable import write_whole
 from training.errors import RunError
-from training.fit import Fitted, Trainer
+from training.identity import RunIdentity
 from training.index import Index
 from training.labels import LABEL_IDS
 from training.model import Weights
-from training.progress import tracked
-from training.splits import Split, fold_positions
-from training.trust.reference import choose_reference
 
 RUN_NAME: Final = "run.json"
 WEIGHTS_NAME: Final = "weights.npz"
@@ -50,6 +49,13 @@ class Answer(_Record):
     distance: float | None = None
 
 
+class FoldResult(_Record):
+    """What one fold of a cross-validation left."""
+
+    answers: tuple[Answer, ...]
+    history: tuple[dict[str, Any], ...]
+
+
 class CrossValidation(_Record):
     """All answers over one split; tested tiles appear in the order of the folds."""
 
@@ -60,6 +66,7 @@ class CrossValidation(_Record):
     config: TrainingConfig
     answers: tuple[Answer, ...]
     history: dict[str, tuple[dict[str, Any], ...]]
+    identity: RunIdentity | None = None
 
     @property
     def folds(self) -> tuple[str, ...]:
@@ -80,6 +87,7 @@ class FinalFit(_Record):
     index_sha256: str
     config: TrainingConfig
     history: tuple[dict[str, Any], ...]
+    identity: RunIdentity | None = None
 
 
 def class_indices_of(index: Index) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -100,58 +108,36 @@ def require_same_labels(index: Index, config: TrainingConfig) -> None:
         )
 
 
-def cross_validate(
-    trainer: Trainer, index: Index, split: Split, split_sha256: str, config: TrainingConfig
-) -> CrossValidation:
-    """Fit one model a fold on the fold's training tiles and ask it for the test tiles."""
-    answers: list[Answer] = []
-    history: dict[str, tuple[dict[str, Any], ...]] = {}
-    for fold in tracked(f"Cross-validating by {split.kind}")(split.folds):
-        train, test = fold_positions(index, fold)
-        fitted = trainer.fit(train, test, config.seed)
-        history[fold.name] = tuple(record.as_dict() for record in fitted.history)
-        distances = _distances(trainer, train, test)
-        for position, logits, distance in zip(test, fitted.test_logits, distances, strict=True):
-            tile = index.tiles[position]
-            answers.append(
-                Answer(
-                    tile=tile.name,
-                    slide=tile.slide,
-                    fold=fold.name,
-                    label=tile.label,
-                    logits=tuple(float(value) for value in logits),
-                    distance=distance,
-                )
-            )
-    return CrossValidation(
-        kind=split.kind,
-        split_sha256=split_sha256,
-        index_sha256=split.index_sha256,
-        config=config,
-        answers=tuple(answers),
-        history=history,
-    )
-
-
-def _distances(
-    trainer: Trainer, train: NDArray[np.int64], test: NDArray[np.int64]
-) -> list[float] | list[None]:
-    """Of each test tile from the training tiles, where the latest fit has embeddings."""
-    embeddings = trainer.embeddings()
-    if embeddings is None or len(train) < N_NEIGHBOURS:
-        return [None] * len(test)
-    return [float(d) for d in choose_reference(embeddings[train]).distances(embeddings[test])]
-
-
-def fit_all(trainer: Trainer, index: Index, config: TrainingConfig) -> Fitted:
-    """Fit on every tile; there is nothing left to test on."""
-    return trainer.fit(np.arange(len(index.tiles)), np.array([], dtype=np.int64), config.seed)
-
-
 def write_run(run_dir: Path, run: CrossValidation | FinalFit) -> None:
-    """Write `run.json`; the folder is made where it is missing."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / RUN_NAME).write_text(run.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    """Write `run.json`, whole; the folder is made where it is missing.
+
+    Raises:
+        RunError: the disk is full or cannot be written.
+    """
+    content = run.model_dump_json(indent=1).encode() + b"\n"
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        write_whole(run_dir / RUN_NAME, lambda out: out.write(content))
+    except OSError as error:
+        raise RunError(unwritable(run_dir, error)) from error
+
+
+def find_cross_validation(run_dir: Path, identity: RunIdentity) -> CrossValidation | None:
+    """The finished cross-validation that lies there, if it is this one."""
+    try:
+        run = read_cross_validation(run_dir)
+    except RunError:
+        return None
+    return run if run.identity == identity else None
+
+
+def find_final_fit(run_dir: Path, identity: RunIdentity) -> FinalFit | None:
+    """The finished fit on all tiles that lies there with its weights, if it is this one."""
+    try:
+        run, _, _ = read_final_fit(run_dir)
+    except RunError:
+        return None
+    return run if run.identity == identity else None
 
 
 def read_cross_validation(run_dir: Path) -> CrossValidation:
@@ -198,20 +184,26 @@ def read_final_fit(run_dir: Path) -> tuple[FinalFit, Weights, Weights]:
         with np.load(run_dir / WEIGHTS_NAME) as arrays:
             base = [arrays[name] for name in sorted(arrays) if name.startswith("base")]
             head = [arrays[name] for name in sorted(arrays) if name.startswith("head")]
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, ValueError, BadZipFile, zlib.error) as error:
         raise RunError(f"{run_dir / WEIGHTS_NAME} is missing or damaged. Fit again.") from error
     return run, base, head
 
 
-def write_final_fit(
-    run_dir: Path, fitted: Fitted, index_sha256: str, config: TrainingConfig
-) -> None:
-    """Write `run.json` and `weights.npz` of a fit on all tiles."""
-    history = tuple(record.as_dict() for record in fitted.history)
-    write_run(run_dir, FinalFit(index_sha256=index_sha256, config=config, history=history))
-    arrays = {f"base_{i:04}": array for i, array in enumerate(fitted.base_weights)}
-    arrays |= {f"head_{i:04}": array for i, array in enumerate(fitted.head_weights)}
-    np.savez(run_dir / WEIGHTS_NAME, **arrays)  # type: ignore[arg-type]  # the stub takes bool too
+def write_final_fit(run_dir: Path, run: FinalFit, base: Weights, head: Weights) -> None:
+    """Write `weights.npz`, then `run.json`, which says that both are there.
+
+    Raises:
+        RunError: the disk is full or cannot be written.
+    """
+    arrays = {f"base_{i:04}": array for i, array in enumerate(base)}
+    arrays |= {f"head_{i:04}": array for i, array in enumerate(head)}
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        (run_dir / RUN_NAME).unlink(missing_ok=True)  # an older record would be of other weights
+        write_whole(run_dir / WEIGHTS_NAME, lambda out: np.savez(out, **arrays))  # type: ignore[arg-type]  # the stub takes bool too
+    except OSError as error:
+        raise RunError(unwritable(run_dir, error)) from error
+    write_run(run_dir, run)
 
 
 def _read(run_dir: Path, kind: type[Run], what: str) -> Run:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final, NoReturn, ParamSpec
 
@@ -16,6 +17,7 @@ from rich.table import Table
 from app.core.errors import OsteoError
 from app.core.manifest import SplitMetrics
 from training.config import RELEASED_CONFIG
+from training.disk import is_of_the_disk, unwritable
 from training.index import Index
 from training.labels import MixedTiles
 from training.levels import LEVEL_HEADER, MIXED_POLICY, case_header, case_rows, level_rows
@@ -79,8 +81,22 @@ def guarded(function: Callable[P, None]) -> Callable[P, None]:
             fail(f"{error.name} is not installed. For training, run 'make test' first.", error)
         except OsteoError as error:
             fail(str(error), error)
+        except OSError as error:
+            if not is_of_the_disk(error):
+                raise
+            fail(unwritable(error.filename, error), error)
 
     return run
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Work that Ctrl-C may stop: one sentence and exit code 130, no traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        ERRORS.print("Stopped. Give the same command again: it goes on where it was.")
+        raise typer.Exit(130) from None
 
 
 def print_counts(index: Index) -> None:

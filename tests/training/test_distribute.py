@@ -1,4 +1,4 @@
-"""Two processes on this machine train as one does."""
+"""Two processes, or two devices of one, train as one does; a lost worker costs little."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -68,57 +70,123 @@ def free_ports(n_ports: int) -> list[int]:
     return ports
 
 
-@pytest.mark.tensorflow
-def test_two_workers_fit_what_one_process_fits(drawn_dir: Path, tmp_path: Path) -> None:
-    given = ("--data-dir", str(drawn_dir), "--index", str(tmp_path / "index.json"))
-    command = [sys.executable, "-m", "training.cli"]
-    plain = {k: v for k, v in os.environ.items() if not k.startswith(("OSTEO_", "TF_CONFIG"))}
-    index = ["index", *given[:2], "--out", given[3], "--tile-side-px", "128"]
-    subprocess.run([*command, *index], check=True, cwd=REPOSITORY, env=plain, capture_output=True)
+LOGICAL_DEVICES = """
+import tensorflow as tf
 
-    def start(name: str, strategy: str, cluster: str | None = None) -> subprocess.Popen[str]:
-        config = tmp_path / f"{name}.toml"
-        config.write_text(CONFIG.replace("STRATEGY", strategy))
-        return subprocess.Popen(
-            [*command, "fit", *given, "--config", str(config), "--out", str(tmp_path / name)],
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+"""
+"""Two devices where the machine has but one; all the rest is the command's own."""
+
+EVERY_STEP = "import training.unfinished; training.unfinished.CHECKPOINT_EVERY_S = 0"
+
+
+class Fits:
+    """`osteo-train fit` in processes of their own, on the same tiles with the same settings."""
+
+    def __init__(self, drawn_dir: Path, tmp_path: Path) -> None:
+        self._tmp_path = tmp_path
+        self._given = ("--data-dir", str(drawn_dir), "--index", str(tmp_path / "index.json"))
+        names = ("OSTEO_", "TF_CONFIG")
+        self._plain = {k: v for k, v in os.environ.items() if not k.startswith(names)}
+        index = ["index", *self._given[:2], "--out", self._given[3], "--tile-side-px", "128"]
+        subprocess.run(
+            [sys.executable, "-m", "training.cli", *index],
+            check=True,
             cwd=REPOSITORY,
-            env=plain if cluster is None else plain | {"TF_CONFIG": cluster},
+            env=self._plain,
+            capture_output=True,
+        )
+        self._processes: list[subprocess.Popen[str]] = []
+
+    def start(
+        self, name: str, strategy: str, cluster: str | None = None, prepare: str = ""
+    ) -> subprocess.Popen[str]:
+        config = self._tmp_path / f"{name}.toml"
+        config.write_text(CONFIG.replace("STRATEGY", strategy))
+        fit = ["fit", *self._given, "--config", str(config), "--out", str(self._tmp_path / name)]
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"{prepare}\nfrom training.cli import app\napp()", *fit],
+            cwd=REPOSITORY,
+            env=self._plain if cluster is None else self._plain | {"TF_CONFIG": cluster},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._processes.append(process)
+        return process
 
-    workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
-    clusters = [
-        json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": i}})
-        for i in range(2)
-    ]
-    processes = [start("alone", "none")]
-    processes += [start(f"worker{i}", "multi_worker", each) for i, each in enumerate(clusters)]
-    try:
-        outputs = [process.communicate(timeout=110) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    for process, (_, errors) in zip(processes, outputs, strict=True):
-        assert process.returncode == 0, errors[-3000:]
-    assert "the first worker has written" in outputs[2][0]
-    assert not (tmp_path / "worker1").exists()
-    losses = [
-        [
-            record["loss"]
-            for record in json.loads((tmp_path / name / "run.json").read_text())["history"]
+    def start_workers(self, prepare: str = "") -> list[subprocess.Popen[str]]:
+        workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
+        clusters = [
+            json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": i}})
+            for i in range(2)
         ]
-        for name in ("alone", "worker0")
-    ]
-    assert len(losses[0]) == 4
-    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
-    with (
-        np.load(tmp_path / "alone" / "weights.npz") as alone,
-        np.load(tmp_path / "worker0" / "weights.npz") as together,
-    ):
-        assert set(alone) == set(together)
-        for name in alone:
-            # Adam makes a whole step of a gradient that is all but zero, so single weights differ.
-            gap = np.linalg.norm(together[name] - alone[name])
-            assert gap <= 1e-3 * np.linalg.norm(alone[name]) + 1e-6, name
+        return [
+            self.start(f"worker{i}", "multi_worker", cluster, prepare)
+            for i, cluster in enumerate(clusters)
+        ]
+
+    def end(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.communicate()
+
+    def losses(self, name: str) -> list[float]:
+        run = json.loads((self._tmp_path / name / "run.json").read_text())
+        return [record["loss"] for record in run["history"]]
+
+    def require_same(self, name: str, other: str) -> None:
+        assert len(self.losses(other)) == 4
+        np.testing.assert_allclose(self.losses(name), self.losses(other), rtol=1e-4)
+        with (
+            np.load(self._tmp_path / other / "weights.npz") as alone,
+            np.load(self._tmp_path / name / "weights.npz") as together,
+        ):
+            assert set(alone) == set(together)
+            for part in alone:
+                # Adam makes a whole step of a gradient that is all but zero, so single weights
+                # differ.
+                gap = np.linalg.norm(together[part] - alone[part])
+                assert gap <= 1e-3 * np.linalg.norm(alone[part]) + 1e-6, part
+
+
+@pytest.fixture
+def fits(drawn_dir: Path, tmp_path: Path) -> Iterator[Fits]:
+    started = Fits(drawn_dir, tmp_path)
+    try:
+        yield started
+    finally:
+        started.end()
+
+
+@pytest.mark.tensorflow
+def test_two_workers_and_two_devices_fit_what_one_fits_though_a_worker_is_killed(
+    fits: Fits, tmp_path: Path
+) -> None:
+    first, second = fits.start_workers(EVERY_STEP)
+    checkpoint = "unfinished/*/fine_tune.npz"
+    end = time.monotonic() + 90
+    while not any((tmp_path / "worker0").glob(checkpoint)):
+        assert first.poll() is None, first.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    second.kill()
+    _, errors = first.communicate(timeout=60)
+    assert first.returncode == 1, errors[-3000:]
+    assert "start all of them again" in " ".join(errors.split())
+    assert not (tmp_path / "worker0" / "run.json").exists()
+    assert (tmp_path / "worker1" / "unfinished" / "features-1").is_dir()
+
+    alone = fits.start("alone", "none")
+    mirrored = fits.start("mirrored", "mirrored", prepare=LOGICAL_DEVICES)
+    again = fits.start_workers()
+    outputs = []
+    for process in (*again, alone, mirrored):
+        outputs.append(process.communicate(timeout=110))
+        assert process.returncode == 0, outputs[-1][1][-3000:]
+    assert "Going on with what is kept" in " ".join(outputs[0][1].split())
+    assert "the first worker has written" in outputs[1][0]
+    assert not (tmp_path / "worker1").exists()
+    fits.require_same("worker0", "alone")
+    fits.require_same("mirrored", "alone")

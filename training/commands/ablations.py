@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from training.terminal import DataDir, IndexFile, WeightsOption, guarded, say
+from training.terminal import DataDir, IndexFile, WeightsOption, guarded, say, stoppable
 from training.trials import RELEASED_ABLATION, read_ablation
 
 app = typer.Typer()
@@ -42,12 +42,14 @@ def ablate(
     """
     from training.ablation import run_ablation  # noqa: PLC0415 - seconds to import
     from training.index import read_index  # noqa: PLC0415
+    from training.labels import require_every_label  # noqa: PLC0415
     from training.model import require_weights  # noqa: PLC0415
     from training.runs import require_same_labels  # noqa: PLC0415
     from training.tables import write_csv, write_markdown  # noqa: PLC0415
 
     ablation, recipes = read_ablation(ablation_file, weights)
     data = read_index(index_file)
+    require_every_label(data[0].labels)
     for recipe in recipes:
         require_weights(recipe.config.network.weights, recipe.config.network.entry)
         require_same_labels(data[0], recipe.config)
@@ -55,7 +57,8 @@ def ablate(
     say(f"{len(recipes)} recipes, {len(ablation.seeds)} seeds: {n_runs} cross-validations.")
     if plan:
         return
-    records = run_ablation(ablation, recipes, data, data_dir, out)
+    with stoppable():
+        records = run_ablation(ablation, recipes, data, data_dir, out)
     table = write_markdown(records)
     (out / "table.md").write_text(table, encoding="utf-8")
     (out / "runs.csv").write_text(write_csv(records), encoding="utf-8")

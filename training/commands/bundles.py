@@ -18,6 +18,7 @@ from training.terminal import (
     guarded,
     print_levels,
     say,
+    stoppable,
 )
 
 app = typer.Typer()
@@ -67,7 +68,7 @@ def export(
 
 @app.command()
 @guarded
-def release(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+def release(
     data_dir: DataDir,
     config_file: ConfigFile = RELEASED_CONFIG,
     weights: WeightsOption = None,
@@ -75,13 +76,10 @@ def release(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     strict: Strict = True,
     runs_dir: Annotated[Path, typer.Option(help="Receives what lies between.")] = Path("runs"),
     models_dir: Annotated[Path, typer.Option(help="Receives NAME/VERSION/.")] = Path("models"),
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Keep what a stopped release has cross-validated.")
-    ] = False,
 ) -> None:
     """Do all of it: index, three splits, cross-validations, calibration, fit, bundle, check.
 
-    Stopped or killed, it goes on where it was with `--resume`.
+    Stopped or killed, the same command goes on where it was.
 
     Example: `OSTEO_DATA_DIR=~/tcia OSTEO_WEIGHTS=imagenet osteo-train release`
     """
@@ -89,10 +87,7 @@ def release(  # noqa: PLR0913, PLR0917 - each is an option of the command line
 
     config = read_config(config_file, weights)
     folders = Folders(data_dir, runs_dir, models_dir)
-    try:
-        bundle_dir, manifest = release_bundle(config, folders, table, strict, resume)
-    except KeyboardInterrupt as error:
-        say(f"Stopped. The same command with --resume keeps what is finished in {runs_dir}.")
-        raise typer.Exit(130) from error
+    with stoppable():
+        bundle_dir, manifest = release_bundle(config, folders, table, strict)
     print_levels(manifest.metrics, config.data.mixed_tiles)
     say(f"{bundle_dir}: temperature {manifest.temperature:g}, checked, the runtimes agree.")

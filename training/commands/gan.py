@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from training.progress import ERRORS
-from training.terminal import DataDir, IndexFile, guarded, say
+from training.terminal import DataDir, IndexFile, guarded, say, stoppable
 
 app = typer.Typer(name="gan", no_args_is_help=True)
 
@@ -50,6 +49,7 @@ def fit(
     from training.gan.jobs import fit_generators, plan_generators  # noqa: PLC0415
     from training.gan.record import GanSettings  # noqa: PLC0415
     from training.index import read_index  # noqa: PLC0415
+    from training.labels import require_every_label  # noqa: PLC0415
     from training.splits import read_split  # noqa: PLC0415
 
     try:
@@ -57,14 +57,12 @@ def fit(
     except ValidationError as error:
         raise GanError(f"--side-px: {error.errors()[0]['msg']}.") from error
     index, index_sha256 = read_index(index_file)
+    require_every_label(index.labels)
     chosen = read_split(split_file, index_sha256) if split_file else None
     jobs = plan_generators(out, settings, index, index_sha256, chosen)
-    try:
+    with stoppable():
         for folder, record in fit_generators(jobs, index, data_dir):
             say(f"{folder}: fitted on {len(record.seen)} of {len(index.tiles)} tiles.")
-    except KeyboardInterrupt:
-        ERRORS.print("interrupted. Run the same command again: it goes on where it was.")
-        raise typer.Exit(130) from None
 
 
 @app.command()

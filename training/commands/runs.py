@@ -19,6 +19,7 @@ from training.terminal import (
     print_levels,
     print_metrics,
     say,
+    stoppable,
 )
 
 app = typer.Typer()
@@ -40,59 +41,49 @@ def fit(
         Path | None,
         typer.Option(
             help="Keep the frozen part's features here, for the next run with the same views, "
-            "such as `runs/cache`. [default: computed anew]",
+            "such as `runs/cache`. [default: kept until the run is finished]",
             show_default=False,
         ),
     ] = None,
 ) -> None:
     """Train: cross-validate over a split, or fit on all tiles.
 
+    Stopped or killed, the same command goes on where it was.
+
     Examples: `osteo-train fit --split runs/slide.json --out runs/slide`, then
     `osteo-train fit --out runs/final`
     """
     from training.distribute import distributed, is_chief  # noqa: PLC0415
-    from training.features import open_sources  # noqa: PLC0415
-    from training.fit import Trainer  # noqa: PLC0415
+    from training.fitting import Fitting, Task  # noqa: PLC0415
     from training.gan.supply import supply_synthetic, training_parts  # noqa: PLC0415
     from training.index import read_index  # noqa: PLC0415
-    from training.keeping import FeatureCache  # noqa: PLC0415
+    from training.labels import require_every_label  # noqa: PLC0415
     from training.model import require_weights  # noqa: PLC0415
-    from training.runs import (  # noqa: PLC0415
-        class_indices_of,
-        cross_validate,
-        fit_all,
-        require_same_labels,
-        write_final_fit,
-        write_run,
-    )
-    from training.sampling import Groups  # noqa: PLC0415
+    from training.runs import read_cross_validation, require_same_labels  # noqa: PLC0415
     from training.splits import read_split  # noqa: PLC0415
-    from training.stream import TileStream  # noqa: PLC0415
+    from training.unfinished import unfinished_features  # noqa: PLC0415
 
     config = read_config(config_file, weights)
     require_weights(config.network.weights, config.network.entry)
     found, index_sha256 = read_index(index_file)
     require_same_labels(found, config)
+    require_every_label(found.labels)
     chosen = read_split(split_file, index_sha256) if split_file else None
     trains = training_parts(found, [chosen[0]] if chosen else [], whole=chosen is None)
     synthetic = supply_synthetic(config, found, trains)
-    with distributed(config.distribute.strategy):
-        tiles = TileStream(found, data_dir, config.network.input_side_px)
-        sources = open_sources(found, data_dir, config.augment)
-        labels, groups = class_indices_of(found), Groups.of(found)
-        cache = FeatureCache.of(cache_dir, found) if cache_dir else None
-        trainer = Trainer(tiles, labels, config, groups, sources, synthetic, cache)
+    task = Task(found, index_sha256, data_dir, config, synthetic)
+    with stoppable(), distributed(config.distribute.strategy):
+        fitting = Fitting(task, cache_dir or unfinished_features(out))
         if chosen:
-            run = cross_validate(trainer, found, *chosen, config)
+            fitting.cross_validate(*chosen, out)
         else:
-            fitted = fit_all(trainer, found, config)
+            fitting.fit_all(out)
         if not is_chief():
             say("Done; the first worker has written the results.")
         elif chosen:
-            write_run(out, run)
+            run = read_cross_validation(out)
             say(f"{run.n_right} of {len(run.answers)} right. Next: osteo-train evaluate {out}")
         else:
-            write_final_fit(out, fitted, index_sha256, config)
             say(f"Fitted on {len(found.tiles)} tiles. Next: osteo-train export {out} --run RUN")
 
 

@@ -6,6 +6,7 @@ every tile it saw is trained on too; and a synthetic tile is never tested on.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -63,6 +64,12 @@ class SyntheticTiles:
     def n_real(self) -> int:
         """Real tiles; every position from this one on is synthetic."""
         return self._n_real
+
+    @property
+    def sha256s(self) -> tuple[str, ...]:
+        """Of each synthetic tile's pixels, in order."""
+        tiles = (tile for part in self._parts for tile in part.tiles)
+        return tuple(hashlib.sha256(tile.tobytes()).hexdigest() for tile in tiles)
 
     def appended_to(
         self, tiles: Tiles, class_indices: NDArray[np.int64], groups: Groups | None
