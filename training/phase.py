@@ -18,6 +18,7 @@ from training.features import as_function
 from training.labels import LABELS
 from training.loss import cross_entropy
 from training.mixing import mix_style, mixup
+from training.optimizers import without_leak
 from training.sampling import ViewPositions
 from training.unfinished import NOTHING_KEPT, Work
 
@@ -142,6 +143,7 @@ def _make_optimizer(graph: Any, config: PhaseConfig) -> Any:
     optimizer = keras.optimizers.Adam(config.learning_rate)
     if config.weight_decay > 0:
         optimizer = keras.optimizers.AdamW(config.learning_rate, config.weight_decay)
+    optimizer = without_leak(optimizer)
     optimizer.build(graph.trainable_variables)
     return optimizer
 

@@ -22,6 +22,7 @@ from training.gan.networks import build_discriminator, build_generator
 from training.gan.record import GanRecord, GanSettings
 from training.gan.step import draw_batch, make_step
 from training.labels import LABELS
+from training.optimizers import without_leak
 
 CHECKPOINT_NAME: Final = "checkpoint.npz"
 CHECKPOINT_EVERY: Final = 5
@@ -46,7 +47,7 @@ class Gan:
         )
         self._discriminator = build_discriminator(settings.side_px, settings.width, n_labels)
         self._optimizers = [
-            keras.optimizers.Adam(settings.learning_rate, **_ADAM) for _ in range(2)
+            without_leak(keras.optimizers.Adam(settings.learning_rate, **_ADAM)) for _ in range(2)
         ]
         self._optimizers[0].build(self._generator.trainable_variables)
         self._optimizers[1].build(self._discriminator.trainable_variables)
