@@ -37,7 +37,8 @@ def parse_document(document: dict[str, Any], kind: type[Model], where: str) -> M
     try:
         return kind.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key that is needed is missing, too; its spelling is what the reader can mend.
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         key = ".".join(str(part) for part in first["loc"])
         known = first["type"] != "extra_forbidden"
         reason = first["msg"] if known else "there is no such key (is it misspelt?)"

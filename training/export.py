@@ -82,13 +82,17 @@ def _export_saved_model(model: Any, path: Path) -> None:
     time under another name: 19 MB where 9.5 MB say the same.
     """
     import keras  # noqa: PLC0415 - seconds to import
+    import tensorflow  # noqa: PLC0415
 
     archive = keras.export.ExportArchive()
     tiles = keras.InputSpec(shape=model.input.shape, dtype="uint8", name="tiles")
     archive.add_endpoint(
         _SIGNATURE, lambda tiles: model(tiles, training=False), input_signature=[tiles]
     )
-    archive.write_out(str(path), verbose=False)
+    try:
+        archive.write_out(str(path), verbose=False)
+    except tensorflow.errors.OpError as error:  # TensorFlow's own word for a full disk
+        raise RunError(f"{path} cannot be written. Make room, then release again.") from error
 
 
 def _convert(saved_model_dir: Path) -> bytes:

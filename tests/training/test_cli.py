@@ -91,6 +91,64 @@ def test_fit_refuses_missing_weights_before_any_work(drawn_dir: Path, tiny_confi
 
 
 @pytest.mark.tensorflow
+@pytest.mark.parametrize(
+    "command",
+    [("fit", "--out", "run"), ("ablate",), ("study",), ("gan", "fit"), ("release",)],
+    ids=lambda command: command[0],
+)
+def test_a_label_with_one_tile_is_refused_before_any_work(
+    collection: Path, tiny_config: Path, command: tuple[str, ...]
+) -> None:
+    succeed("index", "--data-dir", collection, "--tile-side-px", 128)
+    given = ("--config", tiny_config) if command[0] in ("fit", "release") else ()
+    weights = () if command[0] in ("study", "gan") else ("--weights", "none")
+    result = run(*command, "--data-dir", collection, *given, *weights)
+    assert result.exit_code == 1
+    assert "1 of viable_tumor" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("index", "--tile-side-px", 128, "--out", "file/index.json"),
+        ("split", "--kind", "patient", "--out", "file/patient.json"),
+        ("ablate", "--ablation", "ablation.toml", "--out", "file/ablation"),
+        ("release", "--models-dir", "file/models"),
+        ("release", "--runs-dir", "file/runs"),
+        ("fit", "--out", "file/run"),
+    ],
+    ids=lambda command: " ".join(str(word) for word in command),
+)
+@pytest.mark.tensorflow
+def test_a_folder_that_cannot_be_written_is_one_sentence(
+    drawn_dir: Path, tiny_config: Path, command: tuple[object, ...]
+) -> None:
+    Path("file").write_bytes(b"")
+    recipe = '[[recipe]]\nname = "plain"\n'
+    Path("ablation.toml").write_text(f'base = "{tiny_config}"\n{recipe}')
+    succeed("index", "--data-dir", drawn_dir, "--tile-side-px", 128)
+    data = () if command[0] == "split" else ("--data-dir", drawn_dir)
+    config = ("--config", tiny_config) if command[0] in ("fit", "release") else ()
+    result = run(*command, *data, *config)
+    said = " ".join(result.output.split())
+    assert result.exit_code == 1, said
+    assert "Traceback" not in said
+    assert "file cannot be written (File exists)" in said or "cannot be written (Not a dir" in said
+
+
+@pytest.mark.tensorflow
+def test_release_says_that_there_is_no_room_before_any_work(
+    drawn_dir: Path, tiny_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(".")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=2**21))
+    result = run("release", "--data-dir", drawn_dir, "--config", tiny_config)
+    assert result.exit_code == 1
+    assert "The bundle needs" in " ".join(result.output.split())
+    assert not Path("runs/index.json").exists()
+
+
+@pytest.mark.tensorflow
 def test_fit_refuses_an_index_with_another_mixed_tile_setting(
     drawn_dir: Path, tiny_config: Path
 ) -> None:
@@ -166,10 +224,9 @@ def test_release_does_all_of_it(drawn_dir: Path, tiny_config: Path, tmp_path: Pa
 
     # Killed while it wrote the run by patient, it goes on from there.
     (tmp_path / "runs" / "patient" / "run.json").write_text('{"schema_version": 1, "kind"')
-    output = succeed("release", "--data-dir", drawn_dir, "--config", tiny_config, "--resume")
-    assert "Kept by random" in output
-    assert "Kept by slide" in output
-    assert "Cross-validated by patient" in output
+    output = succeed("release", "--data-dir", drawn_dir, "--config", tiny_config)
+    for line in ("Kept by random", "Kept by slide", "Cross-validated by patient", "Kept: the fit"):
+        assert line in output
     again = open_bundle(tmp_path / "models" / "drawn" / "1").manifest
     assert again.metrics == bundle.manifest.metrics
     shutil.rmtree(bundle.path)

@@ -36,7 +36,8 @@ def test_read_config_lets_a_weights_argument_win(tiny_config: Path) -> None:
     ("change", "key", "says"),
     [
         ('model_name = "drawn"|', "model_name", "required"),
-        ("epochs = 2|epoches = 2", "head.epochs", "required"),
+        ("epochs = 2|", "head.epochs", "required"),
+        ("epochs = 2|epoches = 2", "head.epoches", "misspelt"),
         ("seed = 1|seeds = 1", "seeds", "misspelt"),
         ("n_views = 1|n_views = -1", "augment.n_views", "greater than or equal to 0"),
         ('[network]|[network]\nwidth = "1.0"', "network.width", "misspelt"),

@@ -74,6 +74,7 @@ def study(  # noqa: PLR0913, PLR0917 - the options of a command line
     `osteo-train study --system mobilenetv2 --weights mobilenetv2=mobilenet.h5 --out runs/study`
     """
     from training.index import read_index  # noqa: PLC0415
+    from training.labels import require_every_label  # noqa: PLC0415
     from training.study.config import read_study  # noqa: PLC0415
     from training.study.journal import Journal, read_journal  # noqa: PLC0415
     from training.study.planning import assess, require_ready  # noqa: PLC0415
@@ -82,6 +83,7 @@ def study(  # noqa: PLR0913, PLR0917 - the options of a command line
 
     config = _chosen(read_study(config_file), system, weights)
     index, index_sha256 = read_index(index_file)
+    require_every_label(index.labels)
     planned = Study(config, index, index_sha256, Folders(data_dir, cache_dir, out))
     if plan or report:
         records = read_journal(out)

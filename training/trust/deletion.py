@@ -68,9 +68,9 @@ def measure_deletion(
 
 
 def _shift(shape: tuple[int, ...], rng: np.random.Generator) -> tuple[int, int]:
-    """A move by at least one place, round the edges."""
+    """A move by at least one place, round the edges; a map of one place stays as it is."""
     rows, columns = shape
-    place = int(rng.integers(1, rows * columns))
+    place = int(rng.integers(1, max(2, rows * columns)))
     return place // columns, place % columns
 
 
