@@ -157,11 +157,7 @@ def _logits_of(runtime: Runtime) -> Callable[[NDArray[np.uint8]], NDArray[np.flo
 def _require_matching(
     bundle_dir: Path, index_sha256: str, runs: Sequence[CrossValidation], config: TrainingConfig
 ) -> None:
-    if bundle_dir.exists():
-        raise RunError(
-            f"{bundle_dir} exists, and a released bundle never changes. Raise model_version, or "
-            "remove the folder first."
-        )
+    require_no_bundle(bundle_dir)
     if not any(run.kind == "slide" for run in runs):
         raise RunError("A bundle needs a cross-validation by slide, which sets its temperature.")
     for run in runs:
@@ -201,6 +197,20 @@ def file_entries(bundle_dir: Path) -> dict[str, FileEntry]:
         for path in sorted(bundle_dir.rglob("*"))
         if path.is_file()
     }
+
+
+def require_no_bundle(bundle_dir: Path) -> None:
+    """Refuse to write over a bundle; what a release left that was killed while it wrote goes.
+
+    Raises:
+        RunError: there is one.
+    """
+    remove_incomplete(bundle_dir)
+    if bundle_dir.exists():
+        raise RunError(
+            f"{bundle_dir} exists, and a released bundle never changes. Raise model_version, give "
+            "another --models-dir, or remove the folder first."
+        )
 
 
 def remove_incomplete(bundle_dir: Path) -> None:

@@ -6,8 +6,7 @@ change, so training on what is cached here costs seconds where it would cost min
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,39 +78,37 @@ def cache_features(
         CacheError: the disk has no room.
     """
     infer = as_function(lower)
-
-    def draw(i: int) -> NDArray[np.uint8]:
-        return _views_of(tiles, i, augment, seed, sources)
-
-    if kept is not None:
-        rank, n_processes = share()
-        mine = range(rank, len(tiles), n_processes)
-
-        def answer_all(positions: Sequence[int]) -> NDArray[np.float32]:
-            views = in_order(lambda k: draw(mine[positions[k]]), len(positions))
-            return np.stack([infer(scaling.apply(drawn)) for drawn in views])
-
-        keys = kept.keys(augment, seed)
-        found = fill(kept.store, keys[rank::n_processes], answer_all, tracked("Computing features"))
-        return found if n_processes == 1 else _gather_dealt(found, len(tiles), n_processes)
-    shape = (len(tiles), 1 + augment.n_views, *lower.output_shape[1:])
-    features = allocate(shape, np.float32)
-    n_together = max(1, _VIEWS_AT_ONCE // shape[1])
+    shape = (1 + augment.n_views, *lower.output_shape[1:])
+    n_together = max(1, _VIEWS_AT_ONCE // shape[0])
     rank, n_processes = share()
-    n_round = n_together * n_processes
-    starts = range(rank * n_together, n_round * math.ceil(len(tiles) / n_round), n_round)
+    mine = range(rank, len(tiles), n_processes)
 
-    def scaled_views(number: int) -> NDArray[np.float32]:
-        positions = range(starts[number], min(starts[number] + n_together, len(tiles)))
-        drawn = [draw(i) for i in positions]
-        return scaling.apply(np.concatenate(drawn)) if drawn else np.empty(0, np.float32)
+    def answers(positions: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+        """Rows of some of my tiles, a few at once."""
+        starts = range(0, len(positions), n_together)
 
-    shown = tracked("Computing features")(range(0, len(tiles), n_round))
-    for start, views in zip(shown, in_order(scaled_views, len(starts)), strict=True):
-        answered = infer(views) if views.size else np.empty((0, *shape[2:]), np.float32)
-        rows = gather_rows(answered.reshape(-1, *shape[1:]))
-        features[start : start + len(rows)] = rows
-    return features
+        def scaled_views(number: int) -> NDArray[np.float32]:
+            of_block = positions[starts[number] : starts[number] + n_together]
+            drawn = [_views_of(tiles, mine[k], augment, seed, sources) for k in of_block]
+            return scaling.apply(np.concatenate(drawn))
+
+        for views in in_order(scaled_views, len(starts)):
+            yield infer(views).reshape(-1, *shape)
+
+    if kept is not None and len(mine) > 0:
+        keys = kept.keys(augment, seed)[rank::n_processes]
+        found = fill(
+            kept.store,
+            keys,
+            lambda positions: np.concatenate(list(answers(positions))),
+            tracked("Computing features"),
+        )
+    else:
+        found = allocate((len(mine), *shape), np.float32)
+        starts = tracked("Computing features")(range(0, len(mine), n_together))
+        for start, rows in zip(starts, answers(range(len(mine))), strict=True):
+            found[start : start + len(rows)] = rows
+    return found if n_processes == 1 else _gather_dealt(found, len(tiles), n_processes)
 
 
 def _gather_dealt(mine: NDArray[np.float32], n_tiles: int, n_processes: int) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from app.core.manifest import Manifest, SplitKind
-from training.assemble import assemble_bundle, remove_incomplete
+from training.assemble import assemble_bundle, remove_incomplete, require_no_bundle
 from training.config import SplitsConfig, TrainingConfig
 from training.disk import require_room
 from training.errors import RunError
@@ -70,12 +70,7 @@ def release_bundle(
         BundleError: the exported bundle does not answer as it should.
     """
     bundle_dir = folders.models_dir / config.model_name / config.model_version
-    remove_incomplete(bundle_dir)  # of a release that was killed while it wrote
-    if bundle_dir.exists():
-        raise RunError(
-            f"{bundle_dir} exists, and a released bundle never changes. Raise model_version, give "
-            "another --models-dir, or remove the folder first."
-        )
+    require_no_bundle(bundle_dir)
     if config.distribute.strategy != "none":
         raise RunError(
             "A release is made by one process: distribute.strategy must be 'none'. To fit on "

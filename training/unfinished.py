@@ -119,7 +119,7 @@ def kept_work(out: Path, identity: RunIdentity) -> Iterator[Work]:
         if not try_lock(stream):
             raise RunError(f"Another process works in {out}. Wait for it, or give another --out.")
         work = Work(folder)
-        if (folder / "identity.json").exists():
+        if _holds_work(folder):
             ERRORS.print(f"Going on with what is kept in {folder}.", soft_wrap=True)
         else:
             _say_what_else_is_kept(top, identity)
@@ -134,10 +134,15 @@ def unfinished_features(out: Path) -> Path:
     return out / UNFINISHED_NAME / f"features-{share()[0]}"
 
 
+def _holds_work(folder: Path) -> bool:
+    """Whether it was stopped after there was something to keep."""
+    return folder.is_dir() and any(path.name != "identity.json" for path in folder.iterdir())
+
+
 def _say_what_else_is_kept(top: Path, identity: RunIdentity) -> None:
     for path in sorted(top.glob("*/identity.json")):
-        if len(list(path.parent.iterdir())) == 1:
-            continue  # it was stopped before there was anything to keep
+        if not _holds_work(path.parent):
+            continue
         try:
             other = json.loads(path.read_bytes())
         except ValueError:

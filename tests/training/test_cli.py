@@ -222,7 +222,8 @@ def test_release_does_all_of_it(drawn_dir: Path, tiny_config: Path, tmp_path: Pa
     }
     shutil.rmtree(bundle.path)
 
-    # Killed while it wrote the run by patient, it goes on from there.
+    # Killed while it wrote the bundle, or the run by patient, it goes on from there.
+    (bundle.path / "saved_model").mkdir(parents=True)
     (tmp_path / "runs" / "patient" / "run.json").write_text('{"schema_version": 1, "kind"')
     output = succeed("release", "--data-dir", drawn_dir, "--config", tiny_config)
     for line in ("Kept by random", "Kept by slide", "Cross-validated by patient", "Kept: the fit"):
