@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from app.core.calibration import probabilities_from_logits
 from app.core.manifest import SplitKind
 from training.config import TrainingConfig
+from training.disk import require_room
 from training.durable import try_lock
 from training.errors import RunError
 from training.evaluate import log_loss
@@ -37,6 +38,8 @@ from training.stream import TileStream
 from training.trials import AblationConfig, Recipe
 
 RUNS_NAME: Final = "runs.jsonl"
+_RECORD_BYTES: Final = 1024
+"""Of a line of it, and of its rows in the tables."""
 
 
 class RunRecord(BaseModel):
@@ -88,7 +91,7 @@ def run_ablation(
     # Runs that share features follow each other, so that each set is computed once.
     # Those that fine-tune take longest, and come last.
     jobs_by_key = {job.key: job for job in sorted(jobs, key=_order)}
-    out_dir.mkdir(parents=True, exist_ok=True)
+    require_room(out_dir, _RECORD_BYTES * len(jobs), "The ablation")
     path = out_dir / RUNS_NAME
     trainer, features = None, ""
     with path.open("a", encoding="utf-8") as stream:

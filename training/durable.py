@@ -19,7 +19,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
         write: writes the content to the stream it is given.
 
     Raises:
-        OSError: the disk is full or not writable; nothing is left behind.
+        OSError: the disk is full or not writable; it names the file, and nothing is left behind.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}{PART_SUFFIX}")
     try:
@@ -28,6 +28,9 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # a full disk does not say which file it was
+        raise
     finally:
         part.unlink(missing_ok=True)
 

@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from training.durable import write_whole
 from training.errors import DataError, TileProblemsError
 from training.inspection import TILE_SIDE_PX, Rule, TileProblem, inspect_pixels
 from training.labels import MixedTiles, label_id_of
@@ -124,7 +125,7 @@ def write_index(path: Path, index: Index) -> str:
     """Write the index file and return its SHA-256."""
     content = index.model_dump_json(indent=1).encode() + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    write_whole(path, lambda out: out.write(content))
     return hashlib.sha256(content).hexdigest()
 
 

@@ -34,6 +34,7 @@ from pydantic import (
 )
 
 from app.core.manifest import SplitKind
+from training.durable import write_whole
 from training.errors import SplitError
 from training.index import Index, IndexedTile
 from training.overlaps import overlap_groups, overlapping_pairs
@@ -201,7 +202,7 @@ def write_split(path: Path, split: Split) -> str:
     """Write the split file and return its SHA-256."""
     content = split.model_dump_json(indent=1).encode() + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    write_whole(path, lambda out: out.write(content))
     return hashlib.sha256(content).hexdigest()
 
 

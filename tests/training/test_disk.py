@@ -1,0 +1,62 @@
+"""A disk that is full says so by name, and leaves nothing half-written."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from training.config import read_config
+from training.disk import is_of_the_disk, require_room, unwritable
+from training.durable import write_whole
+from training.errors import RunError
+from training.identity import identify
+from training.unfinished import UNFINISHED_NAME, kept_work
+
+SHA = "0" * 64
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """No file may grow beyond 1,000 bytes: the system's own error, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("small_files")
+def test_write_whole_names_the_file_and_keeps_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "index.json"
+    write_whole(path, lambda stream: stream.write(b"old"))
+    with pytest.raises(OSError, match="too large") as caught:
+        write_whole(path, lambda stream: stream.write(bytes(2000)))
+    assert is_of_the_disk(caught.value)
+    assert unwritable(caught.value.filename, caught.value).startswith(f"{path} cannot be written (")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_checkpoint_that_does_not_fit_keeps_the_one_before(
+    tmp_path: Path, tiny_config: Path
+) -> None:
+    def overfill() -> None:
+        with kept_work(tmp_path, identify(read_config(tiny_config), SHA, None)) as work:
+            work.write("head_0.npz", lambda stream: stream.write(b"first"))
+            work.write("head_0.npz", lambda stream: stream.write(bytes(2000)))
+
+    with pytest.raises(RunError, match="The same command then goes on where it was"):
+        overfill()
+    assert [path.read_bytes() for path in tmp_path.glob(f"{UNFINISHED_NAME}/*/*.npz")] == [b"first"]
+
+
+def test_require_room_asks_the_disk(tmp_path: Path) -> None:
+    require_room(tmp_path / "new", 1000, "This")
+    with pytest.raises(RunError, match="This needs 1099511627776 MiB"):
+        require_room(tmp_path, 2**60, "This")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(RunError, match="cannot be written"):
+        require_room(tmp_path / "file", 0, "This")
