@@ -24,8 +24,8 @@ from training.scratch import allocate
 from training.stream import Tiles, TileStream, in_order
 from training.systems.system import MINUS_ONE_TO_ONE, Scaling
 
-_VIEWS_AT_ONCE: Final = 32
-"""About what one call of the network gets; tiles with more views go one at a time."""
+_GATHERED_VIEWS: Final = 32
+"""About what the processes tell each other at once; tiles with more views go one at a time."""
 
 
 def read_tiles(index: Index, data_dir: Path, side_px: int = TILE_SIDE_PX) -> NDArray[np.uint8]:
@@ -79,42 +79,41 @@ def cache_features(
     """
     infer = as_function(lower)
     shape = (1 + augment.n_views, *lower.output_shape[1:])
-    n_together = max(1, _VIEWS_AT_ONCE // shape[0])
     rank, n_processes = share()
     mine = range(rank, len(tiles), n_processes)
 
     def answers(positions: Sequence[int]) -> Iterator[NDArray[np.float32]]:
-        """Rows of some of my tiles, a few at once."""
-        starts = range(0, len(positions), n_together)
+        """Rows of some of my tiles, each by itself: what else is computed changes no bit of it.
+
+        In a batch of other tiles a row's last bits differ with the size of the batch and the
+        row's place in it; and on a CPU a batch of 32 takes as long a view as a batch of 1.
+        """
 
         def scaled_views(number: int) -> NDArray[np.float32]:
-            of_block = positions[starts[number] : starts[number] + n_together]
-            drawn = [_views_of(tiles, mine[k], augment, seed, sources) for k in of_block]
-            return scaling.apply(np.concatenate(drawn))
+            return scaling.apply(_views_of(tiles, mine[positions[number]], augment, seed, sources))
 
-        for views in in_order(scaled_views, len(starts)):
-            yield infer(views).reshape(-1, *shape)
+        yield from map(infer, in_order(scaled_views, len(positions)))
 
     if kept is not None and len(mine) > 0:
         keys = kept.keys(augment, seed)[rank::n_processes]
         found = fill(
             kept.store,
             keys,
-            lambda positions: np.concatenate(list(answers(positions))),
+            lambda positions: np.stack(list(answers(positions))),
             tracked("Computing features"),
         )
     else:
         found = allocate((len(mine), *shape), np.float32)
-        starts = tracked("Computing features")(range(0, len(mine), n_together))
-        for start, rows in zip(starts, answers(range(len(mine))), strict=True):
-            found[start : start + len(rows)] = rows
+        shown = tracked("Computing features")(range(len(mine)))
+        for i, row in zip(shown, answers(range(len(mine))), strict=True):
+            found[i] = row
     return found if n_processes == 1 else _gather_dealt(found, len(tiles), n_processes)
 
 
 def _gather_dealt(mine: NDArray[np.float32], n_tiles: int, n_processes: int) -> NDArray[np.float32]:
     """All rows, of which each process has every `n_processes`th, beginning at its number."""
     features = allocate((n_tiles, *mine.shape[1:]), np.float32)
-    n_together = max(1, _VIEWS_AT_ONCE // mine.shape[1])
+    n_together = max(1, _GATHERED_VIEWS // mine.shape[1])
     for start in range(0, n_tiles, n_processes * n_together):
         end = min(start + n_processes * n_together, n_tiles)
         first = start // n_processes

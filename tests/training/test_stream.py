@@ -14,7 +14,9 @@ from training import features, scratch
 from training.augment import AugmentConfig
 from training.errors import CacheError, DataError
 from training.features import cache_features, draw_all, read_tiles
+from training.featurestore import FeatureSpace, FeatureStore
 from training.index import Index
+from training.keeping import KeptViews
 from training.scratch import allocate
 from training.stream import TileStream, in_order, some_of
 from training.systems.system import ZERO_TO_ONE
@@ -78,6 +80,29 @@ def test_features_are_those_of_each_view(drawn_index: Index, drawn_dir: Path, n_
     assert found.shape == (36, 1 + n_views, 3)
     views = draw_all(tiles, augment, 5)
     np.testing.assert_allclose(found, (views / 255).mean(axis=(2, 3)), atol=1e-5)
+
+
+class Crowd(Mean):
+    """Its answers differ with the size of the batch and the place in it, as real ones' bits do."""
+
+    def __call__(self, views: Any) -> Any:
+        return super().__call__(views) + (len(views) + np.arange(len(views)))[:, np.newaxis]
+
+
+@pytest.mark.usefixtures("_no_tensorflow")
+def test_features_do_not_depend_on_what_is_computed_with_them(
+    drawn_index: Index, drawn_dir: Path, tmp_path: Path
+) -> None:
+    augment = AugmentConfig(n_views=2)
+    whole = cache_features(Crowd(), TileStream(drawn_index, drawn_dir, 32), augment, 5)
+    space = FeatureSpace("vgg16", "none", 32)
+    for n_tiles in (5, 12):  # the second finds the first five kept
+        index = drawn_index.model_copy(update={"tiles": drawn_index.tiles[:n_tiles]})
+        shas = tuple(tile.sha256 for tile in index.tiles)
+        kept = KeptViews(FeatureStore(tmp_path, space), shas)
+        tiles = TileStream(index, drawn_dir, 32)
+        found = cache_features(Crowd(), tiles, augment, 5, kept=kept)
+        np.testing.assert_array_equal(found, whole[:n_tiles])
 
 
 @pytest.mark.usefixtures("_no_tensorflow")
