@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -131,36 +130,40 @@ def test_fit_survives_ctrl_c_and_kill_9(
     assert read_config(tiny_config).network == config.network
     succeed("index", "--data-dir", drawn_dir, "--tile-side-px", 128)
     succeed("split", "--kind", "slide", "--folds", 2)
-    given = ["--data-dir", str(drawn_dir), "--config", str(tiny_config)]
-    given += ["--index", str(tmp_path / "runs/index.json")]
-    given += ["--split", str(tmp_path / "runs/slide.json")]
+    runs = tmp_path / "runs"
+    paths = {
+        "--data-dir": drawn_dir,
+        "--config": tiny_config,
+        "--index": runs / "index.json",
+        "--split": runs / "slide.json",
+    }
+    given = [str(word) for pair in paths.items() for word in pair]
     out = tmp_path / "stopped"
 
-    def start() -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-c", EVERY_STEP, "fit", *given, "--out", str(out)],
-            cwd=REPOSITORY,
-            env={**os.environ, "COLUMNS": "200"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def under_way(fold: int) -> bool:
-        return any(out.glob(f"unfinished/*/fold-{fold:03}/whole.npz"))
-
-    process = start()
-    _wait_for(lambda: under_way(0), process)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
-    assert process.returncode == 130, said
-    assert "Give the same command again: it goes on where it was." in said
-    assert "Traceback" not in said
-
-    process = start()
-    _wait_for(lambda: under_way(1), process)
+    process = subprocess.Popen(
+        [sys.executable, "-c", EVERY_STEP, "fit", *given, "--out", str(out)],
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    _wait_for(lambda: any(out.glob("unfinished/*/fold-000/whole.npz")), process)
     process.kill()
-    _, said = process.communicate(timeout=30)
+    process.communicate(timeout=30)
+    keep = Work.write
+
+    def keep_and_stop(work: Work, name: str, write: Callable[[BinaryIO], Any]) -> None:
+        keep(work, name, write)
+        if name == "whole.npz" and any(out.glob("unfinished/*/fold-000/fold.json")):
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("training.unfinished.CHECKPOINT_EVERY_S", 0)
+        patched.setattr(Work, "write", keep_and_stop)
+        stopped = run("fit", *given, "--out", out)
+    assert stopped.exit_code == 130, stopped.output
+    said = " ".join(stopped.output.split())
     assert "Going on with what is kept" in said
+    assert "Give the same command again: it goes on where it was." in said
     assert not (out / "run.json").exists()
 
     said = run("fit", *given, "--out", out).output
