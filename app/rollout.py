@@ -65,7 +65,8 @@ class ActiveModel:
         self._pool = ThreadPoolExecutor(
             classifier.runtime.n_workers,
             thread_name_prefix=f"tile-v{classifier.identity.version}",
-            initializer=give_way,
+            # TensorFlow's own threads would not give way, and decoding would wait behind them.
+            initializer=give_way if classifier.runtime.computes_in_caller else None,
         )
         self._n_leases = 0
         self._is_idle = asyncio.Event()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
 import math
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Final
 
 import uvicorn
@@ -20,9 +19,6 @@ from app.main import create_app
 from app.service import TileService
 from app.settings import Settings
 
-# glibc's numbers, from malloc.h.
-_M_MMAP_THRESHOLD: Final = -3
-_LARGE_BLOCK_BYTES: Final = 1024**2
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _logger = logging.getLogger(LOGGER_NAME)
 
@@ -59,17 +55,6 @@ class DrainingServer(uvicorn.Server):
         asyncio.get_running_loop().call_later(delay_s, setattr, self, "should_exit", True)
 
 
-def _give_back_large_blocks() -> None:
-    """Have freed memory of large pictures go back to the system.
-
-    glibc raises its threshold to the largest block it has seen freed, up to 32 MB, and keeps what
-    is smaller: after some pictures of 2048 px 360 MB stayed with the process. A tile's own arrays
-    are smaller than a block, so nothing is paid for them.
-    """
-    with suppress(OSError, AttributeError, TypeError):  # another C library
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
-
-
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or Ctrl-C.
 
@@ -79,7 +64,6 @@ def serve(settings: Settings) -> int:
     configure_logs(settings.log_level)
     # A worker that holds Python's lock gives it to the event loop within a millisecond, not five.
     sys.setswitchinterval(0.001)
-    _give_back_large_blocks()
     app = create_app(settings)
     config = uvicorn.Config(
         app,

@@ -51,6 +51,7 @@ class FakeRuntime:
     name = "fake"
     device = "cpu"
     precision = "fp32"
+    computes_in_caller = True
     n_warm_ups = 1
 
     def __init__(self, n_workers: int = 2) -> None:

@@ -14,7 +14,6 @@ from concurrent.futures import Future
 import numpy as np
 from numpy.typing import NDArray
 
-from app.runtime.cores import give_way
 from app.runtime.protocol import ModelOutputs, Runtime
 
 _Waiting = tuple[NDArray[np.uint8], "Future[ModelOutputs]"]
@@ -81,6 +80,11 @@ class MicroBatchingRuntime:
         return self._runtime.precision
 
     @property
+    def computes_in_caller(self) -> bool:
+        """Batches run on threads of their own."""
+        return False
+
+    @property
     def n_warm_ups(self) -> int:
         """One: the batch sizes were run at the start."""
         return 1
@@ -111,7 +115,6 @@ class MicroBatchingRuntime:
         self._runtime.close()
 
     def _run(self) -> None:
-        give_way()
         is_last = False
         while not is_last:
             with self._gathering:

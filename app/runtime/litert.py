@@ -30,6 +30,7 @@ class LiteRtRuntime:
 
     name: Final = "litert"
     device: Final = "cpu"
+    computes_in_caller: Final = True
 
     def __init__(
         self, model_file: Path, n_workers: int, precision: str = "fp32", n_threads_alone: int = 1

@@ -44,6 +44,10 @@ class Runtime(Protocol):
         """How many calls of `infer` are worth having in flight at once."""
 
     @property
+    def computes_in_caller(self) -> bool:
+        """Whether `infer` computes on the thread that calls it, rather than on others."""
+
+    @property
     def n_warm_ups(self) -> int:
         """How many calls it takes, one after the other, until every part has run once."""
 

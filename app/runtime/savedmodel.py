@@ -39,6 +39,7 @@ class SavedModelRuntime:
     """One loaded SavedModel; TensorFlow runs concurrent calls."""
 
     name: Final = "savedmodel"
+    computes_in_caller: Final = False
     n_warm_ups: Final = 1
 
     def __init__(
