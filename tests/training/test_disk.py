@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,20 +19,24 @@ from training.unfinished import UNFINISHED_NAME, kept_work
 SHA = "0" * 64
 
 
-@pytest.fixture
+@contextmanager
 def small_files() -> Iterator[None]:
-    """No file may grow beyond 1,000 bytes: the system's own error, as on a full disk."""
+    """No file may grow beyond 1,000 bytes: the system's own error, as on a full disk.
+
+    Not a fixture: it would hold for the file that the tests' own report goes to, too.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.usefixtures("small_files")
 def test_write_whole_names_the_file_and_keeps_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "index.json"
     write_whole(path, lambda stream: stream.write(b"old"))
-    with pytest.raises(OSError, match="too large") as caught:
+    with pytest.raises(OSError, match="too large") as caught, small_files():
         write_whole(path, lambda stream: stream.write(bytes(2000)))
     assert is_of_the_disk(caught.value)
     assert unwritable(caught.value.filename, caught.value).startswith(f"{path} cannot be written (")
@@ -39,14 +44,14 @@ def test_write_whole_names_the_file_and_keeps_what_was_there(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.usefixtures("small_files")
 def test_a_checkpoint_that_does_not_fit_keeps_the_one_before(
     tmp_path: Path, tiny_config: Path
 ) -> None:
     def overfill() -> None:
         with kept_work(tmp_path, identify(read_config(tiny_config), SHA, None)) as work:
             work.write("head_0.npz", lambda stream: stream.write(b"first"))
-            work.write("head_0.npz", lambda stream: stream.write(bytes(2000)))
+            with small_files():
+                work.write("head_0.npz", lambda stream: stream.write(bytes(2000)))
 
     with pytest.raises(RunError, match="The same command then goes on where it was"):
         overfill()
