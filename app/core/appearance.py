@@ -6,6 +6,7 @@ before anybody believes the model's answer; `training.trust.gate` fits their lim
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -50,9 +51,8 @@ def measure_appearance(tile: NDArray[np.uint8]) -> Appearance:
         tile: uint8 `[side, side, 3]` RGB, as `app.core.tile.decode_tile` makes it.
     """
     # One row a channel: along rows NumPy is several times as fast as across three columns.
-    sample = np.ascontiguousarray(tile[::_STRIDE, ::_STRIDE].reshape(-1, 3).T)
-    red, green, blue = sample
-    density = _DENSITY[sample]
+    red, green, blue = sample = tile[::_STRIDE, ::_STRIDE].transpose(2, 0, 1).copy().reshape(3, -1)
+    density = _DENSITY.take(sample)
     is_tissue = density[0] + density[1] + density[2] > _MIN_DENSITY
     n_tissue = int(np.count_nonzero(is_tissue))
     if n_tissue < _MIN_TISSUE_PIXELS:
@@ -63,9 +63,11 @@ def measure_appearance(tile: NDArray[np.uint8]) -> Appearance:
         # Each pixel's shares, weighted by what it absorbs: the sum of densities over their total.
         absorbed = (density * is_tissue).sum(axis=1)
         absorption = absorbed / absorbed.sum()
+    light = np.add(red, green, dtype=np.float32)
+    light += blue
     return Appearance(
         tissue_share=n_tissue / len(red),
-        contrast=float(sample.sum(axis=0, dtype=np.uint16).std() / 3),
+        contrast=_deviation(light) / 3,
         sharpness=_sharpness(tile[..., 1]),
         stain_share=stain_share,
         absorption=(float(absorption[0]), float(absorption[1]), float(absorption[2])),
@@ -73,10 +75,21 @@ def measure_appearance(tile: NDArray[np.uint8]) -> Appearance:
 
 
 def _sharpness(channel: NDArray[np.uint8]) -> float:
-    levels = channel.astype(np.int16)
-    laplacian = 4 * levels[1:-1, 1:-1]
-    laplacian -= levels[:-2, 1:-1]
-    laplacian -= levels[2:, 1:-1]
-    laplacian -= levels[1:-1, :-2]
-    laplacian -= levels[1:-1, 2:]
-    return float(laplacian.std(dtype=np.float32))
+    width = channel.shape[1]
+    # All rows in one, with the neighbour below a row's length further on: a third faster than in
+    # two dimensions. Across the ends of rows that is wrong, so their first and last go.
+    levels = channel.astype(np.int16).ravel()
+    inner = slice(width, -width)
+    laplacian = 4 * levels[inner]
+    laplacian -= levels[: -2 * width]
+    laplacian -= levels[2 * width :]
+    laplacian -= levels[width - 1 : -width - 1]
+    laplacian -= levels[width + 1 : len(levels) - width + 1]
+    return _deviation(laplacian.reshape(-1, width)[:, 1:-1].astype(np.float32))
+
+
+def _deviation(values: NDArray[np.float32]) -> float:
+    """Standard deviation; as `values.std()`, in a third of its time. Overwrites `values`."""
+    values -= values.mean()
+    np.square(values, out=values)
+    return math.sqrt(values.mean())

@@ -208,7 +208,11 @@ def _with_colour(image: Image.Image) -> Image.Image:
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         return image.convert("RGBA")
-    return image.convert("RGB")
+    return _as_rgb(image)
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
 
 
 def _resample_centre_square(image: Image.Image, side_px: int) -> Image.Image:
@@ -223,4 +227,4 @@ def _resample_centre_square(image: Image.Image, side_px: int) -> Image.Image:
     )
     if square.mode == "RGBA":
         square = Image.alpha_composite(Image.new("RGBA", square.size, _WHITE), square)
-    return square.convert("RGB")
+    return _as_rgb(square)
