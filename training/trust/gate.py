@@ -20,6 +20,12 @@ _FLOOR_SHARE: Final = 0.25
 _STAIN_MARGIN: Final = 0.1
 _ABSORPTION_MARGIN: Final = 0.35
 """Of the spread that was seen, to either side."""
+_LEAST_GREEN_MARGIN: Final = 0.15
+"""Of the spread of green, to the low side. Haematoxylin and eosin both absorb green most, so what
+lies below the tiles that were seen is another stain rather than a paler one."""
+_ABSORPTION_MARGINS_BELOW: Final = np.array(
+    [_ABSORPTION_MARGIN, _LEAST_GREEN_MARGIN, _ABSORPTION_MARGIN]
+)
 _STEPS: Final = 10_000
 """Four decimals, rounded outwards: rounded to the nearest, a limit could shut its own tile out."""
 _SLACK: Final = 1e-6
@@ -39,8 +45,9 @@ def fit_gate(appearances: Sequence[Appearance], distances: Distances) -> InputGa
     """Limits that all of these tiles keep, with a margin."""
     shares = np.array([appearance.absorption for appearance in appearances])
     low, high = shares.min(axis=0), shares.max(axis=0)
-    margin = _ABSORPTION_MARGIN * (high - low)
-    bounds = zip(_rounded_down(low - margin), _rounded_up(high + margin), strict=True)
+    spread = high - low
+    least = _rounded_down(low - _ABSORPTION_MARGINS_BELOW * spread)
+    bounds = zip(least, _rounded_up(high + _ABSORPTION_MARGIN * spread), strict=True)
     red, green, blue = ((max(least, 0.0), min(most, 1.0)) for least, most in bounds)
     stain = min(appearance.stain_share for appearance in appearances) - _STAIN_MARGIN
     return InputGate(

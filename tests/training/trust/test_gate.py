@@ -69,6 +69,7 @@ def test_limits_are_the_extremes_with_a_margin() -> None:
     assert gate.min_sharpness == pytest.approx(5.0)
     assert gate.min_stain_share == pytest.approx(0.8)
     assert gate.absorption[0] == pytest.approx((0.165, 0.335), abs=1e-3)
+    assert gate.absorption[1] == pytest.approx((0.485, 0.635), abs=1e-3)
     assert gate.max_distance == pytest.approx(0.22, abs=1e-3)
 
 
@@ -127,6 +128,6 @@ def test_real_tiles_in_wrong_colours_are_flagged_by_them(
 ) -> None:
     gate = fit_gate(measure_all(real_tiles[0]), None)
     changed = other_stains(real_tiles[0])
-    for name in ("grey", "inverted"):
+    for name in ("grey", "inverted", "haematoxylin and DAB", "Masson's trichrome"):
         verdicts = judge(gate, measure_all(changed[name]), None)
         assert count_flagged(name, verdicts).by_reason["not_tissue"] >= 0.95, name
