@@ -7,7 +7,7 @@ ARG GPU_BASE=python:3.11-slim-bookworm
 
 FROM ${CPU_BASE} AS models
 # One bundle is 25 MB: the image holds the newest, and no other.
-ARG BUNDLE=osteo-mobilenetv2/2
+ARG BUNDLE=osteo-mobilenetv2/3
 COPY models/${BUNDLE} /models/${BUNDLE}
 # Whatever the checkout's umask was, any user must be able to read them.
 RUN chmod -R a+rX /models

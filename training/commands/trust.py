@@ -12,7 +12,7 @@ from training.terminal import DataDir, IndexFile, guarded, print_rows, say
 
 app = typer.Typer()
 
-BundleDir = Annotated[Path, typer.Argument(help="A bundle, such as `models/osteo-mobilenetv2/2`.")]
+BundleDir = Annotated[Path, typer.Argument(help="A bundle, such as `models/osteo-mobilenetv2/3`.")]
 
 
 @app.command()
@@ -33,7 +33,7 @@ def calibrate(
     Temperature, prediction sets and drift reference are fitted anew. The tiles must be others
     than those the model was trained on.
 
-    Example: `osteo-train calibrate models/osteo-mobilenetv2/2 --index site.json --data-dir ~/site`
+    Example: `osteo-train calibrate models/osteo-mobilenetv2/3 --index site.json --data-dir ~/site`
     """
     from app.bundle import open_bundle  # noqa: PLC0415
     from training.index import read_index  # noqa: PLC0415
@@ -64,7 +64,7 @@ def robustness(
 
     Labels play no part: each tile is compared with itself as it is.
 
-    Example: `osteo-train robustness models/osteo-mobilenetv2/2 --index runs/index.json`
+    Example: `osteo-train robustness models/osteo-mobilenetv2/3 --index runs/index.json`
     """
     import json  # noqa: PLC0415
 
@@ -109,7 +109,7 @@ def gate(
 ) -> None:
     """Count which pictures of a folder the input gate would send to review, and why.
 
-    Example: `osteo-train gate models/osteo-mobilenetv2/2 holiday-photos our-tiles`
+    Example: `osteo-train gate models/osteo-mobilenetv2/3 holiday-photos our-tiles`
     """
     from app.bundle import open_bundle  # noqa: PLC0415
     from training.trust.folders import judge_folder  # noqa: PLC0415
