@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -13,6 +14,9 @@ from app.core.errors import QueueFullError, UploadsFullError
 # Weight of the newest tile in the running mean: about the last 50 tiles decide.
 _SMOOTHING: Final = 0.04
 _FIRST_GUESS_TILE_S: Final = 0.02
+MAX_SPREAD_S: Final = 10.0
+"""Clients are told to come back one after the other, over so long at most: those who come back
+earlier than told, and are refused again, would put off the others without end."""
 SLOW_UPLOAD_S: Final = 1.0
 """A tile of 250 kB takes this long at 2 Mbit/s; hospital networks are faster.
 
@@ -24,12 +28,18 @@ out, which only a limit on connections in front of the service can prevent.
 class Admission:
     """A counter of tiles that refuses at once when full; used from the event loop only."""
 
-    def __init__(self, limit_tiles: int, on_change: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        limit_tiles: int,
+        on_change: Callable[[int], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Start empty.
 
         Args:
             limit_tiles: tiles waiting or worked on in all.
             on_change: called with the number of tiles in flight whenever it changes.
+            clock: seconds, never going back.
         """
         self._limit_tiles = limit_tiles
         self._on_change = on_change
@@ -37,6 +47,8 @@ class Admission:
         self._n_expected = 0
         self._tile_s = _FIRST_GUESS_TILE_S
         self._n_workers = 1
+        self._clock = clock
+        self._last_return_at = -math.inf
 
     @property
     def n_tiles(self) -> int:
@@ -49,7 +61,7 @@ class Admission:
         Raises:
             QueueFullError: there is no room now; it says when there should be.
         """
-        self._require_room(1 + self._n_expected)
+        self._require_room(1, self._n_expected)
 
     @contextmanager
     def expect(self) -> Iterator[None]:
@@ -109,14 +121,22 @@ class Admission:
         self._tile_s += _SMOOTHING * (work_s - self._tile_s)
         self._n_workers = n_workers
 
-    def _require_room(self, n_tiles: int) -> None:
-        if self._n_tiles + n_tiles > self._limit_tiles:
-            raise QueueFullError(self._limit_tiles, self._seconds_until_room())
+    def _require_room(self, n_tiles: int, n_expected: int = 0) -> None:
+        n_ahead = self._n_tiles + n_expected
+        if n_ahead + n_tiles > self._limit_tiles:
+            raise QueueFullError(self._limit_tiles, self._seconds_until_room(n_tiles, n_ahead))
 
-    def _seconds_until_room(self) -> int:
-        """Time to work off half of what waits, so that a client that returns finds room."""
-        waiting_s = self._n_tiles * self._tile_s / self._n_workers
-        return max(1, math.ceil(waiting_s / 2))
+    def _seconds_until_room(self, n_tiles: int, n_ahead: int) -> int:
+        """Half of what waits is worked off by then, and whoever was refused before has had a turn.
+
+        All that are refused in one second would otherwise come back in one second, most of them to
+        be refused again.
+        """
+        now, tile_s = self._clock(), self._tile_s / self._n_workers
+        soonest = now + n_ahead * tile_s / 2
+        next_turn = max(self._last_return_at, soonest) + n_tiles * tile_s
+        self._last_return_at = min(next_turn, soonest + MAX_SPREAD_S)
+        return max(1, math.ceil(self._last_return_at - now))
 
     def _change(self, n_tiles: int) -> None:
         self._n_tiles += n_tiles

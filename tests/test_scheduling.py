@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.errors import QueueFullError, UploadsFullError
-from app.scheduling import Admission, UploadBudget
+from app.scheduling import MAX_SPREAD_S, Admission, UploadBudget
 
 
 def test_tiles_are_counted_not_requests() -> None:
@@ -44,6 +46,35 @@ def test_retry_after_follows_the_measured_rate() -> None:
     with admission.admit(100), pytest.raises(QueueFullError) as caught, admission.admit(1):
         pass
     assert caught.value.retry_after_s == pytest.approx(10, abs=1)  # half of 100 x 0.2 s
+
+
+def retry_after_s(admission: Admission, n_tiles: int = 1) -> int:
+    with pytest.raises(QueueFullError) as caught, admission.admit(n_tiles):
+        pass
+    return caught.value.retry_after_s
+
+
+def test_refused_clients_are_told_to_come_back_one_after_the_other() -> None:
+    now = 0.0
+    admission = Admission(10, lambda _: None, clock=lambda: now)
+    for _ in range(500):
+        admission.observe_tile(0.5, n_workers=1)
+    with admission.admit(10):
+        # Half of 10 x 0.5 s, then a turn of 0.5 s for each.
+        assert [retry_after_s(admission) for _ in range(4)] == [3, 4, 4, 5]
+        assert retry_after_s(admission, n_tiles=6) == 8
+        now = 2.0
+        assert retry_after_s(admission) == 6, "the turns before are still to come"
+        now = 60.0
+        assert retry_after_s(admission) == 3, "they are over"
+
+
+def test_clients_that_do_not_wait_cannot_put_off_the_others_for_ever() -> None:
+    admission = Admission(10, lambda _: None, clock=lambda: 0.0)
+    for _ in range(500):
+        admission.observe_tile(0.5, n_workers=1)
+    with admission.admit(10):
+        assert max(retry_after_s(admission) for _ in range(1000)) == math.ceil(2.5 + MAX_SPREAD_S)
 
 
 @given(st.lists(st.integers(1, 8), max_size=30))
