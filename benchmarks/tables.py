@@ -117,8 +117,8 @@ def _folder(results: Results) -> str:
 def _overload(overload: dict[str, Any]) -> str:
     header = [
         f"{overload['clients']} clients",
-        *("tiles/s", "of the peak", "refused (429)", "refusal p50, p99 (ms)"),
-        *("served p50, p99 (ms)", "`/readyz` p50, p99 (ms)", "other"),
+        *("tiles/s", "of the peak", "refused (429)", "refusal p50, p99, worst (ms)"),
+        *("served p50, p99, worst (ms)", "`/readyz` p50, p99, worst (ms)", "other"),
     ]
     rows = [
         _overload_row(title, overload[key], overload["peak_tiles_per_s"])
@@ -142,7 +142,7 @@ def _overload_row(title: str, crowd: dict[str, Any], peak: float) -> list[str]:
         _number(crowd["tiles_per_s"]),
         f"{crowd['tiles_per_s'] / peak:.2f}" if peak else _NOTHING,
         f"{100 * crowd['refused_share']:.1f} %",
-        *(_pair(crowd[key]) for key in ("refusal_ms", "accepted_ms", "readiness_ms")),
+        *(_latencies(crowd[key]) for key in ("refusal_ms", "accepted_ms", "readiness_ms")),
         "; ".join(others) or "none",
     ]
 
@@ -174,5 +174,7 @@ def _number(value: float | None) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
 
 
-def _pair(latency: dict[str, float] | None) -> str:
-    return f"{latency['p50']:.0f}, {latency['p99']:.0f}" if latency else _NOTHING
+def _latencies(latency: dict[str, float] | None) -> str:
+    return (
+        ", ".join(f"{latency[key]:.0f}" for key in ("p50", "p99", "max")) if latency else _NOTHING
+    )
