@@ -66,11 +66,17 @@ def _wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+EVERY_EPOCH = (
+    "import training.gan.fitting as f; f.CHECKPOINT_EVERY = 1; from training.cli import app; app()"
+)
+"""The command, with a checkpoint after every epoch rather than after five."""
+
+
 def test_gan_fit_goes_on_after_ctrl_c(drawn_dir: Path) -> None:
     succeed("index", "--data-dir", drawn_dir, "--tile-side-px", 128)
     arguments = ["gan", "fit", "--data-dir", str(drawn_dir), "--side-px", "32"]
     index = ["--index", str(Path("runs/index.json").absolute())]
-    command = [sys.executable, "-m", "training.cli", *arguments, "--epochs", "5000", *index]
+    command = [sys.executable, "-c", EVERY_EPOCH, *arguments, "--epochs", "5000", *index]
     out = Path("gan").absolute()
     process = subprocess.Popen(
         [*command, "--out", str(out), "--seed", "3"],
@@ -84,7 +90,7 @@ def test_gan_fit_goes_on_after_ctrl_c(drawn_dir: Path) -> None:
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130, said
     assert "it goes on where it was" in said
-    assert list((out / "all").glob("grid-epoch-0005.png"))
+    assert list((out / "all").glob("grid-epoch-0001.png"))
     gan = Gan(read_record(out / "all").settings)
     gan.load(out / "all" / CHECKPOINT_NAME)
-    assert len(gan.losses) >= 5
+    assert len(gan.losses) >= 1
