@@ -26,16 +26,23 @@ def free_port() -> int:
 class RunningServer:
     """A server process; its log lines are parsed when it has ended."""
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, log_file: Path) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        url: str,
+        log_file: Path,
+        client: httpx2.Client,
+    ) -> None:
         self.process = process
         self.url = url
+        self.client = client
         self._log_file = log_file
 
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             try:
-                if httpx2.get(f"{self.url}/readyz").status_code == 200:
+                if self.client.get(f"{self.url}/readyz").status_code == 200:
                     return
             except httpx2.TransportError:
                 pass
@@ -53,7 +60,7 @@ class RunningServer:
 
     def metric(self, line: str) -> float:
         """The value of a metric, given its name and labels as the page writes them; 0 if absent."""
-        for text in httpx2.get(f"{self.url}/metrics").text.splitlines():
+        for text in self.client.get(f"{self.url}/metrics").text.splitlines():
             if text.startswith(f"{line} "):
                 return float(text.rsplit(" ", 1)[1])
         return 0.0
@@ -74,9 +81,11 @@ def running_server(tmp_path: Path, **environ: str) -> Iterator[RunningServer]:
             stderr=log,
             env={"OSTEO_MODELS_DIR": str(RELEASED_MODELS), "PATH": "", **environ},
         )
-    server = RunningServer(process, f"http://127.0.0.1:{port}", log_file)
+    # One client a server: to make one takes longer than most requests. Its connections do not stay.
+    limits = httpx2.Limits(max_keepalive_connections=0)
     try:
-        yield server
+        with httpx2.Client(limits=limits) as client:
+            yield RunningServer(process, f"http://127.0.0.1:{port}", log_file, client)
     finally:
         process.kill()
         process.wait()

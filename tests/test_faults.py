@@ -21,10 +21,12 @@ from tests.servers import RunningServer, running_server
 TILE = plain_tile((210, 120, 170), 1024, "JPEG")
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RunningServer]:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """One for all that goes wrong: it has to stay up."""
+    folder = tmp_path_factory.mktemp("server")
     with running_server(
-        tmp_path, OSTEO_BODY_TIMEOUT_S="1.5", OSTEO_MAX_TILES_IN_FLIGHT="8",
+        folder, OSTEO_BODY_TIMEOUT_S="1.5", OSTEO_MAX_TILES_IN_FLIGHT="8",
         OSTEO_MAX_REQUEST_TILES="8",
     ) as server:  # fmt: skip
         server.wait_until_ready()
@@ -55,18 +57,20 @@ def status_of(answer: bytes) -> int:
 
 
 def assert_still_well(server: RunningServer) -> None:
-    assert httpx2.get(f"{server.url}/readyz").status_code == 200
-    assert httpx2.post(f"{server.url}/v1/classify", content=TILE).status_code == 200
+    assert server.client.get(f"{server.url}/readyz").status_code == 200
+    assert server.client.post(f"{server.url}/v1/classify", content=TILE).status_code == 200
     assert server.metric("osteo_tiles_in_flight") == 0
     assert server.metric("osteo_upload_bytes") == 0
 
 
 def test_client_that_stops_half_way_leaves_nothing_behind(server: RunningServer) -> None:
+    gone = 'osteo_requests_total{route="/v1/classify",status="499"}'
+    n_before = server.metric(gone)
     for share in (0.0, 0.5, 0.99):
         with server.connect() as connection:
             connection.sendall(head(len(TILE)) + TILE[: int(len(TILE) * share)])
     deadline = time.monotonic() + 5
-    while server.metric('osteo_requests_total{route="/v1/classify",status="499"}') < 3:
+    while server.metric(gone) < n_before + 3:
         assert time.monotonic() < deadline
     assert_still_well(server)
 
@@ -122,9 +126,13 @@ def test_slow_uploads_keep_nobody_out(server: RunningServer) -> None:
     for connection in slow:
         connection.sendall(head(len(TILE)) + TILE[:1000])
     time.sleep(1.1)  # after a second a slow upload no longer counts as a tile to come
-    assert httpx2.post(f"{server.url}/v1/classify", content=TILE).status_code == 200
+    assert server.client.post(f"{server.url}/v1/classify", content=TILE).status_code == 200
     for connection in slow:
         connection.close()
+    deadline = time.monotonic() + 5
+    while server.metric("osteo_upload_bytes") > 0:
+        assert time.monotonic() < deadline
+    assert_still_well(server)
 
 
 def test_full_queue_refuses_at_once_and_answers_the_rest(server: RunningServer) -> None:
@@ -157,7 +165,7 @@ def test_corrupt_tiles_among_good_ones_fail_alone(server: RunningServer) -> None
             if i >= 4:
                 del damaged[int(random.integers(20, 900)) :]
             tiles.append(bytes(damaged))
-        answer = httpx2.post(
+        answer = server.client.post(
             f"{server.url}/v1/classify/batch", files=[("files", ("t", tile)) for tile in tiles]
         )
         assert answer.status_code == 200

@@ -28,7 +28,16 @@ def server(tmp_path: Path) -> Iterator[RunningServer]:
         yield server
 
 
-def test_released_bundle_answers_over_the_wire(server: RunningServer) -> None:
+@pytest.fixture(scope="module")
+def lasting_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """For tests that end none."""
+    with running_server(tmp_path_factory.mktemp("lasting")) as server:
+        server.wait_until_ready()
+        yield server
+
+
+def test_released_bundle_answers_over_the_wire(lasting_server: RunningServer) -> None:
+    server = lasting_server
     answer = httpx2.post(
         f"{server.url}/v1/classify", files={"file": plain_tile((210, 120, 170), 1024, "JPEG")}
     )
@@ -87,8 +96,8 @@ def test_log_has_one_line_a_request_and_no_file_name(server: RunningServer) -> N
     assert "Jane" not in json.dumps(server.events())
 
 
-def test_taken_port_is_an_error(server: RunningServer, tmp_path: Path) -> None:
-    port = server.url.rsplit(":", 1)[1]
+def test_taken_port_is_an_error(lasting_server: RunningServer, tmp_path: Path) -> None:
+    port = lasting_server.url.rsplit(":", 1)[1]
     second = subprocess.run(
         [sys.executable, "-m", "app", "serve", "--port", port],
         capture_output=True,
@@ -115,7 +124,9 @@ def test_misspelt_setting_keeps_the_server_from_starting(tmp_path: Path) -> None
     assert re.search(r"OSTEO_PROT is not a setting\. Did you mean OSTEO_PORT", run.stderr)
 
 
-def test_body_without_end_is_cut_off(server: RunningServer) -> None:
+def test_body_without_end_is_cut_off(lasting_server: RunningServer) -> None:
+    server = lasting_server
+
     def endless() -> Iterator[bytes]:
         for _ in range(100_000):
             yield bytes(65_536)
