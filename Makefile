@@ -23,11 +23,14 @@ help:  ## show this list
 serve: $(VENV)/serve.stamp  ## run the service on http://127.0.0.1:8000 (settings: OSTEO_*)
 	@exec $(BIN)/osteo serve
 
+# One worker a core, four at most (each imports TensorFlow); a file's tests stay together, with what they share.
+PYTEST  := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
 test: $(VENV)/dev.stamp  ## run the whole test suite
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 test-fast: $(VENV)/dev.stamp  ## run the tests that need neither TensorFlow nor real tiles
-	@$(BIN)/python -m pytest -m "not tensorflow and not real_tiles"
+	@$(PYTEST) -m "not tensorflow and not real_tiles"
 
 lint: $(VENV)/dev.stamp  ## ruff, formatting, mypy --strict, import layers
 	@$(BIN)/ruff check .

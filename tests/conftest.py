@@ -17,6 +17,9 @@ from tests.bundles import FakeRuntime, build_bundle, opener_of
 REPOSITORY = Path(__file__).resolve().parent.parent
 RELEASED_MODELS = REPOSITORY / "models"
 
+# Rich reads it once, where a console is made at import: a worker of pytest-xdist would say 80.
+os.environ["COLUMNS"] = "200"
+
 MakeClient = Callable[..., TestClient]
 
 
