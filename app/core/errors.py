@@ -168,7 +168,7 @@ class UnavailableError(OsteoError):
 class NotReadyError(UnavailableError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
-        super().__init__(f"The service is not ready: {reason}.")
+        super().__init__(f"The service is not ready: {reason.rstrip('.')}.")
 
 
 class QueueFullError(UnavailableError):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from app.core.errors import NotReadyError
 from app.core.manifest import LITERT_NAME
 from app.main import create_app
 from app.settings import Settings
@@ -156,3 +157,8 @@ def wait_until_loaded(client: TestClient) -> None:
         if "being loaded" not in client.get("/readyz").text:
             return
     raise AssertionError("the model is loaded for ever")
+
+
+@pytest.mark.parametrize("reason", ["the model is being loaded", "Restore the bundle."])
+def test_reason_ends_in_one_full_stop(reason: str) -> None:
+    assert str(NotReadyError(reason)) == f"The service is not ready: {reason.rstrip('.')}."
