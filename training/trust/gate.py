@@ -23,9 +23,7 @@ _ABSORPTION_MARGIN: Final = 0.35
 _LEAST_GREEN_MARGIN: Final = 0.15
 """Of the spread of green, to the low side. Haematoxylin and eosin both absorb green most, so what
 lies below the tiles that were seen is another stain rather than a paler one."""
-_ABSORPTION_MARGINS_BELOW: Final = np.array(
-    [_ABSORPTION_MARGIN, _LEAST_GREEN_MARGIN, _ABSORPTION_MARGIN]
-)
+_ABSORPTION_MARGINS_BELOW: Final = (_ABSORPTION_MARGIN, _LEAST_GREEN_MARGIN, _ABSORPTION_MARGIN)
 _STEPS: Final = 10_000
 """Four decimals, rounded outwards: rounded to the nearest, a limit could shut its own tile out."""
 _SLACK: Final = 1e-6
@@ -46,8 +44,8 @@ def fit_gate(appearances: Sequence[Appearance], distances: Distances) -> InputGa
     shares = np.array([appearance.absorption for appearance in appearances])
     low, high = shares.min(axis=0), shares.max(axis=0)
     spread = high - low
-    least = _rounded_down(low - _ABSORPTION_MARGINS_BELOW * spread)
-    bounds = zip(least, _rounded_up(high + _ABSORPTION_MARGIN * spread), strict=True)
+    floors = _rounded_down(low - np.array(_ABSORPTION_MARGINS_BELOW) * spread)
+    bounds = zip(floors, _rounded_up(high + _ABSORPTION_MARGIN * spread), strict=True)
     red, green, blue = ((max(least, 0.0), min(most, 1.0)) for least, most in bounds)
     stain = min(appearance.stain_share for appearance in appearances) - _STAIN_MARGIN
     return InputGate(

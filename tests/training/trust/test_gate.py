@@ -9,8 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from app.bundle import find_bundle
 from app.core.appearance import Appearance, measure_appearance
+from app.core.assessment import InputGate
 from app.core.gate import ReviewReason
+from app.core.manifest import MANIFEST_NAME, read_manifest
+from tests.conftest import RELEASED_MODELS
 from training.drawn import draw_tile
 from training.features import read_tiles
 from training.index import build_index
@@ -122,11 +126,20 @@ def test_at_most_one_real_tile_in_twenty_is_flagged_by_its_looks(
     assert count_flagged("real", verdicts).flagged <= 0.05
 
 
+def released_gate() -> InputGate:
+    manifest, _ = read_manifest(find_bundle(RELEASED_MODELS, "osteo-mobilenetv2") / MANIFEST_NAME)
+    assert manifest.assessment is not None
+    return manifest.assessment.gate
+
+
 @pytest.mark.real_tiles
+@pytest.mark.parametrize("is_released", [False, True])
 def test_real_tiles_in_wrong_colours_are_flagged_by_them(
-    real_tiles: tuple[NDArray[np.uint8], NDArray[np.str_]],
+    real_tiles: tuple[NDArray[np.uint8], NDArray[np.str_]], is_released: bool
 ) -> None:
-    gate = fit_gate(measure_all(real_tiles[0]), None)
+    seen = measure_all(real_tiles[0])
+    gate = released_gate() if is_released else fit_gate(seen, None)
+    assert judge(gate, seen, None) == [frozenset()] * len(seen)
     changed = other_stains(real_tiles[0])
     for name in ("grey", "inverted", "haematoxylin and DAB", "Masson's trichrome"):
         verdicts = judge(gate, measure_all(changed[name]), None)
