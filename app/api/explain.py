@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.api.tile_requests import (
     BINARY,
+    TileRoute,
     json_response,
     log_fields,
     one_tile_body,
@@ -31,7 +32,7 @@ _PICTURES: Final[dict[int | str, dict[str, Any]]] = {
 
 def build_router(service: TileService, settings: Settings) -> APIRouter:
     """The route, bound to a service."""
-    router = APIRouter(prefix="/v1", tags=["tiles"])
+    router = APIRouter(prefix="/v1", tags=["tiles"], route_class=TileRoute)
 
     @router.post(
         "/explain",

@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
 from fastapi import Request, Response
+from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
 from app.api.uploads import TILE_FIELD
 from app.core.errors import UploadTimeoutError
@@ -19,6 +21,21 @@ from app.settings import Settings
 BINARY: Final = {"type": "string", "format": "binary"}
 _IMAGE_TYPES: Final = ("image/jpeg", "image/png", "image/tiff", "image/webp")
 _Answer = TypeVar("_Answer")
+
+
+class TileRoute(APIRoute):
+    """Calls its endpoint at once where there is no query: every parameter then has its default.
+
+    Dependency injection, which would find out the same, costs an eighth of HTTP's share of a tile.
+    """
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request that has been routed here."""
+        if scope["query_string"] or scope["method"] != "POST":
+            await super().handle(scope, receive, send)
+            return
+        response = await self.endpoint(Request(scope, receive, send))
+        await response(scope, receive, send)
 
 
 @asynccontextmanager

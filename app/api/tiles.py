@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.api.tile_requests import (
     BINARY,
+    TileRoute,
     json_response,
     log_fields,
     one_tile_body,
@@ -26,7 +27,7 @@ from app.settings import Settings
 
 def build_router(service: TileService, settings: Settings) -> APIRouter:
     """The routes, bound to a service."""
-    router = APIRouter(prefix="/v1", tags=["tiles"])
+    router = APIRouter(prefix="/v1", tags=["tiles"], route_class=TileRoute)
 
     @router.post(
         "/classify",

@@ -6,6 +6,7 @@ divergence of the two histograms. Customary reading: below 0.1 stable, above 0.2
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final
 
@@ -25,7 +26,7 @@ def bin_edges(values: ArrayLike, n_bins: int) -> tuple[float, ...]:
 
 def bin_of(value: float, edges: Sequence[float]) -> int:
     """Which of `len(edges) + 1` bins a value falls into."""
-    return int(np.searchsorted(edges, value, side="right"))
+    return bisect_right(edges, value)
 
 
 def count_bins(values: ArrayLike, edges: Sequence[float]) -> NDArray[np.int64]:

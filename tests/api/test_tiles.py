@@ -62,6 +62,18 @@ def test_form_and_raw_body_give_the_same_answer(client: TestClient) -> None:
     assert raw["model"] == form["model"]
 
 
+@pytest.mark.parametrize("query", ["", "?explain=false", "?unknown=1"])
+def test_classify_answers_alike_with_and_without_a_query(client: TestClient, query: str) -> None:
+    reply = client.post("/v1/classify" + query, files={"file": plain_tile(RED, 300)})
+    assert reply.status_code == 200
+    assert (reply.json()["prediction"], reply.json()["explanation"]) == (PREDICTIONS[RED], None)
+
+
+def test_classify_still_checks_a_query(client: TestClient) -> None:
+    reply = client.post("/v1/classify?explain=maybe", files={"file": plain_tile(RED, 300)})
+    assert (reply.status_code, reply.headers["content-type"]) == (422, "application/problem+json")
+
+
 def test_other_fields_of_a_form_are_skipped(client: TestClient) -> None:
     answer = client.post(
         "/v1/classify",
