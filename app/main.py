@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from app import __version__
 from app.api import explain, health, models, tiles
-from app.api.full_house import RefuseWhenFull
+from app.api.door import DOOR, Door
 from app.api.observe import ObserveRequests
 from app.metrics import Metrics
 from app.opening import RuntimeOpener, open_configured_runtime
@@ -44,9 +44,9 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
     service = TileService(settings, metrics, opener)
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         service.start()
-        yield
+        yield {DOOR: Door(service.admission, metrics)}  # for the connections
         await service.stop()
 
     # The pages of /docs come from the installed package: a hospital's browser reaches no CDN.
@@ -58,8 +58,7 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
         redoc_url=None,
     )
     app.state.service = service
-    app.add_middleware(RefuseWhenFull, admission=service.admission)
-    app.add_middleware(ObserveRequests, metrics=metrics)  # around the other
+    app.add_middleware(ObserveRequests, metrics=metrics)
     install_handlers(app)
     app.include_router(tiles.build_router(service, settings))
     app.include_router(explain.build_router(service, settings))

@@ -55,41 +55,33 @@ class Admission:
         """Tiles waiting or worked on now."""
         return self._n_tiles
 
-    def require_room(self) -> None:
-        """Refuse a tile that would have to be refused once its body has been read.
+    def expect(self) -> Callable[[], None]:
+        """Count a body that begins to arrive as one tile to come.
+
+        So a burst of clients is refused now rather than let in to be turned away at the queue once
+        their bodies were read for nothing. After `SLOW_UPLOAD_S` it no longer counts: slow
+        uploads, meant or not, keep nobody out.
+
+        Returns:
+            A function that ends this, for when the tile is admitted or given up; any time after
+            the first it does nothing.
 
         Raises:
             QueueFullError: there is no room now; it says when there should be.
         """
         self._require_room(1, self._n_expected)
-
-    @contextmanager
-    def expect(self) -> Iterator[None]:
-        """Read a body in this `with` block: refused now rather than after it was read for nothing.
-
-        A body being read counts as one tile to come, so that a burst of clients is not let in to
-        be turned away at the queue. After `SLOW_UPLOAD_S` it no longer counts: slow uploads, meant
-        or not, keep nobody out.
-
-        Raises:
-            QueueFullError: there is no room now; it says when there should be.
-        """
-        self.require_room()
         self._n_expected += 1
         counts = True
 
-        def forget() -> None:
+        def end() -> None:
             nonlocal counts
+            timer.cancel()
             if counts:
                 counts = False
                 self._n_expected -= 1
 
-        timer = asyncio.get_running_loop().call_later(SLOW_UPLOAD_S, forget)
-        try:
-            yield
-        finally:
-            timer.cancel()
-            forget()
+        timer = asyncio.get_running_loop().call_later(SLOW_UPLOAD_S, end)
+        return end
 
     @contextmanager
     def admit(self, n_tiles: int) -> Iterator[Callable[[], None]]:

@@ -1,19 +1,24 @@
-"""A real server process on a port of its own, for tests that need the wire and signals."""
+"""Real servers on ports of their own: a process for what needs signals, a thread for the wire."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
+import uvicorn
+from starlette.types import ASGIApp
 
+from app.api.connections import GuardedProtocol
 from tests.conftest import RELEASED_MODELS
 
 
@@ -89,3 +94,17 @@ def running_server(tmp_path: Path, **environ: str) -> Iterator[RunningServer]:
     finally:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def serving(app: ASGIApp) -> Iterator[tuple[str, int]]:
+    """Serve an application from a thread behind our connections; yields host and port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, http=GuardedProtocol, log_config=None))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
+    thread.start()
+    try:
+        yield listener.getsockname()
+    finally:
+        server.should_exit = True
+        thread.join()

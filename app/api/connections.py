@@ -8,9 +8,19 @@ from __future__ import annotations
 
 import random
 from asyncio import TimerHandle, Transport
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.responses import Response
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+from app.api.door import DOOR, EXPECTED, TILE_PATHS, Door
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 """Request line and headers together; ordinary clients send below 2 KiB."""
@@ -46,6 +56,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._is_body_complete = True
         self._pause_timer: TimerHandle | None = None
         self._stall_timer: TimerHandle | None = None
+        self._door: Door | None = self.app_state.get(DOOR)
+        self._end_expecting: Callable[[], None] | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # as uvicorn
         """Start the clock for the first request."""
@@ -81,14 +93,14 @@ class GuardedProtocol(HttpToolsProtocol):
         self._stop_head_timer()
         if sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
             self._refuse_head()
-        if not self.transport.is_closing():
+        if not self.transport.is_closing() and not self._is_turned_away():
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Pass a body on, or throw it away after the request was answered."""
         if self.transport.is_closing():
             return
-        if self.cycle.response_complete:
+        if self._is_idle:
             self._n_discarded_bytes += len(body)
             if self._n_discarded_bytes > MAX_DISCARDED_BYTES:
                 self.transport.close()
@@ -99,11 +111,14 @@ class GuardedProtocol(HttpToolsProtocol):
         """A request has ended."""
         self._is_body_complete = True
         if not self.transport.is_closing():
-            super().on_message_complete()
+            if not self._is_idle:
+                super().on_message_complete()
             self._pause_if_refused()
 
     def on_response_complete(self) -> None:
         """An answer is out."""
+        if self._end_expecting is not None:
+            self._end_expecting()
         super().on_response_complete()
         self._pause_if_refused()
 
@@ -124,10 +139,47 @@ class GuardedProtocol(HttpToolsProtocol):
         else:
             super().shutdown()
 
+    def _is_turned_away(self) -> bool:
+        """Ask the door whether a tile may come in; a refusal is written here."""
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        is_tile = path in TILE_PATHS and self.parser.get_method() == b"POST"
+        # Behind a request that is not answered yet, or where the protocol would change, the
+        # application decides: it comes to the same answer later.
+        if self._door is None or not is_tile or not self._is_idle or self.parser.should_upgrade():
+            return False
+        scope: Scope = {**self.scope, "method": "POST", "path": path}  # its state is the same
+        refusal = self._door.refuse(scope)
+        if refusal is None:
+            self._end_expecting = scope["state"][EXPECTED]
+            return False
+        self.cycle = None  # type: ignore[assignment] # as uvicorn has it before the first request
+        self._answer(refusal)
+        return True
+
+    def _answer(self, response: Response) -> None:
+        """Answer the request whose head has just been read; its body will be thrown away."""
+        keeps_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+        headers = [*self.server_state.default_headers, *response.raw_headers]
+        if not keeps_alive:
+            headers.append((b"connection", b"close"))
+        head = b"".join(b"%b: %b\r\n" % header for header in headers)
+        self.transport.write(STATUS_LINE[response.status_code] + head + b"\r\n" + response.body)
+        if not keeps_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Start the application; for tiles in turns."""
+        start = partial(super()._start_asgi_task, cycle, app)
+        if self._door is not None and EXPECTED in cycle.scope["state"]:
+            self._door.let_in(start)
+        else:
+            start()
+
     def _pause_if_refused(self) -> None:
         """Read no further request for a while where the last was refused and is over."""
         is_over = self._is_body_complete and self._is_idle and not self.pipeline
-        if is_over and self.cycle.scope["state"].get("problem") in CROWDED:
+        if is_over and self.scope["state"].get("problem") in CROWDED:
             self.flow.pause_reading()
             if self._pause_timer is not None:  # the request came with the last of the one before
                 self._pause_timer.cancel()

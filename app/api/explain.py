@@ -66,7 +66,7 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
         `explanation-unavailable`, and the grid's status is `unavailable`.
         """
         with service.uploads.account() as take:
-            async with reading(service, settings):
+            async with reading(request, service, settings):
                 tile_bytes = await read_tile(request, settings.max_tile_bytes, take)
             request.state.log["n_tiles"] = 1
             if form == "grid":

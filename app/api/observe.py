@@ -39,10 +39,7 @@ class ObserveRequests:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id = _request_id(Headers(scope=scope))
-        state = scope.setdefault("state", {})
-        state["request_id"] = request_id
-        log: dict[str, Any] = state.setdefault("log", {})
+        request_id = begin(scope)
         status = 500  # what the server answers if nothing else is sent
 
         async def send_observed(message: Message) -> None:
@@ -55,35 +52,44 @@ class ObserveRequests:
         try:
             await self._app(scope, receive, send_observed)
         finally:
-            self._record(scope, status, time.perf_counter() - started, request_id, log)
+            # The route is the router's; without one the path is anybody's text.
+            route = getattr(scope.get("route"), "path", "unmatched")
+            record(self._metrics, scope, route, status, time.perf_counter() - started)
 
-    def _record(
-        self, scope: Scope, status: int, duration_s: float, request_id: str, log: dict[str, Any]
-    ) -> None:
-        # Middleware that answers before the router leaves the route's path in the state.
-        unrouted = scope["state"].get("route", "unmatched")
-        route = getattr(scope.get("route"), "path", unrouted)
-        self._metrics.requests.labels(route, str(status)).inc()
-        self._metrics.request_seconds.labels(route).observe(duration_s)
-        problem = scope["state"].get("problem")
-        if problem is not None:
-            self._metrics.request_problems.labels(problem).inc()
-            log["problem"] = problem
-        level = logging.DEBUG if route in _QUIET_ROUTES else logging.INFO
-        if status >= 500 and level == logging.INFO:
-            level = logging.ERROR
-        _logger.log(
-            level,
-            "request",
-            extra={
-                "request_id": request_id,
-                "method": scope["method"],
-                "route": route,
-                "status": status,
-                "duration_s": round(duration_s, 6),
-                **log,
-            },
-        )
+
+def begin(scope: Scope) -> str:
+    """Give a request its id and an empty log line, both in its state; returns the id."""
+    state = scope.setdefault("state", {})
+    state["log"] = {}
+    state["request_id"] = request_id = _request_id(Headers(scope=scope))
+    return request_id
+
+
+def record(metrics: Metrics, scope: Scope, route: str, status: int, duration_s: float) -> None:
+    """Count, time and log a request that has begun and is answered."""
+    state = scope["state"]
+    log: dict[str, Any] = state["log"]
+    metrics.requests.labels(route, str(status)).inc()
+    metrics.request_seconds.labels(route).observe(duration_s)
+    problem = state.get("problem")
+    if problem is not None:
+        metrics.request_problems.labels(problem).inc()
+        log["problem"] = problem
+    level = logging.DEBUG if route in _QUIET_ROUTES else logging.INFO
+    if status >= 500 and level == logging.INFO:
+        level = logging.ERROR
+    _logger.log(
+        level,
+        "request",
+        extra={
+            "request_id": state["request_id"],
+            "method": scope["method"],
+            "route": route,
+            "status": status,
+            "duration_s": round(duration_s, 6),
+            **log,
+        },
+    )
 
 
 def _request_id(headers: Headers) -> str:

@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from app.api.door import EXPECTED
 from app.api.uploads import TILE_FIELD
 from app.core.errors import UploadTimeoutError
 from app.schemas import TileResult
@@ -39,7 +40,9 @@ class TileRoute(APIRoute):
 
 
 @asynccontextmanager
-async def reading(service: TileService, settings: Settings) -> AsyncIterator[None]:
+async def reading(
+    request: Request, service: TileService, settings: Settings
+) -> AsyncIterator[None]:
     """Read a body in here: in time, and not at all if its tiles would be refused.
 
     Raises:
@@ -48,12 +51,15 @@ async def reading(service: TileService, settings: Settings) -> AsyncIterator[Non
         UploadTimeoutError: the body took too long.
     """
     service.require_model()
+    # Where the door has let it in, it is expected already.
+    end_expecting = getattr(request.state, EXPECTED, None) or service.admission.expect()
     try:
-        with service.admission.expect():
-            async with asyncio.timeout(settings.body_timeout_s):
-                yield
+        async with asyncio.timeout(settings.body_timeout_s):
+            yield
     except TimeoutError:
         raise UploadTimeoutError(settings.body_timeout_s) from None
+    finally:
+        end_expecting()
 
 
 async def while_connected(request: Request, work: Awaitable[_Answer]) -> _Answer:

@@ -43,7 +43,7 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
     ) -> Response:
         """Classify one tile, sent as multipart field `file` or as the raw body."""
         with service.uploads.account() as take:
-            async with reading(service, settings):
+            async with reading(request, service, settings):
                 tile_bytes = await read_tile(request, settings.max_tile_bytes, take)
             request.state.log["n_tiles"] = 1
             asked = PREDICTED if explain else None
@@ -65,7 +65,7 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
         place and never fails the others.
         """
         with service.uploads.account() as take:
-            async with reading(service, settings):
+            async with reading(request, service, settings):
                 tiles = await read_tiles(
                     request,
                     settings.max_tile_bytes,

@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-import asyncio
 import socket
-import threading
 import time
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from app.api import connections
-from app.api.connections import GuardedProtocol
+from tests.servers import serving
 
 REFUSED = b"POST /refused HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n" + bytes(200_000)
 LARGE = bytes(24 * 1024**2)  # more than the system's own buffers hold
@@ -33,14 +30,8 @@ async def refuse_or_serve(scope: Scope, _receive: Receive, send: Send) -> None:
 @pytest.fixture
 def address() -> Iterator[tuple[str, int]]:
     """A real uvicorn on a port of its own."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(refuse_or_serve, http=GuardedProtocol, lifespan="off", log_config=None)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
-    thread.start()
-    yield listener.getsockname()
-    server.should_exit = True
-    thread.join()
+    with serving(refuse_or_serve) as address:
+        yield address
 
 
 def ask(connection: socket.socket, request: bytes) -> bytes:
