@@ -46,7 +46,7 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         service.start()
-        yield {DOOR: Door(service.admission, metrics)}  # for the connections
+        yield {DOOR: Door(service, metrics)}  # for the connections
         await service.stop()
 
     # The pages of /docs come from the installed package: a hospital's browser reaches no CDN.

@@ -44,7 +44,7 @@ class Metrics:
         )
         self.request_seconds = self._histogram(
             "osteo_request_seconds",
-            "From the first byte of a request to the last of its answer.",
+            "From the end of a request's head to the last byte of its answer.",
             "route",
         )
         self.stage_seconds = self._histogram(

@@ -56,7 +56,7 @@ class Admission:
         return self._n_tiles
 
     def expect(self) -> Callable[[], None]:
-        """Count a body that begins to arrive as one tile to come.
+        """Count a request whose head was read as one tile to come.
 
         So a burst of clients is refused now rather than let in to be turned away at the queue once
         their bodies were read for nothing. After `SLOW_UPLOAD_S` it no longer counts: slow

@@ -13,7 +13,7 @@ from typing import Final
 
 import uvicorn
 
-from app.api.connections import GuardedProtocol
+from app.api.door import TileProtocol
 from app.logs import LOGGER_NAME, configure_logs
 from app.main import create_app
 from app.service import TileService
@@ -69,7 +69,7 @@ def serve(settings: Settings) -> int:
         app,
         host=settings.host,
         port=settings.port,
-        http=GuardedProtocol,
+        http=TileProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import signal
 import socket
@@ -18,7 +17,7 @@ import httpx2
 import uvicorn
 from starlette.types import ASGIApp
 
-from app.api.connections import GuardedProtocol
+from app.api.door import TileProtocol
 from tests.conftest import RELEASED_MODELS
 
 
@@ -98,10 +97,13 @@ def running_server(tmp_path: Path, **environ: str) -> Iterator[RunningServer]:
 
 @contextmanager
 def serving(app: ASGIApp) -> Iterator[tuple[str, int]]:
-    """Serve an application from a thread behind our connections; yields host and port."""
+    """Serve an application from a thread as `app.server` does; yields host and port."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, http=GuardedProtocol, log_config=None))
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
+    config = uvicorn.Config(
+        app, http=TileProtocol, log_config=None, timeout_keep_alive=2, timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
         yield listener.getsockname()

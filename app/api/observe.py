@@ -15,6 +15,8 @@ from app.logs import LOGGER_NAME
 from app.metrics import Metrics
 
 REQUEST_ID_HEADER: Final = "X-Request-ID"
+BEGAN: Final = "began"
+"""Where a connection leaves, in a request's state, when its head was read (`time.perf_counter`)."""
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 # Probes and scrapes come every few seconds from every replica; as lines they would bury the rest.
 _QUIET_ROUTES: Final = frozenset({"/livez", "/readyz", "/metrics"})
@@ -38,7 +40,6 @@ class ObserveRequests:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = time.perf_counter()
         request_id = begin(scope)
         status = 500  # what the server answers if nothing else is sent
 
@@ -54,20 +55,22 @@ class ObserveRequests:
         finally:
             # The route is the router's; without one the path is anybody's text.
             route = getattr(scope.get("route"), "path", "unmatched")
-            record(self._metrics, scope, route, status, time.perf_counter() - started)
+            record(self._metrics, scope, route, status)
 
 
 def begin(scope: Scope) -> str:
     """Give a request its id and an empty log line, both in its state; returns the id."""
     state = scope.setdefault("state", {})
+    state.setdefault(BEGAN, time.perf_counter())
     state["log"] = {}
     state["request_id"] = request_id = _request_id(Headers(scope=scope))
     return request_id
 
 
-def record(metrics: Metrics, scope: Scope, route: str, status: int, duration_s: float) -> None:
+def record(metrics: Metrics, scope: Scope, route: str, status: int) -> None:
     """Count, time and log a request that has begun and is answered."""
     state = scope["state"]
+    duration_s = time.perf_counter() - state[BEGAN]
     log: dict[str, Any] = state["log"]
     metrics.requests.labels(route, str(status)).inc()
     metrics.request_seconds.labels(route).observe(duration_s)

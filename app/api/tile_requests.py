@@ -59,7 +59,8 @@ async def reading(
     except TimeoutError:
         raise UploadTimeoutError(settings.body_timeout_s) from None
     finally:
-        end_expecting()
+        # In the next turn right before the tile is admitted: between turns others come in.
+        asyncio.get_running_loop().call_soon(end_expecting)
 
 
 async def while_connected(request: Request, work: Awaitable[_Answer]) -> _Answer:

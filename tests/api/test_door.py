@@ -6,19 +6,21 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
+from functools import partial
 from http.client import HTTPResponse
 from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app.api import connections
+from app import scheduling
+from app.api import door
 from app.api.door import DOOR, TILE_PATHS, Door
 from app.main import create_app
 from app.metrics import Metrics
-from app.scheduling import Admission
 from app.service import TileService
 from app.settings import Settings
 from tests.bundles import FakeRuntime, opener_of, plain_tile
@@ -48,9 +50,11 @@ def address(
     app: FastAPI, service: TileService, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[str, int]]:
     """The application behind real connections, ready."""
-    monkeypatch.setattr(connections, "REFUSED_PAUSE_S", 0.01)
+    monkeypatch.setattr(door, "REFUSED_PAUSE_S", 0.01)
+    monkeypatch.setattr(scheduling, "SLOW_UPLOAD_S", 30.0)  # nobody is slow here
     with serving(app) as address:
-        while service.unready_reason:
+        deadline = time.monotonic() + 10
+        while service.unready_reason and time.monotonic() < deadline:
             time.sleep(0.005)
         yield address
 
@@ -58,6 +62,12 @@ def address(
 def head(path: str = "/v1/classify", *headers: str, version: str = "1.1") -> bytes:
     lines = [f"POST {path} HTTP/{version}", "Host: x", f"Content-Length: {len(TILE)}", *headers]
     return "\r\n".join([*lines, "\r\n"]).encode()
+
+
+def receive(connection: socket.socket) -> bytes:
+    received = connection.recv(65_536)
+    assert received, "the connection was closed"
+    return received
 
 
 def answer_of(connection: socket.socket) -> tuple[int, HTTPResponse, dict[str, object]]:
@@ -138,7 +148,8 @@ def test_a_refusal_comes_before_anything_else_is_looked_at(
 
 
 @pytest.mark.parametrize(
-    ("version", "headers"), [("1.0", ()), ("1.1", ("Connection: close",)), ("1.0", ("A: b",))]
+    ("version", "headers"),
+    [("1.0", ()), ("1.0", ("Connection: keep-alive",)), ("1.1", ("Connection: close",))],
 )
 def test_a_connection_that_is_not_to_be_kept_is_closed(
     address: tuple[str, int], service: TileService, version: str, headers: tuple[str, ...]
@@ -147,6 +158,7 @@ def test_a_connection_that_is_not_to_be_kept_is_closed(
         connection.sendall(head("/v1/classify", *headers, version=version))
         status, response, _ = answer_of(connection)
         assert (status, response.headers["Connection"]) == (429, "close")
+        connection.sendall(TILE)  # a client sees an answer only once it has sent everything
         assert connection.recv(1) == b""
 
 
@@ -189,7 +201,7 @@ def read_two(connection: socket.socket) -> list[bytes]:
     """Two answers, each from its status on."""
     received = b""
     while received.count(b'"request_id"') < 2 or not received.endswith(b"}"):
-        received += connection.recv(65536)
+        received += receive(connection)
     return received.split(b"HTTP/1.1 ")[1:]
 
 
@@ -222,13 +234,81 @@ def test_nobody_is_expected_who_has_left(address: tuple[str, int]) -> None:
         with connect(address) as leaving:
             leaving.sendall(head())
     with connect(address) as connection:
-        deadline = time.monotonic() + 0.5  # before a slow upload would no longer count
+        deadline = time.monotonic() + 10
         while (status := ask(connection)) == 429:
             assert time.monotonic() < deadline
         assert status == 200
 
 
-def test_a_burst_comes_in_one_by_one() -> None:
+def test_nobody_is_expected_who_leaves_before_the_application_has_begun(
+    address: tuple[str, int], service: TileService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept_out: list[object] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(Door, "let_in", lambda _, go_in: kept_out.append(go_in))
+        for _ in range(LIMIT_TILES):
+            with connect(address) as leaving:
+                leaving.sendall(head() + TILE)
+        deadline = time.monotonic() + 10
+        while len(kept_out) < LIMIT_TILES and time.monotonic() < deadline:
+            time.sleep(0.005)
+    with connect(address) as connection:
+        while (status := ask(connection)) == 429:
+            assert time.monotonic() < deadline
+        assert status == 200
+    assert service.admission.n_tiles == 0
+
+
+def test_a_crowd_on_one_connection_is_not_refused_in_one_go(
+    address: tuple[str, int], service: TileService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_at_the_door = 0
+    ask_door = Door.expect_or_refuse
+
+    def count(self: Door, scope: Scope) -> Response | None:
+        nonlocal n_at_the_door
+        n_at_the_door += 1
+        return ask_door(self, scope)
+
+    monkeypatch.setattr(Door, "expect_or_refuse", count)
+    one = b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    with connect(address) as crowd, service.admission.admit(LIMIT_TILES):
+        crowd.sendall(one * 500)
+        received = b""
+        while received.count(b"HTTP/1.1 429 ") < 500:
+            received += receive(crowd)
+    assert 1 <= n_at_the_door <= 20, "one a read; the others take their turns"
+
+
+def test_a_refusal_does_not_overtake_an_answer(
+    address: tuple[str, int], service: TileService, runtime: FakeRuntime
+) -> None:
+    runtime.delay_s = 0.2
+    with connect(address) as connection:
+        connection.sendall(head("/v1/classify", "X-Request-ID: a") + TILE)
+        deadline = time.monotonic() + 10
+        while not service.admission.n_tiles and time.monotonic() < deadline:
+            time.sleep(0.005)
+        with service.admission.admit(LIMIT_TILES - 1):
+            connection.sendall(head("/v1/classify", "X-Request-ID: b") + TILE)
+            first, second = read_two(connection)
+    assert b'"request_id":"a"' in first
+    assert first.startswith(b"200")
+    assert b'"request_id":"b"' in second
+
+
+def test_without_a_model_nobody_is_told_that_tiles_are_worked_on(models_dir: Path) -> None:
+    metrics = Metrics()
+    settings = Settings(
+        models_dir=models_dir, max_tiles_in_flight=LIMIT_TILES, max_request_tiles=LIMIT_TILES
+    )
+    service = TileService(settings, metrics)
+    with service.admission.admit(LIMIT_TILES):
+        scope = {"method": "POST", "path": "/v1/classify", "headers": [], "state": {}}
+        assert Door(service, metrics).expect_or_refuse(scope) is None
+
+
+def test_a_burst_comes_in_one_by_one(models_dir: Path) -> None:
     n_turns = 0
     started_in: list[int] = []
 
@@ -240,7 +320,7 @@ def test_a_burst_comes_in_one_by_one() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await receive()
-            scope["state"][DOOR] = Door(Admission(9, lambda _: None), Metrics())
+            scope["state"][DOOR] = door_of(models_dir)
             turn()
             await send({"type": "lifespan.startup.complete"})
             await receive()
@@ -266,17 +346,94 @@ def test_a_burst_comes_in_one_by_one() -> None:
     assert len(started_in) == len(set(started_in)) == 5
 
 
-def test_one_comes_in_a_turn_of_the_event_loop() -> None:
+def door_of(models_dir: Path) -> Door:
+    metrics = Metrics()
+    return Door(TileService(Settings(models_dir=models_dir), metrics), metrics)
+
+
+def test_one_comes_in_a_turn_of_the_event_loop(models_dir: Path) -> None:
     came_in: list[int] = []
 
     async def burst() -> None:
-        door = Door(Admission(9, lambda _: None), Metrics())
+        door = door_of(models_dir)
         for i in range(3):
-            door.let_in(lambda i=i: came_in.append(i))  # type: ignore[misc] # i is bound
+            door.let_in(partial(came_in.append, i))
         for n_turns in range(1, 4):
             assert came_in == list(range(n_turns))
             await asyncio.sleep(0)
-        door.let_in(lambda: came_in.append(3))
+        door.let_in(partial(came_in.append, 3))
         assert came_in == [0, 1, 2, 3], "at once where nobody waits"
 
     asyncio.run(burst())
+
+
+REFUSED = b"POST /refused HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n" + bytes(200_000)
+SERVED = b"GET /served HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def refuse_or_serve(scope: Scope, _receive: Receive, send: Send) -> None:
+    """Answers as the service does, without reading the body."""
+    if scope["type"] != "http":
+        return
+    status = 429 if scope["path"] == "/refused" else 200
+    if status == 429:
+        scope["state"]["problem"] = "queue-full"
+    headers = [(b"content-length", b"2")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+@pytest.fixture
+def refusing() -> Iterator[tuple[str, int]]:
+    with serving(refuse_or_serve) as address:
+        yield address
+
+
+def status_line(connection: socket.socket, request: bytes) -> bytes:
+    connection.sendall(request)
+    answer = b""
+    while not answer.endswith(b"ok"):
+        answer += receive(connection)
+    return answer.splitlines()[0]
+
+
+def test_a_refused_connection_is_not_read_for_a_while(
+    refusing: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "REFUSED_PAUSE_S", 1.0)
+    with connect(refusing) as hasty:
+        assert b"429" in status_line(hasty, REFUSED)
+        time.sleep(0.1)  # what comes with the last of a refused body is read with it
+        asked_again = time.monotonic()
+        hasty.sendall(SERVED)
+        with connect(refusing) as other:
+            for _ in range(3):
+                assert b"200" in status_line(other, SERVED)
+        assert b"200" in hasty.recv(4096)
+        assert time.monotonic() - asked_again > 0.3
+
+
+def test_refusals_one_after_the_other_all_arrive(
+    refusing: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "REFUSED_PAUSE_S", 0.01)
+    with connect(refusing) as hasty:
+        # Two at once, as a client sends them that does not wait for answers.
+        hasty.sendall(REFUSED + REFUSED)
+        answers = b""
+        while answers.count(b"ok") < 2:
+            answers += receive(hasty)
+        for _ in range(20):
+            assert b"429" in status_line(hasty, REFUSED)
+
+
+def test_a_refused_client_may_leave_while_it_is_not_read(
+    refusing: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "REFUSED_PAUSE_S", 0.05)
+    for _ in range(5):
+        with connect(refusing) as hasty:
+            assert b"429" in status_line(hasty, REFUSED)
+    time.sleep(0.1)
+    with connect(refusing) as other:
+        assert b"200" in status_line(other, SERVED)
