@@ -70,6 +70,7 @@ def serve(settings: Settings) -> int:
         host=settings.host,
         port=settings.port,
         http=TileProtocol,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

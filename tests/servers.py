@@ -96,11 +96,16 @@ def running_server(tmp_path: Path, **environ: str) -> Iterator[RunningServer]:
 
 
 @contextmanager
-def serving(app: ASGIApp) -> Iterator[tuple[str, int]]:
+def serving(app: ASGIApp, keep_alive_s: int = 5) -> Iterator[tuple[str, int]]:
     """Serve an application from a thread as `app.server` does; yields host and port."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        app, http=TileProtocol, log_config=None, timeout_keep_alive=2, timeout_graceful_shutdown=1
+        app,
+        http=TileProtocol,
+        ws="none",
+        log_config=None,
+        timeout_keep_alive=keep_alive_s,
+        timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -135,10 +135,9 @@ class TileProtocol(GuardedProtocol):
         path = self.url.partition(b"?")[0].decode("latin-1")
         if self._door is None or path not in TILE_PATHS or self.parser.get_method() != b"POST":
             return False  # also a tile's path in another spelling: its route will refuse it
-        # Nothing stops a read that holds thousands of requests: the first is turned away here, the
-        # others take their turns. So do those behind one that is not answered, and upgrades.
-        is_crowding = self.flow.read_paused or self.flow.write_paused or not self._is_idle
-        if is_crowding or self.parser.should_upgrade():
+        # Of many requests in one read the first is turned away here, the others take their turns.
+        # So do those behind one that is not answered.
+        if self.flow.read_paused or self.flow.write_paused or not self._is_idle:
             return False
         scope: Scope = {**self.scope, "method": "POST", "path": path}  # its state is the same
         refusal = self._door.expect_or_refuse(scope)
@@ -175,7 +174,7 @@ class TileProtocol(GuardedProtocol):
 
     def _pause_if_refused(self) -> None:
         """Read no further request for a while where the last was refused and is over."""
-        is_over = self._is_body_complete and self._is_idle and not self.pipeline
+        is_over = self._is_between and self._is_idle and not self.pipeline
         is_crowded = self.scope["state"].get("problem") in CROWDED
         if self.transport.is_closing() or not is_over or not is_crowded:
             return

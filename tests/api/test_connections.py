@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Iterator
@@ -16,10 +17,16 @@ ASK_LARGE = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n"
 SERVED = b"GET /served HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-async def answer_at_once(scope: Scope, _receive: Receive, send: Send) -> None:
-    """Answers without reading the body."""
+async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers without reading the body, but for `/echo`; `/slow` takes its time."""
     if scope["type"] == "http":
         body = LARGE if scope["path"] == "/large" else b"ok"
+        if scope["path"] == "/slow":
+            await asyncio.sleep(0.6)
+        if scope["path"] == "/echo":
+            while (message := await receive())["more_body"]:
+                body = message["body"] + body
+            body = message["body"] + body
         headers = [(b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -28,7 +35,7 @@ async def answer_at_once(scope: Scope, _receive: Receive, send: Send) -> None:
 @pytest.fixture
 def address() -> Iterator[tuple[str, int]]:
     """A real uvicorn on a port of its own."""
-    with serving(answer_at_once) as address:
+    with serving(answer, keep_alive_s=1) as address:
         yield address
 
 
@@ -76,7 +83,7 @@ def test_a_connection_is_idle_once_its_body_was_thrown_away(
         assert b"200" in ask(idle, SERVED)
         ask(idle, b"POST /ok HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
         idle.sendall(b"body")
-        assert is_closed_within(idle, 5), "nothing came for two seconds"
+        assert is_closed_within(idle, 5), "nothing came for a second"
 
 
 @pytest.mark.parametrize("endless", [b"a: b\r\n", b"c"], ids=["trailers", "trailer"])
@@ -103,6 +110,110 @@ def test_a_url_that_is_too_long_is_refused(address: tuple[str, int]) -> None:
     with socket.create_connection(address, timeout=10) as connection:
         connection.sendall(b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"a" * 40_000))
         assert connection.recv(4096).startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_stray_line_break_does_not_keep_a_connection_open(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_connection(address, timeout=10) as idle:
+        ask(idle, SERVED)
+        monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 0.3)
+        idle.sendall(b"\r\n")
+        assert is_closed_within(idle, 5)
+
+
+def test_line_breaks_without_end_are_cut_off(address: tuple[str, int]) -> None:
+    n_sent = 0
+    with socket.create_connection(address, timeout=10) as connection, suppress(OSError):
+        while n_sent < 64 * 1024**2:
+            n_sent += connection.send(b"\r\n" * 32_768)
+    assert n_sent < 16 * 1024**2
+
+
+def test_requests_sent_far_ahead_are_cut_off(address: tuple[str, int]) -> None:
+    slow = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(slow * (connections.MAX_PIPELINED + 2))
+        assert is_closed_within(connection, 5)
+
+
+def test_a_head_that_is_half_read_starts_no_other_clock(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "DISCARD_TIMEOUT_S", 0.2)
+    echo = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n" + echo[:20])
+        assert b"200" in ask(connection, b"")
+        connection.sendall(echo[20:])
+        assert not is_closed_within(connection, 0.5)
+        connection.settimeout(10)
+        assert b"200" in ask(connection, b"body")
+
+
+@pytest.mark.parametrize("rest", [b"X: " + b"y" * 40_000 + b"\r\n\r\n", b"X: "])
+def test_what_is_wrong_with_a_head_does_not_reach_the_answer_before(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch, rest: bytes
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 0.2)
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(SERVED.replace(b"served", b"slow") + b"GET / HTTP/1.1\r\n" + rest)
+        received = b""
+        with suppress(OSError):
+            while piece := connection.recv(4096):
+                received += piece
+        assert b"431" not in received
+        if len(rest) < 100:
+            assert received.endswith(b"ok"), "a slow head waits for the answer before it"
+
+
+def test_a_long_head_in_pieces_is_a_head(address: tuple[str, int]) -> None:
+    long = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n" + b"X: y\r\n" * 5_400
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(long[:100])
+        time.sleep(0.1)
+        connection.sendall(long[100:])
+        time.sleep(0.1)
+        assert b"200" in ask(connection, b"\r\nbody")
+
+
+H2C_OFFER = (
+    b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [(b"Content-Length: 4", b"body"), (b"Transfer-Encoding: chunked", b"4\r\nbody\r\n0\r\n\r\n")],
+)
+@pytest.mark.parametrize("offer", [H2C_OFFER, H2C_OFFER.upper(), H2C_OFFER.lower()])
+@pytest.mark.parametrize("pause_s", [0.0, 0.1])
+def test_an_offer_of_http_2_does_not_lose_the_body(
+    address: tuple[str, int], framing: bytes, body: bytes, offer: bytes, pause_s: float
+) -> None:
+    head = b"POST /echo HTTP/1.1\r\nHost: x\r\n%b%b\r\n\r\n" % (offer, framing)
+    with socket.create_connection(address, timeout=10) as connection:
+        for _ in range(2):
+            if pause_s:
+                connection.sendall(head)
+                time.sleep(pause_s)
+                connection.sendall(body)
+            else:
+                connection.sendall(head + body)
+            answer = b""
+            while not answer.endswith(b"bodyok"):
+                received = connection.recv(4096)
+                assert received, answer
+                answer += received
+
+
+def test_an_offer_in_pieces_is_refused_and_not_misread(address: tuple[str, int]) -> None:
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n")
+        time.sleep(0.1)
+        connection.sendall(H2C_OFFER + b"\r\nbody")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")
+        assert is_closed_within(connection, 5)
 
 
 def take_all(connection: socket.socket, pause_s: float = 0.0) -> int:
