@@ -230,6 +230,19 @@ def test_who_has_come_in_is_expected(address: tuple[str, int]) -> None:
         connection.close()
 
 
+def test_a_tile_that_is_worked_on_counts_once(
+    address: tuple[str, int], service: TileService, runtime: FakeRuntime
+) -> None:
+    runtime.delay_s = 0.3
+    with connect(address) as first, connect(address) as second:
+        first.sendall(head() + TILE)
+        deadline = time.monotonic() + 10
+        while not service.admission.n_tiles and time.monotonic() < deadline:
+            time.sleep(0.005)
+        assert ask(second) == 200
+        assert answer_of(first)[0] == 200
+
+
 def test_nobody_is_expected_whose_request_was_wrong(address: tuple[str, int]) -> None:
     with connect(address) as connection:
         for _ in range(2 * LIMIT_TILES):
