@@ -161,6 +161,9 @@ class GuardedProtocol(HttpToolsProtocol):
         else:
             super().shutdown()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Nothing: uvicorn would advise to install a WebSocket library, for a refused offer."""
+
     @property
     def _is_idle(self) -> bool:
         """Whether every request whose head has been read is answered."""

@@ -209,13 +209,16 @@ def test_an_offer_of_http_2_does_not_lose_the_body(
                 answer += received
 
 
-def test_an_offer_in_pieces_is_refused_and_not_misread(address: tuple[str, int]) -> None:
+def test_an_offer_in_pieces_is_refused_and_not_misread(
+    address: tuple[str, int], caplog: pytest.LogCaptureFixture
+) -> None:
     with socket.create_connection(address, timeout=10) as connection:
         connection.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n")
         time.sleep(0.1)
         connection.sendall(H2C_OFFER + b"\r\nbody")
         assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")
         assert is_closed_within(connection, 5)
+    assert "WebSocket" not in caplog.text
 
 
 def take_all(connection: socket.socket, pause_s: float = 0.0) -> int:
