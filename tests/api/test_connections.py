@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
 from app.api import connections
@@ -24,15 +27,17 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/slow":
             await asyncio.sleep(0.6)
         if scope["path"] == "/echo":
-            while (message := await receive())["more_body"]:
-                body = message["body"] + body
-            body = message["body"] + body
+            sent, is_more = b"", True
+            while is_more:
+                message = await receive()
+                sent, is_more = sent + message["body"], message["more_body"]
+            body = sent + body
         headers = [(b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def address() -> Iterator[tuple[str, int]]:
     """A real uvicorn on a port of its own."""
     with serving(answer, keep_alive_s=1) as address:
@@ -177,6 +182,39 @@ def test_a_long_head_in_pieces_is_a_head(address: tuple[str, int]) -> None:
         connection.sendall(head[100:] + b"\r\n")
         time.sleep(0.1)
         assert b"200" in ask(connection, b"body")
+
+
+REQUESTS = (
+    (SERVED, b"ok"),
+    (b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody", b"bodyok"),
+    (b"POST /ok HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody", b"ok"),
+    (
+        b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"4\r\nbody\r\n0\r\nx: y\r\n\r\n",
+        b"bodyok",
+    ),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(REQUESTS), min_size=1, max_size=6), st.data())
+def test_however_requests_are_cut_each_is_answered_in_turn(
+    address: tuple[str, int], requests: list[tuple[bytes, bytes]], data: st.DataObject
+) -> None:
+    stream = b"".join(request for request, _ in requests)
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(stream) - 1), max_size=6)))
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start, end in itertools.pairwise([0, *cuts, len(stream)]):
+            connection.sendall(stream[start:end])
+            time.sleep(0.001)  # a read of its own, mostly
+        received = b""
+        while received.count(b"HTTP/1.1 200 ") < len(requests) or not received.endswith(b"ok"):
+            piece = connection.recv(65_536)
+            assert piece, received
+            received += piece
+    answers = received.split(b"HTTP/1.1 200 ")[1:]
+    assert [answer.partition(b"\r\n\r\n")[2] for answer in answers] == [a for _, a in requests]
 
 
 H2C_OFFER = (
