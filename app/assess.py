@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from app.api.schemas import Checks, PredictionSet, Review
 from app.bundle import Bundle
 from app.core.appearance import measure_appearance
 from app.core.assessment import InputGate
@@ -18,7 +19,6 @@ from app.core.errors import ManifestError
 from app.core.gate import ReviewReason, gate_reasons
 from app.core.neighbours import REFERENCE_NAME, ReferenceTiles, read_reference
 from app.core.tile import TileHeader
-from app.schemas import Checks, PredictionSet, Review
 from app.settings import Settings
 
 NO_RECORD: Final = "this bundle was released without an assessment"

@@ -13,6 +13,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from app.api.schemas import (
+    Explanation,
+    ModelIdentity,
+    TileFacts,
+    TileResult,
+    Timing,
+)
 from app.assess import Assessment, Assessor
 from app.bundle import Bundle, check_golden_tiles
 from app.core.calibration import probabilities_from_logits
@@ -22,13 +29,6 @@ from app.core.tile import decode_tile, decode_tile_and_header
 from app.explain import PREDICTED, Picture, draw_explanation, explain_map
 from app.runtime.cores import usable_cores
 from app.runtime.protocol import ModelOutputs, Runtime
-from app.schemas import (
-    Explanation,
-    ModelIdentity,
-    TileFacts,
-    TileResult,
-    Timing,
-)
 from app.settings import Settings
 
 _OUT_OF_DISTRIBUTION: Final = (

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.progress import track
 
 from app import __version__
+from app.api.schemas import RESEARCH_USE
 from app.core.errors import OsteoError, TileTooLargeError
 from app.doctor import examine
 from app.explain import PREDICTED, Picture
@@ -21,7 +22,6 @@ from app.folders import classify_files, find_tiles
 from app.metrics import Metrics
 from app.opening import open_classifier
 from app.printing import PRINTERS, Format
-from app.schemas import RESEARCH_USE
 from app.settings import read_settings
 
 EXIT_FAILED: Final = 1

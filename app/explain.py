@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from app.schemas import Explanation
+from app.api.schemas import Explanation
 
 PREDICTED: Final = "predicted"
 """Asks for the map of whatever label is predicted."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeVar
 
+from app.api.schemas import TileResult
 from app.bundle import list_versions
 from app.classify import Classifier
 from app.core.errors import (
@@ -28,7 +29,6 @@ from app.drift import QUANTITIES, DriftWatch
 from app.logs import LOGGER_NAME
 from app.metrics import Metrics
 from app.runtime.cores import give_way
-from app.schemas import TileResult
 from app.settings import Settings
 
 ClassifierOpener = Callable[[str | None], Classifier]

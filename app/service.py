@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from app.api.problems import kind_of
+from app.api.schemas import ModelIdentity, TileResult
 from app.classify import Classifier
 from app.core.errors import (
     ActivationError,
@@ -24,10 +26,8 @@ from app.explain import Picture
 from app.logs import LOGGER_NAME
 from app.metrics import Metrics
 from app.opening import RuntimeOpener, open_classifier, open_configured_runtime
-from app.problems import kind_of
 from app.rollout import ActiveModel, Rollout
 from app.scheduling import Admission, UploadBudget
-from app.schemas import ModelIdentity, TileResult
 from app.settings import Settings
 
 LOADING = "the model is being loaded"

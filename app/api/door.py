@@ -22,10 +22,10 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from app.api.connections import GuardedProtocol
-from app.api.observe import BEGAN, REQUEST_ID_HEADER, begin, record
+from app.api.middleware import BEGAN, REQUEST_ID_HEADER, begin, record
+from app.api.problems import problem_response
 from app.core.errors import QueueFullError
 from app.metrics import Metrics
-from app.problems import problem_response
 from app.service import TileService
 
 TILE_PATHS: Final = frozenset({"/v1/classify", "/v1/classify/batch", "/v1/explain"})

@@ -6,7 +6,9 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from app.api.tile_requests import (
+from app.api.problems import openapi_responses
+from app.api.schemas import ClassifyAnswer, TileResult
+from app.api.tile_upload import (
     BINARY,
     TileRoute,
     json_response,
@@ -17,8 +19,6 @@ from app.api.tile_requests import (
 )
 from app.api.uploads import read_tile
 from app.explain import PREDICTED
-from app.problems import openapi_responses
-from app.schemas import ClassifyAnswer, TileResult
 from app.service import TileService
 from app.settings import Settings
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from app.api.problems import openapi_responses
+from app.api.schemas import Health
 from app.core.errors import NotReadyError
 from app.metrics import Metrics
-from app.problems import openapi_responses
-from app.schemas import Health
 from app.service import TileService
 
 

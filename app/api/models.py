@@ -8,10 +8,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from app.api.problems import openapi_responses
+from app.api.schemas import Limits, ModelIdentity, ModelsAnswer, ServedModel
 from app.classify import Classifier
 from app.core.errors import AdminDeniedError
-from app.problems import openapi_responses
-from app.schemas import Limits, ModelIdentity, ModelsAnswer, ServedModel
 from app.service import TileService
 from app.settings import Settings
 

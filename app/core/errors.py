@@ -38,7 +38,7 @@ OsteoError
 └── TrainingError                training input or configuration is wrong (see `training`)
 
 Errors carry data, not only a sentence, so that callers need not parse text. HTTP is unknown here:
-`app.problems` maps each class to a status.
+`app.api.problems` maps each class to a status.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from app.api.problems import ALL_KINDS, KIND_BY_ERROR, MEDIA_TYPE
 from app.core import errors
-from app.problems import ALL_KINDS, KIND_BY_ERROR, MEDIA_TYPE
 from tests.bundles import plain_tile
 from tests.conftest import REPOSITORY
 

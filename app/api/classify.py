@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from app.api.tile_requests import (
+from app.api.problems import openapi_responses, problem_of
+from app.api.schemas import BatchAnswer, BatchItem, ClassifyAnswer, TileResult
+from app.api.tile_upload import (
     BINARY,
     TileRoute,
     json_response,
@@ -19,8 +21,6 @@ from app.api.tile_requests import (
 from app.api.uploads import TILES_FIELD, read_tile, read_tiles
 from app.core.errors import OsteoError
 from app.explain import PREDICTED
-from app.problems import openapi_responses, problem_of
-from app.schemas import BatchAnswer, BatchItem, ClassifyAnswer, TileResult
 from app.service import TileService
 from app.settings import Settings
 
