@@ -1,5 +1,5 @@
 """`python -m app` is the command `osteo`."""
 
-from app.cli import app
+from app.cli.commands import app
 
 app()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from app.folders import find_tiles
+from app.cli.files import find_tiles
 from benchmarks.environments import WORK_DIR
 
 MAX_TILES: Final = 60

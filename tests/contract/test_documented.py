@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import typer
 
-from app.cli import app as osteo
+from app.cli.commands import app as osteo
 from app.metrics import Metrics
 from app.settings import PREFIX, Settings
 from tests.conftest import REPOSITORY

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from app.cli import app
+from app.cli.commands import app
 from tests.bundles import encode, plain_tile
 from tests.conftest import RELEASED_MODELS
 

@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from app.api.schemas import RESEARCH_USE
-from app.folders import FileOutcome
+from app.cli.files import FileOutcome
 
 Format = Literal["table", "json", "csv"]
 Printer = Callable[[Iterable[FileOutcome], Sequence[str]], int]

@@ -15,13 +15,13 @@ from rich.progress import track
 
 from app import __version__
 from app.api.schemas import RESEARCH_USE
+from app.cli.doctor import examine
+from app.cli.files import classify_files, find_tiles
+from app.cli.output import PRINTERS, Format
 from app.core.errors import OsteoError, TileTooLargeError
-from app.doctor import examine
 from app.explain import PREDICTED, Picture
-from app.folders import classify_files, find_tiles
 from app.metrics import Metrics
 from app.opening import open_classifier
-from app.printing import PRINTERS, Format
 from app.settings import read_settings
 
 EXIT_FAILED: Final = 1

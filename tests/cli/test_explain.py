@@ -8,7 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from app.bundle import find_bundle
-from app.cli import app
+from app.cli.commands import app
 from app.core.neighbours import REFERENCE_NAME
 from app.opening import open_classifier
 from app.settings import read_settings
@@ -44,7 +44,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
         fake.poison = saying(9.0, 0.0, 0.0)
         return classifier
 
-    monkeypatch.setattr("app.cli.open_classifier", open_fake)
+    monkeypatch.setattr("app.cli.commands.open_classifier", open_fake)
     return fake
 
 

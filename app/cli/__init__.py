@@ -1,0 +1,1 @@
+"""The `osteo` command: serve, classify, explain, doctor."""
