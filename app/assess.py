@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from app.api.schemas import Checks, PredictionSet, Review
 from app.bundle import Bundle
 from app.core.appearance import measure_appearance
-from app.core.assessment import InputGate
+from app.core.assessment_record import InputGate
 from app.core.conformal import min_tiles, prediction_set, threshold_of
 from app.core.errors import ManifestError
-from app.core.gate import ReviewReason, gate_reasons
-from app.core.neighbours import REFERENCE_NAME, ReferenceTiles, read_reference
+from app.core.input_gate import ReviewReason, gate_reasons
+from app.core.reference_tiles import REFERENCE_NAME, ReferenceTiles, read_reference
 from app.core.tile import TileHeader
 from app.settings import Settings
 

@@ -24,7 +24,7 @@ from app.assess import Assessment, Assessor
 from app.bundle import Bundle, check_golden_tiles
 from app.core.calibration import probabilities_from_logits
 from app.core.errors import ExplanationUnavailableError, UnknownLabelError
-from app.core.gate import ReviewReason
+from app.core.input_gate import ReviewReason
 from app.core.tile import decode_tile, decode_tile_and_header
 from app.explain import PREDICTED, Picture, draw_explanation, explain_map
 from app.runtime.cores import usable_cores

@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from app.core.assessment import DriftReference, Histogram
-from app.core.stability import bin_of, stability_index
+from app.core.assessment_record import DriftReference, Histogram
+from app.core.population_stability import bin_of, stability_index
 
 MIN_TILES: Final = 100
 """With fewer tiles the index says more of chance than of drift."""

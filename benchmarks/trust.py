@@ -27,7 +27,7 @@ import numpy as np
 
 from app.bundle import Bundle, find_bundle, open_bundle
 from app.classify import Classifier
-from app.core.assessment import (
+from app.core.assessment_record import (
     AssessmentRecord,
     Conformal,
     DriftReference,
@@ -37,7 +37,7 @@ from app.core.assessment import (
 from app.core.calibration import probabilities_from_logits
 from app.core.errors import OsteoError
 from app.core.manifest import MANIFEST_NAME, FileEntry, sha256_of_file, write_manifest
-from app.core.neighbours import REFERENCE_NAME, ReferenceTiles
+from app.core.reference_tiles import REFERENCE_NAME, ReferenceTiles
 from app.core.tile import decode_tile_and_header
 from app.explain import PREDICTED
 from app.runtime.litert import LiteRtRuntime

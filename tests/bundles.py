@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.bundle import GOLDEN_EXPECTED_NAME, Bundle
-from app.core.assessment import AssessmentRecord
+from app.core.assessment_record import AssessmentRecord
 from app.core.errors import InferenceError
 from app.core.manifest import (
     GOLDEN_NAME,
@@ -29,7 +29,7 @@ from app.core.manifest import (
     sha256_of_file,
     write_manifest,
 )
-from app.core.neighbours import REFERENCE_NAME, ReferenceTiles
+from app.core.reference_tiles import REFERENCE_NAME, ReferenceTiles
 from app.core.tile import decode_tile
 from app.metrics import Metrics
 from app.runtime.protocol import ModelOutputs

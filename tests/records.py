@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.assessment import (
+from app.core.assessment_record import (
     AssessmentRecord,
     Conformal,
     DriftReference,

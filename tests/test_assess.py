@@ -12,11 +12,11 @@ from PIL import Image, ImageFilter
 
 from app.assess import NO_RECORD, Assessment, Assessor
 from app.bundle import Bundle, open_bundle
-from app.core.assessment import AssessmentRecord
+from app.core.assessment_record import AssessmentRecord
 from app.core.errors import ManifestError
-from app.core.gate import ReviewReason
+from app.core.input_gate import ReviewReason
 from app.core.manifest import MANIFEST_NAME, write_manifest
-from app.core.neighbours import REFERENCE_NAME, ReferenceTiles
+from app.core.reference_tiles import REFERENCE_NAME, ReferenceTiles
 from app.core.tile import TileHeader
 from app.settings import Settings
 from tests.bundles import build_bundle, manifest_of

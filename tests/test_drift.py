@@ -8,8 +8,8 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
-from app.core.assessment import DriftReference, Histogram
-from app.core.stability import stability_index
+from app.core.assessment_record import DriftReference, Histogram
+from app.core.population_stability import stability_index
 from app.drift import MIN_TILES, QUANTITIES, DriftWatch
 from tests.bundles import LABELS, FakeRuntime, build_bundle, manifest_of, plain_tile, saying
 from tests.conftest import MakeClient

@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.core.manifest import LITERT_NAME, MANIFEST_NAME, write_manifest
-from app.core.neighbours import REFERENCE_NAME, ReferenceTiles
+from app.core.reference_tiles import REFERENCE_NAME, ReferenceTiles
 from app.metrics import Metrics
 from app.opening import open_classifier
 from app.rollout import ActiveModel

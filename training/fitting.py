@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from app.core.neighbours import N_NEIGHBOURS
+from app.core.reference_tiles import N_NEIGHBOURS
 from training.config import TrainingConfig
 from training.distribute import agreed, is_chief
 from training.features import open_sources

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.problems import Problem
-from app.core.gate import ReviewReason
+from app.core.input_gate import ReviewReason
 from app.core.manifest import InputContract, Label, Manifest
 
 RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or treatment."

@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from app.core.assessment import AssessmentRecord
+from app.core.assessment_record import AssessmentRecord
 from app.core.errors import ManifestError
 
 MANIFEST_NAME: Final = "manifest.json"

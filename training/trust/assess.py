@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from app.core.assessment import AssessmentRecord
+from app.core.assessment_record import AssessmentRecord
 from app.core.manifest import INT8_NAME, LITERT_NAME
-from app.core.neighbours import REFERENCE_NAME
+from app.core.reference_tiles import REFERENCE_NAME
 from training.labelled import LabelledTiles
 from training.labels import LABEL_IDS
 from training.runs import CrossValidation

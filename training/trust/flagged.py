@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from app.core.gate import ReviewReason
+from app.core.input_gate import ReviewReason
 from training.trust.intervals import binomial_interval
 
 

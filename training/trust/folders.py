@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from app.bundle import Bundle
 from app.core.appearance import measure_appearance
 from app.core.errors import TileError
-from app.core.gate import gate_reasons
-from app.core.neighbours import REFERENCE_NAME, read_reference
+from app.core.input_gate import gate_reasons
+from app.core.reference_tiles import REFERENCE_NAME, read_reference
 from app.core.tile import TileLimits, decode_tile
 from training.errors import DataError, RunError
 from training.progress import tracked

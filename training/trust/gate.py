@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.appearance import Appearance, measure_appearance
-from app.core.assessment import InputGate
-from app.core.gate import ReviewReason, gate_reasons
+from app.core.assessment_record import InputGate
+from app.core.input_gate import ReviewReason, gate_reasons
 from training.stream import Tiles, in_order
 
 # Margins beyond what was seen: a few dozen tiles do not hold the extremes of a thousand.

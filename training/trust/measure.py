@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.assessment import InputGate
-from app.core.gate import ReviewReason
+from app.core.assessment_record import InputGate
+from app.core.input_gate import ReviewReason
 from training.labelled import LabelledTiles
 from training.progress import tracked
 from training.runs import CrossValidation

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.bundle import Bundle, list_versions
-from app.core.assessment import AssessmentRecord, InputGate
+from app.core.assessment_record import AssessmentRecord, InputGate
 from app.core.manifest import (
     MANIFEST_NAME,
     MODEL_CARD_NAME,
@@ -21,7 +21,7 @@ from app.core.manifest import (
     sha256_of_file,
     write_manifest,
 )
-from app.core.neighbours import REFERENCE_NAME, read_reference
+from app.core.reference_tiles import REFERENCE_NAME, read_reference
 from training.assemble import check_bundle
 from training.calibrate import TEMPERATURE_RANGE, fit_temperature
 from training.errors import RunError

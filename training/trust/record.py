@@ -9,8 +9,14 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from app.core.assessment import AssessmentRecord, Conformal, DriftReference, Histogram, InputGate
-from app.core.stability import bin_edges, count_bins
+from app.core.assessment_record import (
+    AssessmentRecord,
+    Conformal,
+    DriftReference,
+    Histogram,
+    InputGate,
+)
+from app.core.population_stability import bin_edges, count_bins
 from training.trust.coverage import true_scores
 from training.trust.evidence import Evidence
 from training.trust.gate import fit_gate

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.neighbours import N_NEIGHBOURS, ReferenceTiles
+from app.core.reference_tiles import N_NEIGHBOURS, ReferenceTiles
 
 MAX_REFERENCE_TILES: Final = 128
 """So many embeddings are 0.3 MB of a bundle; of more tiles the most unlike are taken."""

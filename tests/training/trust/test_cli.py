@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from app.core.assessment import AssessmentRecord
+from app.core.assessment_record import AssessmentRecord
 from app.core.manifest import LITERT_NAME, MANIFEST_NAME, read_manifest, write_manifest
-from app.core.neighbours import REFERENCE_NAME
+from app.core.reference_tiles import REFERENCE_NAME
 from tests.bundles import manifest_of
 from tests.records import GATE, a_record
 from training.cli import app

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from app.bundle import find_bundle
 from app.core.appearance import Appearance, measure_appearance
-from app.core.assessment import InputGate
-from app.core.gate import ReviewReason
+from app.core.assessment_record import InputGate
+from app.core.input_gate import ReviewReason
 from app.core.manifest import MANIFEST_NAME, read_manifest
 from tests.conftest import RELEASED_MODELS
 from training.drawn import draw_tile

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.core.gate import ReviewReason
+from app.core.input_gate import ReviewReason
 from training.errors import RunError
 from training.trust.card import assessment_sections
 from training.trust.coverage import score_apart

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from app.bundle import Bundle, open_bundle
-from app.core.assessment import AssessmentRecord
+from app.core.assessment_record import AssessmentRecord
 from tests.bundles import build_bundle
 from tests.records import GATE, a_record, embedding_at
 from training.drawn import draw_tile

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.stability import bin_edges, bin_of, count_bins, stability_index
+from app.core.population_stability import bin_edges, bin_of, count_bins, stability_index
 
 counts = st.lists(st.integers(0, 10_000), min_size=1, max_size=12)
 pairs = st.integers(1, 12).flatmap(

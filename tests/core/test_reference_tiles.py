@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.errors import ManifestError
-from app.core.neighbours import N_NEIGHBOURS, ReferenceTiles, read_reference
+from app.core.reference_tiles import N_NEIGHBOURS, ReferenceTiles, read_reference
 
 RNG = np.random.default_rng(7)
 EMBEDDINGS = RNG.normal(size=(41, 32)).astype(np.float32)

@@ -38,7 +38,7 @@ class Conformal(_Part):
 
 
 class InputGate(_Part):
-    """Limits that real tiles keep; see `app.core.appearance` and `app.core.neighbours`."""
+    """Limits that real tiles keep; see `app.core.appearance` and `app.core.reference_tiles`."""
 
     min_tissue_share: Share
     min_contrast: Annotated[float, Field(ge=0)]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 
 from app.core.appearance import Appearance
-from app.core.assessment import InputGate
+from app.core.assessment_record import InputGate
 
 
 class ReviewReason(StrEnum):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.core.assessment import AssessmentRecord
+from app.core.assessment_record import AssessmentRecord
 from tests.records import a_record
 
 
