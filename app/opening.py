@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from app.bundle import Bundle, find_bundle, open_bundle
-from app.classify import Classifier
 from app.core.errors import OsteoError
+from app.inference.classifier import Classifier
 from app.metrics import Metrics
 from app.runtime.batching import MicroBatchingRuntime
 from app.runtime.protocol import Runtime

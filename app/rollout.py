@@ -14,7 +14,6 @@ from typing import TypeVar
 
 from app.api.schemas import TileResult
 from app.bundle import list_versions
-from app.classify import Classifier
 from app.core.errors import (
     ActivationError,
     BundleError,
@@ -25,7 +24,8 @@ from app.core.errors import (
     OsteoError,
     RuntimeUnavailableError,
 )
-from app.drift import QUANTITIES, DriftWatch
+from app.inference.classifier import Classifier
+from app.inference.drift import QUANTITIES, DriftWatch
 from app.logs import LOGGER_NAME
 from app.metrics import Metrics
 from app.runtime.cores import give_way

@@ -10,7 +10,6 @@ from typing import Any
 
 from app.api.problems import kind_of
 from app.api.schemas import ModelIdentity, TileResult
-from app.classify import Classifier
 from app.core.errors import (
     ActivationError,
     BundleError,
@@ -22,7 +21,8 @@ from app.core.errors import (
     OsteoError,
     TileError,
 )
-from app.explain import Picture
+from app.inference.classifier import Classifier
+from app.inference.explanation import Picture
 from app.logs import LOGGER_NAME
 from app.metrics import Metrics
 from app.opening import RuntimeOpener, open_classifier, open_configured_runtime
@@ -160,7 +160,7 @@ class TileService:
 
         Args:
             tiles: encoded tiles; an error stands for a tile that was refused on its way in.
-            explain: the label whose evidence is asked for, or `app.explain.PREDICTED`.
+            explain: the label whose evidence is asked for, or `app.inference.explanation.PREDICTED`.
 
         Raises:
             UnknownLabelError: the model has no label `explain`.

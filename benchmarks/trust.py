@@ -26,7 +26,6 @@ from typing import Any, Final
 import numpy as np
 
 from app.bundle import Bundle, find_bundle, open_bundle
-from app.classify import Classifier
 from app.core.assessment_record import (
     AssessmentRecord,
     Conformal,
@@ -39,7 +38,8 @@ from app.core.errors import OsteoError
 from app.core.manifest import MANIFEST_NAME, FileEntry, sha256_of_file, write_manifest
 from app.core.reference_tiles import REFERENCE_NAME, ReferenceTiles
 from app.core.tile import decode_tile_and_header
-from app.explain import PREDICTED
+from app.inference.classifier import Classifier
+from app.inference.explanation import PREDICTED
 from app.runtime.litert import LiteRtRuntime
 from app.settings import read_settings
 from benchmarks.environments import REPOSITORY

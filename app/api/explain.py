@@ -18,7 +18,7 @@ from app.api.tile_upload import (
     while_connected,
 )
 from app.api.uploads import read_tile
-from app.explain import PREDICTED
+from app.inference.explanation import PREDICTED
 from app.service import TileService
 from app.settings import Settings
 

@@ -10,8 +10,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.api.problems import openapi_responses
 from app.api.schemas import Limits, ModelIdentity, ModelsAnswer, ServedModel
-from app.classify import Classifier
 from app.core.errors import AdminDeniedError
+from app.inference.classifier import Classifier
 from app.service import TileService
 from app.settings import Settings
 

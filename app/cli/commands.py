@@ -19,7 +19,7 @@ from app.cli.doctor import examine
 from app.cli.files import classify_files, find_tiles
 from app.cli.output import PRINTERS, Format
 from app.core.errors import OsteoError, TileTooLargeError
-from app.explain import PREDICTED, Picture
+from app.inference.explanation import PREDICTED, Picture
 from app.metrics import Metrics
 from app.opening import open_classifier
 from app.settings import read_settings

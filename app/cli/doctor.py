@@ -11,9 +11,9 @@ from typing import Final
 
 from app import __version__
 from app.bundle import Bundle, find_bundle, open_bundle
-from app.classify import Classifier
 from app.core.errors import OsteoError
 from app.core.manifest import GOLDEN_NAME
+from app.inference.classifier import Classifier
 from app.runtime.cores import usable_cores
 from app.runtime.savedmodel import visible_gpu_names
 from app.runtime.select import Precision, RuntimeChoice, open_runtime

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from app.api.schemas import TileResult
-from app.classify import Classifier
 from app.core.errors import InferenceError, TileError, TileTooLargeError
+from app.inference.classifier import Classifier
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
 """What is taken from a folder; a file that is named itself is always tried."""

@@ -225,7 +225,7 @@ def test_deadline_covers_the_drawing(
         runtime.delay_s = 0.0
         return b""
 
-    monkeypatch.setattr("app.classify.draw_explanation", draw_slowly)
+    monkeypatch.setattr("app.inference.classifier.draw_explanation", draw_slowly)
     answer = explain(assessed)
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/deadline-exceeded")
     assert "osteo_tiles_in_flight 0.0" in assessed.get("/metrics").text

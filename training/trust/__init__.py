@@ -1,1 +1,1 @@
-"""How far a bundle's answers can be trusted: fitted and measured here, applied by `app.assess`."""
+"""How far a bundle's answers can be trusted: fitted and measured here, applied by `app.inference.assessor`."""

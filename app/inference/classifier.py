@@ -20,13 +20,13 @@ from app.api.schemas import (
     TileResult,
     Timing,
 )
-from app.assess import Assessment, Assessor
 from app.bundle import Bundle, check_golden_tiles
 from app.core.calibration import probabilities_from_logits
 from app.core.errors import ExplanationUnavailableError, UnknownLabelError
 from app.core.input_gate import ReviewReason
 from app.core.tile import decode_tile, decode_tile_and_header
-from app.explain import PREDICTED, Picture, draw_explanation, explain_map
+from app.inference.assessor import Assessment, Assessor
+from app.inference.explanation import PREDICTED, Picture, draw_explanation, explain_map
 from app.runtime.cores import usable_cores
 from app.runtime.protocol import ModelOutputs, Runtime
 from app.settings import Settings
@@ -90,7 +90,7 @@ class Classifier:
         Args:
             tile_bytes: a JPEG, PNG, TIFF or WebP file.
             queued_at: `time.perf_counter()` when the tile began to wait for this thread.
-            explain: the label whose evidence is asked for, or `app.explain.PREDICTED`.
+            explain: the label whose evidence is asked for, or `app.inference.explanation.PREDICTED`.
 
         Raises:
             TileError: the bytes are no tile.
@@ -161,7 +161,7 @@ class Classifier:
         """Refuse a label that this model does not have.
 
         Raises:
-            UnknownLabelError: it is neither None, `app.explain.PREDICTED` nor a label id.
+            UnknownLabelError: it is neither None, `app.inference.explanation.PREDICTED` nor a label id.
         """
         if label not in (None, PREDICTED, *self._label_ids):
             raise UnknownLabelError(str(label), self._label_ids)

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.explain import draw_explanation, explain_map
+from app.inference.explanation import draw_explanation, explain_map
 from training.drawn import draw_tile
 
 CORNER = np.zeros((7, 7), np.float32)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from app.bundle import open_bundle
-from app.classify import Classifier
 from app.core.errors import TileFormatError
+from app.inference.classifier import Classifier
 from app.settings import Settings
 from tests.bundles import FakeRuntime, build_bundle, plain_tile
 

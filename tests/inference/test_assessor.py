@@ -10,7 +10,6 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from app.assess import NO_RECORD, Assessment, Assessor
 from app.bundle import Bundle, open_bundle
 from app.core.assessment_record import AssessmentRecord
 from app.core.errors import ManifestError
@@ -18,6 +17,7 @@ from app.core.input_gate import ReviewReason
 from app.core.manifest import MANIFEST_NAME, write_manifest
 from app.core.reference_tiles import REFERENCE_NAME, ReferenceTiles
 from app.core.tile import TileHeader
+from app.inference.assessor import NO_RECORD, Assessment, Assessor
 from app.settings import Settings
 from tests.bundles import build_bundle, manifest_of
 from tests.records import GATE, SCORES, a_record, embedding_at

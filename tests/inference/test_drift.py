@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from app.core.assessment_record import DriftReference, Histogram
 from app.core.population_stability import stability_index
-from app.drift import MIN_TILES, QUANTITIES, DriftWatch
+from app.inference.drift import MIN_TILES, QUANTITIES, DriftWatch
 from tests.bundles import LABELS, FakeRuntime, build_bundle, manifest_of, plain_tile, saying
 from tests.conftest import MakeClient
 from tests.records import a_record, embedding_at
