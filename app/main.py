@@ -12,12 +12,12 @@ from fastapi_offline import FastAPIOffline
 from app import __version__
 from app.api import classify as tiles
 from app.api import explain, health, models
-from app.api.door import DOOR, Door
 from app.api.middleware import ObserveRequests
 from app.api.problems import install_handlers
 from app.api.schemas import RESEARCH_USE
 from app.metrics import Metrics
 from app.opening import RuntimeOpener, open_configured_runtime
+from app.server.tile_protocol import DOOR, Door
 from app.service import TileService
 from app.settings import Settings
 

@@ -17,7 +17,7 @@ import httpx2
 import uvicorn
 from starlette.types import ASGIApp
 
-from app.api.door import TileProtocol
+from app.server.tile_protocol import TileProtocol
 from tests.conftest import RELEASED_MODELS
 
 
@@ -97,7 +97,7 @@ def running_server(tmp_path: Path, **environ: str) -> Iterator[RunningServer]:
 
 @contextmanager
 def serving(app: ASGIApp, keep_alive_s: int = 5) -> Iterator[tuple[str, int]]:
-    """Serve an application from a thread as `app.server` does; yields host and port."""
+    """Serve an application from a thread as `app.server.run` does; yields host and port."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,

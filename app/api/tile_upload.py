@@ -12,10 +12,10 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from app.api.door import EXPECTED
 from app.api.schemas import TileResult
 from app.api.uploads import TILE_FIELD
 from app.core.errors import UploadTimeoutError
+from app.server.tile_protocol import EXPECTED
 from app.service import TileService
 from app.settings import Settings
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
-from app.api import connections
+from app.server import http_protocol as connections
 from tests.servers import serving
 
 LARGE = bytes(24 * 1024**2)  # more than the system's own buffers hold

@@ -13,9 +13,9 @@ from typing import Final
 
 import uvicorn
 
-from app.api.door import TileProtocol
 from app.logs import LOGGER_NAME, configure_logs
 from app.main import create_app
+from app.server.tile_protocol import TileProtocol
 from app.service import TileService
 from app.settings import Settings
 

@@ -21,11 +21,11 @@ from starlette.responses import Response
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from app.api.connections import GuardedProtocol
 from app.api.middleware import BEGAN, REQUEST_ID_HEADER, begin, record
 from app.api.problems import problem_response
 from app.core.errors import QueueFullError
 from app.metrics import Metrics
+from app.server.http_protocol import GuardedProtocol
 from app.service import TileService
 
 TILE_PATHS: Final = frozenset({"/v1/classify", "/v1/classify/batch", "/v1/explain"})

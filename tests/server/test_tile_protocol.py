@@ -17,11 +17,11 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app import scheduling
-from app.api import door
-from app.api.connections import MAX_PIPELINED
-from app.api.door import DOOR, TILE_PATHS, Door
 from app.main import create_app
 from app.metrics import Metrics
+from app.server import tile_protocol as door
+from app.server.http_protocol import MAX_PIPELINED
+from app.server.tile_protocol import DOOR, TILE_PATHS, Door
 from app.service import TileService
 from app.settings import Settings
 from tests.bundles import FakeRuntime, opener_of, plain_tile

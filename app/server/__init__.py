@@ -1,0 +1,1 @@
+"""uvicorn: connections with bounds, early load shedding, start and drain. Nothing else imports uvicorn."""
