@@ -16,9 +16,9 @@ from app.api.middleware import ObserveRequests
 from app.api.problems import install_handlers
 from app.api.schemas import RESEARCH_USE
 from app.metrics import Metrics
-from app.opening import RuntimeOpener, open_configured_runtime
 from app.server.tile_protocol import DOOR, Door
-from app.service import TileService
+from app.serving.loading import RuntimeOpener, open_configured_runtime
+from app.serving.service import TileService
 from app.settings import Settings
 
 _DESCRIPTION: Final = f"""

@@ -21,7 +21,7 @@ from app.api.tile_upload import (
 from app.api.uploads import TILES_FIELD, read_tile, read_tiles
 from app.core.errors import OsteoError
 from app.inference.explanation import PREDICTED
-from app.service import TileService
+from app.serving.service import TileService
 from app.settings import Settings
 
 

@@ -19,7 +19,7 @@ from app.api.tile_upload import (
 )
 from app.api.uploads import read_tile
 from app.inference.explanation import PREDICTED
-from app.service import TileService
+from app.serving.service import TileService
 from app.settings import Settings
 
 _PICTURES: Final[dict[int | str, dict[str, Any]]] = {

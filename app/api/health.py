@@ -9,7 +9,7 @@ from app.api.problems import openapi_responses
 from app.api.schemas import Health
 from app.core.errors import NotReadyError
 from app.metrics import Metrics
-from app.service import TileService
+from app.serving.service import TileService
 
 
 def build_router(service: TileService, metrics: Metrics) -> APIRouter:

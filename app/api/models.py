@@ -12,7 +12,7 @@ from app.api.problems import openapi_responses
 from app.api.schemas import Limits, ModelIdentity, ModelsAnswer, ServedModel
 from app.core.errors import AdminDeniedError
 from app.inference.classifier import Classifier
-from app.service import TileService
+from app.serving.service import TileService
 from app.settings import Settings
 
 Credentials = Annotated[

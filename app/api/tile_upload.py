@@ -16,7 +16,7 @@ from app.api.schemas import TileResult
 from app.api.uploads import TILE_FIELD
 from app.core.errors import UploadTimeoutError
 from app.server.tile_protocol import EXPECTED
-from app.service import TileService
+from app.serving.service import TileService
 from app.settings import Settings
 
 BINARY: Final = {"type": "string", "format": "binary"}

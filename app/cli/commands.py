@@ -21,7 +21,7 @@ from app.cli.output import PRINTERS, Format
 from app.core.errors import OsteoError, TileTooLargeError
 from app.inference.explanation import PREDICTED, Picture
 from app.metrics import Metrics
-from app.opening import open_classifier
+from app.serving.loading import open_classifier
 from app.settings import read_settings
 
 EXIT_FAILED: Final = 1

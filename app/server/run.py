@@ -16,7 +16,7 @@ import uvicorn
 from app.logs import LOGGER_NAME, configure_logs
 from app.main import create_app
 from app.server.tile_protocol import TileProtocol
-from app.service import TileService
+from app.serving.service import TileService
 from app.settings import Settings
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)

@@ -26,7 +26,7 @@ from app.api.problems import problem_response
 from app.core.errors import QueueFullError
 from app.metrics import Metrics
 from app.server.http_protocol import GuardedProtocol
-from app.service import TileService
+from app.serving.service import TileService
 
 TILE_PATHS: Final = frozenset({"/v1/classify", "/v1/classify/batch", "/v1/explain"})
 """Routes that take tiles; a test holds them against the application's."""

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from app.bundle import find_bundle
 from app.cli.commands import app
 from app.core.reference_tiles import REFERENCE_NAME
-from app.opening import open_classifier
+from app.serving.loading import open_classifier
 from app.settings import read_settings
 from tests.bundles import FakeRuntime, build_bundle, opener_of, saying
 from tests.conftest import RELEASED_MODELS

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.errors import QueueFullError, UploadsFullError
-from app.scheduling import MAX_SPREAD_S, Admission, UploadBudget
+from app.serving.admission import MAX_SPREAD_S, Admission, UploadBudget
 
 
 def test_tiles_are_counted_not_requests() -> None:

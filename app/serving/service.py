@@ -25,9 +25,9 @@ from app.inference.classifier import Classifier
 from app.inference.explanation import Picture
 from app.logs import LOGGER_NAME
 from app.metrics import Metrics
-from app.opening import RuntimeOpener, open_classifier, open_configured_runtime
-from app.rollout import ActiveModel, Rollout
-from app.scheduling import Admission, UploadBudget
+from app.serving.admission import Admission, UploadBudget
+from app.serving.loading import RuntimeOpener, open_classifier, open_configured_runtime
+from app.serving.rollout import ActiveModel, Rollout
 from app.settings import Settings
 
 LOADING = "the model is being loaded"
