@@ -15,11 +15,11 @@ from app.api import explain, health, models
 from app.api.middleware import ObserveRequests
 from app.api.problems import install_handlers
 from app.api.schemas import RESEARCH_USE
-from app.metrics import Metrics
 from app.server.tile_protocol import DOOR, Door
 from app.serving.loading import RuntimeOpener, open_configured_runtime
 from app.serving.service import TileService
 from app.settings import Settings
+from app.telemetry.metrics import Metrics
 
 _DESCRIPTION: Final = f"""
 Classifies H&E tiles of osteosarcoma as Non-Tumor, Non-Viable Tumor or Viable Tumor.

@@ -31,9 +31,9 @@ from app.core.manifest import (
 )
 from app.core.reference_tiles import REFERENCE_NAME, ReferenceTiles
 from app.core.tile import decode_tile
-from app.metrics import Metrics
 from app.runtime.protocol import ModelOutputs
 from app.settings import Settings
+from app.telemetry.metrics import Metrics
 from tests.records import reference_embeddings
 
 LABELS: Final = (

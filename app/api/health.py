@@ -8,8 +8,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from app.api.problems import openapi_responses
 from app.api.schemas import Health
 from app.core.errors import NotReadyError
-from app.metrics import Metrics
 from app.serving.service import TileService
+from app.telemetry.metrics import Metrics
 
 
 def build_router(service: TileService, metrics: Metrics) -> APIRouter:

@@ -11,8 +11,8 @@ from typing import Any, Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.logs import LOGGER_NAME
-from app.metrics import Metrics
+from app.telemetry.logs import LOGGER_NAME
+from app.telemetry.metrics import Metrics
 
 REQUEST_ID_HEADER: Final = "X-Request-ID"
 BEGAN: Final = "began"

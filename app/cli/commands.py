@@ -20,9 +20,9 @@ from app.cli.files import classify_files, find_tiles
 from app.cli.output import PRINTERS, Format
 from app.core.errors import OsteoError, TileTooLargeError
 from app.inference.explanation import PREDICTED, Picture
-from app.metrics import Metrics
 from app.serving.loading import open_classifier
 from app.settings import read_settings
+from app.telemetry.metrics import Metrics
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2

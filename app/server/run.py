@@ -13,11 +13,11 @@ from typing import Final
 
 import uvicorn
 
-from app.logs import LOGGER_NAME, configure_logs
 from app.main import create_app
 from app.server.tile_protocol import TileProtocol
 from app.serving.service import TileService
 from app.settings import Settings
+from app.telemetry.logs import LOGGER_NAME, configure_logs
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _logger = logging.getLogger(LOGGER_NAME)

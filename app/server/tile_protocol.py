@@ -24,9 +24,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 from app.api.middleware import BEGAN, REQUEST_ID_HEADER, begin, record
 from app.api.problems import problem_response
 from app.core.errors import QueueFullError
-from app.metrics import Metrics
 from app.server.http_protocol import GuardedProtocol
 from app.serving.service import TileService
+from app.telemetry.metrics import Metrics
 
 TILE_PATHS: Final = frozenset({"/v1/classify", "/v1/classify/batch", "/v1/explain"})
 """Routes that take tiles; a test holds them against the application's."""

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from app.bundle import Bundle, find_bundle, open_bundle
 from app.core.errors import OsteoError
 from app.inference.classifier import Classifier
-from app.metrics import Metrics
 from app.runtime.batching import MicroBatchingRuntime
 from app.runtime.protocol import Runtime
 from app.runtime.select import open_runtime
 from app.settings import Settings
+from app.telemetry.metrics import Metrics
 
 RuntimeOpener = Callable[[Bundle, Settings, Metrics], Runtime]
 

@@ -26,10 +26,10 @@ from app.core.errors import (
 )
 from app.inference.classifier import Classifier
 from app.inference.drift import QUANTITIES, DriftWatch
-from app.logs import LOGGER_NAME
-from app.metrics import Metrics
 from app.runtime.cores import give_way
 from app.settings import Settings
+from app.telemetry.logs import LOGGER_NAME
+from app.telemetry.metrics import Metrics
 
 ClassifierOpener = Callable[[str | None], Classifier]
 """Opens a version, or the newest for None; raises what `LOAD_ERRORS` names."""

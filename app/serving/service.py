@@ -23,12 +23,12 @@ from app.core.errors import (
 )
 from app.inference.classifier import Classifier
 from app.inference.explanation import Picture
-from app.logs import LOGGER_NAME
-from app.metrics import Metrics
 from app.serving.admission import Admission, UploadBudget
 from app.serving.loading import RuntimeOpener, open_classifier, open_configured_runtime
 from app.serving.rollout import ActiveModel, Rollout
 from app.settings import Settings
+from app.telemetry.logs import LOGGER_NAME
+from app.telemetry.metrics import Metrics
 
 LOADING = "the model is being loaded"
 DRAINING = "the service is shutting down"

@@ -10,8 +10,8 @@ import pytest
 import typer
 
 from app.cli.commands import app as osteo
-from app.metrics import Metrics
 from app.settings import PREFIX, Settings
+from app.telemetry.metrics import Metrics
 from tests.conftest import REPOSITORY
 from training.cli import app as osteo_train
 

@@ -17,13 +17,13 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.main import create_app
-from app.metrics import Metrics
 from app.server import tile_protocol as door
 from app.server.http_protocol import MAX_PIPELINED
 from app.server.tile_protocol import DOOR, TILE_PATHS, Door
 from app.serving import admission as scheduling
 from app.serving.service import TileService
 from app.settings import Settings
+from app.telemetry.metrics import Metrics
 from tests.bundles import FakeRuntime, opener_of, plain_tile
 from tests.servers import serving
 

@@ -13,10 +13,10 @@ from fastapi.testclient import TestClient
 
 from app.core.manifest import LITERT_NAME, MANIFEST_NAME, write_manifest
 from app.core.reference_tiles import REFERENCE_NAME, ReferenceTiles
-from app.metrics import Metrics
 from app.serving.loading import open_classifier
 from app.serving.rollout import ActiveModel
 from app.settings import Settings
+from app.telemetry.metrics import Metrics
 from tests.bundles import (
     MODEL_NAME,
     FakeRuntime,
