@@ -33,7 +33,7 @@ from benchmarks.machine import describe_host
 from benchmarks.report import replace_between_markers
 from benchmarks.tables import render_table
 from benchmarks.tiles import collect_tiles
-from training.augment import AugmentConfig
+from training.augmentation.views import AugmentConfig
 from training.drawn import draw_tile, encode_tile
 from training.features import as_function, cache_features
 from training.index import Index, IndexedTile

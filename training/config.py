@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from training.augment import AugmentConfig
+from training.augmentation.views import AugmentConfig
 from training.distribute import StrategyName
 from training.documents import read_toml
 from training.inspection import TILE_SIDE_PX

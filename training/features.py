@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.tile import TILE_SIDE_PX
-from training.augment import AugmentConfig, draw_views
+from training.augmentation.views import AugmentConfig, draw_views
 from training.distribute import gather_rows, share
 from training.featurestore import fill
 from training.index import Index

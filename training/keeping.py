@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.augment import AugmentConfig
+from training.augmentation.views import AugmentConfig
 from training.config import NetworkConfig
 from training.featurestore import FeatureSpace, FeatureStore, row_key
 from training.index import Index

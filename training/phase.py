@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from training.augmentation.mixup import mix_style, mixup
 from training.averaging import RunningAverage
 from training.checkpoints import Checkpoint
 from training.config import FineTuneConfig, PhaseConfig
@@ -17,7 +18,6 @@ from training.errors import RunError
 from training.features import as_function
 from training.labels import LABELS
 from training.loss import cross_entropy
-from training.mixing import mix_style, mixup
 from training.optimizers import without_leak
 from training.sampling import ViewPositions
 from training.unfinished import NOTHING_KEPT, Work

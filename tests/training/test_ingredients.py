@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from training.augmentation.mixup import mix_style, mixup
 from training.config import Balance, NetworkConfig
 from training.heads import join_heads, seed_of_head
 from training.headspace import fit_head_space
-from training.mixing import mix_style, mixup
 from training.sampling import Groups, all_views, balanced, some_views
 
 RNG = np.random.default_rng(0)

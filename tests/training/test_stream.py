@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from training import features, scratch
-from training.augment import AugmentConfig
+from training.augmentation.views import AugmentConfig
 from training.errors import CacheError, DataError
 from training.features import cache_features, draw_all, read_tiles
 from training.featurestore import FeatureSpace, FeatureStore

@@ -8,7 +8,7 @@ from typing import Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from app.core.manifest import SplitKind
-from training.augment import AugmentConfig
+from training.augmentation.views import AugmentConfig
 from training.config import CONFIGS_DIR
 from training.documents import read_toml
 from training.errors import RunError
@@ -91,7 +91,7 @@ class RowConfig(_Section):
 
     @property
     def augment(self) -> AugmentConfig:
-        """One view of this row, as `training.augment` draws it."""
+        """One view of this row, as `training.augmentation.views` draws it."""
         return AugmentConfig(
             n_views=1,
             rotation_degrees=self.rotation_degrees,

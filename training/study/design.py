@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from app.core.manifest import SplitKind
-from training.augment import AugmentConfig
+from training.augmentation.views import AugmentConfig
 from training.study.config import RowConfig, StudyConfig, ViewMode
 
 Part = Literal["figure 3", "table 1", "levels"]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from app.core.errors import TileError
 from app.core.tile import TileLimits, decode_tile
-from training.augment import draw_views
+from training.augmentation.views import draw_views
 from training.errors import DataError
 from training.featurestore import Features, FeatureSpace, FeatureStore, fill, row_key
 from training.index import Index, IndexedTile

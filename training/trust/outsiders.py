@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from training.trust.stains import OTHER_STAINS, restain
+from training.augmentation.stain_separation import OTHER_STAINS, restain
 
 N_PER_KIND: Final = 40
 _FINE_PX: Final = 672

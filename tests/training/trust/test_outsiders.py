@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from training.augmentation.stain_separation import OTHER_STAINS
 from training.drawn import draw_tile
 from training.trust import outsiders
 from training.trust.outsiders import other_stains, outsiders_by_kind
-from training.trust.stains import OTHER_STAINS
 
 KINDS = {"photographs", "drawings", "documents", "noise", "plain colours"}
 

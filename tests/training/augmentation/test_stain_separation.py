@@ -7,8 +7,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from training.augmentation.stain_separation import (
+    OTHER_STAINS,
+    compose,
+    restain,
+    scale_stains,
+    separate,
+)
 from training.drawn import draw_tile
-from training.trust.stains import OTHER_STAINS, compose, restain, scale_stains, separate
 
 small_tiles = arrays(np.uint8, st.tuples(st.integers(1, 6), st.integers(1, 6), st.just(3)))
 

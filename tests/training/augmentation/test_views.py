@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.augment import AugmentConfig, draw_views, transform_tile
+from training.augmentation.views import AugmentConfig, draw_views, transform_tile
 from training.drawn import draw_tile
 
 TILE = draw_tile("viable_tumor", 64, 0)
@@ -100,7 +100,7 @@ def test_zoom_is_the_papers_and_never_below_a_half(
         drawn.append(magnification)
         return tile
 
-    monkeypatch.setattr("training.augment.transform_tile", remember)
+    monkeypatch.setattr("training.augmentation.views.transform_tile", remember)
     draw_views(TILE, AugmentConfig(n_views=400, zoom=zoom), 0)
     assert least <= min(drawn) < least + 0.05
     assert most - 0.05 < max(drawn) <= most

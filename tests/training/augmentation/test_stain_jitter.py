@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from training.augmentation.stain_jitter import jitter_stain
 from training.drawn import draw_tile
-from training.stain import jitter_stain
 
 TILE = draw_tile("viable_tumor", 64, 0)
 

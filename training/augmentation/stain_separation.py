@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.stain import DAB, EOSIN, HAEMATOXYLIN, Colour
+from training.augmentation.stain_jitter import DAB, EOSIN, HAEMATOXYLIN, Colour
 
 OTHER_STAINS: Final = MappingProxyType(
     {

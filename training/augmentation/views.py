@@ -5,7 +5,7 @@ serving by these transforms and by nothing else. One affine map with one interpo
 three; what lies outside the tile is its mirror image, since black corners are not tissue.
 
 Beside the paper's: the square's eight symmetries, which cost no interpolation; crops of the tile at
-a higher resolution; and stain jitter (`training.stain`).
+a higher resolution; and stain jitter (`training.augmentation.stain_jitter`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.core.tile import TILE_SIDE_PX
-from training.stain import jitter_stain
+from training.augmentation.stain_jitter import jitter_stain
 
 MIN_MAGNIFICATION: Final = 0.5
 """Half the size. The paper's zoom of 1.5 would reach -0.5, and it says "0.5 to 2.5"."""

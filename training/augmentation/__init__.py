@@ -1,0 +1,1 @@
+"""Transformed views of training tiles: geometry, crops, stain."""
