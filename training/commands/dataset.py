@@ -55,10 +55,10 @@ def fetch(
 
     Example: `osteo-train dataset fetch --url https://mirror.example/osteo/ --data-dir ~/tcia`
     """
-    from training.dataset.checksums import read_sums  # noqa: PLC0415
-    from training.dataset.download import Downloader, Patience  # noqa: PLC0415
-    from training.dataset.fetch import Fetch, count_by_case  # noqa: PLC0415
-    from training.dataset.mirror import Mirror  # noqa: PLC0415
+    from training.collection.checksums import read_sums  # noqa: PLC0415
+    from training.collection.download import Downloader, Patience  # noqa: PLC0415
+    from training.collection.fetch import Fetch, count_by_case  # noqa: PLC0415
+    from training.collection.mirror import Mirror  # noqa: PLC0415
     from training.errors import FetchError  # noqa: PLC0415
     from training.progress import tracked  # noqa: PLC0415
 
@@ -114,9 +114,9 @@ def report(
 
     Example: `osteo-train dataset report --data-dir ~/tcia --min-tissue 0.05 --out runs/dataset`
     """
-    from training.dataset.report import Limits, build_report  # noqa: PLC0415
-    from training.dataset.survey import survey_tiles  # noqa: PLC0415
-    from training.dataset.writing import write_report  # noqa: PLC0415
+    from training.collection.report import Limits, build_report  # noqa: PLC0415
+    from training.collection.survey import survey_tiles  # noqa: PLC0415
+    from training.collection.writing import write_report  # noqa: PLC0415
     from training.progress import tracked  # noqa: PLC0415
     from training.table import find_table, read_table  # noqa: PLC0415
 

@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from training.dataset.fingerprints import (
+from training.collection.contact_sheets import ALIKE, NEAR_BLANK, UNREADABLE
+from training.collection.perceptual_hash import (
     DEFAULT_MAX_BITS,
     count_overlapping_pairs,
     find_look_alikes,
     find_same_bytes,
 )
-from training.dataset.sheets import ALIKE, NEAR_BLANK, UNREADABLE
-from training.dataset.survey import SurveyedTile
+from training.collection.survey import SurveyedTile
 from training.table import Table
 
 FOOTPRINTS_PX = (1024, 2048, 4096)

@@ -17,8 +17,8 @@ import requests
 import urllib3
 from urllib3.util import Retry
 
-from training.dataset.mirror import Mirror, why
-from training.dataset.partial import PartialFile
+from training.collection.mirror import Mirror, why
+from training.collection.partial import PartialFile
 from training.errors import FetchError
 
 MAX_FILE_BYTES: Final = 256 * 1024**2

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.mirrors import Mirror, serve
-from training.dataset.download import Patience
+from tests.training.collection.mirrors import Mirror, serve
+from training.collection.download import Patience
 
 
 @pytest.fixture(autouse=True)

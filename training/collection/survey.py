@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from app.core.appearance import measure_appearance
 from app.core.errors import TileError
 from app.core.tile import TileLimits, decode_tile_and_header
-from training.dataset.fingerprints import fingerprints_of
+from training.collection.perceptual_hash import fingerprints_of
 from training.errors import DataError
 from training.index import find_tile_files
 from training.names import TileName, file_stem_of, parse_tile_name

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
-from training.dataset.report import DatasetReport, NamedTile
+from training.collection.report import DatasetReport, NamedTile
 
 _SHOWN: Final = 200
 """Rows of a list on the pages; `report.json` holds all of them."""

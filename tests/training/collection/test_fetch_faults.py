@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from tests.training.dataset.fetching import TILES, assert_all_right, fetch, words
-from tests.training.mirrors import Mirror
+from tests.training.collection.fetching import TILES, assert_all_right, fetch, words
+from tests.training.collection.mirrors import Mirror
 from training.cli import app
-from training.dataset import download
+from training.collection import download
 
 ROOT = Path(__file__).parents[3]
 

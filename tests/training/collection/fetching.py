@@ -6,7 +6,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
-from tests.training.mirrors import Mirror
+from tests.training.collection.mirrors import Mirror
 from training.cli import app
 
 TILES = [f"Training-Set-1/set1/Case-4-C{i}-100-200.jpg" for i in range(3)]

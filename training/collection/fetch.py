@@ -12,14 +12,14 @@ from typing import Final
 from app.core.errors import TileError
 from app.core.manifest import sha256_of_file
 from app.core.tile import TileLimits, decode_tile
-from training.dataset.checksums import Journal
-from training.dataset.download import (
+from training.collection.checksums import Journal
+from training.collection.download import (
     BrokenFileError,
     Downloader,
     StoppedError,
     UnreachableError,
 )
-from training.dataset.mirror import Mirror, RemoteFile, list_files, looks_like_a_page
+from training.collection.mirror import Mirror, RemoteFile, list_files, looks_like_a_page
 from training.errors import DataError, FetchError
 from training.names import file_stem_of, parse_tile_name
 from training.table import Table, find_table, read_table

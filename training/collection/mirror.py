@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit
 import requests
 import urllib3
 
-from training.dataset.checksums import SUMS_NAME, parse_sums
+from training.collection.checksums import SUMS_NAME, parse_sums
 from training.errors import DataError, FetchError
 
 TIMEOUTS_S: Final = (10.0, 30.0)

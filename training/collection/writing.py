@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.dataset.pages import to_html, to_markdown
-from training.dataset.report import DatasetReport
-from training.dataset.sheets import write_sheets
-from training.dataset.survey import SurveyedTile
+from training.collection.contact_sheets import write_sheets
+from training.collection.pages import to_html, to_markdown
+from training.collection.report import DatasetReport
+from training.collection.survey import SurveyedTile
 from training.errors import DataError
 from training.progress import tracked
 

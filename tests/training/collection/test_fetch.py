@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tests.training.dataset.fetching import TILES, assert_all_right, fetch, words
-from tests.training.mirrors import Mirror, serve
+from tests.training.collection.fetching import TILES, assert_all_right, fetch, words
+from tests.training.collection.mirrors import Mirror, serve
 from training.cli import app
 
 ROOT = Path(__file__).parents[3]

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from training.dataset.survey import SurveyedTile, read_thumbnail
+from training.collection.survey import SurveyedTile, read_thumbnail
 
 NEAR_BLANK, ALIKE, UNREADABLE = "near-blank", "duplicate", "unreadable"
 _FRAME_COLOURS: Final = {NEAR_BLANK: "#e08a1e", ALIKE: "#c02942", UNREADABLE: "#555555"}
