@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from app.core.calibration import probabilities_from_logits
 from app.core.manifest import SplitKind
 from training.config import TrainingConfig
+from training.console.progress import tracked
 from training.disk import require_room
 from training.durable import try_lock
 from training.errors import RunError
@@ -30,7 +31,6 @@ from training.fit import Trainer, features_key
 from training.index import Index
 from training.labels import LABELS
 from training.model import weights_sha256
-from training.progress import tracked
 from training.runs import class_indices_of
 from training.sampling import Groups
 from training.splits import Split, fold_positions, make_split

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from app.core.manifest import Manifest
+from training.console.markdown import markdown_table
 from training.leaks import Leaks
 from training.levels import (
     LEVEL_HEADER,
@@ -17,7 +18,6 @@ from training.levels import (
     number,
     percent,
 )
-from training.markdown import markdown_table
 from training.systems.registry import find_system
 from training.trust.card import assessment_sections
 from training.trust.report import AssessmentReport

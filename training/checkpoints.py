@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.averaging import RunningAverage
+from training.console.progress import ERRORS
 from training.epochs import Course, EpochRecord
-from training.progress import ERRORS
 from training.unfinished import Work
 
 

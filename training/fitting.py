@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from app.core.reference_tiles import N_NEIGHBOURS
 from training.config import TrainingConfig
+from training.console.progress import ERRORS, tracked
 from training.distribute import agreed, is_chief
 from training.features import open_sources
 from training.fit import Trainer
@@ -24,7 +25,6 @@ from training.gan.mixing import SyntheticTiles
 from training.identity import RunIdentity, identify
 from training.index import Index
 from training.keeping import FeatureCache
-from training.progress import ERRORS, tracked
 from training.runs import (
     Answer,
     CrossValidation,

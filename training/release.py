@@ -10,6 +10,7 @@ from typing import Final
 from app.core.manifest import Manifest, SplitKind
 from training.assemble import assemble_bundle, remove_incomplete, require_no_bundle
 from training.config import SplitsConfig, TrainingConfig
+from training.console.progress import tracked
 from training.disk import require_room
 from training.errors import RunError
 from training.fitting import Fitting, Task
@@ -18,7 +19,6 @@ from training.index import build_index, require_no_problems, write_index
 from training.labelled import LabelledTiles
 from training.labels import require_every_label
 from training.model import build_base, require_weights
-from training.progress import tracked
 from training.runs import read_cross_validation, read_final_fit
 from training.splits import make_split, write_split
 from training.stream import TileStream

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 
 from training.ablation import RunRecord
-from training.markdown import markdown_table
+from training.console.markdown import markdown_table
 
 _COLUMNS = (
     "recipe",

@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from training.console.progress import ERRORS
 from training.disk import unwritable
 from training.distribute import bytes_of_first, is_chief, share
 from training.durable import try_lock, write_whole
 from training.errors import RunError
 from training.identity import RunIdentity
-from training.progress import ERRORS
 
 UNFINISHED_NAME: Final = "unfinished"
 CHECKPOINT_EVERY_S: Final = 30.0

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.training.commands import run, succeed
+from tests.training.command_line import run, succeed
 from training.config import TrainingConfig, read_config
 from training.fit import Fitted, Trainer
 from training.index import Index

@@ -9,8 +9,8 @@ from training.collection.contact_sheets import write_sheets
 from training.collection.pages import to_html, to_markdown
 from training.collection.report import DatasetReport
 from training.collection.survey import SurveyedTile
+from training.console.progress import tracked
 from training.errors import DataError
-from training.progress import tracked
 
 
 def write_report(

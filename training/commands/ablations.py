@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from training.terminal import DataDir, IndexFile, WeightsOption, guarded, say, stoppable
+from training.commands.options import DataDir, IndexFile, WeightsOption, guarded, say, stoppable
 from training.trials import RELEASED_ABLATION, read_ablation
 
 app = typer.Typer()

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from training.config import RELEASED_CONFIG, read_config
-from training.terminal import (
+from training.commands.options import (
     ConfigFile,
     DataDir,
     IndexFile,
@@ -20,6 +19,7 @@ from training.terminal import (
     say,
     stoppable,
 )
+from training.config import RELEASED_CONFIG, read_config
 
 app = typer.Typer()
 

@@ -8,9 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from app.core.manifest import SplitKind
-from training.labels import MixedTiles
-from training.progress import ERRORS
-from training.terminal import (
+from training.commands.options import (
     DataDir,
     IndexFile,
     Strict,
@@ -20,6 +18,8 @@ from training.terminal import (
     print_counts,
     say,
 )
+from training.console.progress import ERRORS
+from training.labels import MixedTiles
 
 app = typer.Typer()
 
@@ -42,8 +42,8 @@ def index(
 
     Example: `osteo-train index --data-dir ~/tcia --mixed-tiles exclude --skip`
     """
+    from training.console.progress import tracked  # noqa: PLC0415
     from training.index import build_index, require_no_problems, write_index  # noqa: PLC0415
-    from training.progress import tracked  # noqa: PLC0415
     from training.table import find_table, read_table  # noqa: PLC0415
 
     found, problems = build_index(

@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from training.commands.options import OUT, DataDir, TableOption, guarded, plain, say
+from training.console.progress import ERRORS
 from training.labels import RAW_LABELS
-from training.progress import ERRORS
-from training.terminal import OUT, DataDir, TableOption, guarded, plain, say
 
 app = typer.Typer(name="dataset", no_args_is_help=True)
 
@@ -59,8 +59,8 @@ def fetch(
     from training.collection.download import Downloader, Patience  # noqa: PLC0415
     from training.collection.fetch import Fetch, count_by_case  # noqa: PLC0415
     from training.collection.mirror import Mirror  # noqa: PLC0415
+    from training.console.progress import tracked  # noqa: PLC0415
     from training.errors import FetchError  # noqa: PLC0415
-    from training.progress import tracked  # noqa: PLC0415
 
     mirror = Mirror(url)
     downloader = Downloader(mirror, Patience(retries))
@@ -117,7 +117,7 @@ def report(
     from training.collection.report import Limits, build_report  # noqa: PLC0415
     from training.collection.survey import survey_tiles  # noqa: PLC0415
     from training.collection.writing import write_report  # noqa: PLC0415
-    from training.progress import tracked  # noqa: PLC0415
+    from training.console.progress import tracked  # noqa: PLC0415
     from training.table import find_table, read_table  # noqa: PLC0415
 
     rows = read_table(table or find_table(data_dir))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from training.terminal import DataDir, IndexFile, guarded, say, stoppable
+from training.commands.options import DataDir, IndexFile, guarded, say, stoppable
 
 app = typer.Typer(name="gan", no_args_is_help=True)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from training.progress import ERRORS, counted
-from training.terminal import DataDir, IndexFile, guarded, say
+from training.commands.options import DataDir, IndexFile, guarded, say
+from training.console.progress import ERRORS, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

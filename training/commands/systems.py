@@ -5,8 +5,8 @@ from __future__ import annotations
 import typer
 from rich.table import Table
 
+from training.commands.options import OUT, guarded
 from training.systems.registry import SYSTEMS
-from training.terminal import OUT, guarded
 
 app = typer.Typer()
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from training.terminal import DataDir, IndexFile, guarded, print_rows, say
+from training.commands.options import DataDir, IndexFile, guarded, print_rows, say
 
 app = typer.Typer()
 
@@ -69,8 +69,8 @@ def robustness(
     import json  # noqa: PLC0415
 
     from app.bundle import open_bundle  # noqa: PLC0415
+    from training.console.progress import tracked  # noqa: PLC0415
     from training.index import read_index  # noqa: PLC0415
-    from training.progress import tracked  # noqa: PLC0415
     from training.trust.predictor import Predictor  # noqa: PLC0415
     from training.trust.robustness import measure_robustness, read_files  # noqa: PLC0415
 

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from training.console.progress import tracked
 from training.errors import GanError
 from training.features import read_tiles
 from training.gan.fitting import fit_gan, open_generator
@@ -18,7 +19,6 @@ from training.gan.record import GanRecord, GanSettings, begin_folder, read_recor
 from training.gan.supply import seen_tiles
 from training.index import Index
 from training.labels import LABEL_IDS, LABELS
-from training.progress import tracked
 from training.splits import Split, fold_positions
 
 ALL_TILES: Final = "all"

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.config import TrainingConfig
+from training.console.progress import tracked
 from training.errors import LeakError
 from training.gan.fitting import open_generator
 from training.gan.mixing import SyntheticPart, SyntheticTiles
 from training.gan.record import RECORD_NAME, GanRecord, SeenTile, read_record
 from training.index import Index
 from training.labels import LABEL_IDS
-from training.progress import tracked
 from training.splits import Split, fold_positions
 
 

@@ -14,9 +14,9 @@ from typing import Final, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from training.console.progress import ERRORS
 from training.durable import try_lock
 from training.errors import RunError
-from training.progress import ERRORS
 from training.study.design import RunSpec
 
 JOURNAL_NAME: Final = "journal.jsonl"

@@ -15,8 +15,8 @@ from app.core.errors import TileError
 from app.core.input_gate import gate_reasons
 from app.core.reference_tiles import REFERENCE_NAME, read_reference
 from app.core.tile import TileLimits, decode_tile
+from training.console.progress import tracked
 from training.errors import DataError, RunError
-from training.progress import tracked
 from training.trust.flagged import Flagged, count_flagged
 from training.trust.predictor import Predictor
 

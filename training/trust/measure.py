@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from app.core.assessment_record import InputGate
 from app.core.input_gate import ReviewReason
+from training.console.progress import tracked
 from training.labelled import LabelledTiles
-from training.progress import tracked
 from training.runs import CrossValidation
 from training.stream import some_of
 from training.trust.coverage import COVERAGES, Coverage, score_apart, score_sets, true_scores

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from app.core.calibration import probabilities_from_logits
 from app.runtime.litert import LiteRtRuntime
 from app.runtime.protocol import ModelOutputs
-from training.progress import tracked
+from training.console.progress import tracked
 from training.stream import Tiles
 
 

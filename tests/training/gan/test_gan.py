@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.training.commands import run, succeed
+from tests.training.command_line import run, succeed
 from training.config import TrainingConfig, read_config
 from training.drawn import encode_tile
 from training.errors import GanError, LeakError, RunError

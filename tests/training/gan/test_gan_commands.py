@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.commands import run, succeed
+from tests.training.command_line import run, succeed
 from training.gan.fitting import CHECKPOINT_NAME, Gan
 from training.gan.record import read_record
 

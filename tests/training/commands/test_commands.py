@@ -16,7 +16,7 @@ from app.bundle import check_golden_tiles, open_bundle, read_golden_tiles
 from app.core.tile import decode_tile
 from app.runtime.litert import LiteRtRuntime
 from app.runtime.savedmodel import SavedModelRuntime
-from tests.training.commands import run, succeed
+from tests.training.command_line import run, succeed
 from training.cli import app
 from training.drawn import draw_tile, encode_tile
 from training.features import read_tiles

@@ -17,11 +17,11 @@ from rich.table import Table
 from app.core.errors import OsteoError
 from app.core.manifest import SplitMetrics
 from training.config import RELEASED_CONFIG
+from training.console.progress import ERRORS
 from training.disk import is_of_the_disk, unwritable
 from training.index import Index
 from training.labels import MixedTiles
 from training.levels import LEVEL_HEADER, MIXED_POLICY, case_header, case_rows, level_rows
-from training.progress import ERRORS
 
 P = ParamSpec("P")
 

@@ -1,0 +1,1 @@
+"""Progress bars and Markdown, for people at a terminal."""
