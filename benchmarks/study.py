@@ -31,10 +31,10 @@ from benchmarks.environments import REPOSITORY
 from benchmarks.machine import describe_host
 from benchmarks.report import replace_between_markers
 from benchmarks.tables import render_table
-from training.drawn import draw_tile
+from training.data.drawn_tiles import draw_tile
+from training.data.labels import LABEL_IDS
 from training.features import as_function
 from training.featurestore import Features, FeatureSpace, FeatureStore, fill, row_key
-from training.labels import LABEL_IDS
 from training.model import build_base, build_pooled, weights_sha256
 from training.study.head import Head, HeadSettings, Positions, draw_pairs, fit_head
 from training.systems.registry import DEFAULT_SYSTEM

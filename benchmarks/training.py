@@ -34,12 +34,12 @@ from benchmarks.report import replace_between_markers
 from benchmarks.tables import render_table
 from benchmarks.tiles import collect_tiles
 from training.augmentation.views import AugmentConfig
-from training.drawn import draw_tile, encode_tile
+from training.data.drawn_tiles import draw_tile, encode_tile
+from training.data.index import Index, IndexedTile
+from training.data.labels import LABEL_IDS
+from training.data.tiles import TileStream, in_order
 from training.features import as_function, cache_features
-from training.index import Index, IndexedTile
-from training.labels import LABEL_IDS
 from training.model import build_base, build_pooled
-from training.stream import TileStream, in_order
 from training.systems.system import MINUS_ONE_TO_ONE
 
 RESULTS_FILE: Final = REPOSITORY / "benchmarks" / "results" / "training.json"

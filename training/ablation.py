@@ -22,19 +22,19 @@ from app.core.calibration import probabilities_from_logits
 from app.core.manifest import SplitKind
 from training.config import TrainingConfig
 from training.console.progress import tracked
+from training.data.index import Index
+from training.data.labels import LABELS
+from training.data.splits import Split, fold_positions, make_split
+from training.data.tiles import TileStream
 from training.disk import require_room
 from training.durable import try_lock
 from training.errors import RunError
 from training.evaluate import log_loss
 from training.features import open_sources
 from training.fit import Trainer, features_key
-from training.index import Index
-from training.labels import LABELS
 from training.model import weights_sha256
 from training.runs import class_indices_of
 from training.sampling import Groups
-from training.splits import Split, fold_positions, make_split
-from training.stream import TileStream
 from training.trials import AblationConfig, Recipe
 
 RUNS_NAME: Final = "runs.jsonl"

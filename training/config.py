@@ -15,10 +15,10 @@ from pydantic import (
 )
 
 from training.augmentation.views import AugmentConfig
+from training.data.labels import MixedTiles
+from training.data.tile_rules import TILE_SIDE_PX
 from training.distribute import StrategyName
 from training.documents import read_toml
-from training.inspection import TILE_SIDE_PX
-from training.labels import MixedTiles
 from training.systems.registry import DEFAULT_SYSTEM, SYSTEMS, find_system
 from training.systems.system import System
 

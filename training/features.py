@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from app.core.tile import TILE_SIDE_PX
 from training.augmentation.views import AugmentConfig, draw_views
 from training.console.progress import tracked
+from training.data.index import Index
+from training.data.tiles import Tiles, TileStream, in_order
 from training.distribute import gather_rows, share
 from training.featurestore import fill
-from training.index import Index
 from training.keeping import KeptViews
 from training.scratch import allocate
-from training.stream import Tiles, TileStream, in_order
 from training.systems.system import MINUS_ONE_TO_ONE, Scaling
 
 _GATHERED_VIEWS: Final = 32

@@ -20,14 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.config import TrainingConfig
+from training.data.labels import LABELS
+from training.data.synthetic import SyntheticTiles
+from training.data.tiles import Tiles
 from training.epochs import EpochRecord, mean_record
 from training.errors import RunError
 from training.features import cache_features, draw_all, pool_features
-from training.gan.mixing import SyntheticTiles
 from training.heads import join_heads, seed_of_head
 from training.headspace import fit_head_space
 from training.keeping import FeatureCache
-from training.labels import LABELS
 from training.model import (
     SplitBase,
     Weights,
@@ -40,7 +41,6 @@ from training.model import (
 )
 from training.phase import Phase
 from training.sampling import Groups, ViewPositions, all_views, balanced, some_views
-from training.stream import Tiles
 from training.systems.oversampling import oversample
 from training.systems.svm import fit_svm
 from training.unfinished import NOTHING_KEPT, Work

@@ -18,12 +18,14 @@ from pydantic import ValidationError
 from app.core.reference_tiles import N_NEIGHBOURS
 from training.config import TrainingConfig
 from training.console.progress import ERRORS, tracked
+from training.data.index import Index
+from training.data.splits import Fold, Split, fold_positions
+from training.data.synthetic import SyntheticTiles
+from training.data.tiles import TileStream
 from training.distribute import agreed, is_chief
 from training.features import open_sources
 from training.fit import Trainer
-from training.gan.mixing import SyntheticTiles
 from training.identity import RunIdentity, identify
-from training.index import Index
 from training.keeping import FeatureCache
 from training.runs import (
     Answer,
@@ -37,8 +39,6 @@ from training.runs import (
     write_run,
 )
 from training.sampling import Groups
-from training.splits import Fold, Split, fold_positions
-from training.stream import TileStream
 from training.trust.reference import choose_reference
 from training.unfinished import Work, kept_work
 

@@ -12,8 +12,8 @@ from app.core.tile import decode_tile
 from app.runtime.litert import LiteRtRuntime
 from app.runtime.protocol import Runtime
 from app.runtime.savedmodel import SavedModelRuntime
-from training.drawn import draw_tile, encode_tile
-from training.labels import LABEL_IDS
+from training.data.drawn_tiles import draw_tile, encode_tile
+from training.data.labels import LABEL_IDS
 
 GOLDEN_SIDE_PX: Final = 320
 """More than the model's side, so that the check covers the resampling too."""

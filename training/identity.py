@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 import app.core
 import training
 from training.config import TrainingConfig
-from training.gan.mixing import SyntheticTiles
+from training.data.synthetic import SyntheticTiles
 from training.model import weights_sha256
 
 _LIBRARIES: Final = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pillow", "scikit-learn")

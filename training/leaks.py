@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training.data.index import Index
+from training.data.overlaps import FOOTPRINTS_PX, overlapping_pairs
+from training.data.splits import Fold, Split, fold_positions
 from training.errors import SplitError
-from training.index import Index
-from training.overlaps import FOOTPRINTS_PX, overlapping_pairs
 from training.runs import CrossValidation
-from training.splits import Fold, Split, fold_positions
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from app.core.manifest import ClassMetrics, FoldMetrics, SplitKind, SplitMetrics
-from training.labels import LABELS, MixedTiles
+from training.data.labels import LABELS, MixedTiles
 
 LEVELS: Final[Mapping[SplitKind, str]] = {
     "random": "random: tiles of one slide on both sides",

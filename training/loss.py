@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from training.labels import LABELS, TUMOR_CLASSES
+from training.data.labels import LABELS, TUMOR_CLASSES
 
 
 def cross_entropy(targets: Any, logits: Any, label_smoothing: float, tumor_weight: float) -> Any:

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.manifest import sha256_of_file
+from training.data.labels import LABELS
 from training.errors import WeightsError
-from training.labels import LABELS
 from training.systems.registry import DEFAULT_SYSTEM
 from training.systems.system import System
 

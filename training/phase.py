@@ -12,11 +12,11 @@ from training.augmentation.mixup import mix_style, mixup
 from training.averaging import RunningAverage
 from training.checkpoints import Checkpoint
 from training.config import FineTuneConfig, PhaseConfig
+from training.data.labels import LABELS
 from training.distribute import on_all_replicas
 from training.epochs import EpochRecord, PhaseName
 from training.errors import RunError
 from training.features import as_function
-from training.labels import LABELS
 from training.loss import cross_entropy
 from training.optimizers import without_leak
 from training.sampling import ViewPositions

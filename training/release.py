@@ -11,18 +11,18 @@ from app.core.manifest import Manifest, SplitKind
 from training.assemble import assemble_bundle, remove_incomplete, require_no_bundle
 from training.config import SplitsConfig, TrainingConfig
 from training.console.progress import tracked
+from training.data.annotations import find_table, read_table
+from training.data.index import build_index, require_no_problems, write_index
+from training.data.labelled import LabelledTiles
+from training.data.labels import require_every_label
+from training.data.splits import make_split, write_split
+from training.data.tiles import TileStream
 from training.disk import require_room
 from training.errors import RunError
 from training.fitting import Fitting, Task
 from training.gan.supply import supply_synthetic, training_parts
-from training.index import build_index, require_no_problems, write_index
-from training.labelled import LabelledTiles
-from training.labels import require_every_label
 from training.model import build_base, require_weights
 from training.runs import read_cross_validation, read_final_fit
-from training.splits import make_split, write_split
-from training.stream import TileStream
-from training.table import find_table, read_table
 from training.unfinished import UNFINISHED_NAME, unfinished_features
 
 _BUNDLE_BYTES: Final = 12

@@ -16,12 +16,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.core.manifest import SplitKind
 from training.config import TrainingConfig
+from training.data.index import Index
+from training.data.labels import LABEL_IDS
 from training.disk import unwritable
 from training.durable import write_whole
 from training.errors import RunError
 from training.identity import RunIdentity
-from training.index import Index
-from training.labels import LABEL_IDS
 from training.model import Weights
 
 RUN_NAME: Final = "run.json"

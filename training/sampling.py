@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.config import Balance
-from training.index import Index
+from training.data.index import Index
 
 ViewPositions = Callable[[NDArray[np.int64], np.random.Generator], NDArray[np.int64]]
 """From tile positions `[n]` to (tile, view) pairs `[m, 2]`: what one epoch goes through."""

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from app.core.manifest import DataSource, WeightsSource
-from training.index import Index
-from training.labels import LABEL_IDS
+from training.data.index import Index
+from training.data.labels import LABEL_IDS
 from training.model import KERAS_IMAGENET, UNTRAINED, weights_sha256
 from training.systems.registry import DEFAULT_SYSTEM
 from training.systems.system import System

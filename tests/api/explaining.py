@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from training.drawn import draw_tile, encode_tile
+from training.data.drawn_tiles import draw_tile, encode_tile
 
 DRAWN = draw_tile("viable_tumor", 512, 0)
 

@@ -12,7 +12,7 @@ from tests.api.explaining import DRAWN, PHOTOGRAPH, TISSUE, explain
 from tests.bundles import FakeRuntime, build_bundle
 from tests.conftest import MakeClient
 from tests.records import GATE, a_record
-from training.drawn import encode_tile
+from training.data.drawn_tiles import encode_tile
 
 
 def test_embedding_that_is_no_number_spoils_neither_answer_nor_metrics(

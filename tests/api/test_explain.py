@@ -13,7 +13,7 @@ from tests.api.explaining import DRAWN, PHOTOGRAPH, TISSUE, explain
 from tests.bundles import FakeRuntime, failing, saying
 from tests.conftest import MakeClient
 from tests.records import embedding_at
-from training.drawn import draw_tile, encode_tile
+from training.data.drawn_tiles import draw_tile, encode_tile
 
 
 def picture(answer: Any) -> Image.Image:

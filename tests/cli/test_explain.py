@@ -15,7 +15,7 @@ from app.settings import read_settings
 from tests.bundles import FakeRuntime, build_bundle, opener_of, saying
 from tests.conftest import RELEASED_MODELS
 from tests.records import a_record, embedding_at
-from training.drawn import draw_tile, encode_tile
+from training.data.drawn_tiles import draw_tile, encode_tile
 
 runner = CliRunner()
 N_CHECKS = 2  # of the golden tile at the start: in company, alone

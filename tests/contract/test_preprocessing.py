@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from app.runtime.protocol import ModelOutputs
 from tests.bundles import FakeRuntime
 from tests.conftest import MakeClient
-from training.drawn import draw_tile, encode_tile
+from training.data.drawn_tiles import draw_tile, encode_tile
+from training.data.index import Index, IndexedTile
 from training.features import read_tiles
-from training.index import Index, IndexedTile
 
 
 class RecordingRuntime(FakeRuntime):

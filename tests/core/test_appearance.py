@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from app.core.appearance import Appearance, measure_appearance
-from training.drawn import draw_tile
+from training.data.drawn_tiles import draw_tile
 
 LABEL_IDS = ("non_tumor", "non_viable_tumor", "viable_tumor")
 tiles = arrays(np.uint8, st.just((24, 24, 3)))

@@ -21,7 +21,7 @@ from app.inference.assessor import NO_RECORD, Assessment, Assessor
 from app.settings import Settings
 from tests.bundles import build_bundle, manifest_of
 from tests.records import GATE, SCORES, a_record, embedding_at
-from training.drawn import draw_tile
+from training.data.drawn_tiles import draw_tile
 
 Tile = NDArray[np.uint8]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.inference.explanation import draw_explanation, explain_map
-from training.drawn import draw_tile
+from training.data.drawn_tiles import draw_tile
 
 CORNER = np.zeros((7, 7), np.float32)
 CORNER[0, 0] = 2.5

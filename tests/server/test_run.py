@@ -18,7 +18,7 @@ import pytest
 
 from tests.bundles import plain_tile
 from tests.servers import RunningServer, running_server
-from training.drawn import draw_tile, encode_tile
+from training.data.drawn_tiles import draw_tile, encode_tile
 
 
 @pytest.fixture

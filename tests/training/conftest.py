@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from training.drawn import draw_tile, encode_tile
-from training.index import Index, build_index
-from training.names import file_stem_of
-from training.table import find_table, read_table
+from training.data.annotations import find_table, read_table
+from training.data.drawn_tiles import draw_tile, encode_tile
+from training.data.index import Index, build_index
+from training.data.tile_names import file_stem_of
 from training.trust import measure, outsiders
 
 DRAWN_SIDE_PX = 128

@@ -8,6 +8,7 @@ import pytest
 from app.core.manifest import SplitKind
 from training.calibrate import calibrate, fit_temperature
 from training.config import TrainingConfig
+from training.data.labels import LABEL_IDS
 from training.errors import RunError
 from training.evaluate import (
     accuracy_interval,
@@ -17,7 +18,6 @@ from training.evaluate import (
     macro_f1_interval,
     outcome_of,
 )
-from training.labels import LABEL_IDS
 from training.plots import plot_confusion, plot_epochs, plot_reliability
 from training.runs import Answer, CrossValidation, read_cross_validation, write_run
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from training.config import SamplingConfig, TrainingConfig, read_config
-from training.drawn import draw_tile
+from training.data.drawn_tiles import draw_tile
+from training.data.index import Index
+from training.data.labels import LABEL_IDS
 from training.errors import RunError
 from training.features import open_sources, read_tiles
 from training.fit import Trainer
-from training.index import Index
 from training.keeping import FeatureCache
-from training.labels import LABEL_IDS
 from training.model import build_serving_model
 from training.runs import class_indices_of
 from training.sampling import Groups

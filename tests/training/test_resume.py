@@ -17,11 +17,11 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.training.command_line import run, succeed
 from training.config import TrainingConfig, read_config
+from training.data.index import Index
+from training.data.tiles import TileStream
 from training.fit import Fitted, Trainer
-from training.index import Index
 from training.runs import class_indices_of
 from training.sampling import Groups
-from training.stream import TileStream
 from training.unfinished import Work
 
 pytestmark = pytest.mark.tensorflow

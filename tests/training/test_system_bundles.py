@@ -16,12 +16,12 @@ from app.runtime.litert import LiteRtRuntime
 from app.settings import Settings
 from training.assemble import assemble_bundle
 from training.config import TrainingConfig, read_config
-from training.drawn import draw_tile, encode_tile
-from training.index import Index
-from training.labelled import LabelledTiles
+from training.data.drawn_tiles import draw_tile, encode_tile
+from training.data.index import Index
+from training.data.labelled import LabelledTiles
+from training.data.tiles import TileStream
 from training.model import build_base, build_serving_model
 from training.runs import Answer, CrossValidation
-from training.stream import TileStream
 from training.systems.registry import SYSTEMS
 from training.systems.svm import as_head, fit_svm
 from training.systems.system import System

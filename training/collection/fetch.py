@@ -20,9 +20,9 @@ from training.collection.download import (
     UnreachableError,
 )
 from training.collection.mirror import Mirror, RemoteFile, list_files, looks_like_a_page
+from training.data.annotations import Table, find_table, read_table
+from training.data.tile_names import file_stem_of, parse_tile_name
 from training.errors import DataError, FetchError
-from training.names import file_stem_of, parse_tile_name
-from training.table import Table, find_table, read_table
 
 _LIMITS: Final = TileLimits(max_bytes=2**30)
 _UNREACHABLE_IN_A_ROW: Final = 8

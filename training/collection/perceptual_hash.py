@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.names import TileName
+from training.data.tile_names import TileName
 
 N_BITS: Final = 256
 _SIDE: Final = 16

@@ -17,7 +17,7 @@ from training.collection.perceptual_hash import (
     find_same_bytes,
 )
 from training.collection.survey import SurveyedTile
-from training.table import Table
+from training.data.annotations import Table
 
 FOOTPRINTS_PX = (1024, 2048, 4096)
 """Candidates for a tile's side in the pixels of its name, which the collection does not say."""

@@ -16,10 +16,10 @@ from app.core.appearance import measure_appearance
 from app.core.errors import TileError
 from app.core.tile import TileLimits, decode_tile_and_header
 from training.collection.perceptual_hash import fingerprints_of
+from training.data.annotations import Table
+from training.data.index import find_tile_files
+from training.data.tile_names import TileName, file_stem_of, parse_tile_name
 from training.errors import DataError
-from training.index import find_tile_files
-from training.names import TileName, file_stem_of, parse_tile_name
-from training.table import Table
 
 _LIMITS: Final = TileLimits(max_bytes=2**30, min_side_px=1)
 NO_ROW: Final = "no row in the table"

@@ -41,8 +41,8 @@ def ablate(
     Example: `osteo-train ablate --out runs/ablation`
     """
     from training.ablation import run_ablation  # noqa: PLC0415 - seconds to import
-    from training.index import read_index  # noqa: PLC0415
-    from training.labels import require_every_label  # noqa: PLC0415
+    from training.data.index import read_index  # noqa: PLC0415
+    from training.data.labels import require_every_label  # noqa: PLC0415
     from training.model import require_weights  # noqa: PLC0415
     from training.runs import require_same_labels  # noqa: PLC0415
     from training.tables import write_csv, write_markdown  # noqa: PLC0415

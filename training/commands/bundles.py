@@ -42,10 +42,10 @@ def export(
     Example: `osteo-train export runs/final --run runs/random --run runs/slide --run runs/patient`
     """
     from training.assemble import assemble_bundle, remove_incomplete  # noqa: PLC0415
-    from training.index import read_index  # noqa: PLC0415
-    from training.labelled import LabelledTiles  # noqa: PLC0415
+    from training.data.index import read_index  # noqa: PLC0415
+    from training.data.labelled import LabelledTiles  # noqa: PLC0415
+    from training.data.tiles import TileStream  # noqa: PLC0415
     from training.runs import read_cross_validation, read_final_fit  # noqa: PLC0415
-    from training.stream import TileStream  # noqa: PLC0415
 
     final, base_weights, head_weights = read_final_fit(final_dir)
     found, index_sha256 = read_index(index_file)

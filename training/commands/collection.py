@@ -19,7 +19,7 @@ from training.commands.options import (
     say,
 )
 from training.console.progress import ERRORS
-from training.labels import MixedTiles
+from training.data.labels import MixedTiles
 
 app = typer.Typer()
 
@@ -43,8 +43,8 @@ def index(
     Example: `osteo-train index --data-dir ~/tcia --mixed-tiles exclude --skip`
     """
     from training.console.progress import tracked  # noqa: PLC0415
-    from training.index import build_index, require_no_problems, write_index  # noqa: PLC0415
-    from training.table import find_table, read_table  # noqa: PLC0415
+    from training.data.annotations import find_table, read_table  # noqa: PLC0415
+    from training.data.index import build_index, require_no_problems, write_index  # noqa: PLC0415
 
     found, problems = build_index(
         data_dir,
@@ -92,10 +92,10 @@ def split(
     Examples: `osteo-train split --kind random --folds 1 --seed 3`,
     `osteo-train split --kind random --folds 10 --overlaps repair --footprint-px 4096`
     """
-    from training.index import read_index  # noqa: PLC0415
+    from training.data.index import read_index  # noqa: PLC0415
+    from training.data.overlaps import FOOTPRINTS_PX  # noqa: PLC0415
+    from training.data.splits import make_split, write_split  # noqa: PLC0415
     from training.leaks import find_leaks, require_no_leaks  # noqa: PLC0415
-    from training.overlaps import FOOTPRINTS_PX  # noqa: PLC0415
-    from training.splits import make_split, write_split  # noqa: PLC0415
 
     found, index_sha256 = read_index(index_file)
     n_folds = folds if folds is not None else (1 if kind == "random" else 5)

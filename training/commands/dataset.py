@@ -12,7 +12,7 @@ from rich.table import Table
 
 from training.commands.options import OUT, DataDir, TableOption, guarded, plain, say
 from training.console.progress import ERRORS
-from training.labels import RAW_LABELS
+from training.data.labels import RAW_LABELS
 
 app = typer.Typer(name="dataset", no_args_is_help=True)
 
@@ -118,7 +118,7 @@ def report(
     from training.collection.survey import survey_tiles  # noqa: PLC0415
     from training.collection.writing import write_report  # noqa: PLC0415
     from training.console.progress import tracked  # noqa: PLC0415
-    from training.table import find_table, read_table  # noqa: PLC0415
+    from training.data.annotations import find_table, read_table  # noqa: PLC0415
 
     rows = read_table(table or find_table(data_dir))
     tiles = survey_tiles(data_dir, rows, jobs, tracked("Looking at tiles"))

@@ -45,12 +45,12 @@ def fit(
     """
     from pydantic import ValidationError  # noqa: PLC0415
 
+    from training.data.index import read_index  # noqa: PLC0415
+    from training.data.labels import require_every_label  # noqa: PLC0415
+    from training.data.splits import read_split  # noqa: PLC0415
     from training.errors import GanError  # noqa: PLC0415
     from training.gan.jobs import fit_generators, plan_generators  # noqa: PLC0415
     from training.gan.record import GanSettings  # noqa: PLC0415
-    from training.index import read_index  # noqa: PLC0415
-    from training.labels import require_every_label  # noqa: PLC0415
-    from training.splits import read_split  # noqa: PLC0415
 
     try:
         settings = GanSettings.model_validate({"side_px": side_px, "epochs": epochs, "seed": seed})

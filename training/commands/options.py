@@ -18,9 +18,9 @@ from app.core.errors import OsteoError
 from app.core.manifest import SplitMetrics
 from training.config import RELEASED_CONFIG
 from training.console.progress import ERRORS
+from training.data.index import Index
+from training.data.labels import MixedTiles
 from training.disk import is_of_the_disk, unwritable
-from training.index import Index
-from training.labels import MixedTiles
 from training.levels import LEVEL_HEADER, MIXED_POLICY, case_header, case_rows, level_rows
 
 P = ParamSpec("P")

@@ -53,14 +53,14 @@ def fit(
     Examples: `osteo-train fit --split runs/slide.json --out runs/slide`, then
     `osteo-train fit --out runs/final`
     """
+    from training.data.index import read_index  # noqa: PLC0415
+    from training.data.labels import require_every_label  # noqa: PLC0415
+    from training.data.splits import read_split  # noqa: PLC0415
     from training.distribute import distributed, is_chief  # noqa: PLC0415
     from training.fitting import Fitting, Task  # noqa: PLC0415
     from training.gan.supply import supply_synthetic, training_parts  # noqa: PLC0415
-    from training.index import read_index  # noqa: PLC0415
-    from training.labels import require_every_label  # noqa: PLC0415
     from training.model import require_weights  # noqa: PLC0415
     from training.runs import read_cross_validation, require_same_labels  # noqa: PLC0415
-    from training.splits import read_split  # noqa: PLC0415
     from training.unfinished import unfinished_features  # noqa: PLC0415
 
     config = read_config(config_file, weights)

@@ -73,8 +73,8 @@ def study(  # noqa: PLR0913, PLR0917 - the options of a command line
     Examples: `osteo-train study --plan`, then
     `osteo-train study --system mobilenetv2 --weights mobilenetv2=mobilenet.h5 --out runs/study`
     """
-    from training.index import read_index  # noqa: PLC0415
-    from training.labels import require_every_label  # noqa: PLC0415
+    from training.data.index import read_index  # noqa: PLC0415
+    from training.data.labels import require_every_label  # noqa: PLC0415
     from training.study.config import read_study  # noqa: PLC0415
     from training.study.journal import Journal, read_journal  # noqa: PLC0415
     from training.study.planning import assess, require_ready  # noqa: PLC0415

@@ -36,9 +36,9 @@ def calibrate(
     Example: `osteo-train calibrate models/osteo-mobilenetv2/3 --index site.json --data-dir ~/site`
     """
     from app.bundle import open_bundle  # noqa: PLC0415
-    from training.index import read_index  # noqa: PLC0415
-    from training.labelled import LabelledTiles  # noqa: PLC0415
-    from training.stream import TileStream  # noqa: PLC0415
+    from training.data.index import read_index  # noqa: PLC0415
+    from training.data.labelled import LabelledTiles  # noqa: PLC0415
+    from training.data.tiles import TileStream  # noqa: PLC0415
     from training.trust.recalibrate import recalibrate  # noqa: PLC0415
 
     bundle = open_bundle(bundle_dir.resolve())
@@ -70,7 +70,7 @@ def robustness(
 
     from app.bundle import open_bundle  # noqa: PLC0415
     from training.console.progress import tracked  # noqa: PLC0415
-    from training.index import read_index  # noqa: PLC0415
+    from training.data.index import read_index  # noqa: PLC0415
     from training.trust.predictor import Predictor  # noqa: PLC0415
     from training.trust.robustness import measure_robustness, read_files  # noqa: PLC0415
 

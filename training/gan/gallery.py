@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from training.data.labels import LABELS
 from training.errors import GanError
 from training.gan.fitting import Gan
 from training.gan.record import GanRecord
-from training.labels import LABELS
 
 GRID_COLUMNS: Final = 8
 _GRID_SEED: Final = 7

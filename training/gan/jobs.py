@@ -11,15 +11,15 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from training.console.progress import tracked
+from training.data.index import Index
+from training.data.labels import LABEL_IDS, LABELS
+from training.data.splits import Split, fold_positions
 from training.errors import GanError
 from training.features import read_tiles
 from training.gan.fitting import fit_gan, open_generator
 from training.gan.gallery import GRID_COLUMNS, draw_grid, write_progress
 from training.gan.record import GanRecord, GanSettings, begin_folder, read_record
 from training.gan.supply import seen_tiles
-from training.index import Index
-from training.labels import LABEL_IDS, LABELS
-from training.splits import Split, fold_positions
 
 ALL_TILES: Final = "all"
 _NOTE: Final = "Synthetic: made by a GAN, not a photograph of tissue. Research use only."

@@ -7,9 +7,9 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from training.data.labels import LABEL_IDS
 from training.durable import write_whole
 from training.errors import GanError
-from training.labels import LABEL_IDS
 
 RECORD_NAME: Final = "gan.json"
 

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from training.config import TrainingConfig
 from training.console.progress import tracked
+from training.data.index import Index
+from training.data.labels import LABEL_IDS
+from training.data.splits import Split, fold_positions
+from training.data.synthetic import SyntheticPart, SyntheticTiles
 from training.errors import LeakError
 from training.gan.fitting import open_generator
-from training.gan.mixing import SyntheticPart, SyntheticTiles
 from training.gan.record import RECORD_NAME, GanRecord, SeenTile, read_record
-from training.index import Index
-from training.labels import LABEL_IDS
-from training.splits import Split, fold_positions
 
 
 def training_parts(index: Index, splits: Iterable[Split], whole: bool) -> list[NDArray[np.int64]]:

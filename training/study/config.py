@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from app.core.manifest import SplitKind
 from training.augmentation.views import AugmentConfig
 from training.config import CONFIGS_DIR
+from training.data.labels import MixedTiles
 from training.documents import read_toml
 from training.errors import RunError
-from training.labels import MixedTiles
 from training.systems.registry import find_system
 
 PAPER_STUDY: Final = CONFIGS_DIR / "study.toml"

@@ -18,9 +18,9 @@ from app.core.errors import TileError
 from app.core.tile import TileLimits, decode_tile
 from training.augmentation.views import draw_views
 from training.console.progress import tracked
+from training.data.index import Index, IndexedTile
 from training.errors import DataError
 from training.featurestore import Features, FeatureSpace, FeatureStore, fill, row_key
-from training.index import Index, IndexedTile
 from training.study.design import NetworkSpec, RunSpec, ViewsSpec
 from training.study.head import FreshViews, Positions
 from training.systems.registry import SYSTEMS

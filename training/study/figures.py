@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from training.labels import LABELS
+from training.data.labels import LABELS
 from training.study.journal import RunRecord
 from training.study.paper import FIGURE_3_BEST, OVERFITS_FROM_EPOCH
 from training.study.results import Spread

@@ -14,11 +14,11 @@ import numpy as np
 
 from app.core.manifest import SplitMetrics
 from training.config import NetworkConfig, PhaseConfig, TrainingConfig
+from training.data.labels import TUMOR_CLASSES
+from training.data.splits import count_overlaps
 from training.durable import write_whole
 from training.evaluate import evaluate, tumor_metrics
-from training.labels import TUMOR_CLASSES
 from training.runs import Answer, CrossValidation
-from training.splits import count_overlaps
 from training.study.design import PlannedRun
 from training.study.journal import Counts, RunRecord
 from training.study.study import DoneRuns, Study

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from app.core.manifest import SplitMetrics
-from training.labels import LABELS
+from training.data.labels import LABELS
 from training.study import paper
 from training.study.design import PlannedRun
 from training.study.journal import RunRecord

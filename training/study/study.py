@@ -12,12 +12,12 @@ from statistics import fmean
 
 import numpy as np
 
+from training.data.index import Index
+from training.data.splits import Split, fold_positions, make_split
 from training.errors import RunError, SplitError, WeightsError
 from training.evaluate import confusion_matrix
-from training.index import Index
 from training.model import require_weights, weights_sha256
 from training.runs import class_indices_of
-from training.splits import Split, fold_positions, make_split
 from training.study.config import StudyConfig
 from training.study.design import Design, PlannedRun, RunSpec, SplitSpec, jobs_of
 from training.study.engines import Engine, Task

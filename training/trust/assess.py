@@ -10,8 +10,8 @@ from typing import Final
 from app.core.assessment_record import AssessmentRecord
 from app.core.manifest import INT8_NAME, LITERT_NAME
 from app.core.reference_tiles import REFERENCE_NAME
-from training.labelled import LabelledTiles
-from training.labels import LABEL_IDS
+from training.data.labelled import LabelledTiles
+from training.data.labels import LABEL_IDS
 from training.runs import CrossValidation
 from training.trust.evidence import evidence_of
 from training.trust.measure import measure_bundle, some_seen

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from app.core.appearance import Appearance
 from app.core.calibration import probabilities_from_logits
+from training.data.labelled import LabelledTiles
 from training.evaluate import outcome_of
-from training.labelled import LabelledTiles
 from training.runs import CrossValidation
 from training.trust.gate import Distances, measure_all
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from app.core.appearance import Appearance, measure_appearance
 from app.core.assessment_record import InputGate
 from app.core.input_gate import ReviewReason, gate_reasons
-from training.stream import Tiles, in_order
+from training.data.tiles import Tiles, in_order
 
 # Margins beyond what was seen: a few dozen tiles do not hold the extremes of a thousand.
 _DISTANCE_MARGIN: Final = 1.1

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from app.core.assessment_record import InputGate
 from app.core.input_gate import ReviewReason
 from training.console.progress import tracked
-from training.labelled import LabelledTiles
+from training.data.labelled import LabelledTiles
+from training.data.tiles import some_of
 from training.runs import CrossValidation
-from training.stream import some_of
 from training.trust.coverage import COVERAGES, Coverage, score_apart, score_sets, true_scores
 from training.trust.deletion import measure_deletion
 from training.trust.distances import compare_distances

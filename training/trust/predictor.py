@@ -13,7 +13,7 @@ from app.core.calibration import probabilities_from_logits
 from app.runtime.litert import LiteRtRuntime
 from app.runtime.protocol import ModelOutputs
 from training.console.progress import tracked
-from training.stream import Tiles
+from training.data.tiles import Tiles
 
 
 class Predictor:

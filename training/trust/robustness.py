@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict
 
 from app.core.tile import TileLimits, decode_tile
 from training.augmentation.stain_separation import scale_stains
+from training.data.index import IndexedTile
 from training.errors import DataError
-from training.index import IndexedTile
 from training.trust.predictor import Predictor
 
 # Tiles were checked by the index; resampled ones may be larger or smaller than an upload may.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from training.augmentation.stain_jitter import jitter_stain
-from training.drawn import draw_tile
+from training.data.drawn_tiles import draw_tile
 
 TILE = draw_tile("viable_tumor", 64, 0)
 

@@ -14,7 +14,7 @@ from training.augmentation.stain_separation import (
     scale_stains,
     separate,
 )
-from training.drawn import draw_tile
+from training.data.drawn_tiles import draw_tile
 
 small_tiles = arrays(np.uint8, st.tuples(st.integers(1, 6), st.integers(1, 6), st.just(3)))
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.augmentation.views import AugmentConfig, draw_views, transform_tile
-from training.drawn import draw_tile
+from training.data.drawn_tiles import draw_tile
 
 TILE = draw_tile("viable_tumor", 64, 0)
 

@@ -20,8 +20,8 @@ from training.collection.perceptual_hash import (
     fingerprints_of,
 )
 from training.collection.report import DatasetReport
-from training.drawn import draw_tile, encode_tile
-from training.names import parse_tile_name
+from training.data.drawn_tiles import draw_tile, encode_tile
+from training.data.tile_names import parse_tile_name
 
 SET = "Training-Set-1/set1"
 

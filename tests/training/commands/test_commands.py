@@ -18,9 +18,9 @@ from app.runtime.litert import LiteRtRuntime
 from app.runtime.savedmodel import SavedModelRuntime
 from tests.training.command_line import run, succeed
 from training.cli import app
-from training.drawn import draw_tile, encode_tile
+from training.data.drawn_tiles import draw_tile, encode_tile
+from training.data.index import read_index
 from training.features import read_tiles
-from training.index import read_index
 
 COMMANDS = (
     *("index", "split", "fit", "evaluate", "temperature", "export", "release", "study", "ablate"),

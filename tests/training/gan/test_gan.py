@@ -13,7 +13,11 @@ from PIL import Image
 
 from tests.training.command_line import run, succeed
 from training.config import TrainingConfig, read_config
-from training.drawn import encode_tile
+from training.data.annotations import find_table, read_table
+from training.data.drawn_tiles import encode_tile
+from training.data.index import Index, build_index, read_index
+from training.data.labels import LABEL_IDS
+from training.data.splits import fold_positions, read_split
 from training.errors import GanError, LeakError, RunError
 from training.features import read_tiles
 from training.fit import Trainer
@@ -28,11 +32,7 @@ from training.gan.supply import (
     supply_synthetic,
     training_parts,
 )
-from training.index import Index, build_index, read_index
-from training.labels import LABEL_IDS
 from training.runs import class_indices_of
-from training.splits import fold_positions, read_split
-from training.table import find_table, read_table
 
 pytestmark = pytest.mark.tensorflow
 

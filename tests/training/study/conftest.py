@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from training.data.index import Index, write_index
 from training.featurestore import Features
-from training.index import Index, write_index
 from training.study.config import StudyConfig, read_study
 from training.study.features import FeatureSource, Tile
 from training.study.study import Folders, Study

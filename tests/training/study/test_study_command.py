@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from tests.conftest import REPOSITORY
 from tests.training.study.conftest import TINY_STUDY, MakeStudy
 from training.cli import app
-from training.index import Index, write_index
+from training.data.index import Index, write_index
 from training.study.journal import JOURNAL_NAME
 
 # The study with sums for a base network, in a process of its own, a pause before each training.

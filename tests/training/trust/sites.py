@@ -8,9 +8,9 @@ from typer.testing import CliRunner, Result
 
 from app.core.manifest import sha256_of_file
 from training.cli import app
-from training.drawn import draw_tile, encode_tile
-from training.index import Index, IndexedTile, write_index
-from training.labels import LABEL_IDS
+from training.data.drawn_tiles import draw_tile, encode_tile
+from training.data.index import Index, IndexedTile, write_index
+from training.data.labels import LABEL_IDS
 
 N_TILES = 21
 

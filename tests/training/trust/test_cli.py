@@ -17,9 +17,9 @@ from app.core.reference_tiles import REFERENCE_NAME
 from tests.bundles import manifest_of
 from tests.records import GATE, a_record
 from training.cli import app
-from training.drawn import draw_tile, encode_tile
-from training.index import Index, build_index, read_index, write_index
-from training.table import find_table, read_table
+from training.data.annotations import find_table, read_table
+from training.data.drawn_tiles import draw_tile, encode_tile
+from training.data.index import Index, build_index, read_index, write_index
 from training.trust.robustness import CHANGES
 
 RELEASED = Path(__file__).parents[3] / "models" / "osteo-mobilenetv2" / "1"

@@ -9,11 +9,11 @@ import pytest
 
 from app.core.appearance import measure_appearance
 from training.config import read_config
-from training.index import Index
-from training.labelled import LabelledTiles
-from training.labels import LABEL_IDS
+from training.data.index import Index
+from training.data.labelled import LabelledTiles
+from training.data.labels import LABEL_IDS
+from training.data.tiles import TileStream
 from training.runs import Answer, CrossValidation
-from training.stream import TileStream
 from training.trust.evidence import Evidence, evidence_of
 from training.trust.record import build_record
 

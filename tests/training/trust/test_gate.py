@@ -15,10 +15,10 @@ from app.core.assessment_record import InputGate
 from app.core.input_gate import ReviewReason
 from app.core.manifest import MANIFEST_NAME, read_manifest
 from tests.conftest import RELEASED_MODELS
-from training.drawn import draw_tile
+from training.data.annotations import find_table, read_table
+from training.data.drawn_tiles import draw_tile
+from training.data.index import build_index
 from training.features import read_tiles
-from training.index import build_index
-from training.table import find_table, read_table
 from training.trust.flagged import count_flagged
 from training.trust.gate import fit_gate, judge, judge_apart, measure_all
 from training.trust.outsiders import other_stains

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from training.augmentation.stain_separation import OTHER_STAINS
-from training.drawn import draw_tile
+from training.data.drawn_tiles import draw_tile
 from training.trust import outsiders
 from training.trust.outsiders import other_stains, outsiders_by_kind
 

@@ -18,9 +18,9 @@ from app.core.tile import decode_tile
 from app.main import create_app
 from app.settings import Settings
 from tests.training.trust.sites import N_TILES, calibrate, write_site
-from training.drawn import draw_tile, encode_tile
-from training.index import read_index
-from training.labels import LABEL_IDS
+from training.data.drawn_tiles import draw_tile, encode_tile
+from training.data.index import read_index
+from training.data.labels import LABEL_IDS
 from training.trust import recalibrate
 from training.trust.gate import judge, measure_all
 

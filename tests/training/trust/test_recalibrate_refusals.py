@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from app.bundle import list_versions, open_bundle
 from tests.training.trust.sites import N_TILES, calibrate
 from training.cli import app
-from training.index import Index, read_index, write_index
+from training.data.index import Index, read_index, write_index
 from training.trust.predictor import Predictor
 
 pytestmark = pytest.mark.tensorflow

@@ -11,9 +11,9 @@ from PIL import Image
 
 from app.core.tile import decode_tile
 from tests.training.trust.fakes import looking
-from training.drawn import draw_tile, encode_tile
+from training.data.drawn_tiles import draw_tile, encode_tile
+from training.data.index import IndexedTile
 from training.errors import DataError
-from training.index import IndexedTile
 from training.trust.robustness import CHANGES, Robustness, measure_robustness, read_files
 
 SIDE_PX = 64

@@ -13,10 +13,10 @@ from app.bundle import Bundle, open_bundle
 from app.core.assessment_record import AssessmentRecord
 from tests.bundles import build_bundle
 from tests.records import GATE, a_record, embedding_at
-from training.drawn import draw_tile
-from training.index import Index, IndexedTile
-from training.labelled import LabelledTiles
-from training.labels import LABEL_IDS
+from training.data.drawn_tiles import draw_tile
+from training.data.index import Index, IndexedTile
+from training.data.labelled import LabelledTiles
+from training.data.labels import LABEL_IDS
 from training.trust import recalibrate
 
 N_TILES = 24

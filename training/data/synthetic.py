@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from training.data.tiles import Tiles
 from training.errors import LeakError
 from training.sampling import Groups
-from training.stream import Tiles
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.index import IndexedTile
+from training.data.index import IndexedTile
 
 FOOTPRINTS_PX: Final = (1024, 2048, 4096)
 """The candidates, all of which are reported."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.index import Index
-from training.stream import Tiles
+from training.data.index import Index
+from training.data.tiles import Tiles
 
 
 @dataclass(frozen=True, slots=True)

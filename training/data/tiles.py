@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from app.core.errors import TileError
 from app.core.tile import TILE_SIDE_PX, TileLimits, decode_tile
 from app.runtime.cores import usable_cores
+from training.data.index import Index
 from training.errors import DataError
-from training.index import Index
 
 Item = TypeVar("Item")
 

@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core.manifest import SplitKind
-from training.errors import SplitError
-from training.index import Index, IndexedTile
-from training.labels import LABEL_IDS
-from training.splits import (
+from training.data.index import Index, IndexedTile
+from training.data.labels import LABEL_IDS
+from training.data.splits import (
     Fold,
     Split,
     count_overlaps,
@@ -20,6 +19,7 @@ from training.splits import (
     read_split,
     write_split,
 )
+from training.errors import SplitError
 
 SHA = "0" * 64
 

@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 
 from tests.training.conftest import DRAWN_SIDE_PX
-from training.drawn import draw_tile, encode_tile
+from training.data.annotations import find_table, read_table
+from training.data.drawn_tiles import draw_tile, encode_tile
+from training.data.index import Index, build_index, read_index, require_no_problems, write_index
+from training.data.labels import MixedTiles
+from training.data.tile_rules import Rule, TileProblem
 from training.errors import DataError, TileProblemsError
-from training.index import Index, build_index, read_index, require_no_problems, write_index
-from training.inspection import Rule, TileProblem
-from training.labels import MixedTiles
-from training.table import find_table, read_table
 
 FIRST = "Training-Set-1/set1/Case-4-C0-100-200.jpg"
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from app.core.tile import decode_tile
-from training.drawn import draw_tile, encode_tile
-from training.labels import LABEL_IDS
+from training.data.drawn_tiles import draw_tile, encode_tile
+from training.data.labels import LABEL_IDS
 
 
 @pytest.mark.parametrize("label_id", LABEL_IDS)

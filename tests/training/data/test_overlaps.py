@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from training.data.index import Index, IndexedTile
+from training.data.labels import LABEL_IDS
+from training.data.overlaps import FOOTPRINTS_PX, overlap_groups, overlapping_pairs
+from training.data.splits import Split, fold_positions, make_split, read_split, write_split
+from training.data.tile_names import parse_tile_name
 from training.errors import SplitError
-from training.index import Index, IndexedTile
-from training.labels import LABEL_IDS
 from training.leaks import find_leaks, require_no_leaks
-from training.names import parse_tile_name
-from training.overlaps import FOOTPRINTS_PX, overlap_groups, overlapping_pairs
-from training.splits import Split, fold_positions, make_split, read_split, write_split
 
 SHA = "0" * 64
 NAMES_FILE = "image_names_1144.csv"

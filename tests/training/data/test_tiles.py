@@ -12,13 +12,13 @@ import pytest
 
 from training import features, scratch
 from training.augmentation.views import AugmentConfig
+from training.data.index import Index
+from training.data.tiles import TileStream, in_order, some_of
 from training.errors import CacheError, DataError
 from training.features import cache_features, draw_all, read_tiles
 from training.featurestore import FeatureSpace, FeatureStore
-from training.index import Index
 from training.keeping import KeptViews
 from training.scratch import allocate
-from training.stream import TileStream, in_order, some_of
 from training.systems.system import ZERO_TO_ONE
 
 

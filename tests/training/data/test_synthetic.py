@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from training.data.synthetic import SyntheticPart, SyntheticTiles
 from training.errors import LeakError
-from training.gan.mixing import SyntheticPart, SyntheticTiles
 from training.sampling import Groups
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from training.data.annotations import find_table, read_table
 from training.errors import DataError
-from training.table import find_table, read_table
 
 HEADER = "image.name,classification"
 

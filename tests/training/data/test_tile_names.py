@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.names import TileName, file_stem_of, parse_tile_name
+from training.data.tile_names import TileName, file_stem_of, parse_tile_name
 
 
 @pytest.mark.parametrize(

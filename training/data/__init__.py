@@ -1,0 +1,1 @@
+"""Tiles and what is known about them: names, labels, index, splits, overlaps."""
