@@ -29,7 +29,7 @@ from training.data.tiles import TileStream
 from training.disk import require_room
 from training.durable import try_lock
 from training.errors import RunError
-from training.evaluate import log_loss
+from training.evaluation.metrics import log_loss
 from training.features import open_sources
 from training.fit import Trainer, features_key
 from training.model import weights_sha256

@@ -28,19 +28,19 @@ from app.core.manifest import (
 from app.runtime.litert import LiteRtRuntime
 from app.runtime.protocol import Runtime
 from app.runtime.savedmodel import SavedModelRuntime
-from training.calibrate import calibrate
 from training.card import write_card
 from training.config import TrainingConfig
 from training.data.labelled import LabelledTiles
 from training.data.labels import LABELS, MIXED_RAW_LABEL
 from training.data.tiles import some_of
 from training.errors import RunError
-from training.evaluate import evaluate
+from training.evaluation.leakage import leaks_of
+from training.evaluation.metrics import evaluate
+from training.evaluation.plots import plot_confusion, plot_epochs, plot_reliability
+from training.evaluation.temperature import calibrate
 from training.export import export_models
 from training.golden import write_golden_tiles
-from training.leaks import leaks_of
 from training.model import Weights
-from training.plots import plot_confusion, plot_epochs, plot_reliability
 from training.quantize import Calibration
 from training.runs import CrossValidation
 from training.sources import describe_data, describe_weights

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from app.core.manifest import Manifest
 from training.console.markdown import markdown_table
-from training.leaks import Leaks
-from training.levels import (
+from training.evaluation.leakage import Leaks
+from training.evaluation.split_tables import (
     LEVEL_HEADER,
     MIXED_POLICY,
     PUBLISHED,

@@ -95,7 +95,7 @@ def split(
     from training.data.index import read_index  # noqa: PLC0415
     from training.data.overlaps import FOOTPRINTS_PX  # noqa: PLC0415
     from training.data.splits import make_split, write_split  # noqa: PLC0415
-    from training.leaks import find_leaks, require_no_leaks  # noqa: PLC0415
+    from training.evaluation.leakage import find_leaks, require_no_leaks  # noqa: PLC0415
 
     found, index_sha256 = read_index(index_file)
     n_folds = folds if folds is not None else (1 if kind == "random" else 5)

@@ -21,7 +21,13 @@ from training.console.progress import ERRORS
 from training.data.index import Index
 from training.data.labels import MixedTiles
 from training.disk import is_of_the_disk, unwritable
-from training.levels import LEVEL_HEADER, MIXED_POLICY, case_header, case_rows, level_rows
+from training.evaluation.split_tables import (
+    LEVEL_HEADER,
+    MIXED_POLICY,
+    case_header,
+    case_rows,
+    level_rows,
+)
 
 P = ParamSpec("P")
 

@@ -102,8 +102,8 @@ def evaluate(
 
     Example: `osteo-train evaluate runs/slide --temperature 1.8`
     """
-    from training.evaluate import evaluate as measure  # noqa: PLC0415
-    from training.plots import plot_confusion, plot_epochs, plot_reliability  # noqa: PLC0415
+    from training.evaluation.metrics import evaluate as measure  # noqa: PLC0415
+    from training.evaluation.plots import plot_confusion, plot_epochs, plot_reliability  # noqa: PLC0415
     from training.runs import read_cross_validation, read_levels  # noqa: PLC0415
 
     run = read_cross_validation(run_dir)
@@ -126,7 +126,7 @@ def temperature(run_dir: RunDir) -> None:
 
     Example: `osteo-train temperature runs/slide`
     """
-    from training.calibrate import calibrate  # noqa: PLC0415
+    from training.evaluation.temperature import calibrate  # noqa: PLC0415
     from training.runs import read_cross_validation  # noqa: PLC0415
 
     say(json.dumps({"temperature": calibrate(read_cross_validation(run_dir))}))

@@ -17,7 +17,7 @@ from training.config import NetworkConfig, PhaseConfig, TrainingConfig
 from training.data.labels import TUMOR_CLASSES
 from training.data.splits import count_overlaps
 from training.durable import write_whole
-from training.evaluate import evaluate, tumor_metrics
+from training.evaluation.metrics import evaluate, tumor_metrics
 from training.runs import Answer, CrossValidation
 from training.study.design import PlannedRun
 from training.study.journal import Counts, RunRecord

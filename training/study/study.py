@@ -15,7 +15,7 @@ import numpy as np
 from training.data.index import Index
 from training.data.splits import Split, fold_positions, make_split
 from training.errors import RunError, SplitError, WeightsError
-from training.evaluate import confusion_matrix
+from training.evaluation.metrics import confusion_matrix
 from training.model import require_weights, weights_sha256
 from training.runs import class_indices_of
 from training.study.config import StudyConfig

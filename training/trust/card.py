@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from training.console.markdown import markdown_table
-from training.levels import UNAVAILABLE, percent
+from training.evaluation.split_tables import UNAVAILABLE, percent
 from training.trust.deletion import DELETED_SHARE
 from training.trust.flagged import Flagged
 from training.trust.report import AssessmentReport

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from app.core.appearance import Appearance
 from app.core.calibration import probabilities_from_logits
 from training.data.labelled import LabelledTiles
-from training.evaluate import outcome_of
+from training.evaluation.metrics import outcome_of
 from training.runs import CrossValidation
 from training.trust.gate import Distances, measure_all
 

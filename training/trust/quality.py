@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.calibration import probabilities_from_logits
-from training.evaluate import expected_calibration_error, log_loss
+from training.evaluation.metrics import expected_calibration_error, log_loss
 from training.trust.report import CalibrationQuality
 
 

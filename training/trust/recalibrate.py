@@ -23,10 +23,10 @@ from app.core.manifest import (
 )
 from app.core.reference_tiles import REFERENCE_NAME, read_reference
 from training.assemble import check_bundle
-from training.calibrate import TEMPERATURE_RANGE, fit_temperature
 from training.data.labelled import LabelledTiles
 from training.data.labels import LABEL_IDS
 from training.errors import RunError
+from training.evaluation.temperature import TEMPERATURE_RANGE, fit_temperature
 from training.runs import class_indices_of
 from training.trust.evidence import Evidence
 from training.trust.gate import fit_gate, judge, measure_all

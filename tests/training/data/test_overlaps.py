@@ -14,7 +14,7 @@ from training.data.overlaps import FOOTPRINTS_PX, overlap_groups, overlapping_pa
 from training.data.splits import Split, fold_positions, make_split, read_split, write_split
 from training.data.tile_names import parse_tile_name
 from training.errors import SplitError
-from training.leaks import find_leaks, require_no_leaks
+from training.evaluation.leakage import find_leaks, require_no_leaks
 
 SHA = "0" * 64
 NAMES_FILE = "image_names_1144.csv"

@@ -5,10 +5,16 @@ from pathlib import Path
 import pytest
 
 from app.core.manifest import FoldMetrics, SplitKind
-from tests.training.test_evaluate import run_of
+from tests.training.evaluation.test_metrics import run_of
 from training.errors import RunError
-from training.evaluate import evaluate
-from training.levels import LEVEL_HEADER, LEVELS, case_header, case_rows, level_rows
+from training.evaluation.metrics import evaluate
+from training.evaluation.split_tables import (
+    LEVEL_HEADER,
+    LEVELS,
+    case_header,
+    case_rows,
+    level_rows,
+)
 from training.runs import read_levels, write_run
 
 PAIRS = [(0, 0), (0, 1), (1, 1), (1, 1), (0, 0), (0, 0)]

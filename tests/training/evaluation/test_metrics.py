@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from app.core.manifest import SplitKind
-from training.calibrate import calibrate, fit_temperature
 from training.config import TrainingConfig
 from training.data.labels import LABEL_IDS
 from training.errors import RunError
-from training.evaluate import (
+from training.evaluation.metrics import (
     accuracy_interval,
     evaluate,
     expected_calibration_error,
@@ -18,7 +17,8 @@ from training.evaluate import (
     macro_f1_interval,
     outcome_of,
 )
-from training.plots import plot_confusion, plot_epochs, plot_reliability
+from training.evaluation.plots import plot_confusion, plot_epochs, plot_reliability
+from training.evaluation.temperature import calibrate, fit_temperature
 from training.runs import Answer, CrossValidation, read_cross_validation, write_run
 
 RECORDS = tuple(

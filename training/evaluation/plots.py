@@ -14,7 +14,7 @@ from PIL import Image
 from app.core.calibration import probabilities_from_logits
 from app.core.manifest import SplitMetrics
 from training.data.labels import LABELS
-from training.evaluate import outcome_of, reliability_bins
+from training.evaluation.metrics import outcome_of, reliability_bins
 from training.runs import CrossValidation
 
 _DPI = 110

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from app.core.calibration import probabilities_from_logits
 from training.errors import RunError
-from training.evaluate import log_loss, outcome_of
+from training.evaluation.metrics import log_loss, outcome_of
 from training.runs import CrossValidation
 
 TEMPERATURE_RANGE: Final = (0.05, 20.0)

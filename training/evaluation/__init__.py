@@ -1,0 +1,1 @@
+"""Metrics, temperature and leakage of finished runs."""
