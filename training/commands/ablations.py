@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from training.commands.options import DataDir, IndexFile, WeightsOption, guarded, say, stoppable
-from training.trials import RELEASED_ABLATION, read_ablation
+from training.experiments.ablation.config import RELEASED_ABLATION, read_ablation
 
 app = typer.Typer()
 
@@ -40,12 +40,12 @@ def ablate(
 
     Example: `osteo-train ablate --out runs/ablation`
     """
-    from training.ablation import run_ablation  # noqa: PLC0415 - seconds to import
     from training.data.index import read_index  # noqa: PLC0415
     from training.data.labels import require_every_label  # noqa: PLC0415
+    from training.experiments.ablation.run import run_ablation  # noqa: PLC0415 - seconds to import
+    from training.experiments.ablation.tables import write_csv, write_markdown  # noqa: PLC0415
     from training.model import require_weights  # noqa: PLC0415
     from training.runs import require_same_labels  # noqa: PLC0415
-    from training.tables import write_csv, write_markdown  # noqa: PLC0415
 
     ablation, recipes = read_ablation(ablation_file, weights)
     data = read_index(index_file)

@@ -30,12 +30,12 @@ from training.disk import require_room
 from training.durable import try_lock
 from training.errors import RunError
 from training.evaluation.metrics import log_loss
+from training.experiments.ablation.config import AblationConfig, Recipe
 from training.features import open_sources
 from training.fit import Trainer, features_key
 from training.model import weights_sha256
 from training.runs import class_indices_of
 from training.sampling import Groups
-from training.trials import AblationConfig, Recipe
 
 RUNS_NAME: Final = "runs.jsonl"
 _RECORD_BYTES: Final = 1024

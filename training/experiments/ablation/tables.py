@@ -6,8 +6,8 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-from training.ablation import RunRecord
 from training.console.markdown import markdown_table
+from training.experiments.ablation.run import RunRecord
 
 _COLUMNS = (
     "recipe",

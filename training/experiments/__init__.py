@@ -1,0 +1,1 @@
+"""Comparisons of recipes; the released pipeline does not import them."""

@@ -1,0 +1,1 @@
+"""Which ingredient of a recipe helps, by slide and by patient."""
