@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import study
-from training.study.head import HeadSettings, fit_head
+from training.experiments.study.head import HeadSettings, fit_head
 
 RESULTS: dict[str, Any] = {
     "machine": {"date": "today", "cores": 2, "cpu": "a CPU", "python": "3", "load_at_start": 0.1},

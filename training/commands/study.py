@@ -14,12 +14,12 @@ from training.console.progress import ERRORS, counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from training.study.config import StudyConfig
-    from training.study.design import PlannedRun
-    from training.study.engines import Engine
-    from training.study.journal import Journal
-    from training.study.planning import Needs
-    from training.study.study import Study
+    from training.experiments.study.config import StudyConfig
+    from training.experiments.study.design import PlannedRun
+    from training.experiments.study.engines import Engine
+    from training.experiments.study.journal import Journal
+    from training.experiments.study.planning import Needs
+    from training.experiments.study.study import Study
 
 app = typer.Typer()
 
@@ -75,11 +75,11 @@ def study(  # noqa: PLR0913, PLR0917 - the options of a command line
     """
     from training.data.index import read_index  # noqa: PLC0415
     from training.data.labels import require_every_label  # noqa: PLC0415
-    from training.study.config import read_study  # noqa: PLC0415
-    from training.study.journal import Journal, read_journal  # noqa: PLC0415
-    from training.study.planning import assess, require_ready  # noqa: PLC0415
-    from training.study.report import write_report  # noqa: PLC0415
-    from training.study.study import Folders, Study  # noqa: PLC0415
+    from training.experiments.study.config import read_study  # noqa: PLC0415
+    from training.experiments.study.journal import Journal, read_journal  # noqa: PLC0415
+    from training.experiments.study.planning import assess, require_ready  # noqa: PLC0415
+    from training.experiments.study.report import write_report  # noqa: PLC0415
+    from training.experiments.study.study import Folders, Study  # noqa: PLC0415
 
     config = _chosen(read_study(config_file), system, weights)
     index, index_sha256 = read_index(index_file)
@@ -113,7 +113,7 @@ def study(  # noqa: PLR0913, PLR0917 - the options of a command line
 
 
 def _run(study: Study, runs: Sequence[PlannedRun], journal: Journal, engine: Engine) -> None:
-    from training.study.planning import cost_of  # noqa: PLC0415
+    from training.experiments.study.planning import cost_of  # noqa: PLC0415
 
     unfinished = {run.spec.key: run.spec for run in runs if journal.get(run.spec.key) is None}
     n_before = len({run.spec.key for run in runs}) - len(unfinished)
@@ -148,13 +148,13 @@ def _chosen(
 
 
 def _engine(name: str, address: str | None, study: Study) -> Engine:
-    from training.study.engines import SerialEngine  # noqa: PLC0415
+    from training.experiments.study.engines import SerialEngine  # noqa: PLC0415
 
     if name == "serial":
         if address is not None:
             raise typer.BadParameter("it needs --engine ray", param_hint="--ray-address")
         return SerialEngine()
-    from training.study.cluster import RayEngine, require_cached_views  # noqa: PLC0415
+    from training.experiments.study.cluster import RayEngine, require_cached_views  # noqa: PLC0415
 
     require_cached_views(study)
     return RayEngine(address)

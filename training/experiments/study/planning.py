@@ -12,11 +12,11 @@ import numpy as np
 
 from app.runtime.cores import usable_cores
 from training.errors import DataError, WeightsError
+from training.experiments.study.design import NetworkSpec, RunSpec, ViewsSpec, jobs_of
+from training.experiments.study.head import HeadSettings, fit_head
+from training.experiments.study.journal import RunRecord
+from training.experiments.study.study import Study, way_out
 from training.featurestore import require_space
-from training.study.design import NetworkSpec, RunSpec, ViewsSpec, jobs_of
-from training.study.head import HeadSettings, fit_head
-from training.study.journal import RunRecord
-from training.study.study import Study, way_out
 from training.systems.registry import SYSTEMS
 
 _CPU_SECONDS: Final = {

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.training.study.conftest import MakeStudy
+from tests.training.experiments.study.conftest import MakeStudy
 from training.errors import RunError
-from training.study.config import StudyConfig
-from training.study.engines import Engine, SerialEngine
-from training.study.journal import Journal, read_journal
-from training.study.study import Study
+from training.experiments.study.config import StudyConfig
+from training.experiments.study.engines import Engine, SerialEngine
+from training.experiments.study.journal import Journal, read_journal
+from training.experiments.study.study import Study
 
 ray = pytest.importorskip("ray", reason="Ray has no wheel for this Python or system")
 
@@ -44,7 +44,7 @@ def _records(study: Study, engine: Engine, after: dict[int, Any]) -> dict[str, d
 def test_a_cluster_that_loses_a_node_gives_the_serial_table(
     make_study: MakeStudy, study_config: StudyConfig, cluster: Any
 ) -> None:
-    from training.study.cluster import RayEngine  # noqa: PLC0415
+    from training.experiments.study.cluster import RayEngine  # noqa: PLC0415
 
     # Long enough that the second node is at work when it dies.
     grid = study_config.grid.model_copy(update={"epochs": (300, 400), "runs": 6})
@@ -64,7 +64,7 @@ def test_a_cluster_that_loses_a_node_gives_the_serial_table(
 
 
 def test_no_cluster_at_an_address_is_a_sentence(make_study: MakeStudy) -> None:
-    from training.study.cluster import RayEngine  # noqa: PLC0415
+    from training.experiments.study.cluster import RayEngine  # noqa: PLC0415
 
     study = make_study()
     with (

@@ -16,18 +16,18 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tests.conftest import REPOSITORY
-from tests.training.study.conftest import TINY_STUDY, MakeStudy
+from tests.training.experiments.study.conftest import TINY_STUDY, MakeStudy
 from training.cli import app
 from training.data.index import Index, write_index
-from training.study.journal import JOURNAL_NAME
+from training.experiments.study.journal import JOURNAL_NAME
 
 # The study with sums for a base network, in a process of its own, a pause before each training.
 _SLOW = """
 import sys, time
-from tests.training.study.conftest import infer_colours
+from tests.training.experiments.study.conftest import infer_colours
 from training.cli import app
-from training.study import engines
-from training.study.features import FeatureSource
+from training.experiments.study import engines
+from training.experiments.study.features import FeatureSource
 FeatureSource._open_base = lambda *_: infer_colours
 fit = engines.fit_head
 def slow(*arguments):

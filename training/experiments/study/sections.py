@@ -7,16 +7,16 @@ from statistics import fmean
 
 from app.core.manifest import SplitMetrics
 from training.data.labels import LABELS
-from training.study import paper
-from training.study.design import PlannedRun
-from training.study.journal import RunRecord
-from training.study.results import (
+from training.experiments.study import paper
+from training.experiments.study.design import PlannedRun
+from training.experiments.study.journal import RunRecord
+from training.experiments.study.results import (
     Spread,
     count_leaks,
     level_metrics,
     tumor_counts,
 )
-from training.study.study import DoneRuns, Study
+from training.experiments.study.study import DoneRuns, Study
 from training.systems.registry import SYSTEMS
 
 _NOTHING = "-"

@@ -16,14 +16,14 @@ from training.data.index import Index
 from training.data.splits import Split, fold_positions, make_split
 from training.errors import RunError, SplitError, WeightsError
 from training.evaluation.metrics import confusion_matrix
+from training.experiments.study.config import StudyConfig
+from training.experiments.study.design import Design, PlannedRun, RunSpec, SplitSpec, jobs_of
+from training.experiments.study.engines import Engine, Task
+from training.experiments.study.features import FeatureSource
+from training.experiments.study.head import HeadFit, Positions
+from training.experiments.study.journal import Counts, Journal, RunRecord
 from training.model import require_weights, weights_sha256
 from training.runs import class_indices_of
-from training.study.config import StudyConfig
-from training.study.design import Design, PlannedRun, RunSpec, SplitSpec, jobs_of
-from training.study.engines import Engine, Task
-from training.study.features import FeatureSource
-from training.study.head import HeadFit, Positions
-from training.study.journal import Counts, Journal, RunRecord
 from training.systems.registry import SYSTEMS
 
 DoneRuns = list[tuple[PlannedRun, RunRecord]]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.study.head import Head, HeadSettings, fit_head, mean_loss
+from training.experiments.study.head import Head, HeadSettings, fit_head, mean_loss
 
 N = 60
 RNG = np.random.default_rng(0)
@@ -57,7 +57,7 @@ def test_views_are_shown_beside_the_original_as_often_as_asked() -> None:
             return super().step(features, targets, learning_rate)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.study.head.Head", Spy)
+        patch.setattr("training.experiments.study.head.Head", Spy)
         settings = HeadSettings(0.01, (40,), batch_size=5, hidden_units=2, n_views=1)
         fit_head(shown, np.arange(6) % 3, np.arange(6), np.array([], dtype=np.int64), settings)
     counts = {value: seen.count(value) for value in (1, 2, 4)}

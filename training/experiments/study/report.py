@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Final
 
 from training.durable import write_whole
-from training.study.figures import draw_figure_3, draw_figure_4, draw_figure_5
-from training.study.journal import RunRecord
-from training.study.results import (
+from training.experiments.study.figures import draw_figure_3, draw_figure_4, draw_figure_5
+from training.experiments.study.journal import RunRecord
+from training.experiments.study.results import (
     RESULTS_NAME,
     best_run,
     figure_3_cells,
     table_1_cells,
     write_results,
 )
-from training.study.sections import (
+from training.experiments.study.sections import (
     beyond_section,
     data_section,
     figure_3_section,
@@ -28,7 +28,7 @@ from training.study.sections import (
     method_section,
     table_1_section,
 )
-from training.study.study import Study, found
+from training.experiments.study.study import Study, found
 from training.systems.registry import SYSTEMS
 
 MARKDOWN_NAME: Final = "report.md"

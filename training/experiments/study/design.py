@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from app.core.manifest import SplitKind
 from training.augmentation.views import AugmentConfig
-from training.study.config import RowConfig, StudyConfig, ViewMode
+from training.experiments.study.config import RowConfig, StudyConfig, ViewMode
 
 Part = Literal["figure 3", "table 1", "levels"]
 

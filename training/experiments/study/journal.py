@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from training.console.progress import ERRORS
 from training.durable import try_lock
 from training.errors import RunError
-from training.study.design import RunSpec
+from training.experiments.study.design import RunSpec
 
 JOURNAL_NAME: Final = "journal.jsonl"
 

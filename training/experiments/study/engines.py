@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from training.study.design import RunSpec
-from training.study.head import (
+from training.experiments.study.design import RunSpec
+from training.experiments.study.head import (
     Features,
     FreshViews,
     HeadFit,

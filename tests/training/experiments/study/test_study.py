@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training.study.conftest import MakeStudy
+from tests.training.experiments.study.conftest import MakeStudy
 from training.errors import DataError, RunError, SplitError
-from training.study.config import StudyConfig
-from training.study.engines import SerialEngine, Task
-from training.study.head import HeadFit
-from training.study.journal import JOURNAL_NAME, Journal, read_journal
-from training.study.report import write_report
-from training.study.study import Study
+from training.experiments.study.config import StudyConfig
+from training.experiments.study.engines import SerialEngine, Task
+from training.experiments.study.head import HeadFit
+from training.experiments.study.journal import JOURNAL_NAME, Journal, read_journal
+from training.experiments.study.report import write_report
+from training.experiments.study.study import Study
 
 
 class StoppingEngine:
@@ -92,7 +92,7 @@ def test_features_are_computed_once_for_all_studies(
     def refuse(*_: object) -> None:
         raise AssertionError("a feature is computed again")
 
-    monkeypatch.setattr("training.study.features.FeatureSource._open_base", refuse)
+    monkeypatch.setattr("training.experiments.study.features.FeatureSource._open_base", refuse)
     run_all(make_study("other"))
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from training.data.index import Index, write_index
+from training.experiments.study.config import StudyConfig, read_study
+from training.experiments.study.features import FeatureSource, Tile
+from training.experiments.study.study import Folders, Study
 from training.featurestore import Features
-from training.study.config import StudyConfig, read_study
-from training.study.features import FeatureSource, Tile
-from training.study.study import Folders, Study
 
 TINY_STUDY = """
 name = "tiny"

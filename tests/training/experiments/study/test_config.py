@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.study.conftest import TINY_STUDY
+from tests.training.experiments.study.conftest import TINY_STUDY
 from training.errors import ConfigError, RunError
-from training.study.config import PAPER_STUDY, StudyConfig, read_study
-from training.study.design import Design, jobs_of
+from training.experiments.study.config import PAPER_STUDY, StudyConfig, read_study
+from training.experiments.study.design import Design, jobs_of
 
 WEIGHTS = dict.fromkeys(("mobilenetv2", "resnet50v2", "xception", "inceptionresnetv2"), "w")
 

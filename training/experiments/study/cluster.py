@@ -1,7 +1,7 @@
 """The heads of a study on the machines of a Ray cluster (the optional extra `ray`).
 
 Features are computed here and put into the cluster's object store once; a task is one training. The
-code that runs elsewhere is `training.study.head`, sent with the task, so the other machines need
+code that runs elsewhere is `training.experiments.study.head`, sent with the task, so the other machines need
 Ray and NumPy and neither this project, nor TensorFlow, nor the tiles. A task whose machine dies is
 given to another one; its result is the same, since a run depends on nothing but its settings.
 """
@@ -15,10 +15,10 @@ from dataclasses import asdict, fields
 from typing import Any, Final
 
 from training.errors import RunError
-from training.study import head
-from training.study.engines import Task
-from training.study.head import HeadFit, HeadSettings, fit_head
-from training.study.study import Study
+from training.experiments.study import head
+from training.experiments.study.engines import Task
+from training.experiments.study.head import HeadFit, HeadSettings, fit_head
+from training.experiments.study.study import Study
 
 _LOCAL: Final = "local"
 _RETRIES: Final = 20

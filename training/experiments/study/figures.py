@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 
 from training.data.labels import LABELS
-from training.study.journal import RunRecord
-from training.study.paper import FIGURE_3_BEST, OVERFITS_FROM_EPOCH
-from training.study.results import Spread
+from training.experiments.study.journal import RunRecord
+from training.experiments.study.paper import FIGURE_3_BEST, OVERFITS_FROM_EPOCH
+from training.experiments.study.results import Spread
 from training.systems.registry import SYSTEMS
 
 _DPI: Final = 100

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.study.conftest import MakeStudy
-from training.study.engines import SerialEngine
-from training.study.journal import Journal, RunRecord, read_journal
-from training.study.report import write_report
-from training.study.results import Spread, best_run, count_leaks, tumor_counts
-from training.study.study import Study, best_row, found
+from tests.training.experiments.study.conftest import MakeStudy
+from training.experiments.study.engines import SerialEngine
+from training.experiments.study.journal import Journal, RunRecord, read_journal
+from training.experiments.study.report import write_report
+from training.experiments.study.results import Spread, best_run, count_leaks, tumor_counts
+from training.experiments.study.study import Study, best_row, found
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from training.augmentation.views import draw_views
 from training.console.progress import tracked
 from training.data.index import Index, IndexedTile
 from training.errors import DataError
+from training.experiments.study.design import NetworkSpec, RunSpec, ViewsSpec
+from training.experiments.study.head import FreshViews, Positions
 from training.featurestore import Features, FeatureSpace, FeatureStore, fill, row_key
-from training.study.design import NetworkSpec, RunSpec, ViewsSpec
-from training.study.head import FreshViews, Positions
 from training.systems.registry import SYSTEMS
 
 # The index has checked size and format, so a limit here only has to be out of the way.

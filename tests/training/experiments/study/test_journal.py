@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from training.errors import RunError
-from training.study.design import NetworkSpec, RunSpec, SplitSpec
-from training.study.journal import Journal, RunRecord, read_journal
+from training.experiments.study.design import NetworkSpec, RunSpec, SplitSpec
+from training.experiments.study.journal import Journal, RunRecord, read_journal
 
 
 def record(number: int) -> RunRecord:

@@ -18,10 +18,10 @@ from training.data.labels import TUMOR_CLASSES
 from training.data.splits import count_overlaps
 from training.durable import write_whole
 from training.evaluation.metrics import evaluate, tumor_metrics
+from training.experiments.study.design import PlannedRun
+from training.experiments.study.journal import Counts, RunRecord
+from training.experiments.study.study import DoneRuns, Study
 from training.runs import Answer, CrossValidation
-from training.study.design import PlannedRun
-from training.study.journal import Counts, RunRecord
-from training.study.study import DoneRuns, Study
 
 RESULTS_NAME: Final = "results.csv"
 
