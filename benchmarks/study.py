@@ -34,8 +34,8 @@ from benchmarks.tables import render_table
 from training.data.drawn_tiles import draw_tile
 from training.data.labels import LABEL_IDS
 from training.experiments.study.head import Head, HeadSettings, Positions, draw_pairs, fit_head
-from training.features import as_function
-from training.featurestore import Features, FeatureSpace, FeatureStore, fill, row_key
+from training.features.extract import as_function
+from training.features.store import Features, FeatureSpace, FeatureStore, fill, row_key
 from training.model import build_base, build_pooled, weights_sha256
 from training.systems.registry import DEFAULT_SYSTEM
 

@@ -38,7 +38,7 @@ from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.index import Index, IndexedTile
 from training.data.labels import LABEL_IDS
 from training.data.tiles import TileStream, in_order
-from training.features import as_function, cache_features
+from training.features.extract import as_function, cache_features
 from training.model import build_base, build_pooled
 from training.systems.system import MINUS_ONE_TO_ONE
 

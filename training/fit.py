@@ -25,10 +25,10 @@ from training.data.synthetic import SyntheticTiles
 from training.data.tiles import Tiles
 from training.epochs import EpochRecord, mean_record
 from training.errors import RunError
-from training.features import cache_features, draw_all, pool_features
+from training.features.cache import FeatureCache
+from training.features.extract import cache_features, draw_all, pool_features
 from training.heads import join_heads, seed_of_head
 from training.headspace import fit_head_space
-from training.keeping import FeatureCache
 from training.model import (
     SplitBase,
     Weights,

@@ -23,10 +23,11 @@ from training.data.splits import Fold, Split, fold_positions
 from training.data.synthetic import SyntheticTiles
 from training.data.tiles import TileStream
 from training.distribute import agreed, is_chief
-from training.features import open_sources
+from training.features.cache import FeatureCache
+from training.features.extract import open_sources
+from training.features.reference_tiles import choose_reference
 from training.fit import Trainer
 from training.identity import RunIdentity, identify
-from training.keeping import FeatureCache
 from training.runs import (
     Answer,
     CrossValidation,
@@ -39,7 +40,6 @@ from training.runs import (
     write_run,
 )
 from training.sampling import Groups
-from training.trust.reference import choose_reference
 from training.unfinished import Work, kept_work
 
 _FOLD_NAME: Final = "fold.json"

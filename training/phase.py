@@ -16,7 +16,7 @@ from training.data.labels import LABELS
 from training.distribute import on_all_replicas
 from training.epochs import EpochRecord, PhaseName
 from training.errors import RunError
-from training.features import as_function
+from training.features.extract import as_function
 from training.loss import cross_entropy
 from training.optimizers import without_leak
 from training.sampling import ViewPositions

@@ -55,7 +55,7 @@ def test_both_ways_are_the_same_training() -> None:
     """Through a base in every epoch, or from its features: the same answers after every epoch."""
     import keras  # noqa: PLC0415
 
-    from training.features import as_function  # noqa: PLC0415
+    from training.features.extract import as_function  # noqa: PLC0415
 
     keras.utils.set_random_seed(0)
     layers = keras.layers

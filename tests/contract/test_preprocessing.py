@@ -13,7 +13,7 @@ from tests.bundles import FakeRuntime
 from tests.conftest import MakeClient
 from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.index import Index, IndexedTile
-from training.features import read_tiles
+from training.features.extract import read_tiles
 
 
 class RecordingRuntime(FakeRuntime):

@@ -10,9 +10,9 @@ from training.data.drawn_tiles import draw_tile
 from training.data.index import Index
 from training.data.labels import LABEL_IDS
 from training.errors import RunError
-from training.features import open_sources, read_tiles
+from training.features.cache import FeatureCache
+from training.features.extract import open_sources, read_tiles
 from training.fit import Trainer
-from training.keeping import FeatureCache
 from training.model import build_serving_model
 from training.runs import class_indices_of
 from training.sampling import Groups
@@ -69,7 +69,7 @@ def test_kept_features_spare_the_base_and_change_nothing(
     def refuse(*_: object) -> None:
         raise AssertionError("a view is drawn, so the base runs again")
 
-    monkeypatch.setattr("training.features.draw_views", refuse)
+    monkeypatch.setattr("training.features.extract.draw_views", refuse)
     again = fit(cache)
     np.testing.assert_allclose(first, plain, rtol=1e-4, atol=1e-9)
     np.testing.assert_allclose(again, first, rtol=1e-4, atol=1e-9)

@@ -15,7 +15,7 @@ from training.data.index import Index
 from training.data.labels import LABEL_IDS, LABELS
 from training.data.splits import Split, fold_positions
 from training.errors import GanError
-from training.features import read_tiles
+from training.features.extract import read_tiles
 from training.gan.fitting import fit_gan, open_generator
 from training.gan.gallery import GRID_COLUMNS, draw_grid, write_progress
 from training.gan.record import GanRecord, GanSettings, begin_folder, read_record

@@ -12,13 +12,13 @@ from app.core.manifest import INT8_NAME, LITERT_NAME
 from app.core.reference_tiles import REFERENCE_NAME
 from training.data.labelled import LabelledTiles
 from training.data.labels import LABEL_IDS
+from training.features.reference_tiles import choose_reference
 from training.runs import CrossValidation
 from training.trust.evidence import evidence_of
 from training.trust.measure import measure_bundle, some_seen
 from training.trust.plots import plot_risk_coverage, plot_robustness
 from training.trust.predictor import Predictor
 from training.trust.record import build_record
-from training.trust.reference import choose_reference
 from training.trust.report import AssessmentReport, write_report
 
 _PLOTS_NAME: Final = "plots"

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.trust.reference import choose_reference
+from training.features.reference_tiles import choose_reference
 
 Embeddings = NDArray[np.float32]
 Distance = Callable[[Embeddings], NDArray[np.float32]]

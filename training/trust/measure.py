@@ -14,6 +14,7 @@ from app.core.input_gate import ReviewReason
 from training.console.progress import tracked
 from training.data.labelled import LabelledTiles
 from training.data.tiles import some_of
+from training.features.reference_tiles import choose_reference
 from training.runs import CrossValidation
 from training.trust.coverage import COVERAGES, Coverage, score_apart, score_sets, true_scores
 from training.trust.deletion import measure_deletion
@@ -24,7 +25,6 @@ from training.trust.gate import judge, judge_apart, measure_all
 from training.trust.outsiders import other_stains, outsiders_by_kind
 from training.trust.predictor import Predictor
 from training.trust.quality import measure_quality
-from training.trust.reference import choose_reference
 from training.trust.report import AssessmentReport, Selection
 from training.trust.review import need_of_review, risk_coverage
 from training.trust.robustness import measure_robustness, read_files

@@ -20,7 +20,7 @@ from tests.training.command_line import run, succeed
 from training.cli import app
 from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.index import read_index
-from training.features import read_tiles
+from training.features.extract import read_tiles
 
 COMMANDS = (
     *("index", "split", "fit", "evaluate", "temperature", "export", "release", "study", "ablate"),

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training import features, scratch
+from training import scratch
 from training.augmentation.views import AugmentConfig
 from training.data.index import Index
 from training.data.tiles import TileStream, in_order, some_of
 from training.errors import CacheError, DataError
-from training.features import cache_features, draw_all, read_tiles
-from training.featurestore import FeatureSpace, FeatureStore
-from training.keeping import KeptViews
+from training.features import extract as features
+from training.features.cache import KeptViews
+from training.features.extract import cache_features, draw_all, read_tiles
+from training.features.store import FeatureSpace, FeatureStore
 from training.scratch import allocate
 from training.systems.system import ZERO_TO_ONE
 

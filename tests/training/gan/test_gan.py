@@ -19,7 +19,7 @@ from training.data.index import Index, build_index, read_index
 from training.data.labels import LABEL_IDS
 from training.data.splits import fold_positions, read_split
 from training.errors import GanError, LeakError, RunError
-from training.features import read_tiles
+from training.features.extract import read_tiles
 from training.fit import Trainer
 from training.gan import fitting
 from training.gan.fitting import CHECKPOINT_NAME, Gan, fit_gan, open_generator

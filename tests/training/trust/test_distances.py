@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from training.features.reference_tiles import MAX_REFERENCE_TILES, choose_reference
 from training.trust.distances import METHODS, compare_distances, mahalanobis_distance
-from training.trust.reference import MAX_REFERENCE_TILES, choose_reference
 
 
 def around(direction: int, n_tiles: int, seed: int, spread: float = 0.02) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ from tests.conftest import RELEASED_MODELS
 from training.data.annotations import find_table, read_table
 from training.data.drawn_tiles import draw_tile
 from training.data.index import build_index
-from training.features import read_tiles
+from training.features.extract import read_tiles
 from training.trust.flagged import count_flagged
 from training.trust.gate import fit_gate, judge, judge_apart, measure_all
 from training.trust.outsiders import other_stains

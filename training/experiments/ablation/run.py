@@ -31,7 +31,7 @@ from training.durable import try_lock
 from training.errors import RunError
 from training.evaluation.metrics import log_loss
 from training.experiments.ablation.config import AblationConfig, Recipe
-from training.features import open_sources
+from training.features.extract import open_sources
 from training.fit import Trainer, features_key
 from training.model import weights_sha256
 from training.runs import class_indices_of

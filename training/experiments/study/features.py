@@ -22,7 +22,7 @@ from training.data.index import Index, IndexedTile
 from training.errors import DataError
 from training.experiments.study.design import NetworkSpec, RunSpec, ViewsSpec
 from training.experiments.study.head import FreshViews, Positions
-from training.featurestore import Features, FeatureSpace, FeatureStore, fill, row_key
+from training.features.store import Features, FeatureSpace, FeatureStore, fill, row_key
 from training.systems.registry import SYSTEMS
 
 # The index has checked size and format, so a limit here only has to be out of the way.
@@ -147,7 +147,7 @@ class FeatureSource:
     def _open_base(self, network: NetworkSpec) -> Infer:
         import keras  # noqa: PLC0415 - seconds to import
 
-        from training.features import as_function  # noqa: PLC0415
+        from training.features.extract import as_function  # noqa: PLC0415
         from training.model import build_base, build_pooled  # noqa: PLC0415
 
         system = SYSTEMS[network.system]

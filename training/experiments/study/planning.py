@@ -16,7 +16,7 @@ from training.experiments.study.design import NetworkSpec, RunSpec, ViewsSpec, j
 from training.experiments.study.head import HeadSettings, fit_head
 from training.experiments.study.journal import RunRecord
 from training.experiments.study.study import Study, way_out
-from training.featurestore import require_space
+from training.features.store import require_space
 from training.systems.registry import SYSTEMS
 
 _CPU_SECONDS: Final = {

@@ -12,7 +12,7 @@ from training.data.index import Index, write_index
 from training.experiments.study.config import StudyConfig, read_study
 from training.experiments.study.features import FeatureSource, Tile
 from training.experiments.study.study import Folders, Study
-from training.featurestore import Features
+from training.features.store import Features
 
 TINY_STUDY = """
 name = "tiny"

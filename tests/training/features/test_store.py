@@ -16,7 +16,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from training.errors import CacheError
-from training.featurestore import Features, FeatureSpace, FeatureStore, fill, row_key
+from training.features.store import Features, FeatureSpace, FeatureStore, fill, row_key
 
 SPACE = FeatureSpace("tiny", "weights", 32)
 KEYS = [row_key(f"tile {i}") for i in range(10)]
@@ -123,8 +123,8 @@ _FILLING = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from training import featurestore
-from training.featurestore import FeatureSpace, FeatureStore, fill, row_key
+from training.features import store as featurestore
+from training.features.store import FeatureSpace, FeatureStore, fill, row_key
 
 featurestore._CHUNK_ROWS = 1
 folder, log, pause_s = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])

@@ -19,8 +19,8 @@ from training.console.progress import tracked
 from training.data.index import Index
 from training.data.tiles import Tiles, TileStream, in_order
 from training.distribute import gather_rows, share
-from training.featurestore import fill
-from training.keeping import KeptViews
+from training.features.cache import KeptViews
+from training.features.store import fill
 from training.scratch import allocate
 from training.systems.system import MINUS_ONE_TO_ONE, Scaling
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from training.augmentation.views import AugmentConfig
 from training.config import NetworkConfig
 from training.data.index import Index
-from training.featurestore import FeatureSpace, FeatureStore, row_key
+from training.features.store import FeatureSpace, FeatureStore, row_key
 from training.model import UNTRAINED, weights_sha256
 
 
