@@ -26,7 +26,8 @@ from training.distribute import agreed, is_chief
 from training.features.cache import FeatureCache
 from training.features.extract import open_sources
 from training.features.reference_tiles import choose_reference
-from training.fit import Trainer
+from training.fit.sampling import Groups
+from training.fit.trainer import Trainer
 from training.identity import RunIdentity, identify
 from training.runs import (
     Answer,
@@ -39,7 +40,6 @@ from training.runs import (
     write_final_fit,
     write_run,
 )
-from training.sampling import Groups
 from training.unfinished import Work, kept_work
 
 _FOLD_NAME: Final = "fold.json"

@@ -19,9 +19,9 @@ from tests.training.command_line import run, succeed
 from training.config import TrainingConfig, read_config
 from training.data.index import Index
 from training.data.tiles import TileStream
-from training.fit import Fitted, Trainer
+from training.fit.sampling import Groups
+from training.fit.trainer import Fitted, Trainer
 from training.runs import class_indices_of
-from training.sampling import Groups
 from training.unfinished import Work
 
 pytestmark = pytest.mark.tensorflow

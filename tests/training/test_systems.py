@@ -11,9 +11,9 @@ import pytest
 from tests.conftest import REPOSITORY
 from training.config import TrainingConfig, read_config
 from training.errors import ConfigError, WeightsError
-from training.fit import Trainer
+from training.fit.oversampling import oversample
+from training.fit.trainer import Trainer
 from training.model import build_base, require_weights, split_base
-from training.systems.oversampling import oversample
 from training.systems.registry import SYSTEMS, find_system
 from training.systems.system import CAFFE, Scaling, System
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from training.data.tiles import Tiles
 from training.errors import LeakError
-from training.sampling import Groups
+from training.fit.sampling import Groups
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import pytest
 
 from training.data.synthetic import SyntheticPart, SyntheticTiles
 from training.errors import LeakError
-from training.sampling import Groups
+from training.fit.sampling import Groups
 
 
 def part(train: set[int], seen: set[int], n: int = 2) -> SyntheticPart:

@@ -20,7 +20,7 @@ from training.data.labels import LABEL_IDS
 from training.data.splits import fold_positions, read_split
 from training.errors import GanError, LeakError, RunError
 from training.features.extract import read_tiles
-from training.fit import Trainer
+from training.fit.trainer import Trainer
 from training.gan import fitting
 from training.gan.fitting import CHECKPOINT_NAME, Gan, fit_gan, open_generator
 from training.gan.jobs import fit_generators, plan_generators

@@ -32,10 +32,10 @@ from training.errors import RunError
 from training.evaluation.metrics import log_loss
 from training.experiments.ablation.config import AblationConfig, Recipe
 from training.features.extract import open_sources
-from training.fit import Trainer, features_key
+from training.fit.sampling import Groups
+from training.fit.trainer import Trainer, features_key
 from training.model import weights_sha256
 from training.runs import class_indices_of
-from training.sampling import Groups
 
 RUNS_NAME: Final = "runs.jsonl"
 _RECORD_BYTES: Final = 1024

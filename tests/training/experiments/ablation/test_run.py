@@ -11,7 +11,7 @@ from training.errors import ConfigError, RunError
 from training.experiments.ablation.config import ABLATIONS_DIR, change_config, read_ablation
 from training.experiments.ablation.run import RUNS_NAME, RunRecord, read_records, run_ablation
 from training.experiments.ablation.tables import write_csv, write_markdown
-from training.fit import Trainer
+from training.fit.trainer import Trainer
 
 SHA = "0" * 64
 ABLATION = """

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from training.config import read_config
-from training.fit import Trainer
+from training.fit.trainer import Trainer
 
 
 def n_graphs() -> int:

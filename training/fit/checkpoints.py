@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.averaging import RunningAverage
 from training.console.progress import ERRORS
-from training.epochs import Course, EpochRecord
+from training.fit.history import Course, EpochRecord
+from training.fit.weight_averaging import RunningAverage
 from training.unfinished import Work
 
 

@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.augmentation.mixup import mix_style, mixup
-from training.averaging import RunningAverage
-from training.checkpoints import Checkpoint
 from training.config import FineTuneConfig, PhaseConfig
 from training.data.labels import LABELS
 from training.distribute import on_all_replicas
-from training.epochs import EpochRecord, PhaseName
 from training.errors import RunError
 from training.features.extract import as_function
-from training.loss import cross_entropy
-from training.optimizers import without_leak
-from training.sampling import ViewPositions
+from training.fit.checkpoints import Checkpoint
+from training.fit.history import EpochRecord, PhaseName
+from training.fit.loss import cross_entropy
+from training.fit.optimizers import without_leak
+from training.fit.sampling import ViewPositions
+from training.fit.weight_averaging import RunningAverage
 from training.unfinished import NOTHING_KEPT, Work
 
 _ANSWERED: Final = 512

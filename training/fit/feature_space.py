@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.config import NetworkConfig
-from training.sampling import Groups
+from training.fit.sampling import Groups
 
 _NEGLIGIBLE = 1e-6
 

@@ -12,10 +12,10 @@ from training.data.labels import LABEL_IDS
 from training.errors import RunError
 from training.features.cache import FeatureCache
 from training.features.extract import open_sources, read_tiles
-from training.fit import Trainer
+from training.fit.sampling import Groups
+from training.fit.trainer import Trainer
 from training.model import build_serving_model
 from training.runs import class_indices_of
-from training.sampling import Groups
 
 pytestmark = pytest.mark.tensorflow
 

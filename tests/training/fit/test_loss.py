@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.loss import cross_entropy
+from training.fit.loss import cross_entropy
 
 pytestmark = pytest.mark.tensorflow
 

@@ -23,12 +23,15 @@ from training.config import TrainingConfig
 from training.data.labels import LABELS
 from training.data.synthetic import SyntheticTiles
 from training.data.tiles import Tiles
-from training.epochs import EpochRecord, mean_record
 from training.errors import RunError
 from training.features.cache import FeatureCache
 from training.features.extract import cache_features, draw_all, pool_features
+from training.fit.feature_space import fit_head_space
+from training.fit.history import EpochRecord, mean_record
+from training.fit.oversampling import oversample
+from training.fit.phase import Phase
+from training.fit.sampling import Groups, ViewPositions, all_views, balanced, some_views
 from training.heads import join_heads, seed_of_head
-from training.headspace import fit_head_space
 from training.model import (
     SplitBase,
     Weights,
@@ -39,9 +42,6 @@ from training.model import (
     build_whole,
     split_base,
 )
-from training.phase import Phase
-from training.sampling import Groups, ViewPositions, all_views, balanced, some_views
-from training.systems.oversampling import oversample
 from training.systems.svm import fit_svm
 from training.unfinished import NOTHING_KEPT, Work
 

@@ -1,0 +1,1 @@
+"""Fitting one classifier: phases, sampling, loss, optimizers, checkpoints."""
