@@ -36,8 +36,8 @@ from training.data.labels import LABEL_IDS
 from training.experiments.study.head import Head, HeadSettings, Positions, draw_pairs, fit_head
 from training.features.extract import as_function
 from training.features.store import Features, FeatureSpace, FeatureStore, fill, row_key
-from training.model import build_base, build_pooled, weights_sha256
-from training.systems.registry import DEFAULT_SYSTEM
+from training.networks.graphs import build_base, build_pooled, weights_sha256
+from training.networks.registry import DEFAULT_SYSTEM
 
 RESULTS_FILE: Final = REPOSITORY / "benchmarks" / "results" / "study.json"
 DOCS_PAGE: Final = REPOSITORY / "docs" / "study.md"

@@ -39,8 +39,8 @@ from training.data.index import Index, IndexedTile
 from training.data.labels import LABEL_IDS
 from training.data.tiles import TileStream, in_order
 from training.features.extract import as_function, cache_features
-from training.model import build_base, build_pooled
-from training.systems.system import MINUS_ONE_TO_ONE
+from training.networks.architecture import MINUS_ONE_TO_ONE
+from training.networks.graphs import build_base, build_pooled
 
 RESULTS_FILE: Final = REPOSITORY / "benchmarks" / "results" / "training.json"
 DOCS_PAGE: Final = REPOSITORY / "docs" / "scale.md"

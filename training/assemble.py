@@ -40,7 +40,7 @@ from training.evaluation.plots import plot_confusion, plot_epochs, plot_reliabil
 from training.evaluation.temperature import calibrate
 from training.export import export_models
 from training.golden import write_golden_tiles
-from training.model import Weights
+from training.networks.graphs import Weights
 from training.quantize import Calibration
 from training.runs import CrossValidation
 from training.sources import describe_data, describe_weights

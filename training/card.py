@@ -18,7 +18,7 @@ from training.evaluation.split_tables import (
     number,
     percent,
 )
-from training.systems.registry import find_system
+from training.networks.registry import find_system
 from training.trust.card import assessment_sections
 from training.trust.report import AssessmentReport
 

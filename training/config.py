@@ -19,8 +19,8 @@ from training.data.labels import MixedTiles
 from training.data.tile_rules import TILE_SIDE_PX
 from training.distribute import StrategyName
 from training.documents import read_toml
-from training.systems.registry import DEFAULT_SYSTEM, SYSTEMS, find_system
-from training.systems.system import System
+from training.networks.architecture import System
+from training.networks.registry import DEFAULT_SYSTEM, SYSTEMS, find_system
 
 CONFIGS_DIR: Final = Path(__file__).parent / "configs"
 RELEASED_CONFIG: Final = CONFIGS_DIR / "osteo-mobilenetv2.toml"

@@ -10,7 +10,7 @@ from typing import Any, Final
 from app.core.manifest import INT8_NAME, LITERT_NAME, SAVED_MODEL_NAME, Int8Parity
 from training.config import NetworkConfig
 from training.errors import RunError
-from training.model import Weights, build_serving_model
+from training.networks.graphs import Weights, build_serving_model
 from training.quantize import Calibration, quantize
 
 _SIGNATURE: Final = "serving_default"

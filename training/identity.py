@@ -14,7 +14,7 @@ import app.core
 import training
 from training.config import TrainingConfig
 from training.data.synthetic import SyntheticTiles
-from training.model import weights_sha256
+from training.networks.graphs import weights_sha256
 
 _LIBRARIES: Final = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pillow", "scikit-learn")
 

@@ -21,7 +21,7 @@ from training.disk import require_room
 from training.errors import RunError
 from training.fitting import Fitting, Task
 from training.gan.supply import supply_synthetic, training_parts
-from training.model import build_base, require_weights
+from training.networks.graphs import build_base, require_weights
 from training.runs import read_cross_validation, read_final_fit
 from training.unfinished import UNFINISHED_NAME, unfinished_features
 

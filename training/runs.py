@@ -22,7 +22,7 @@ from training.disk import unwritable
 from training.durable import write_whole
 from training.errors import RunError
 from training.identity import RunIdentity
-from training.model import Weights
+from training.networks.graphs import Weights
 
 RUN_NAME: Final = "run.json"
 WEIGHTS_NAME: Final = "weights.npz"

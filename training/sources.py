@@ -8,9 +8,9 @@ from typing import Final
 from app.core.manifest import DataSource, WeightsSource
 from training.data.index import Index
 from training.data.labels import LABEL_IDS
-from training.model import KERAS_IMAGENET, UNTRAINED, weights_sha256
-from training.systems.registry import DEFAULT_SYSTEM
-from training.systems.system import System
+from training.networks.architecture import System
+from training.networks.graphs import KERAS_IMAGENET, UNTRAINED, weights_sha256
+from training.networks.registry import DEFAULT_SYSTEM
 
 _DATA_NAME: Final = "Osteosarcoma data from UT Southwestern/UT Dallas (TCIA)"
 _DATA_URL: Final = "https://doi.org/10.7937/tcia.2019.bvhjhdas"

@@ -20,11 +20,11 @@ from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.index import Index
 from training.data.labelled import LabelledTiles
 from training.data.tiles import TileStream
-from training.model import build_base, build_serving_model
+from training.networks.architecture import System
+from training.networks.graphs import build_base, build_serving_model
+from training.networks.registry import SYSTEMS
+from training.networks.svm_head import as_head, fit_svm
 from training.runs import Answer, CrossValidation
-from training.systems.registry import SYSTEMS
-from training.systems.svm import as_head, fit_svm
-from training.systems.system import System
 
 pytestmark = pytest.mark.tensorflow
 

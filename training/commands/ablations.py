@@ -44,7 +44,7 @@ def ablate(
     from training.data.labels import require_every_label  # noqa: PLC0415
     from training.experiments.ablation.run import run_ablation  # noqa: PLC0415 - seconds to import
     from training.experiments.ablation.tables import write_csv, write_markdown  # noqa: PLC0415
-    from training.model import require_weights  # noqa: PLC0415
+    from training.networks.graphs import require_weights  # noqa: PLC0415
     from training.runs import require_same_labels  # noqa: PLC0415
 
     ablation, recipes = read_ablation(ablation_file, weights)

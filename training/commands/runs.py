@@ -59,7 +59,7 @@ def fit(
     from training.distribute import distributed, is_chief  # noqa: PLC0415
     from training.fitting import Fitting, Task  # noqa: PLC0415
     from training.gan.supply import supply_synthetic, training_parts  # noqa: PLC0415
-    from training.model import require_weights  # noqa: PLC0415
+    from training.networks.graphs import require_weights  # noqa: PLC0415
     from training.runs import read_cross_validation, require_same_labels  # noqa: PLC0415
     from training.unfinished import unfinished_features  # noqa: PLC0415
 

@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 
 from training.commands.options import OUT, guarded
-from training.systems.registry import SYSTEMS
+from training.networks.registry import SYSTEMS
 
 app = typer.Typer()
 

@@ -9,7 +9,7 @@ from training.augmentation.views import AugmentConfig
 from training.config import NetworkConfig
 from training.data.index import Index
 from training.features.store import FeatureSpace, FeatureStore, row_key
-from training.model import UNTRAINED, weights_sha256
+from training.networks.graphs import UNTRAINED, weights_sha256
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ from training.data.tiles import Tiles, TileStream, in_order
 from training.distribute import gather_rows, share
 from training.features.cache import KeptViews
 from training.features.store import fill
+from training.networks.architecture import MINUS_ONE_TO_ONE, Scaling
 from training.scratch import allocate
-from training.systems.system import MINUS_ONE_TO_ONE, Scaling
 
 _GATHERED_VIEWS: Final = 32
 """About what the processes tell each other at once; tiles with more views go one at a time."""

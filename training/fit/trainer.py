@@ -31,8 +31,7 @@ from training.fit.history import EpochRecord, mean_record
 from training.fit.oversampling import oversample
 from training.fit.phase import Phase
 from training.fit.sampling import Groups, ViewPositions, all_views, balanced, some_views
-from training.heads import join_heads, seed_of_head
-from training.model import (
+from training.networks.graphs import (
     SplitBase,
     Weights,
     build_base,
@@ -42,7 +41,8 @@ from training.model import (
     build_whole,
     split_base,
 )
-from training.systems.svm import fit_svm
+from training.networks.head_ensemble import join_heads, seed_of_head
+from training.networks.svm_head import fit_svm
 from training.unfinished import NOTHING_KEPT, Work
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from training.model import Weights
+from training.networks.graphs import Weights
 
 
 class RunningAverage:

@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from training.data.labels import LABELS
 from training.errors import GanError
-from training.gan.fitting import Gan
 from training.gan.record import GanRecord
+from training.gan.trainer import Gan
 
 GRID_COLUMNS: Final = 8
 _GRID_SEED: Final = 7

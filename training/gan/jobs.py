@@ -16,10 +16,10 @@ from training.data.labels import LABEL_IDS, LABELS
 from training.data.splits import Split, fold_positions
 from training.errors import GanError
 from training.features.extract import read_tiles
-from training.gan.fitting import fit_gan, open_generator
 from training.gan.gallery import GRID_COLUMNS, draw_grid, write_progress
 from training.gan.record import GanRecord, GanSettings, begin_folder, read_record
 from training.gan.supply import seen_tiles
+from training.gan.trainer import fit_gan, open_generator
 
 ALL_TILES: Final = "all"
 _NOTE: Final = "Synthetic: made by a GAN, not a photograph of tissue. Research use only."

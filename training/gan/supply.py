@@ -15,8 +15,8 @@ from training.data.labels import LABEL_IDS
 from training.data.splits import Split, fold_positions
 from training.data.synthetic import SyntheticPart, SyntheticTiles
 from training.errors import LeakError
-from training.gan.fitting import open_generator
 from training.gan.record import RECORD_NAME, GanRecord, SeenTile, read_record
+from training.gan.trainer import open_generator
 
 
 def training_parts(index: Index, splits: Iterable[Split], whole: bool) -> list[NDArray[np.int64]]:

@@ -19,8 +19,8 @@ from training.features import extract as features
 from training.features.cache import KeptViews
 from training.features.extract import cache_features, draw_all, read_tiles
 from training.features.store import FeatureSpace, FeatureStore
+from training.networks.architecture import ZERO_TO_ONE
 from training.scratch import allocate
-from training.systems.system import ZERO_TO_ONE
 
 
 def repeated(index: Index, times: int) -> Index:

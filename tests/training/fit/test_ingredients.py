@@ -10,7 +10,7 @@ from training.augmentation.mixup import mix_style, mixup
 from training.config import Balance, NetworkConfig
 from training.fit.feature_space import fit_head_space
 from training.fit.sampling import Groups, all_views, balanced, some_views
-from training.heads import join_heads, seed_of_head
+from training.networks.head_ensemble import join_heads, seed_of_head
 
 RNG = np.random.default_rng(0)
 CLASSES = np.array([0, 0, 0, 0, 0, 0, 1, 1, 2, 2])

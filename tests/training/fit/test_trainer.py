@@ -14,7 +14,7 @@ from training.features.cache import FeatureCache
 from training.features.extract import open_sources, read_tiles
 from training.fit.sampling import Groups
 from training.fit.trainer import Trainer
-from training.model import build_serving_model
+from training.networks.graphs import build_serving_model
 from training.runs import class_indices_of
 
 pytestmark = pytest.mark.tensorflow

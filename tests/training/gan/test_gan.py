@@ -21,8 +21,7 @@ from training.data.splits import fold_positions, read_split
 from training.errors import GanError, LeakError, RunError
 from training.features.extract import read_tiles
 from training.fit.trainer import Trainer
-from training.gan import fitting
-from training.gan.fitting import CHECKPOINT_NAME, Gan, fit_gan, open_generator
+from training.gan import trainer as fitting
 from training.gan.jobs import fit_generators, plan_generators
 from training.gan.record import GanRecord, GanSettings, SeenTile, begin_folder, read_record
 from training.gan.supply import (
@@ -32,6 +31,7 @@ from training.gan.supply import (
     supply_synthetic,
     training_parts,
 )
+from training.gan.trainer import CHECKPOINT_NAME, Gan, fit_gan, open_generator
 from training.runs import class_indices_of
 
 pytestmark = pytest.mark.tensorflow

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.training.command_line import run, succeed
-from training.gan.fitting import CHECKPOINT_NAME, Gan
 from training.gan.record import read_record
+from training.gan.trainer import CHECKPOINT_NAME, Gan
 
 pytestmark = pytest.mark.tensorflow
 
@@ -67,7 +67,7 @@ def _wait_for(condition: Callable[[], bool]) -> None:
 
 
 EVERY_EPOCH = (
-    "import training.gan.fitting as f; f.CHECKPOINT_EVERY = 1; from training.cli import app; app()"
+    "import training.gan.trainer as f; f.CHECKPOINT_EVERY = 1; from training.cli import app; app()"
 )
 """The command, with a checkpoint after every epoch rather than after five."""
 

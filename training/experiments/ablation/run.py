@@ -34,7 +34,7 @@ from training.experiments.ablation.config import AblationConfig, Recipe
 from training.features.extract import open_sources
 from training.fit.sampling import Groups
 from training.fit.trainer import Trainer, features_key
-from training.model import weights_sha256
+from training.networks.graphs import weights_sha256
 from training.runs import class_indices_of
 
 RUNS_NAME: Final = "runs.jsonl"

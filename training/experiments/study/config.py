@@ -13,7 +13,7 @@ from training.config import CONFIGS_DIR
 from training.data.labels import MixedTiles
 from training.documents import read_toml
 from training.errors import RunError
-from training.systems.registry import find_system
+from training.networks.registry import find_system
 
 PAPER_STUDY: Final = CONFIGS_DIR / "study.toml"
 

@@ -23,7 +23,7 @@ from training.errors import DataError
 from training.experiments.study.design import NetworkSpec, RunSpec, ViewsSpec
 from training.experiments.study.head import FreshViews, Positions
 from training.features.store import Features, FeatureSpace, FeatureStore, fill, row_key
-from training.systems.registry import SYSTEMS
+from training.networks.registry import SYSTEMS
 
 # The index has checked size and format, so a limit here only has to be out of the way.
 _LIMITS: Final = TileLimits(max_bytes=2**30)
@@ -148,7 +148,7 @@ class FeatureSource:
         import keras  # noqa: PLC0415 - seconds to import
 
         from training.features.extract import as_function  # noqa: PLC0415
-        from training.model import build_base, build_pooled  # noqa: PLC0415
+        from training.networks.graphs import build_base, build_pooled  # noqa: PLC0415
 
         system = SYSTEMS[network.system]
         keras.utils.set_random_seed(0)  # so that untrained weights, in tests, are the same ones

@@ -12,7 +12,7 @@ from training.data.labels import LABELS
 from training.experiments.study.journal import RunRecord
 from training.experiments.study.paper import FIGURE_3_BEST, OVERFITS_FROM_EPOCH
 from training.experiments.study.results import Spread
-from training.systems.registry import SYSTEMS
+from training.networks.registry import SYSTEMS
 
 _DPI: Final = 100
 _COLOURS: Final = ("#2b5c8a", "#d9822b", "#4f8f4a", "#8c4a8f", "#8a8a8a", "#b03a3a")

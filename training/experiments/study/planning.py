@@ -17,7 +17,7 @@ from training.experiments.study.head import HeadSettings, fit_head
 from training.experiments.study.journal import RunRecord
 from training.experiments.study.study import Study, way_out
 from training.features.store import require_space
-from training.systems.registry import SYSTEMS
+from training.networks.registry import SYSTEMS
 
 _CPU_SECONDS: Final = {
     "mobilenetv2": 0.009,

@@ -29,7 +29,7 @@ from training.experiments.study.sections import (
     table_1_section,
 )
 from training.experiments.study.study import Study, found
-from training.systems.registry import SYSTEMS
+from training.networks.registry import SYSTEMS
 
 MARKDOWN_NAME: Final = "report.md"
 HTML_NAME: Final = "report.html"

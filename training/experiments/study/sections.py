@@ -17,7 +17,7 @@ from training.experiments.study.results import (
     tumor_counts,
 )
 from training.experiments.study.study import DoneRuns, Study
-from training.systems.registry import SYSTEMS
+from training.networks.registry import SYSTEMS
 
 _NOTHING = "-"
 

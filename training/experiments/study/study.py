@@ -22,9 +22,9 @@ from training.experiments.study.engines import Engine, Task
 from training.experiments.study.features import FeatureSource
 from training.experiments.study.head import HeadFit, Positions
 from training.experiments.study.journal import Counts, Journal, RunRecord
-from training.model import require_weights, weights_sha256
+from training.networks.graphs import require_weights, weights_sha256
+from training.networks.registry import SYSTEMS
 from training.runs import class_indices_of
-from training.systems.registry import SYSTEMS
 
 DoneRuns = list[tuple[PlannedRun, RunRecord]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from training.systems.system import MINUS_ONE_TO_ONE, ZERO_TO_ONE, System
+from training.networks.architecture import MINUS_ONE_TO_ONE, ZERO_TO_ONE, System
 
 _L2: Final = 1e-3
 

@@ -13,9 +13,9 @@ from training.config import TrainingConfig, read_config
 from training.errors import ConfigError, WeightsError
 from training.fit.oversampling import oversample
 from training.fit.trainer import Trainer
-from training.model import build_base, require_weights, split_base
-from training.systems.registry import SYSTEMS, find_system
-from training.systems.system import CAFFE, Scaling, System
+from training.networks.architecture import CAFFE, Scaling, System
+from training.networks.graphs import build_base, require_weights, split_base
+from training.networks.registry import SYSTEMS, find_system
 
 ALL = [pytest.param(system, id=name) for name, system in SYSTEMS.items()]
 PRETRAINED = [pytest.param(system, id=name) for name, system in SYSTEMS.items() if system.seam]

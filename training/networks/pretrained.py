@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from training.systems.system import (
+from training.networks.architecture import (
     AS_IT_IS,
     CAFFE,
     MINUS_ONE_TO_ONE,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from training.errors import WeightsError
-from training.model import build_base, build_serving_model, require_weights, split_base
+from training.networks.graphs import build_base, build_serving_model, require_weights, split_base
 
 pytestmark = pytest.mark.tensorflow
 

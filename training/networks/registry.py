@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from training.systems.pretrained import (
+from training.networks.architecture import System
+from training.networks.from_scratch import ALEXNET, COMPACT_CNN
+from training.networks.pretrained import (
     CONVNEXTTINY,
     EFFICIENTNETV2B0,
     INCEPTIONRESNETV2,
@@ -15,8 +17,6 @@ from training.systems.pretrained import (
     VGG16,
     XCEPTION,
 )
-from training.systems.scratch import ALEXNET, COMPACT_CNN
-from training.systems.system import System
 
 SYSTEMS: Final[dict[str, System]] = {
     system.name: system

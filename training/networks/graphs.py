@@ -1,6 +1,6 @@
 """The network, as Keras graphs: a system's base, global average pooling, Dense 100, Dense 3.
 
-Which base, and how its input is scaled, says `training.systems.registry`. Three graphs share the
+Which base, and how its input is scaled, says `training.networks.registry`. Three graphs share the
 weights. `lower` is the frozen part of the base, run once a view; `upper` is what fine-tuning
 trains; `build_serving_model` is what is exported: uint8 tiles in, scaling inside.
 TensorFlow and Keras are imported when a graph is built, not when this module is.
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from app.core.manifest import sha256_of_file
 from training.data.labels import LABELS
 from training.errors import WeightsError
-from training.systems.registry import DEFAULT_SYSTEM
-from training.systems.system import System
+from training.networks.architecture import System
+from training.networks.registry import DEFAULT_SYSTEM
 
 Weights = list[NDArray[np.float32]]
 """What `get_weights` of a Keras model or layer returns."""
@@ -214,7 +214,7 @@ def build_serving_model(
     """
     import keras  # noqa: PLC0415
 
-    from training.cam import GradCam  # noqa: PLC0415 - a Keras layer, so it needs Keras
+    from training.networks.grad_cam import GradCam  # noqa: PLC0415 - a Keras layer, so it needs Keras
 
     side_px = side_px or system.side_px
     base = build_base(UNTRAINED, system, side_px)
