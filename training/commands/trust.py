@@ -39,7 +39,7 @@ def calibrate(
     from training.data.index import read_index  # noqa: PLC0415
     from training.data.labelled import LabelledTiles  # noqa: PLC0415
     from training.data.tiles import TileStream  # noqa: PLC0415
-    from training.trust.recalibrate import recalibrate  # noqa: PLC0415
+    from training.release.recalibrate import recalibrate  # noqa: PLC0415
 
     bundle = open_bundle(bundle_dir.resolve())
     index, index_sha256 = read_index(index_file)

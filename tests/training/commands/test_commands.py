@@ -229,7 +229,7 @@ def test_release_does_all_of_it_and_goes_on_where_it_was_stopped(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("training.release.assemble_bundle", stop)
+        patched.setattr("training.release.pipeline.assemble_bundle", stop)
         assert run(*release).exit_code == 130
     before = [path.read_bytes() for path in runs]
     # Killed while it wrote the bundle, or the run by patient, it goes on from there.

@@ -10,7 +10,7 @@ import pytest
 
 from app.core.input_gate import ReviewReason
 from training.errors import RunError
-from training.trust.card import assessment_sections
+from training.release.model_card_reliability import assessment_sections
 from training.trust.coverage import score_apart
 from training.trust.deletion import Deletion
 from training.trust.flagged import count_flagged

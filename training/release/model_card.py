@@ -19,7 +19,7 @@ from training.evaluation.split_tables import (
     percent,
 )
 from training.networks.registry import find_system
-from training.trust.card import assessment_sections
+from training.release.model_card_reliability import assessment_sections
 from training.trust.report import AssessmentReport
 
 

@@ -28,7 +28,6 @@ from app.core.manifest import (
 from app.runtime.litert import LiteRtRuntime
 from app.runtime.protocol import Runtime
 from app.runtime.savedmodel import SavedModelRuntime
-from training.card import write_card
 from training.config import TrainingConfig
 from training.data.labelled import LabelledTiles
 from training.data.labels import LABELS, MIXED_RAW_LABEL
@@ -38,12 +37,13 @@ from training.evaluation.leakage import leaks_of
 from training.evaluation.metrics import evaluate
 from training.evaluation.plots import plot_confusion, plot_epochs, plot_reliability
 from training.evaluation.temperature import calibrate
-from training.export import export_models
-from training.golden import write_golden_tiles
 from training.networks.graphs import Weights
-from training.quantize import Calibration
+from training.release.export import export_models
+from training.release.golden_tiles import write_golden_tiles
+from training.release.model_card import write_card
+from training.release.provenance import describe_data, describe_weights
+from training.release.quantize import Calibration
 from training.runs import CrossValidation
-from training.sources import describe_data, describe_weights
 from training.trust.assess import assess_bundle
 
 PARITY: Final = 1e-3

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from app.bundle import list_versions, open_bundle
-from tests.training.trust.sites import N_TILES, calibrate
+from tests.training.release.sites import N_TILES, calibrate
 from training.cli import app
 from training.data.index import Index, read_index, write_index
 from training.trust.predictor import Predictor

@@ -14,7 +14,6 @@ from app.bundle import check_golden_tiles, open_bundle
 from app.main import create_app
 from app.runtime.litert import LiteRtRuntime
 from app.settings import Settings
-from training.assemble import assemble_bundle
 from training.config import TrainingConfig, read_config
 from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.index import Index
@@ -24,6 +23,7 @@ from training.networks.architecture import System
 from training.networks.graphs import build_base, build_serving_model
 from training.networks.registry import SYSTEMS
 from training.networks.svm_head import as_head, fit_svm
+from training.release.bundle import assemble_bundle
 from training.runs import Answer, CrossValidation
 
 pytestmark = pytest.mark.tensorflow

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from app.core.manifest import Manifest, SplitKind
-from training.assemble import assemble_bundle, remove_incomplete, require_no_bundle
 from training.config import SplitsConfig, TrainingConfig
 from training.console.progress import tracked
 from training.data.annotations import find_table, read_table
@@ -22,6 +21,7 @@ from training.errors import RunError
 from training.fitting import Fitting, Task
 from training.gan.supply import supply_synthetic, training_parts
 from training.networks.graphs import build_base, require_weights
+from training.release.bundle import assemble_bundle, remove_incomplete, require_no_bundle
 from training.runs import read_cross_validation, read_final_fit
 from training.unfinished import UNFINISHED_NAME, unfinished_features
 

@@ -22,11 +22,12 @@ from app.core.manifest import (
     write_manifest,
 )
 from app.core.reference_tiles import REFERENCE_NAME, read_reference
-from training.assemble import check_bundle
 from training.data.labelled import LabelledTiles
 from training.data.labels import LABEL_IDS
 from training.errors import RunError
 from training.evaluation.temperature import TEMPERATURE_RANGE, fit_temperature
+from training.release.bundle import check_bundle
+from training.release.staging import staging
 from training.runs import class_indices_of
 from training.trust.evidence import Evidence
 from training.trust.gate import fit_gate, judge, measure_all
@@ -34,7 +35,6 @@ from training.trust.predictor import Predictor
 from training.trust.quality import measure_quality
 from training.trust.record import build_record
 from training.trust.report import CalibrationQuality
-from training.trust.staging import staging
 
 MIN_TILES: Final = 20
 """Fewer tiles fit a temperature to chance."""

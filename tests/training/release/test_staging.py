@@ -4,11 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from training.trust.staging import staging
+from training.release.staging import staging
 
 KILLED = """
 import os, pathlib, signal, sys
-from training.trust.staging import staging
+from training.release.staging import staging
 with staging(pathlib.Path(sys.argv[1])) as folder:
     (folder / "graph").write_bytes(b"half")
     os.kill(os.getpid(), signal.SIGKILL)

@@ -11,7 +11,7 @@ from app.core.manifest import INT8_NAME, LITERT_NAME, SAVED_MODEL_NAME, Int8Pari
 from training.config import NetworkConfig
 from training.errors import RunError
 from training.networks.graphs import Weights, build_serving_model
-from training.quantize import Calibration, quantize
+from training.release.quantize import Calibration, quantize
 
 _SIGNATURE: Final = "serving_default"
 

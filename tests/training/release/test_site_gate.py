@@ -17,7 +17,7 @@ from training.data.drawn_tiles import draw_tile
 from training.data.index import Index, IndexedTile
 from training.data.labelled import LabelledTiles
 from training.data.labels import LABEL_IDS
-from training.trust import recalibrate
+from training.release import recalibrate
 
 N_TILES = 24
 FAR = 0.7

@@ -17,11 +17,11 @@ from app.core.manifest import MANIFEST_NAME, MODEL_CARD_NAME, sha256_of_file
 from app.core.tile import decode_tile
 from app.main import create_app
 from app.settings import Settings
-from tests.training.trust.sites import N_TILES, calibrate, write_site
+from tests.training.release.sites import N_TILES, calibrate, write_site
 from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.index import read_index
 from training.data.labels import LABEL_IDS
-from training.trust import recalibrate
+from training.release import recalibrate
 from training.trust.gate import judge, measure_all
 
 pytestmark = pytest.mark.tensorflow

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.bundle import find_bundle
-from tests.training.trust.sites import write_site
+from tests.training.release.sites import write_site
 
 NAME = "osteo-mobilenetv2"
 

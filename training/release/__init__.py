@@ -1,0 +1,1 @@
+"""From finished runs to a bundle: export, quantisation, golden tiles, model card."""
