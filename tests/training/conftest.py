@@ -13,7 +13,7 @@ from training.data.annotations import find_table, read_table
 from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.index import Index, build_index
 from training.data.tile_names import file_stem_of
-from training.trust import measure, outsiders
+from training.reliability import measure, outsiders
 
 DRAWN_SIDE_PX = 128
 RAW_BY_LABEL = {

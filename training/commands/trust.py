@@ -71,8 +71,8 @@ def robustness(
     from app.bundle import open_bundle  # noqa: PLC0415
     from training.console.progress import tracked  # noqa: PLC0415
     from training.data.index import read_index  # noqa: PLC0415
-    from training.trust.predictor import Predictor  # noqa: PLC0415
-    from training.trust.robustness import measure_robustness, read_files  # noqa: PLC0415
+    from training.reliability.predictor import Predictor  # noqa: PLC0415
+    from training.reliability.robustness import measure_robustness, read_files  # noqa: PLC0415
 
     manifest = open_bundle(bundle_dir.resolve()).manifest
     index, _ = read_index(index_file)
@@ -112,7 +112,7 @@ def gate(
     Example: `osteo-train gate models/osteo-mobilenetv2/3 holiday-photos our-tiles`
     """
     from app.bundle import open_bundle  # noqa: PLC0415
-    from training.trust.folders import judge_folder  # noqa: PLC0415
+    from training.reliability.screen_folder import judge_folder  # noqa: PLC0415
 
     bundle = open_bundle(bundle_dir.resolve())
     rows: list[Sequence[str]] = []

@@ -20,7 +20,7 @@ from training.evaluation.split_tables import (
 )
 from training.networks.registry import find_system
 from training.release.model_card_reliability import assessment_sections
-from training.trust.report import AssessmentReport
+from training.reliability.report import AssessmentReport
 
 
 def write_card(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from training.console.markdown import markdown_table
 from training.evaluation.split_tables import UNAVAILABLE, percent
-from training.trust.deletion import DELETED_SHARE
-from training.trust.flagged import Flagged
-from training.trust.report import AssessmentReport
+from training.reliability.cam_deletion import DELETED_SHARE
+from training.reliability.flag_rates import Flagged
+from training.reliability.report import AssessmentReport
 
 
 def assessment_sections(report: AssessmentReport) -> list[str]:

@@ -28,13 +28,13 @@ from training.errors import RunError
 from training.evaluation.temperature import TEMPERATURE_RANGE, fit_temperature
 from training.release.bundle import check_bundle
 from training.release.staging import staging
+from training.reliability.assessment_record import build_record
+from training.reliability.calibration_metrics import measure_quality
+from training.reliability.input_gate import fit_gate, judge, measure_all
+from training.reliability.out_of_fold import Evidence
+from training.reliability.predictor import Predictor
+from training.reliability.report import CalibrationQuality
 from training.runs import class_indices_of
-from training.trust.evidence import Evidence
-from training.trust.gate import fit_gate, judge, measure_all
-from training.trust.predictor import Predictor
-from training.trust.quality import measure_quality
-from training.trust.record import build_record
-from training.trust.report import CalibrationQuality
 
 MIN_TILES: Final = 20
 """Fewer tiles fit a temperature to chance."""

@@ -22,7 +22,7 @@ from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.index import read_index
 from training.data.labels import LABEL_IDS
 from training.release import recalibrate
-from training.trust.gate import judge, measure_all
+from training.reliability.input_gate import judge, measure_all
 
 pytestmark = pytest.mark.tensorflow
 

@@ -14,7 +14,7 @@ from app.bundle import list_versions, open_bundle
 from tests.training.release.sites import N_TILES, calibrate
 from training.cli import app
 from training.data.index import Index, read_index, write_index
-from training.trust.predictor import Predictor
+from training.reliability.predictor import Predictor
 
 pytestmark = pytest.mark.tensorflow
 

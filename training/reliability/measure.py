@@ -15,19 +15,19 @@ from training.console.progress import tracked
 from training.data.labelled import LabelledTiles
 from training.data.tiles import some_of
 from training.features.reference_tiles import choose_reference
+from training.reliability.calibration_metrics import measure_quality
+from training.reliability.cam_deletion import measure_deletion
+from training.reliability.conformal import COVERAGES, Coverage, score_apart, score_sets, true_scores
+from training.reliability.flag_rates import count_flagged
+from training.reliability.input_gate import judge, judge_apart, measure_all
+from training.reliability.ood_samples import other_stains, outsiders_by_kind
+from training.reliability.ood_scores import compare_distances
+from training.reliability.out_of_fold import Evidence, evidence_of
+from training.reliability.predictor import Predictor
+from training.reliability.report import AssessmentReport, Selection
+from training.reliability.robustness import measure_robustness, read_files
+from training.reliability.selective import need_of_review, risk_coverage
 from training.runs import CrossValidation
-from training.trust.coverage import COVERAGES, Coverage, score_apart, score_sets, true_scores
-from training.trust.deletion import measure_deletion
-from training.trust.distances import compare_distances
-from training.trust.evidence import Evidence, evidence_of
-from training.trust.flagged import count_flagged
-from training.trust.gate import judge, judge_apart, measure_all
-from training.trust.outsiders import other_stains, outsiders_by_kind
-from training.trust.predictor import Predictor
-from training.trust.quality import measure_quality
-from training.trust.report import AssessmentReport, Selection
-from training.trust.review import need_of_review, risk_coverage
-from training.trust.robustness import measure_robustness, read_files
 
 MAX_TILES: Final = 200
 """Stains, maps and robustness are measured on so many tiles, evenly taken: more cost minutes."""

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from training.features.reference_tiles import MAX_REFERENCE_TILES, choose_reference
-from training.trust.distances import METHODS, compare_distances, mahalanobis_distance
+from training.reliability.ood_scores import METHODS, compare_distances, mahalanobis_distance
 
 
 def around(direction: int, n_tiles: int, seed: int, spread: float = 0.02) -> NDArray[np.float32]:

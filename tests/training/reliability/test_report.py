@@ -11,20 +11,20 @@ import pytest
 from app.core.input_gate import ReviewReason
 from training.errors import RunError
 from training.release.model_card_reliability import assessment_sections
-from training.trust.coverage import score_apart
-from training.trust.deletion import Deletion
-from training.trust.flagged import count_flagged
-from training.trust.plots import plot_risk_coverage, plot_robustness
-from training.trust.quality import measure_quality
-from training.trust.report import (
+from training.reliability.calibration_metrics import measure_quality
+from training.reliability.cam_deletion import Deletion
+from training.reliability.conformal import score_apart
+from training.reliability.flag_rates import count_flagged
+from training.reliability.plots import plot_risk_coverage, plot_robustness
+from training.reliability.report import (
     REPORT_NAME,
     AssessmentReport,
     Selection,
     read_report,
     write_report,
 )
-from training.trust.review import risk_coverage
-from training.trust.robustness import Robustness
+from training.reliability.robustness import Robustness
+from training.reliability.selective import risk_coverage
 
 PROBABILITIES = np.array([[0.8, 0.1, 0.1], [0.3, 0.4, 0.3]], np.float32)
 TRUTH = np.array([0, 0])

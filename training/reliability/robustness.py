@@ -18,7 +18,7 @@ from app.core.tile import TileLimits, decode_tile
 from training.augmentation.stain_separation import scale_stains
 from training.data.index import IndexedTile
 from training.errors import DataError
-from training.trust.predictor import Predictor
+from training.reliability.predictor import Predictor
 
 # Tiles were checked by the index; resampled ones may be larger or smaller than an upload may.
 _LIMITS: Final = TileLimits(max_bytes=2**30, max_pixels=2**30, min_side_px=1)

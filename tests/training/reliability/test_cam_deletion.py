@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.training.trust.fakes import CAM_SIDE, looking
-from training.trust.deletion import DELETED_SHARE, measure_deletion
+from tests.training.reliability.fakes import CAM_SIDE, looking
+from training.reliability.cam_deletion import DELETED_SHARE, measure_deletion
 
 SIDE_PX = 56
 PLACE_PX = SIDE_PX // CAM_SIDE

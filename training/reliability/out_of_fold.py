@@ -12,8 +12,8 @@ from app.core.appearance import Appearance
 from app.core.calibration import probabilities_from_logits
 from training.data.labelled import LabelledTiles
 from training.evaluation.metrics import outcome_of
+from training.reliability.input_gate import Distances, measure_all
 from training.runs import CrossValidation
-from training.trust.gate import Distances, measure_all
 
 
 @dataclass(frozen=True, slots=True)

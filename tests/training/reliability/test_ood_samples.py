@@ -5,8 +5,8 @@ import pytest
 
 from training.augmentation.stain_separation import OTHER_STAINS
 from training.data.drawn_tiles import draw_tile
-from training.trust import outsiders
-from training.trust.outsiders import other_stains, outsiders_by_kind
+from training.reliability import outsiders
+from training.reliability.ood_samples import other_stains, outsiders_by_kind
 
 KINDS = {"photographs", "drawings", "documents", "noise", "plain colours"}
 

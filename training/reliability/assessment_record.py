@@ -17,9 +17,9 @@ from app.core.assessment_record import (
     InputGate,
 )
 from app.core.population_stability import bin_edges, count_bins
-from training.trust.coverage import true_scores
-from training.trust.evidence import Evidence
-from training.trust.gate import fit_gate
+from training.reliability.conformal import true_scores
+from training.reliability.input_gate import fit_gate
+from training.reliability.out_of_fold import Evidence
 
 _N_BINS: Final = 5
 """Few, since a few dozen answers stand behind them."""

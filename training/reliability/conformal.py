@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from app.core.conformal import adaptive_scores, prediction_set, threshold_of
-from training.trust.intervals import binomial_interval
+from training.reliability.intervals import binomial_interval
 
 COVERAGES: Final = (0.8, 0.9, 0.95)
 

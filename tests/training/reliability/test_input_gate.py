@@ -19,9 +19,9 @@ from training.data.annotations import find_table, read_table
 from training.data.drawn_tiles import draw_tile
 from training.data.index import build_index
 from training.features.extract import read_tiles
-from training.trust.flagged import count_flagged
-from training.trust.gate import fit_gate, judge, judge_apart, measure_all
-from training.trust.outsiders import other_stains
+from training.reliability.flag_rates import count_flagged
+from training.reliability.input_gate import fit_gate, judge, judge_apart, measure_all
+from training.reliability.ood_samples import other_stains
 
 shares = st.floats(0, 1)
 

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from training.evaluation.plots import new_figure, save_figure
-from training.trust.report import AssessmentReport
+from training.reliability.report import AssessmentReport
 
 _COLOURS: Final = {"slide": "#2b5c8a", "patient": "#d9822b"}
 

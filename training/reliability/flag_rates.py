@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from app.core.input_gate import ReviewReason
-from training.trust.intervals import binomial_interval
+from training.reliability.intervals import binomial_interval
 
 
 class Flagged(BaseModel):

@@ -17,8 +17,8 @@ from app.core.reference_tiles import REFERENCE_NAME, read_reference
 from app.core.tile import TileLimits, decode_tile
 from training.console.progress import tracked
 from training.errors import DataError, RunError
-from training.trust.flagged import Flagged, count_flagged
-from training.trust.predictor import Predictor
+from training.reliability.flag_rates import Flagged, count_flagged
+from training.reliability.predictor import Predictor
 
 _SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
 _LIMITS: Final = TileLimits(max_bytes=2**28, max_pixels=2**27, min_side_px=16)

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.core.tile import decode_tile
-from tests.training.trust.fakes import looking
+from tests.training.reliability.fakes import looking
 from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.index import IndexedTile
 from training.errors import DataError
-from training.trust.robustness import CHANGES, Robustness, measure_robustness, read_files
+from training.reliability.robustness import CHANGES, Robustness, measure_robustness, read_files
 
 SIDE_PX = 64
 TILE = draw_tile("viable_tumor", 256, 0)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from training.trust.predictor import Predictor
+from training.reliability.predictor import Predictor
 
 DELETED_SHARE: Final = 0.2
 _N_RANDOM: Final = 5

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from app.core.calibration import probabilities_from_logits
 from app.runtime.protocol import ModelOutputs
-from training.trust.predictor import Predictor
+from training.reliability.predictor import Predictor
 
 CAM_SIDE = 7
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from app.core.calibration import probabilities_from_logits
 from app.core.conformal import prediction_set, threshold_of
-from training.trust.coverage import score_apart, score_sets, true_scores
-from training.trust.intervals import binomial_interval
+from training.reliability.conformal import score_apart, score_sets, true_scores
+from training.reliability.intervals import binomial_interval
 
 # Adaptive scores of the true labels: 0.5, 0.8, 1.0 (second and third add what is likelier).
 PROBABILITIES = np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.2, 0.5, 0.3]], np.float32)

@@ -8,11 +8,11 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from training.errors import RunError
-from training.trust.coverage import Coverage
-from training.trust.deletion import Deletion
-from training.trust.flagged import Flagged
-from training.trust.review import RiskPoint
-from training.trust.robustness import Robustness
+from training.reliability.cam_deletion import Deletion
+from training.reliability.conformal import Coverage
+from training.reliability.flag_rates import Flagged
+from training.reliability.robustness import Robustness
+from training.reliability.selective import RiskPoint
 
 REPORT_NAME: Final = "assessment.json"
 
@@ -40,7 +40,7 @@ class Selection(_Part):
 
 
 class AssessmentReport(_Part):
-    """All of it. Kinds of pictures are those of `training.trust.outsiders`."""
+    """All of it. Kinds of pictures are those of `training.reliability.ood_samples`."""
 
     schema_version: Literal[1] = 1
     source: str

@@ -20,7 +20,7 @@ from training.cli import app
 from training.data.annotations import find_table, read_table
 from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.index import Index, build_index, read_index, write_index
-from training.trust.robustness import CHANGES
+from training.reliability.robustness import CHANGES
 
 RELEASED = Path(__file__).parents[3] / "models" / "osteo-mobilenetv2" / "1"
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from training.trust.quality import brier_score, measure_quality
-from training.trust.review import need_of_review, risk_coverage
+from training.reliability.calibration_metrics import brier_score, measure_quality
+from training.reliability.selective import need_of_review, risk_coverage
 
 
 def test_need_is_the_entropy() -> None:

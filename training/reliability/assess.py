@@ -13,13 +13,13 @@ from app.core.reference_tiles import REFERENCE_NAME
 from training.data.labelled import LabelledTiles
 from training.data.labels import LABEL_IDS
 from training.features.reference_tiles import choose_reference
+from training.reliability.assessment_record import build_record
+from training.reliability.measure import measure_bundle, some_seen
+from training.reliability.out_of_fold import evidence_of
+from training.reliability.plots import plot_risk_coverage, plot_robustness
+from training.reliability.predictor import Predictor
+from training.reliability.report import AssessmentReport, write_report
 from training.runs import CrossValidation
-from training.trust.evidence import evidence_of
-from training.trust.measure import measure_bundle, some_seen
-from training.trust.plots import plot_risk_coverage, plot_robustness
-from training.trust.predictor import Predictor
-from training.trust.record import build_record
-from training.trust.report import AssessmentReport, write_report
 
 _PLOTS_NAME: Final = "plots"
 

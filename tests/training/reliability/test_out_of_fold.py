@@ -13,9 +13,9 @@ from training.data.index import Index
 from training.data.labelled import LabelledTiles
 from training.data.labels import LABEL_IDS
 from training.data.tiles import TileStream
+from training.reliability.assessment_record import build_record
+from training.reliability.out_of_fold import Evidence, evidence_of
 from training.runs import Answer, CrossValidation
-from training.trust.evidence import Evidence, evidence_of
-from training.trust.record import build_record
 
 NO_HASH = "0" * 64
 SIDE_PX = 64

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from app.core.calibration import probabilities_from_logits
 from training.evaluation.metrics import expected_calibration_error, log_loss
-from training.trust.report import CalibrationQuality
+from training.reliability.report import CalibrationQuality
 
 
 def measure_quality(
