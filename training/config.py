@@ -17,7 +17,7 @@ from pydantic import (
 from training.augmentation.views import AugmentConfig
 from training.data.labels import MixedTiles
 from training.data.tile_rules import TILE_SIDE_PX
-from training.distribute import StrategyName
+from training.distributed import StrategyName
 from training.documents import read_toml
 from training.networks.architecture import System
 from training.networks.registry import DEFAULT_SYSTEM, SYSTEMS, find_system

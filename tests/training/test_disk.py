@@ -13,8 +13,8 @@ from training.config import read_config
 from training.disk import is_of_the_disk, require_room, unwritable
 from training.durable import write_whole
 from training.errors import RunError
-from training.identity import identify
-from training.unfinished import UNFINISHED_NAME, kept_work
+from training.runs.identity import identify
+from training.runs.resume import UNFINISHED_NAME, kept_work
 
 SHA = "0" * 64
 

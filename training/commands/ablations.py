@@ -45,7 +45,7 @@ def ablate(
     from training.experiments.ablation.run import run_ablation  # noqa: PLC0415 - seconds to import
     from training.experiments.ablation.tables import write_csv, write_markdown  # noqa: PLC0415
     from training.networks.graphs import require_weights  # noqa: PLC0415
-    from training.runs import require_same_labels  # noqa: PLC0415
+    from training.runs.records import require_same_labels  # noqa: PLC0415
 
     ablation, recipes = read_ablation(ablation_file, weights)
     data = read_index(index_file)

@@ -45,7 +45,7 @@ def export(
     from training.data.labelled import LabelledTiles  # noqa: PLC0415
     from training.data.tiles import TileStream  # noqa: PLC0415
     from training.release.bundle import assemble_bundle, remove_incomplete  # noqa: PLC0415
-    from training.runs import read_cross_validation, read_final_fit  # noqa: PLC0415
+    from training.runs.records import read_cross_validation, read_final_fit  # noqa: PLC0415
 
     final, base_weights, head_weights = read_final_fit(final_dir)
     found, index_sha256 = read_index(index_file)

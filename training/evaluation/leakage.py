@@ -10,7 +10,7 @@ from training.data.index import Index
 from training.data.overlaps import FOOTPRINTS_PX, overlapping_pairs
 from training.data.splits import Fold, Split, fold_positions
 from training.errors import SplitError
-from training.runs import CrossValidation
+from training.runs.records import CrossValidation
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from app.core.calibration import probabilities_from_logits
 from app.core.manifest import ClassMetrics, FoldMetrics, SplitMetrics
 from training.data.labels import LABEL_IDS, LABELS, TUMOR_CLASSES
-from training.runs import CrossValidation
+from training.runs.records import CrossValidation
 
 N_ECE_BINS: Final = 10
 N_RESAMPLES: Final = 2000

@@ -15,7 +15,7 @@ from app.core.calibration import probabilities_from_logits
 from app.core.manifest import SplitMetrics
 from training.data.labels import LABELS
 from training.evaluation.metrics import outcome_of, reliability_bins
-from training.runs import CrossValidation
+from training.runs.records import CrossValidation
 
 _DPI = 110
 _N_COLOURS = 128

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from app.core.calibration import probabilities_from_logits
 from training.errors import RunError
 from training.evaluation.metrics import log_loss, outcome_of
-from training.runs import CrossValidation
+from training.runs.records import CrossValidation
 
 TEMPERATURE_RANGE: Final = (0.05, 20.0)
 """Beyond, the answers are all but certain or all but uniform, and something else is wrong."""

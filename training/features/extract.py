@@ -18,7 +18,7 @@ from training.augmentation.views import AugmentConfig, draw_views
 from training.console.progress import tracked
 from training.data.index import Index
 from training.data.tiles import Tiles, TileStream, in_order
-from training.distribute import gather_rows, share
+from training.distributed import gather_rows, share
 from training.features.cache import KeptViews
 from training.features.store import fill
 from training.networks.architecture import MINUS_ONE_TO_ONE, Scaling

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from training.console.progress import ERRORS
 from training.fit.history import Course, EpochRecord
 from training.fit.weight_averaging import RunningAverage
-from training.unfinished import Work
+from training.runs.resume import Work
 
 
 class Checkpoint:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from training.augmentation.mixup import mix_style, mixup
 from training.config import FineTuneConfig, PhaseConfig
 from training.data.labels import LABELS
-from training.distribute import on_all_replicas
+from training.distributed import on_all_replicas
 from training.errors import RunError
 from training.features.extract import as_function
 from training.fit.checkpoints import Checkpoint
@@ -20,7 +20,7 @@ from training.fit.loss import cross_entropy
 from training.fit.optimizers import without_leak
 from training.fit.sampling import ViewPositions
 from training.fit.weight_averaging import RunningAverage
-from training.unfinished import NOTHING_KEPT, Work
+from training.runs.resume import NOTHING_KEPT, Work
 
 _ANSWERED: Final = 512
 """Tiles that are answered at once; at 512 the last feature map takes 130 MB."""

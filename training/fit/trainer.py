@@ -43,7 +43,7 @@ from training.networks.graphs import (
 )
 from training.networks.head_ensemble import join_heads, seed_of_head
 from training.networks.svm_head import fit_svm
-from training.unfinished import NOTHING_KEPT, Work
+from training.runs.resume import NOTHING_KEPT, Work
 
 
 @dataclass(frozen=True, slots=True)

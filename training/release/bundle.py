@@ -44,7 +44,7 @@ from training.release.model_card import write_card
 from training.release.provenance import describe_data, describe_weights
 from training.release.quantize import Calibration
 from training.reliability.assess import assess_bundle
-from training.runs import CrossValidation
+from training.runs.records import CrossValidation
 
 PARITY: Final = 1e-3
 """Largest difference of a logit between the two runtimes."""

@@ -34,7 +34,7 @@ from training.reliability.input_gate import fit_gate, judge, measure_all
 from training.reliability.out_of_fold import Evidence
 from training.reliability.predictor import Predictor
 from training.reliability.report import CalibrationQuality
-from training.runs import class_indices_of
+from training.runs.records import class_indices_of
 
 MIN_TILES: Final = 20
 """Fewer tiles fit a temperature to chance."""

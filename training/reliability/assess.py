@@ -19,7 +19,7 @@ from training.reliability.out_of_fold import evidence_of
 from training.reliability.plots import plot_risk_coverage, plot_robustness
 from training.reliability.predictor import Predictor
 from training.reliability.report import AssessmentReport, write_report
-from training.runs import CrossValidation
+from training.runs.records import CrossValidation
 
 _PLOTS_NAME: Final = "plots"
 

@@ -27,7 +27,7 @@ from training.reliability.predictor import Predictor
 from training.reliability.report import AssessmentReport, Selection
 from training.reliability.robustness import measure_robustness, read_files
 from training.reliability.selective import need_of_review, risk_coverage
-from training.runs import CrossValidation
+from training.runs.records import CrossValidation
 
 MAX_TILES: Final = 200
 """Stains, maps and robustness are measured on so many tiles, evenly taken: more cost minutes."""

@@ -13,7 +13,7 @@ from app.core.calibration import probabilities_from_logits
 from training.data.labelled import LabelledTiles
 from training.evaluation.metrics import outcome_of
 from training.reliability.input_gate import Distances, measure_all
-from training.runs import CrossValidation
+from training.runs.records import CrossValidation
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from training.evaluation.metrics import (
 )
 from training.evaluation.plots import plot_confusion, plot_epochs, plot_reliability
 from training.evaluation.temperature import calibrate, fit_temperature
-from training.runs import Answer, CrossValidation, read_cross_validation, write_run
+from training.runs.records import Answer, CrossValidation, read_cross_validation, write_run
 
 RECORDS = tuple(
     {

@@ -15,7 +15,7 @@ from training.evaluation.split_tables import (
     case_rows,
     level_rows,
 )
-from training.runs import read_levels, write_run
+from training.runs.records import read_levels, write_run
 
 PAIRS = [(0, 0), (0, 1), (1, 1), (1, 1), (0, 0), (0, 0)]
 

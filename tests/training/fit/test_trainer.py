@@ -15,7 +15,7 @@ from training.features.extract import open_sources, read_tiles
 from training.fit.sampling import Groups
 from training.fit.trainer import Trainer
 from training.networks.graphs import build_serving_model
-from training.runs import class_indices_of
+from training.runs.records import class_indices_of
 
 pytestmark = pytest.mark.tensorflow
 

@@ -32,7 +32,7 @@ from training.gan.supply import (
     training_parts,
 )
 from training.gan.trainer import CHECKPOINT_NAME, Gan, fit_gan, open_generator
-from training.runs import class_indices_of
+from training.runs.records import class_indices_of
 
 pytestmark = pytest.mark.tensorflow
 

@@ -24,7 +24,7 @@ from training.networks.graphs import build_base, build_serving_model
 from training.networks.registry import SYSTEMS
 from training.networks.svm_head import as_head, fit_svm
 from training.release.bundle import assemble_bundle
-from training.runs import Answer, CrossValidation
+from training.runs.records import Answer, CrossValidation
 
 pytestmark = pytest.mark.tensorflow
 

@@ -15,7 +15,7 @@ from training.data.labels import LABEL_IDS
 from training.data.tiles import TileStream
 from training.reliability.assessment_record import build_record
 from training.reliability.out_of_fold import Evidence, evidence_of
-from training.runs import Answer, CrossValidation
+from training.runs.records import Answer, CrossValidation
 
 NO_HASH = "0" * 64
 SIDE_PX = 64

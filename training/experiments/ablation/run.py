@@ -35,7 +35,7 @@ from training.features.extract import open_sources
 from training.fit.sampling import Groups
 from training.fit.trainer import Trainer, features_key
 from training.networks.graphs import weights_sha256
-from training.runs import class_indices_of
+from training.runs.records import class_indices_of
 
 RUNS_NAME: Final = "runs.jsonl"
 _RECORD_BYTES: Final = 1024

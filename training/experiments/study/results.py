@@ -21,7 +21,7 @@ from training.evaluation.metrics import evaluate, tumor_metrics
 from training.experiments.study.design import PlannedRun
 from training.experiments.study.journal import Counts, RunRecord
 from training.experiments.study.study import DoneRuns, Study
-from training.runs import Answer, CrossValidation
+from training.runs.records import Answer, CrossValidation
 
 RESULTS_NAME: Final = "results.csv"
 

@@ -24,7 +24,7 @@ from training.experiments.study.head import HeadFit, Positions
 from training.experiments.study.journal import Counts, Journal, RunRecord
 from training.networks.graphs import require_weights, weights_sha256
 from training.networks.registry import SYSTEMS
-from training.runs import class_indices_of
+from training.runs.records import class_indices_of
 
 DoneRuns = list[tuple[PlannedRun, RunRecord]]
 

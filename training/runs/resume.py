@@ -1,6 +1,6 @@
 """What a run that was stopped has done so far, kept on disk until the run is finished.
 
-`OUT/unfinished/` holds a folder for each identity (`training.identity`): finished folds and
+`OUT/unfinished/` holds a folder for each identity (`training.runs.identity`): finished folds and
 checkpoints of the phase under way. Work of other settings has another folder, so it is never taken
 for this run's, and is still there for whoever goes back to them. Files appear whole or not at all,
 so the folder may be left at any moment, by Ctrl-C, `kill -9` or a full disk.
@@ -20,10 +20,10 @@ from typing import Any, BinaryIO, Final
 
 from training.console.progress import ERRORS
 from training.disk import unwritable
-from training.distribute import bytes_of_first, is_chief, share
+from training.distributed import bytes_of_first, is_chief, share
 from training.durable import try_lock, write_whole
 from training.errors import RunError
-from training.identity import RunIdentity
+from training.runs.identity import RunIdentity
 
 UNFINISHED_NAME: Final = "unfinished"
 CHECKPOINT_EVERY_S: Final = 30.0

@@ -9,8 +9,8 @@ import pytest
 from training.config import TrainingConfig, read_config
 from training.durable import try_lock
 from training.errors import RunError
-from training.identity import RunIdentity, identify
-from training.unfinished import NOTHING_KEPT, UNFINISHED_NAME, Work, kept_work
+from training.runs.identity import RunIdentity, identify
+from training.runs.resume import NOTHING_KEPT, UNFINISHED_NAME, Work, kept_work
 
 SHA = "0" * 64
 

@@ -1,7 +1,7 @@
 """From an index, a split and a configuration to a finished run; stopped, it goes on where it was.
 
 What `osteo-train fit` and `osteo-train release` share. A run that is finished is not fitted again,
-where everything that decides it is the same (`training.identity`).
+where everything that decides it is the same (`training.runs.identity`).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from training.data.index import Index
 from training.data.splits import Fold, Split, fold_positions
 from training.data.synthetic import SyntheticTiles
 from training.data.tiles import TileStream
-from training.distribute import agreed, is_chief
+from training.distributed import agreed, is_chief
 from training.features.cache import FeatureCache
 from training.features.extract import open_sources
 from training.features.reference_tiles import choose_reference
 from training.fit.sampling import Groups
 from training.fit.trainer import Trainer
-from training.identity import RunIdentity, identify
-from training.runs import (
+from training.runs.identity import RunIdentity, identify
+from training.runs.records import (
     Answer,
     CrossValidation,
     FinalFit,
@@ -40,7 +40,7 @@ from training.runs import (
     write_final_fit,
     write_run,
 )
-from training.unfinished import Work, kept_work
+from training.runs.resume import Work, kept_work
 
 _FOLD_NAME: Final = "fold.json"
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import REPOSITORY
-from training.distribute import require_cluster
+from training.distributed import require_cluster
 from training.errors import ClusterError
 
 CONFIG = """
@@ -78,7 +78,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 """
 """Two devices where the machine has but one; all the rest is the command's own."""
 
-EVERY_STEP = "import training.unfinished; training.unfinished.CHECKPOINT_EVERY_S = 0"
+EVERY_STEP = "import training.runs.resume; training.runs.resume.CHECKPOINT_EVERY_S = 0"
 
 
 class Fits:

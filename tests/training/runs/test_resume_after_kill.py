@@ -21,13 +21,13 @@ from training.data.index import Index
 from training.data.tiles import TileStream
 from training.fit.sampling import Groups
 from training.fit.trainer import Fitted, Trainer
-from training.runs import class_indices_of
-from training.unfinished import Work
+from training.runs.records import class_indices_of
+from training.runs.resume import Work
 
 pytestmark = pytest.mark.tensorflow
 
 EVERY_STEP = (
-    "import training.unfinished as u; u.CHECKPOINT_EVERY_S = 0; from training.cli import app; app()"
+    "import training.runs.resume as u; u.CHECKPOINT_EVERY_S = 0; from training.cli import app; app()"
 )
 """The command, with a checkpoint after every step rather than after half a minute."""
 
@@ -157,7 +157,7 @@ def test_fit_survives_ctrl_c_and_kill_9(
             signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patched:
-        patched.setattr("training.unfinished.CHECKPOINT_EVERY_S", 0)
+        patched.setattr("training.runs.resume.CHECKPOINT_EVERY_S", 0)
         patched.setattr(Work, "write", keep_and_stop)
         stopped = run("fit", *given, "--out", out)
     assert stopped.exit_code == 130, stopped.output

@@ -21,7 +21,7 @@ from training.data.labels import LABEL_IDS
 from training.disk import unwritable
 from training.durable import write_whole
 from training.errors import RunError
-from training.identity import RunIdentity
+from training.runs.identity import RunIdentity
 from training.networks.graphs import Weights
 
 RUN_NAME: Final = "run.json"
