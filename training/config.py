@@ -18,9 +18,9 @@ from training.augmentation.views import AugmentConfig
 from training.data.labels import MixedTiles
 from training.data.tile_rules import TILE_SIDE_PX
 from training.distributed import StrategyName
-from training.documents import read_toml
 from training.networks.architecture import System
 from training.networks.registry import DEFAULT_SYSTEM, SYSTEMS, find_system
+from training.storage.toml import read_toml
 
 CONFIGS_DIR: Final = Path(__file__).parent / "configs"
 RELEASED_CONFIG: Final = CONFIGS_DIR / "osteo-mobilenetv2.toml"

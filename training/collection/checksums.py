@@ -13,8 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from training.durable import try_lock, write_whole
 from training.errors import DataError
+from training.storage.atomic import try_lock, write_whole
 
 SUMS_NAME: Final = "SHA256SUMS"
 _JOURNAL_NAME: Final = f"{SUMS_NAME}.part"

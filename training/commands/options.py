@@ -20,7 +20,6 @@ from training.config import RELEASED_CONFIG
 from training.console.progress import ERRORS
 from training.data.index import Index
 from training.data.labels import MixedTiles
-from training.disk import is_of_the_disk, unwritable
 from training.evaluation.split_tables import (
     LEVEL_HEADER,
     MIXED_POLICY,
@@ -28,6 +27,7 @@ from training.evaluation.split_tables import (
     case_rows,
     level_rows,
 )
+from training.storage.disk import is_of_the_disk, unwritable
 
 P = ParamSpec("P")
 

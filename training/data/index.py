@@ -18,8 +18,8 @@ from training.data.annotations import Table, TableRow
 from training.data.labels import MixedTiles, label_id_of
 from training.data.tile_names import file_stem_of, parse_tile_name
 from training.data.tile_rules import TILE_SIDE_PX, Rule, TileProblem, inspect_pixels
-from training.durable import write_whole
 from training.errors import DataError, TileProblemsError
+from training.storage.atomic import write_whole
 
 _IMAGE_SUFFIXES: Final = (".jpg", ".jpeg")
 

@@ -36,8 +36,8 @@ from pydantic import (
 from app.core.manifest import SplitKind
 from training.data.index import Index, IndexedTile
 from training.data.overlaps import overlap_groups, overlapping_pairs
-from training.durable import write_whole
 from training.errors import SplitError
+from training.storage.atomic import write_whole
 
 TEST_FRACTION: Final = 0.1
 """Of a random split with one fold, as in the paper."""

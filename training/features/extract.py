@@ -22,7 +22,7 @@ from training.distributed import gather_rows, share
 from training.features.cache import KeptViews
 from training.features.store import fill
 from training.networks.architecture import MINUS_ONE_TO_ONE, Scaling
-from training.scratch import allocate
+from training.storage.scratch_array import allocate
 
 _GATHERED_VIEWS: Final = 32
 """About what the processes tell each other at once; tiles with more views go one at a time."""

@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 
 from app.core.manifest import sha256_of_file
 from training.console.progress import ERRORS
-from training.durable import PART_SUFFIX, try_lock, wait_for_lock, write_whole
 from training.errors import CacheError
-from training.scratch import allocate
+from training.storage.atomic import PART_SUFFIX, try_lock, wait_for_lock, write_whole
+from training.storage.scratch_array import allocate
 
 Features = NDArray[np.float32]
 

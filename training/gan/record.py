@@ -8,8 +8,8 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from training.data.labels import LABEL_IDS
-from training.durable import write_whole
 from training.errors import GanError
+from training.storage.atomic import write_whole
 
 RECORD_NAME: Final = "gan.json"
 

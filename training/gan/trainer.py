@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.labels import LABELS
-from training.durable import write_whole
 from training.errors import GanError
 from training.fit.optimizers import without_leak
 from training.gan.networks import build_discriminator, build_generator
 from training.gan.record import GanRecord, GanSettings
 from training.gan.step import draw_batch, make_step
+from training.storage.atomic import write_whole
 
 CHECKPOINT_NAME: Final = "checkpoint.npz"
 CHECKPOINT_EVERY: Final = 5

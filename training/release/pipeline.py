@@ -16,7 +16,6 @@ from training.data.labelled import LabelledTiles
 from training.data.labels import require_every_label
 from training.data.splits import make_split, write_split
 from training.data.tiles import TileStream
-from training.disk import require_room
 from training.errors import RunError
 from training.gan.supply import supply_synthetic, training_parts
 from training.networks.graphs import build_base, require_weights
@@ -24,6 +23,7 @@ from training.release.bundle import assemble_bundle, remove_incomplete, require_
 from training.runs.cross_validation import Fitting, Task
 from training.runs.records import read_cross_validation, read_final_fit
 from training.runs.resume import UNFINISHED_NAME, unfinished_features
+from training.storage.disk import require_room
 
 _BUNDLE_BYTES: Final = 12
 """A parameter: four of SavedModel, four of LiteRT, one of int8, and plots and golden tiles."""

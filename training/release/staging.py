@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from training.durable import try_lock
+from training.storage.atomic import try_lock
 
 _PREFIX: Final = ".calibrating-"
 _LOCK_NAME: Final = "lock"

@@ -18,8 +18,8 @@ from app.core.manifest import SplitKind
 from training.config import TrainingConfig
 from training.data.index import Index
 from training.data.labels import LABEL_IDS
-from training.disk import unwritable
-from training.durable import write_whole
+from training.storage.disk import unwritable
+from training.storage.atomic import write_whole
 from training.errors import RunError
 from training.runs.identity import RunIdentity
 from training.networks.graphs import Weights

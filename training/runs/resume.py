@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from training.console.progress import ERRORS
-from training.disk import unwritable
+from training.storage.disk import unwritable
 from training.distributed import bytes_of_first, is_chief, share
-from training.durable import try_lock, write_whole
+from training.storage.atomic import try_lock, write_whole
 from training.errors import RunError
 from training.runs.identity import RunIdentity
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training import scratch
 from training.augmentation.views import AugmentConfig
 from training.data.index import Index
 from training.data.tiles import TileStream, in_order, some_of
@@ -20,7 +19,8 @@ from training.features.cache import KeptViews
 from training.features.extract import cache_features, draw_all, read_tiles
 from training.features.store import FeatureSpace, FeatureStore
 from training.networks.architecture import ZERO_TO_ONE
-from training.scratch import allocate
+from training.storage import scratch_array as scratch
+from training.storage.scratch_array import allocate
 
 
 def repeated(index: Index, times: int) -> Index:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from training.config import TrainingConfig, read_config
-from training.durable import try_lock
+from training.storage.atomic import try_lock
 from training.errors import RunError
 from training.runs.identity import RunIdentity, identify
 from training.runs.resume import NOTHING_KEPT, UNFINISHED_NAME, Work, kept_work

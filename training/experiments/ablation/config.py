@@ -14,8 +14,8 @@ from typing import Any, Final, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from training.config import CONFIGS_DIR, TrainingConfig, read_config
-from training.documents import parse_document, read_toml
 from training.errors import ConfigError
+from training.storage.toml import parse_document, read_toml
 
 ABLATIONS_DIR: Final = Path(__file__).parent / "ablations"
 RELEASED_ABLATION: Final = ABLATIONS_DIR / "recipe.toml"

@@ -26,8 +26,6 @@ from training.data.index import Index
 from training.data.labels import LABELS
 from training.data.splits import Split, fold_positions, make_split
 from training.data.tiles import TileStream
-from training.disk import require_room
-from training.durable import try_lock
 from training.errors import RunError
 from training.evaluation.metrics import log_loss
 from training.experiments.ablation.config import AblationConfig, Recipe
@@ -36,6 +34,8 @@ from training.fit.sampling import Groups
 from training.fit.trainer import Trainer, features_key
 from training.networks.graphs import weights_sha256
 from training.runs.records import class_indices_of
+from training.storage.atomic import try_lock
+from training.storage.disk import require_room
 
 RUNS_NAME: Final = "runs.jsonl"
 _RECORD_BYTES: Final = 1024

@@ -11,9 +11,9 @@ from app.core.manifest import SplitKind
 from training.augmentation.views import AugmentConfig
 from training.config import CONFIGS_DIR
 from training.data.labels import MixedTiles
-from training.documents import read_toml
 from training.errors import RunError
 from training.networks.registry import find_system
+from training.storage.toml import read_toml
 
 PAPER_STUDY: Final = CONFIGS_DIR / "study.toml"
 

@@ -15,9 +15,9 @@ from typing import Final, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from training.console.progress import ERRORS
-from training.durable import try_lock
 from training.errors import RunError
 from training.experiments.study.design import RunSpec
+from training.storage.atomic import try_lock
 
 JOURNAL_NAME: Final = "journal.jsonl"
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from training.durable import write_whole
 from training.experiments.study.figures import draw_figure_3, draw_figure_4, draw_figure_5
 from training.experiments.study.journal import RunRecord
 from training.experiments.study.results import (
@@ -30,6 +29,7 @@ from training.experiments.study.sections import (
 )
 from training.experiments.study.study import Study, found
 from training.networks.registry import SYSTEMS
+from training.storage.atomic import write_whole
 
 MARKDOWN_NAME: Final = "report.md"
 HTML_NAME: Final = "report.html"

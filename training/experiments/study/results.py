@@ -16,12 +16,12 @@ from app.core.manifest import SplitMetrics
 from training.config import NetworkConfig, PhaseConfig, TrainingConfig
 from training.data.labels import TUMOR_CLASSES
 from training.data.splits import count_overlaps
-from training.durable import write_whole
 from training.evaluation.metrics import evaluate, tumor_metrics
 from training.experiments.study.design import PlannedRun
 from training.experiments.study.journal import Counts, RunRecord
 from training.experiments.study.study import DoneRuns, Study
 from training.runs.records import Answer, CrossValidation
+from training.storage.atomic import write_whole
 
 RESULTS_NAME: Final = "results.csv"
 

@@ -6,12 +6,12 @@ import pytest
 
 from training.config import read_config
 from training.data.index import Index
-from training.durable import try_lock
 from training.errors import ConfigError, RunError
 from training.experiments.ablation.config import ABLATIONS_DIR, change_config, read_ablation
 from training.experiments.ablation.run import RUNS_NAME, RunRecord, read_records, run_ablation
 from training.experiments.ablation.tables import write_csv, write_markdown
 from training.fit.trainer import Trainer
+from training.storage.atomic import try_lock
 
 SHA = "0" * 64
 ABLATION = """

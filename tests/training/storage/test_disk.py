@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from training.config import read_config
-from training.disk import is_of_the_disk, require_room, unwritable
-from training.durable import write_whole
 from training.errors import RunError
 from training.runs.identity import identify
 from training.runs.resume import UNFINISHED_NAME, kept_work
+from training.storage.atomic import write_whole
+from training.storage.disk import is_of_the_disk, require_room, unwritable
 
 SHA = "0" * 64
 

@@ -1,0 +1,1 @@
+"""Files: atomic writes, disk space, scratch arrays, TOML."""
