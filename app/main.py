@@ -10,8 +10,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from app import __version__
-from app.api import classify as tiles
-from app.api import explain, health, models
+from app.api import classify, explain, health, models
 from app.api.middleware import ObserveRequests
 from app.api.problems import install_handlers
 from app.api.schemas import RESEARCH_USE
@@ -61,7 +60,7 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
     app.state.service = service
     app.add_middleware(ObserveRequests, metrics=metrics)
     install_handlers(app)
-    app.include_router(tiles.build_router(service, settings))
+    app.include_router(classify.build_router(service, settings))
     app.include_router(explain.build_router(service, settings))
     app.include_router(models.build_router(service, settings))
     app.include_router(health.build_router(service, metrics))

@@ -17,8 +17,8 @@ def draw_chart(results: Results, file: Path) -> None:
     """Write a PNG with one bar a server, ours in colour, the fp32 in-process limit dashed."""
     # Here and not above: measuring needs no matplotlib, and pyplot is left out because it keeps
     # state and looks for a display.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     rates = {
         name: rate

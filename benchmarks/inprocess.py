@@ -37,7 +37,7 @@ class InProcess:
     def __init__(self, model_file: Path, manifest: Manifest, tiles: Sequence[Path]) -> None:
         """Open the interpreters and run each once."""
         # Here and not above: the report of a finished run needs no LiteRT.
-        from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
+        from ai_edge_litert.interpreter import Interpreter
 
         self._tiles = [tile.read_bytes() for tile in tiles]
         self._manifest = manifest

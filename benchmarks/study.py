@@ -88,7 +88,7 @@ def measure(n_tiles: int, n_epochs: int, n_repeats: int, weights: str) -> dict[s
         n_repeats: runs from the cache; the median is reported.
         weights: of the base, as `network.weights` takes them.
     """
-    import keras  # noqa: PLC0415 - seconds to import
+    import keras
 
     results: dict[str, Any] = {"machine": describe_host(), "n_tiles": n_tiles, "epochs": n_epochs}
     tiles, truth = draw_blended(n_tiles)
@@ -209,8 +209,8 @@ def _run_through_base(
     settings: HeadSettings,
 ) -> tuple[float, list[float]]:
     """The same, with every batch taken through the frozen base."""
-    import keras  # noqa: PLC0415
-    import tensorflow  # noqa: PLC0415
+    import keras
+    import tensorflow
 
     size = pooled.output_shape[-1]
     shape = size, settings.hidden_units, settings.n_classes

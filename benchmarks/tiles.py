@@ -55,7 +55,7 @@ def link_folder(tiles: Sequence[Path], n_tiles: int) -> Path:
 
 def _drawn_tiles() -> list[Path]:
     # Here and not above: real tiles need no drawing.
-    from training.data.drawn_tiles import draw_tile, encode_tile  # noqa: PLC0415
+    from training.data.drawn_tiles import draw_tile, encode_tile
 
     folder = WORK_DIR / "tiles"
     folder.mkdir(parents=True, exist_ok=True)

@@ -248,7 +248,7 @@ def _decode_in_processes(files: Sequence[Path], n_processes: int) -> None:
 
 
 def _decode_in_tf_data(stream: TileStream, n_parallel: int) -> None:
-    import tensorflow  # noqa: PLC0415 - seconds to import
+    import tensorflow
 
     dataset = tensorflow.data.Dataset.range(len(stream)).map(
         lambda i: tensorflow.numpy_function(lambda k: stream[int(k)], [i], tensorflow.uint8),

@@ -38,7 +38,7 @@ def distributed(strategy_name: StrategyName) -> Iterator[None]:
         return
     if strategy_name == "multi_worker":
         require_cluster(os.environ.get(_CLUSTER))
-    import tensorflow  # noqa: PLC0415 - seconds to import
+    import tensorflow
 
     multi_worker = strategy_name == "multi_worker"
     try:
@@ -57,7 +57,7 @@ def distributed(strategy_name: StrategyName) -> Iterator[None]:
 
 
 def _make_strategy(multi_worker: bool) -> Any:
-    import tensorflow  # noqa: PLC0415
+    import tensorflow
 
     if multi_worker:
         return tensorflow.distribute.MultiWorkerMirroredStrategy()
@@ -105,7 +105,7 @@ def gather_rows(rows: NDArray[Any]) -> NDArray[Any]:
     """The rows of all processes, in the order of their numbers: `[n, ...]` of any n."""
     if _rank()[1] == 1:
         return rows
-    import tensorflow  # noqa: PLC0415
+    import tensorflow
 
     strategy = tensorflow.distribute.get_strategy()
     n_local = _n_local(strategy)
@@ -143,7 +143,7 @@ def on_all_replicas(replica_step: Callable[..., Any]) -> Callable[..., Any] | No
     Returns:
         (features, targets) of the whole batch to (loss, logits) of the whole batch.
     """
-    import tensorflow  # noqa: PLC0415
+    import tensorflow
 
     strategy = tensorflow.distribute.get_strategy()
     if not tensorflow.distribute.has_strategy():
@@ -175,7 +175,7 @@ def on_all_replicas(replica_step: Callable[..., Any]) -> Callable[..., Any] | No
 
 
 def _per_replica(strategy: Any, values: list[Any]) -> Any:
-    import tensorflow  # noqa: PLC0415
+    import tensorflow
 
     remaining = iter(values)
     return strategy.experimental_distribute_values_from_function(
@@ -187,7 +187,7 @@ def _rank() -> tuple[int, int]:
     described = os.environ.get(_CLUSTER)
     if described is None:
         return 0, 1
-    import tensorflow  # noqa: PLC0415
+    import tensorflow
 
     if getattr(tensorflow.distribute.get_strategy(), "cluster_resolver", None) is None:
         return 0, 1
@@ -201,7 +201,7 @@ def _n_local(strategy: Any) -> int:
 
 def _with_aggregation(create: Callable[..., Any], **options: Any) -> Any:
     """Keras leaves open how replicas agree on its random numbers' state; the first decides."""
-    import tensorflow  # noqa: PLC0415
+    import tensorflow
 
     unset = tensorflow.VariableAggregation.NONE
     if options.get("aggregation", unset) == unset and not options.get("trainable", True):

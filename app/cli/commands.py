@@ -82,7 +82,7 @@ def serve(
 
     Its pages:  http://127.0.0.1:8000/docs
     """
-    from app.server.run import serve as run_server  # noqa: PLC0415 - other commands need no HTTP
+    from app.server.run import serve as run_server
 
     given = {"host": host, "port": port}
     overrides: dict[str, Any] = {name: value for name, value in given.items() if value is not None}

@@ -1,7 +1,8 @@
 """What a tile looks like, in five numbers that tell H&E tissue from everything else.
 
-They are measured on the decoded tile, so a photograph, a document or another stain is told apart
-before anybody believes the model's answer; `training.reliability.input_gate` fits their limits on real tiles.
+They are measured on the decoded tile, so a photograph, a document or another stain is recognised
+before anybody relies on the model's answer. `training.reliability.input_gate` fits their limits on
+real tiles.
 """
 
 from __future__ import annotations

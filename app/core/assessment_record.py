@@ -1,6 +1,7 @@
 """What a bundle knows of its own limits: the manifest's part behind reviews and prediction sets.
 
-Fitted by `training.reliability` on answers to slides the model did not see, read by `app.inference.assessor`.
+Fitted by `training.reliability` on answers to slides the model did not see, read by
+`app.inference.assessor`.
 """
 
 from __future__ import annotations

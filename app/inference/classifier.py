@@ -90,7 +90,7 @@ class Classifier:
         Args:
             tile_bytes: a JPEG, PNG, TIFF or WebP file.
             queued_at: `time.perf_counter()` when the tile began to wait for this thread.
-            explain: the label whose evidence is asked for, or `app.inference.explanation.PREDICTED`.
+            explain: the label whose evidence is asked for, or `PREDICTED`.
 
         Raises:
             TileError: the bytes are no tile.
@@ -161,7 +161,7 @@ class Classifier:
         """Refuse a label that this model does not have.
 
         Raises:
-            UnknownLabelError: it is neither None, `app.inference.explanation.PREDICTED` nor a label id.
+            UnknownLabelError: it is neither None, `PREDICTED` nor a label id.
         """
         if label not in (None, PREDICTED, *self._label_ids):
             raise UnknownLabelError(str(label), self._label_ids)

@@ -48,7 +48,7 @@ class LiteRtRuntime:
             RuntimeUnavailableError: LiteRT is not installed, or the file is no model it can run.
         """
         try:
-            from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - the lazy door
+            from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
             raise RuntimeUnavailableError(self.name, "install ai-edge-litert") from error
         self.n_workers = n_workers

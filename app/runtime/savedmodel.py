@@ -111,7 +111,7 @@ def _import_tensorflow() -> Any:
     # Its start-up chatter goes to standard error past every logger; real errors are raised anyway.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        import tensorflow  # noqa: PLC0415 - the lazy door: it costs seconds and 400 MB
+        import tensorflow
     except ImportError as error:
         raise RuntimeUnavailableError(
             SavedModelRuntime.name, "install TensorFlow (pip install 'osteo-tiles[gpu]')"

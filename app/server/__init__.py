@@ -1,1 +1,4 @@
-"""uvicorn: connections with bounds, early load shedding, start and drain. Nothing else imports uvicorn."""
+"""uvicorn: bounded connections, early load shedding, start and drain.
+
+Nothing else imports uvicorn.
+"""

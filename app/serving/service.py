@@ -160,7 +160,7 @@ class TileService:
 
         Args:
             tiles: encoded tiles; an error stands for a tile that was refused on its way in.
-            explain: the label whose evidence is asked for, or `app.inference.explanation.PREDICTED`.
+            explain: the label whose evidence is asked for, or `PREDICTED`.
 
         Raises:
             UnknownLabelError: the model has no label `explain`.

@@ -53,9 +53,9 @@ def test_render_says_what_was_missed(key: str, value: object, row: str) -> None:
 @pytest.mark.tensorflow
 def test_both_ways_are_the_same_training() -> None:
     """Through a base in every epoch, or from its features: the same answers after every epoch."""
-    import keras  # noqa: PLC0415
+    import keras
 
-    from training.features.extract import as_function  # noqa: PLC0415
+    from training.features.extract import as_function
 
     keras.utils.set_random_seed(0)
     layers = keras.layers

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
-from app.server import http_protocol as connections
+from app.server import http_protocol
 from tests.servers import serving
 
 LARGE = bytes(24 * 1024**2)  # more than the system's own buffers hold
@@ -67,7 +67,7 @@ def is_closed_within(connection: socket.socket, seconds: float) -> bool:
 def test_a_body_that_is_thrown_away_has_to_end(
     address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "DISCARD_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(http_protocol, "DISCARD_TIMEOUT_S", 0.3)
     with socket.create_connection(address, timeout=10) as slow:
         ask(slow, b"POST /ok HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
         started = time.monotonic()
@@ -79,7 +79,7 @@ def test_a_body_that_is_thrown_away_has_to_end(
 def test_a_connection_is_idle_once_its_body_was_thrown_away(
     address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "DISCARD_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(http_protocol, "DISCARD_TIMEOUT_S", 0.3)
     with socket.create_connection(address, timeout=10) as idle:
         ask(idle, b"POST /ok HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
         idle.sendall(b"body")
@@ -122,7 +122,7 @@ def test_a_stray_line_break_does_not_keep_a_connection_open(
 ) -> None:
     with socket.create_connection(address, timeout=10) as idle:
         ask(idle, SERVED)
-        monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 0.3)
+        monkeypatch.setattr(http_protocol, "HEAD_TIMEOUT_S", 0.3)
         idle.sendall(b"\r\n")
         assert is_closed_within(idle, 5)
 
@@ -138,14 +138,14 @@ def test_line_breaks_without_end_are_cut_off(address: tuple[str, int]) -> None:
 def test_requests_sent_far_ahead_are_cut_off(address: tuple[str, int]) -> None:
     slow = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
     with socket.create_connection(address, timeout=10) as connection:
-        connection.sendall(slow * (connections.MAX_PIPELINED + 2))
+        connection.sendall(slow * (http_protocol.MAX_PIPELINED + 2))
         assert is_closed_within(connection, 5)
 
 
 def test_a_head_that_is_half_read_starts_no_other_clock(
     address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "DISCARD_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(http_protocol, "DISCARD_TIMEOUT_S", 0.2)
     echo = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
     with socket.create_connection(address, timeout=10) as connection:
         connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n" + echo[:20])
@@ -160,7 +160,7 @@ def test_a_head_that_is_half_read_starts_no_other_clock(
 def test_what_is_wrong_with_a_head_does_not_reach_the_answer_before(
     address: tuple[str, int], monkeypatch: pytest.MonkeyPatch, rest: bytes
 ) -> None:
-    monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(http_protocol, "HEAD_TIMEOUT_S", 0.2)
     with socket.create_connection(address, timeout=10) as connection:
         connection.sendall(SERVED.replace(b"served", b"slow") + b"GET / HTTP/1.1\r\n" + rest)
         received = b""
@@ -174,7 +174,7 @@ def test_what_is_wrong_with_a_head_does_not_reach_the_answer_before(
 
 def test_a_long_head_in_pieces_is_a_head(address: tuple[str, int]) -> None:
     # What separates names and values counts while a head is incomplete, and not once it is.
-    n_headers = connections.MAX_HEAD_BYTES // 6 + 100
+    n_headers = http_protocol.MAX_HEAD_BYTES // 6 + 100
     head = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n" + b"X: y\r\n" * n_headers
     with socket.create_connection(address, timeout=10) as connection:
         connection.sendall(head[:100])
@@ -270,7 +270,7 @@ def take_all(connection: socket.socket, pause_s: float = 0.0) -> int:
 def test_a_client_that_does_not_take_its_answer_is_cut_off(
     address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "STALL_CHECK_S", 0.1)
+    monkeypatch.setattr(http_protocol, "STALL_CHECK_S", 0.1)
     with socket.create_connection(address, timeout=10) as stalled:
         stalled.sendall(ASK_LARGE)
         time.sleep(0.5)
@@ -284,7 +284,7 @@ def test_a_client_that_does_not_take_its_answer_is_cut_off(
 def test_a_client_that_takes_its_answer_slowly_gets_all_of_it(
     address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "STALL_CHECK_S", 0.2)
+    monkeypatch.setattr(http_protocol, "STALL_CHECK_S", 0.2)
     with socket.create_connection(address, timeout=10) as slow:
         slow.sendall(ASK_LARGE)
         assert take_all(slow, pause_s=0.05) >= len(LARGE)

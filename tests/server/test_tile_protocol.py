@@ -17,10 +17,10 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.main import create_app
-from app.server import tile_protocol as door
+from app.server import tile_protocol
 from app.server.http_protocol import MAX_PIPELINED
 from app.server.tile_protocol import DOOR, TILE_PATHS, Door
-from app.serving import admission as scheduling
+from app.serving import admission
 from app.serving.service import TileService
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
@@ -51,8 +51,8 @@ def address(
     app: FastAPI, service: TileService, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[str, int]]:
     """The application behind real connections, ready."""
-    monkeypatch.setattr(door, "REFUSED_PAUSE_S", 0.01)
-    monkeypatch.setattr(scheduling, "SLOW_UPLOAD_S", 30.0)  # nobody is slow here
+    monkeypatch.setattr(tile_protocol, "REFUSED_PAUSE_S", 0.01)
+    monkeypatch.setattr(admission, "SLOW_UPLOAD_S", 30.0)  # nobody is slow here
     with serving(app) as address:
         deadline = time.monotonic() + 10
         while service.unready_reason and time.monotonic() < deadline:
@@ -421,7 +421,7 @@ def status_line(connection: socket.socket, request: bytes) -> bytes:
 def test_a_refused_connection_is_not_read_for_a_while(
     refusing: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "REFUSED_PAUSE_S", 0.8)
+    monkeypatch.setattr(tile_protocol, "REFUSED_PAUSE_S", 0.8)
     monkeypatch.setattr("random.uniform", lambda *_: 1.0)
     with connect(refusing) as hasty:
         assert b"429" in status_line(hasty, REFUSED)
@@ -438,7 +438,7 @@ def test_a_refused_connection_is_not_read_for_a_while(
 def test_refusals_one_after_the_other_all_arrive(
     refusing: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "REFUSED_PAUSE_S", 0.01)
+    monkeypatch.setattr(tile_protocol, "REFUSED_PAUSE_S", 0.01)
     with connect(refusing) as hasty:
         # Two at once, as a client sends them that does not wait for answers.
         hasty.sendall(REFUSED + REFUSED)
@@ -452,7 +452,7 @@ def test_refusals_one_after_the_other_all_arrive(
 def test_a_refused_client_may_leave_while_it_is_not_read(
     refusing: tuple[str, int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(door, "REFUSED_PAUSE_S", 0.05)
+    monkeypatch.setattr(tile_protocol, "REFUSED_PAUSE_S", 0.05)
     for _ in range(5):
         with connect(refusing) as hasty:
             assert b"429" in status_line(hasty, REFUSED)

@@ -21,7 +21,7 @@ def ablate(
         Path,
         typer.Option(
             "--ablation",
-            help="A TOML file, such as those of `training/ablations/`.",
+            help="A TOML file, such as those of `training/experiments/ablation/configs/`.",
             show_default=RELEASED_ABLATION.name,
         ),
     ] = RELEASED_ABLATION,
@@ -40,12 +40,12 @@ def ablate(
 
     Example: `osteo-train ablate --out runs/ablation`
     """
-    from training.data.index import read_index  # noqa: PLC0415
-    from training.data.labels import require_every_label  # noqa: PLC0415
-    from training.experiments.ablation.run import run_ablation  # noqa: PLC0415 - seconds to import
-    from training.experiments.ablation.tables import write_csv, write_markdown  # noqa: PLC0415
-    from training.networks.graphs import require_weights  # noqa: PLC0415
-    from training.runs.records import require_same_labels  # noqa: PLC0415
+    from training.data.index import read_index
+    from training.data.labels import require_every_label
+    from training.experiments.ablation.run import run_ablation
+    from training.experiments.ablation.tables import write_csv, write_markdown
+    from training.networks.graphs import require_weights
+    from training.runs.records import require_same_labels
 
     ablation, recipes = read_ablation(ablation_file, weights)
     data = read_index(index_file)

@@ -41,11 +41,11 @@ def export(
 
     Example: `osteo-train export runs/final --run runs/random --run runs/slide --run runs/patient`
     """
-    from training.data.index import read_index  # noqa: PLC0415
-    from training.data.labelled import LabelledTiles  # noqa: PLC0415
-    from training.data.tiles import TileStream  # noqa: PLC0415
-    from training.release.bundle import assemble_bundle, remove_incomplete  # noqa: PLC0415
-    from training.runs.records import read_cross_validation, read_final_fit  # noqa: PLC0415
+    from training.data.index import read_index
+    from training.data.labelled import LabelledTiles
+    from training.data.tiles import TileStream
+    from training.release.bundle import assemble_bundle, remove_incomplete
+    from training.runs.records import read_cross_validation, read_final_fit
 
     final, base_weights, head_weights = read_final_fit(final_dir)
     found, index_sha256 = read_index(index_file)
@@ -83,7 +83,7 @@ def release(
 
     Example: `OSTEO_DATA_DIR=~/tcia OSTEO_WEIGHTS=imagenet osteo-train release`
     """
-    from training.release.pipeline import Folders, release_bundle  # noqa: PLC0415
+    from training.release.pipeline import Folders, release_bundle
 
     config = read_config(config_file, weights)
     folders = Folders(data_dir, runs_dir, models_dir)

@@ -42,9 +42,9 @@ def index(
 
     Example: `osteo-train index --data-dir ~/tcia --mixed-tiles exclude --skip`
     """
-    from training.console.progress import tracked  # noqa: PLC0415
-    from training.data.annotations import find_table, read_table  # noqa: PLC0415
-    from training.data.index import build_index, require_no_problems, write_index  # noqa: PLC0415
+    from training.console.progress import tracked
+    from training.data.annotations import find_table, read_table
+    from training.data.index import build_index, require_no_problems, write_index
 
     found, problems = build_index(
         data_dir,
@@ -92,10 +92,10 @@ def split(
     Examples: `osteo-train split --kind random --folds 1 --seed 3`,
     `osteo-train split --kind random --folds 10 --overlaps repair --footprint-px 4096`
     """
-    from training.data.index import read_index  # noqa: PLC0415
-    from training.data.overlaps import FOOTPRINTS_PX  # noqa: PLC0415
-    from training.data.splits import make_split, write_split  # noqa: PLC0415
-    from training.evaluation.leakage import find_leaks, require_no_leaks  # noqa: PLC0415
+    from training.data.index import read_index
+    from training.data.overlaps import FOOTPRINTS_PX
+    from training.data.splits import make_split, write_split
+    from training.evaluation.leakage import find_leaks, require_no_leaks
 
     found, index_sha256 = read_index(index_file)
     n_folds = folds if folds is not None else (1 if kind == "random" else 5)

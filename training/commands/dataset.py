@@ -55,12 +55,12 @@ def fetch(
 
     Example: `osteo-train dataset fetch --url https://mirror.example/osteo/ --data-dir ~/tcia`
     """
-    from training.collection.checksums import read_sums  # noqa: PLC0415
-    from training.collection.download import Downloader, Patience  # noqa: PLC0415
-    from training.collection.fetch import Fetch, count_by_case  # noqa: PLC0415
-    from training.collection.mirror import Mirror  # noqa: PLC0415
-    from training.console.progress import tracked  # noqa: PLC0415
-    from training.errors import FetchError  # noqa: PLC0415
+    from training.collection.checksums import read_sums
+    from training.collection.download import Downloader, Patience
+    from training.collection.fetch import Fetch, count_by_case
+    from training.collection.mirror import Mirror
+    from training.console.progress import tracked
+    from training.errors import FetchError
 
     mirror = Mirror(url)
     downloader = Downloader(mirror, Patience(retries))
@@ -114,11 +114,11 @@ def report(
 
     Example: `osteo-train dataset report --data-dir ~/tcia --min-tissue 0.05 --out runs/dataset`
     """
-    from training.collection.report import Limits, build_report  # noqa: PLC0415
-    from training.collection.survey import survey_tiles  # noqa: PLC0415
-    from training.collection.writing import write_report  # noqa: PLC0415
-    from training.console.progress import tracked  # noqa: PLC0415
-    from training.data.annotations import find_table, read_table  # noqa: PLC0415
+    from training.collection.report import Limits, build_report
+    from training.collection.survey import survey_tiles
+    from training.collection.writing import write_report
+    from training.console.progress import tracked
+    from training.data.annotations import find_table, read_table
 
     rows = read_table(table or find_table(data_dir))
     tiles = survey_tiles(data_dir, rows, jobs, tracked("Looking at tiles"))

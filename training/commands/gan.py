@@ -43,14 +43,14 @@ def fit(
 
     Example: `osteo-train gan fit --split runs/slide.json --side-px 64 --epochs 60 --out runs/gan`
     """
-    from pydantic import ValidationError  # noqa: PLC0415
+    from pydantic import ValidationError
 
-    from training.data.index import read_index  # noqa: PLC0415
-    from training.data.labels import require_every_label  # noqa: PLC0415
-    from training.data.splits import read_split  # noqa: PLC0415
-    from training.errors import GanError  # noqa: PLC0415
-    from training.gan.jobs import fit_generators, plan_generators  # noqa: PLC0415
-    from training.gan.record import GanSettings  # noqa: PLC0415
+    from training.data.index import read_index
+    from training.data.labels import require_every_label
+    from training.data.splits import read_split
+    from training.errors import GanError
+    from training.gan.jobs import fit_generators, plan_generators
+    from training.gan.record import GanSettings
 
     try:
         settings = GanSettings.model_validate({"side_px": side_px, "epochs": epochs, "seed": seed})
@@ -77,7 +77,7 @@ def sample(
 
     Example: `osteo-train gan sample runs/gan/slide-1 --count 8 --out runs/synthetic`
     """
-    from training.gan.jobs import write_samples  # noqa: PLC0415
+    from training.gan.jobs import write_samples
 
     n_written = write_samples(folder, out, count, seed)
     say(f"{out}: {n_written} synthetic tiles and grid.png. Not for diagnosis, not for tests.")

@@ -53,15 +53,15 @@ def fit(
     Examples: `osteo-train fit --split runs/slide.json --out runs/slide`, then
     `osteo-train fit --out runs/final`
     """
-    from training.data.index import read_index  # noqa: PLC0415
-    from training.data.labels import require_every_label  # noqa: PLC0415
-    from training.data.splits import read_split  # noqa: PLC0415
-    from training.distributed import distributed, is_chief  # noqa: PLC0415
-    from training.gan.supply import supply_synthetic, training_parts  # noqa: PLC0415
-    from training.networks.graphs import require_weights  # noqa: PLC0415
-    from training.runs.cross_validation import Fitting, Task  # noqa: PLC0415
-    from training.runs.records import read_cross_validation, require_same_labels  # noqa: PLC0415
-    from training.runs.resume import unfinished_features  # noqa: PLC0415
+    from training.data.index import read_index
+    from training.data.labels import require_every_label
+    from training.data.splits import read_split
+    from training.distributed import distributed, is_chief
+    from training.gan.supply import supply_synthetic, training_parts
+    from training.networks.graphs import require_weights
+    from training.runs.cross_validation import Fitting, Task
+    from training.runs.records import read_cross_validation, require_same_labels
+    from training.runs.resume import unfinished_features
 
     config = read_config(config_file, weights)
     require_weights(config.network.weights, config.network.entry)
@@ -102,9 +102,9 @@ def evaluate(
 
     Example: `osteo-train evaluate runs/slide --temperature 1.8`
     """
-    from training.evaluation.metrics import evaluate as measure  # noqa: PLC0415
-    from training.evaluation.plots import plot_confusion, plot_epochs, plot_reliability  # noqa: PLC0415
-    from training.runs.records import read_cross_validation, read_levels  # noqa: PLC0415
+    from training.evaluation.metrics import evaluate as measure
+    from training.evaluation.plots import plot_confusion, plot_epochs, plot_reliability
+    from training.runs.records import read_cross_validation, read_levels
 
     run = read_cross_validation(run_dir)
     mixed_tiles = run.config.data.mixed_tiles
@@ -126,7 +126,7 @@ def temperature(run_dir: RunDir) -> None:
 
     Example: `osteo-train temperature runs/slide`
     """
-    from training.evaluation.temperature import calibrate  # noqa: PLC0415
-    from training.runs.records import read_cross_validation  # noqa: PLC0415
+    from training.evaluation.temperature import calibrate
+    from training.runs.records import read_cross_validation
 
     say(json.dumps({"temperature": calibrate(read_cross_validation(run_dir))}))

@@ -73,13 +73,13 @@ def study(  # noqa: PLR0913, PLR0917 - the options of a command line
     Examples: `osteo-train study --plan`, then
     `osteo-train study --system mobilenetv2 --weights mobilenetv2=mobilenet.h5 --out runs/study`
     """
-    from training.data.index import read_index  # noqa: PLC0415
-    from training.data.labels import require_every_label  # noqa: PLC0415
-    from training.experiments.study.config import read_study  # noqa: PLC0415
-    from training.experiments.study.journal import Journal, read_journal  # noqa: PLC0415
-    from training.experiments.study.planning import assess, require_ready  # noqa: PLC0415
-    from training.experiments.study.report import write_report  # noqa: PLC0415
-    from training.experiments.study.study import Folders, Study  # noqa: PLC0415
+    from training.data.index import read_index
+    from training.data.labels import require_every_label
+    from training.experiments.study.config import read_study
+    from training.experiments.study.journal import Journal, read_journal
+    from training.experiments.study.planning import assess, require_ready
+    from training.experiments.study.report import write_report
+    from training.experiments.study.study import Folders, Study
 
     config = _chosen(read_study(config_file), system, weights)
     index, index_sha256 = read_index(index_file)
@@ -113,7 +113,7 @@ def study(  # noqa: PLR0913, PLR0917 - the options of a command line
 
 
 def _run(study: Study, runs: Sequence[PlannedRun], journal: Journal, engine: Engine) -> None:
-    from training.experiments.study.planning import cost_of  # noqa: PLC0415
+    from training.experiments.study.planning import cost_of
 
     unfinished = {run.spec.key: run.spec for run in runs if journal.get(run.spec.key) is None}
     n_before = len({run.spec.key for run in runs}) - len(unfinished)
@@ -148,13 +148,13 @@ def _chosen(
 
 
 def _engine(name: str, address: str | None, study: Study) -> Engine:
-    from training.experiments.study.engines import SerialEngine  # noqa: PLC0415
+    from training.experiments.study.engines import SerialEngine
 
     if name == "serial":
         if address is not None:
             raise typer.BadParameter("it needs --engine ray", param_hint="--ray-address")
         return SerialEngine()
-    from training.experiments.study.cluster import RayEngine, require_cached_views  # noqa: PLC0415
+    from training.experiments.study.cluster import RayEngine, require_cached_views
 
     require_cached_views(study)
     return RayEngine(address)

@@ -35,11 +35,11 @@ def calibrate(
 
     Example: `osteo-train calibrate models/osteo-mobilenetv2/3 --index site.json --data-dir ~/site`
     """
-    from app.bundle import open_bundle  # noqa: PLC0415
-    from training.data.index import read_index  # noqa: PLC0415
-    from training.data.labelled import LabelledTiles  # noqa: PLC0415
-    from training.data.tiles import TileStream  # noqa: PLC0415
-    from training.release.recalibrate import recalibrate  # noqa: PLC0415
+    from app.bundle import open_bundle
+    from training.data.index import read_index
+    from training.data.labelled import LabelledTiles
+    from training.data.tiles import TileStream
+    from training.release.recalibrate import recalibrate
 
     bundle = open_bundle(bundle_dir.resolve())
     index, index_sha256 = read_index(index_file)
@@ -66,13 +66,13 @@ def robustness(
 
     Example: `osteo-train robustness models/osteo-mobilenetv2/3 --index runs/index.json`
     """
-    import json  # noqa: PLC0415
+    import json
 
-    from app.bundle import open_bundle  # noqa: PLC0415
-    from training.console.progress import tracked  # noqa: PLC0415
-    from training.data.index import read_index  # noqa: PLC0415
-    from training.reliability.predictor import Predictor  # noqa: PLC0415
-    from training.reliability.robustness import measure_robustness, read_files  # noqa: PLC0415
+    from app.bundle import open_bundle
+    from training.console.progress import tracked
+    from training.data.index import read_index
+    from training.reliability.predictor import Predictor
+    from training.reliability.robustness import measure_robustness, read_files
 
     manifest = open_bundle(bundle_dir.resolve()).manifest
     index, _ = read_index(index_file)
@@ -111,8 +111,8 @@ def gate(
 
     Example: `osteo-train gate models/osteo-mobilenetv2/3 holiday-photos our-tiles`
     """
-    from app.bundle import open_bundle  # noqa: PLC0415
-    from training.reliability.screen_folder import judge_folder  # noqa: PLC0415
+    from app.bundle import open_bundle
+    from training.reliability.screen_folder import judge_folder
 
     bundle = open_bundle(bundle_dir.resolve())
     rows: list[Sequence[str]] = []

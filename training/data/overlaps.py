@@ -43,8 +43,8 @@ def overlap_groups(tiles: Sequence[IndexedTile], footprint_px: int) -> NDArray[n
 
     No two groups share tissue, so a split that keeps groups whole keeps tissue on one side.
     """
-    from scipy.sparse import coo_array  # noqa: PLC0415 - half a second to import
-    from scipy.sparse.csgraph import connected_components  # noqa: PLC0415
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
     pairs = overlapping_pairs(tiles, footprint_px)
     graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(tiles), len(tiles)))

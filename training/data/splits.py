@@ -122,7 +122,7 @@ def _test_parts(
 ) -> Iterator[NDArray[np.int64]]:
     """Positions of each fold's test tiles, after checks that there are enough of everything."""
     # scikit-learn takes a second to import, which --help need not wait for.
-    from sklearn.model_selection import (  # noqa: PLC0415
+    from sklearn.model_selection import (
         LeaveOneGroupOut,
         StratifiedGroupKFold,
         StratifiedKFold,

@@ -101,7 +101,7 @@ def plot_reliability(path: Path, run: CrossValidation, temperature: float) -> No
 def new_figure(width_inch: float, height_inch: float) -> Any:
     """An empty Matplotlib figure of this size."""
     # `Figure` and not pyplot: no global state, no window, nothing to close.
-    from matplotlib.figure import Figure  # noqa: PLC0415 - half a second to import
+    from matplotlib.figure import Figure
 
     return Figure(figsize=(width_inch, height_inch), layout="constrained")
 

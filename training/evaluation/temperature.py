@@ -30,7 +30,7 @@ def fit_temperature(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> fl
     Returns:
         A number in [0.05, 20]; more than 1 means the model was too sure.
     """
-    from scipy.optimize import minimize_scalar  # noqa: PLC0415 - half a second to import
+    from scipy.optimize import minimize_scalar
 
     found = minimize_scalar(
         lambda log_t: log_loss(probabilities_from_logits(logits, float(np.exp(log_t))), truth),

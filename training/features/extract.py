@@ -152,7 +152,7 @@ def _views_of(
 
 def as_function(graph: Any) -> Any:
     """A Keras graph as a fast function of NumPy arrays, in inference mode."""
-    import tensorflow  # noqa: PLC0415 - seconds to import
+    import tensorflow
 
     compiled = tensorflow.function(
         lambda inputs: graph(inputs, training=False), reduce_retracing=True

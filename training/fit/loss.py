@@ -22,7 +22,7 @@ def cross_entropy(targets: Any, logits: Any, label_smoothing: float, tumor_weigh
         label_smoothing: share of each target that is spread over all labels.
         tumor_weight: of 'tumour or not'; 1 gives the ordinary cross-entropy.
     """
-    from keras import ops  # noqa: PLC0415 - seconds to import
+    from keras import ops
 
     n_labels = len(LABELS)
     targets = targets * (1.0 - label_smoothing) + label_smoothing / n_labels

@@ -15,7 +15,7 @@ def without_leak(optimizer: Any) -> Any:
     Args:
         optimizer: of Keras; as it is where several replicas train together.
     """
-    import tensorflow  # noqa: PLC0415 - seconds to import
+    import tensorflow
 
     if not tensorflow.distribute.has_strategy():
         optimizer._all_reduce_sum_gradients = lambda gradients: gradients

@@ -138,7 +138,7 @@ class Phase:
 
 
 def _make_optimizer(graph: Any, config: PhaseConfig) -> Any:
-    import keras  # noqa: PLC0415
+    import keras
 
     optimizer = keras.optimizers.Adam(config.learning_rate)
     if config.weight_decay > 0:
@@ -150,7 +150,7 @@ def _make_optimizer(graph: Any, config: PhaseConfig) -> Any:
 
 def _make_step(graph: Any, optimizer: Any, config: PhaseConfig) -> Any:
     """A compiled training step: (features, one-hot targets) to (loss, logits)."""
-    import tensorflow  # noqa: PLC0415
+    import tensorflow
 
     def replica_step(
         features: Any, targets: Any, weight: Any = 1.0, n_replicas: int = 1

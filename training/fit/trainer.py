@@ -91,7 +91,7 @@ class Trainer:
             WeightsError: the base network's weights are missing or belong to another network.
             RunError: the configuration needs groups or synthetic tiles, and there are none.
         """
-        import keras  # noqa: PLC0415 - seconds to import
+        import keras
 
         _require_groups(groups, config)
         self._n_real = len(tiles)
@@ -139,7 +139,7 @@ class Trainer:
             seed: of initial weights, dropout and order; the same seed gives the same weights.
             work: of this fit: what it holds is gone on with, and more is kept in it.
         """
-        import keras  # noqa: PLC0415 - seconds to import
+        import keras
 
         keras.utils.set_random_seed(seed)
         if self._synthetic is not None:

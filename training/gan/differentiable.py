@@ -24,7 +24,7 @@ def augment(tiles: Any, seed: Any) -> Any:
     Returns:
         float32 of the same shape; zero (grey) outside the moved tile and in the cut-out.
     """
-    import tensorflow as tf  # noqa: PLC0415 - seconds to import
+    import tensorflow as tf
 
     n, side = tf.shape(tiles)[0], tiles.shape[1]
     drawn = tf.random.stateless_uniform([7, n, 1, 1, 1], seed)
@@ -44,14 +44,14 @@ def augment(tiles: Any, seed: Any) -> Any:
 
 def _whole(drawn: Any, low: int, high: int) -> Any:
     """Whole numbers from `low` to `high`, both included, of uniform numbers in [0, 1)."""
-    import tensorflow as tf  # noqa: PLC0415
+    import tensorflow as tf
 
     return tf.cast(tf.floor(drawn * (high - low + 1)), tf.int32) + low
 
 
 def _shifted(tiles: Any, shifts: Any, axis: int) -> Any:
     """Each tile moved along an axis by its own number of pixels."""
-    import tensorflow as tf  # noqa: PLC0415
+    import tensorflow as tf
 
     side = tiles.shape[axis]
     padding = [[0, 0], [0, 0], [0, 0], [0, 0]]

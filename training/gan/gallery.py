@@ -63,7 +63,7 @@ def draw_grid(tiles: NDArray[np.uint8], names: Sequence[str]) -> Image.Image:
 
 def _plot_losses(path: Path, losses: Sequence[tuple[float, float]]) -> None:
     # `Figure` and not pyplot: no global state, no window, nothing to close.
-    from matplotlib.figure import Figure  # noqa: PLC0415 - half a second to import
+    from matplotlib.figure import Figure
 
     figure: Any = Figure(figsize=(5.6, 3.4), layout="constrained")
     axes = figure.subplots()

@@ -30,7 +30,7 @@ def build_generator(side_px: int, latent_size: int, width: int, n_labels: int) -
         A Keras graph of (noise float32 `[B, latent_size]`, label int32 `[B]`) to float32
         `[B, side_px, side_px, 3]` RGB in [-1, 1].
     """
-    import keras  # noqa: PLC0415 - seconds to import
+    import keras
 
     layers = keras.layers
     noise = keras.Input((latent_size,), name="noise")
@@ -64,7 +64,7 @@ def build_discriminator(side_px: int, width: int, n_labels: int) -> Any:
         A Keras graph of (tile float32 `[B, side_px, side_px, 3]` in [-1, 1], label int32 `[B]`) to
         float32 `[B, 1]`.
     """
-    import keras  # noqa: PLC0415 - seconds to import
+    import keras
 
     layers, normalised = keras.layers, keras.layers.SpectralNormalization
     tile = keras.Input((side_px, side_px, 3), name="tile")
@@ -87,7 +87,7 @@ def build_discriminator(side_px: int, width: int, n_labels: int) -> Any:
 
 def _as_noise() -> Any:
     """A label must say as much as the noise: Keras' own start is twenty times smaller."""
-    import keras  # noqa: PLC0415
+    import keras
 
     return keras.initializers.RandomNormal(stddev=1.0)
 

@@ -34,7 +34,7 @@ def draw_batch(
 
 def _sameness(made: Any, noise: Any) -> Any:
     """How far apart noise lies for how far apart tiles of one label come out."""
-    import tensorflow as tf  # noqa: PLC0415
+    import tensorflow as tf
 
     half = len(noise) // 2
     apart = tf.reduce_mean(tf.abs(noise[:half] - noise[half:]), axis=1)
@@ -47,7 +47,7 @@ def make_step(generator: Any, discriminator: Any, optimizers: Sequence[Any]) -> 
 
     The two halves of the generator's second batch must be of the same labels.
     """
-    import tensorflow as tf  # noqa: PLC0415
+    import tensorflow as tf
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
     def step(real: Any, labels: Any, noise: Any, wanted: Any, seeds: Any) -> Any:

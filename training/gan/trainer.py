@@ -37,7 +37,7 @@ class Gan:
     """Both networks, their optimizers, and the generator's averaged weights."""
 
     def __init__(self, settings: GanSettings) -> None:
-        import keras  # noqa: PLC0415 - seconds to import
+        import keras
 
         keras.utils.set_random_seed(settings.seed)
         self.settings = settings
@@ -103,7 +103,7 @@ class Gan:
         Returns:
             uint8 `[n, side, side, 3]` RGB.
         """
-        import tensorflow as tf  # noqa: PLC0415
+        import tensorflow as tf
 
         if self._infer is None:
             self._infer = tf.function(

@@ -42,7 +42,7 @@ class Scaling:
 
     def graph(self, tiles: Any) -> Any:
         """The same inside a Keras graph, so that a bundle takes uint8 tiles."""
-        import keras  # noqa: PLC0415 - seconds to import
+        import keras
 
         offset = list(self.offset) if isinstance(self.offset, tuple) else self.offset
         scaled = keras.layers.Rescaling(1 / self.divisor, offset=offset)(tiles)

@@ -11,8 +11,8 @@ _L2: Final = 1e-3
 
 def _build_alexnet(side_px: int, weights: str | None) -> Any:
     """AlexNet's convolutions in the single-tower form, without local response normalisation."""
-    import keras  # noqa: PLC0415 - seconds to import
-    from keras import layers  # noqa: PLC0415
+    import keras
+    from keras import layers
 
     base = keras.Sequential(
         [
@@ -34,8 +34,8 @@ def _build_alexnet(side_px: int, weights: str | None) -> Any:
 
 def _build_compact(side_px: int, weights: str | None) -> Any:
     """Four small blocks of convolution and pooling, held back by L2 and dropout."""
-    import keras  # noqa: PLC0415
-    from keras import layers  # noqa: PLC0415
+    import keras
+    from keras import layers
 
     base = keras.Sequential([layers.Input((side_px, side_px, 3))], name="compact")
     for number, filters in enumerate((32, 64, 128, 128), start=1):

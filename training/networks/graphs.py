@@ -114,7 +114,7 @@ def split_base(base: Any, seam: str) -> SplitBase:
     Raises:
         WeightsError: there is no such layer, or a shortcut leads past it.
     """
-    import keras  # noqa: PLC0415 - seconds to import
+    import keras
 
     try:
         if seam.startswith(_AFTER):
@@ -148,7 +148,7 @@ def build_head(
         seed: of the initial weights and the dropout.
         embedding_size: of the system.
     """
-    import keras  # noqa: PLC0415
+    import keras
 
     glorot = keras.initializers.GlorotUniform
     return keras.Sequential(
@@ -166,7 +166,7 @@ def build_head(
 
 def build_tuned(upper: Any, head: Any) -> Any:
     """`upper`, pooling and head in one graph, which is what fine-tuning trains."""
-    import keras  # noqa: PLC0415
+    import keras
 
     pooled = keras.layers.GlobalAveragePooling2D()(upper(upper.input, training=False))
     return keras.Model(upper.input, head(pooled), name="tuned")
@@ -174,7 +174,7 @@ def build_tuned(upper: Any, head: Any) -> Any:
 
 def build_pooled(base: Any) -> Any:
     """The frozen base with its pooling: scaled float32 `[B, side, side, 3]` to `[B, E]`."""
-    import keras  # noqa: PLC0415
+    import keras
 
     base.trainable = False
     pooled = keras.layers.GlobalAveragePooling2D()(base(base.input, training=False))
@@ -186,7 +186,7 @@ def build_whole(base: Any, head: Any, system: System) -> Any:
 
     Input: uint8 `[B, side, side, 3]`. Dropout inside the base is at work when it trains.
     """
-    import keras  # noqa: PLC0415
+    import keras
 
     tiles = keras.Input(base.inputs[0].shape[1:], dtype="uint8", name="tiles")
     pooled = keras.layers.GlobalAveragePooling2D()(base(system.scaling.graph(tiles)))
@@ -212,9 +212,9 @@ def build_serving_model(
         system: an entry of the registry.
         side_px: of the tiles; what the system was made for where not given.
     """
-    import keras  # noqa: PLC0415
+    import keras
 
-    from training.networks.grad_cam import GradCam  # noqa: PLC0415 - a Keras layer, so it needs Keras
+    from training.networks.grad_cam import GradCam
 
     side_px = side_px or system.side_px
     base = build_base(UNTRAINED, system, side_px)

@@ -19,7 +19,7 @@ def _application(name: str) -> BuildBase:
     """A network of `keras.applications` without its classifier."""
 
     def build(side_px: int, weights: str | None) -> Any:
-        import keras  # noqa: PLC0415 - seconds to import
+        import keras
 
         application = getattr(keras.applications, name)
         return application(input_shape=(side_px, side_px, 3), include_top=False, weights=weights)

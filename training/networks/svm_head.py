@@ -40,8 +40,8 @@ def fit_svm(
         Kernel and bias of a head's hidden layer (`[E, 2 C]`, `[2 C]`) and of its logits
         (`[2 C, C]`, `[C]`), which is what `build_serving_model` takes.
     """
-    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415 - seconds to import
-    from sklearn.svm import LinearSVC  # noqa: PLC0415
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import LinearSVC
 
     scaler = StandardScaler().fit(features)
     machine = LinearSVC(C=PENALTY, random_state=seed, max_iter=20_000)

@@ -81,8 +81,8 @@ def _export_saved_model(model: Any, path: Path) -> None:
     `model.export` also tracks the model as a whole, and its variables land in the file a second
     time under another name: 19 MB where 9.5 MB say the same.
     """
-    import keras  # noqa: PLC0415 - seconds to import
-    import tensorflow  # noqa: PLC0415
+    import keras
+    import tensorflow
 
     archive = keras.export.ExportArchive()
     tiles = keras.InputSpec(shape=model.input.shape, dtype="uint8", name="tiles")
@@ -96,7 +96,7 @@ def _export_saved_model(model: Any, path: Path) -> None:
 
 
 def _convert(saved_model_dir: Path) -> bytes:
-    import tensorflow  # noqa: PLC0415 - seconds to import
+    import tensorflow
 
     converter = tensorflow.lite.TFLiteConverter.from_saved_model(
         str(saved_model_dir), signature_keys=[_SIGNATURE]

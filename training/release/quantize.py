@@ -75,7 +75,7 @@ def quantize(
 
 def _convolution_outputs(litert_file: Path) -> list[str]:
     """Names of the convolutions' output tensors, in the order of the graph."""
-    from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - lazy, as in app.runtime
+    from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(litert_file), num_threads=1)
     interpreter.allocate_tensors()
@@ -87,7 +87,7 @@ def _convolution_outputs(litert_file: Path) -> list[str]:
 
 
 def _convert(saved_model_dir: Path, tiles: NDArray[np.uint8], float_nodes: list[str]) -> bytes:
-    import tensorflow  # noqa: PLC0415 - seconds to import
+    import tensorflow
 
     lite = tensorflow.lite
     converter = lite.TFLiteConverter.from_saved_model(

@@ -1,1 +1,4 @@
-"""How far a bundle's answers can be trusted: fitted and measured here, applied by `app.inference.assessor`."""
+"""How far a bundle's answers can be trusted: fitted and measured here.
+
+`app.inference.assessor` applies it.
+"""

@@ -55,8 +55,8 @@ def other_stains(tiles: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
 
 
 def _photograph_cutter() -> Callable[[np.random.Generator, int], NDArray[np.uint8]]:
-    from matplotlib import get_data_path  # noqa: PLC0415 - slow to import
-    from sklearn.datasets import load_sample_images  # noqa: PLC0415
+    from matplotlib import get_data_path
+    from sklearn.datasets import load_sample_images
 
     portrait = Path(get_data_path()) / "sample_data" / "grace_hopper.jpg"
     pictures = [Image.fromarray(photo) for photo in load_sample_images().images]

@@ -18,11 +18,11 @@ from app.core.manifest import SplitKind
 from training.config import TrainingConfig
 from training.data.index import Index
 from training.data.labels import LABEL_IDS
-from training.storage.disk import unwritable
-from training.storage.atomic import write_whole
 from training.errors import RunError
-from training.runs.identity import RunIdentity
 from training.networks.graphs import Weights
+from training.runs.identity import RunIdentity
+from training.storage.atomic import write_whole
+from training.storage.disk import unwritable
 
 RUN_NAME: Final = "run.json"
 WEIGHTS_NAME: Final = "weights.npz"

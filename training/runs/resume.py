@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from training.console.progress import ERRORS
-from training.storage.disk import unwritable
 from training.distributed import bytes_of_first, is_chief, share
-from training.storage.atomic import try_lock, write_whole
 from training.errors import RunError
 from training.runs.identity import RunIdentity
+from training.storage.atomic import try_lock, write_whole
+from training.storage.disk import unwritable
 
 UNFINISHED_NAME: Final = "unfinished"
 CHECKPOINT_EVERY_S: Final = 30.0

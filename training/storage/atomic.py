@@ -41,7 +41,7 @@ def try_lock(stream: IO[Any]) -> bool:
     Where the system has no such locks (Windows), everybody gets one.
     """
     try:
-        import fcntl  # noqa: PLC0415 - not everywhere
+        import fcntl
     except ImportError:
         return True
     try:
@@ -53,6 +53,6 @@ def try_lock(stream: IO[Any]) -> bool:
 
 def wait_for_lock(stream: IO[Any]) -> None:
     """Take the lock of an open file as soon as it is free; it is free when its holder ends."""
-    import fcntl  # noqa: PLC0415 - `try_lock` said no, so it is there
+    import fcntl
 
     fcntl.flock(stream, fcntl.LOCK_EX)

@@ -21,7 +21,7 @@ class OsteoApi(ls.LitAPI):
 
     def setup(self, device: str) -> None:  # noqa: ARG002 - LitServe's signature
         """Load the model in the worker process, where LitServe calls this."""
-        import tensorflow as tf  # noqa: PLC0415 - only the worker needs it
+        import tensorflow as tf
 
         self.tf = tf
         self.model = tf.saved_model.load(str(BUNDLE / "saved_model"))

@@ -47,7 +47,7 @@ def test_help_imports_nothing_heavy() -> None:
         "heavy = {'tensorflow', 'keras', 'sklearn', 'matplotlib'} & set(sys.modules); "
         "sys.exit(', '.join(heavy) or 0)"
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
 
 

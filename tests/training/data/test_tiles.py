@@ -14,12 +14,12 @@ from training.augmentation.views import AugmentConfig
 from training.data.index import Index
 from training.data.tiles import TileStream, in_order, some_of
 from training.errors import CacheError, DataError
-from training.features import extract as features
+from training.features import extract
 from training.features.cache import KeptViews
 from training.features.extract import cache_features, draw_all, read_tiles
 from training.features.store import FeatureSpace, FeatureStore
 from training.networks.architecture import ZERO_TO_ONE
-from training.storage import scratch_array as scratch
+from training.storage import scratch_array
 from training.storage.scratch_array import allocate
 
 
@@ -69,7 +69,7 @@ class Mean:
 
 @pytest.fixture
 def _no_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "as_function", lambda graph: graph)
+    monkeypatch.setattr(extract, "as_function", lambda graph: graph)
 
 
 @pytest.mark.usefixtures("_no_tensorflow")
@@ -110,7 +110,7 @@ def test_features_do_not_depend_on_what_is_computed_with_them(
 def test_memory_does_not_grow_with_the_tiles(
     drawn_index: Index, drawn_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scratch, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(scratch_array, "IN_MEMORY_BYTES", 0)
     augment = AugmentConfig(n_views=1)
 
     def peak_bytes(times: int) -> int:

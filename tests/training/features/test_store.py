@@ -123,10 +123,10 @@ _FILLING = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from training.features import store as featurestore
+from training.features import store as store_module
 from training.features.store import FeatureSpace, FeatureStore, fill, row_key
 
-featurestore._CHUNK_ROWS = 1
+store_module._CHUNK_ROWS = 1
 folder, log, pause_s = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
 
 def compute(positions):

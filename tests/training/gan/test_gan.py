@@ -21,7 +21,7 @@ from training.data.splits import fold_positions, read_split
 from training.errors import GanError, LeakError, RunError
 from training.features.extract import read_tiles
 from training.fit.trainer import Trainer
-from training.gan import trainer as fitting
+from training.gan import trainer
 from training.gan.jobs import fit_generators, plan_generators
 from training.gan.record import GanRecord, GanSettings, SeenTile, begin_folder, read_record
 from training.gan.supply import (
@@ -94,7 +94,7 @@ def fit(folder: Path, settings: GanSettings, stop_after: int | None = None) -> G
 def test_gan_goes_on_from_its_checkpoint_as_if_nothing_had_happened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fitting, "CHECKPOINT_EVERY", 1)
+    monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", 1)
     settings = TINY.model_copy(update={"epochs": 3})
     (tmp_path / "whole").mkdir()
     (tmp_path / "halves").mkdir()

@@ -18,7 +18,7 @@ HEAD_SHAPES = ((1280, 100), (100,), (100, 3), (3,))
 
 @pytest.fixture(scope="module")
 def base() -> Any:
-    import keras  # noqa: PLC0415
+    import keras
 
     keras.utils.set_random_seed(0)
     return build_base("none")
@@ -62,7 +62,7 @@ def test_build_serving_model_scales_to_minus_one_and_one_inside(
 
 
 def test_grad_cam_equals_a_gradient_tape(base: Any, head_weights: list[Any], tiles: Any) -> None:
-    import tensorflow  # noqa: PLC0415
+    import tensorflow
 
     cam = build_serving_model(base.get_weights(), head_weights)(tiles)["cam"].numpy()
     features = base(tiles.astype(np.float32) / 127.5 - 1.0, training=False)
@@ -109,7 +109,7 @@ def test_require_weights_names_the_missing_file(tmp_path: Path) -> None:
 # Keras 3.15 saves through an `__array__` call that NumPy 2 deprecates; nothing of ours to mend.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_build_base_refuses_weights_of_another_network(tmp_path: Path) -> None:
-    import keras  # noqa: PLC0415
+    import keras
 
     other = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
     path = tmp_path / "other.weights.h5"
@@ -126,7 +126,7 @@ def test_build_base_refuses_a_file_that_is_no_weights(tmp_path: Path) -> None:
 
 
 def test_build_base_explains_a_failed_download(monkeypatch: pytest.MonkeyPatch) -> None:
-    import keras  # noqa: PLC0415
+    import keras
 
     def fail(**_: object) -> None:
         raise Exception("URL fetch failure on https://example.org")  # noqa: TRY002 - as Keras does

@@ -111,7 +111,7 @@ def test_seam_cuts_without_changing_answers(system: System) -> None:
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("scaling", {s.scaling: s.name for s in SYSTEMS.values()})
 def test_scaling_inside_the_graph_is_the_one_outside(scaling: Scaling) -> None:
-    import keras  # noqa: PLC0415
+    import keras
 
     tiles = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
     inputs = keras.Input((8, 8, 3), dtype="uint8")

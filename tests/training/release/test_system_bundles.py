@@ -36,7 +36,7 @@ SERVED = {"resnet50v2": 64, "alexnet": None, "ahmed-cnn": None}
 
 def base_and_head_of(system: System) -> tuple[Any, list[Any]]:
     """Untrained base, weights of a random head; small numbers, so that a wrong scaling shows."""
-    import keras  # noqa: PLC0415
+    import keras
 
     keras.utils.set_random_seed(0)
     base = build_base("none", system)
@@ -143,8 +143,8 @@ def test_serving_graph_keeps_the_contract(system: System) -> None:
 
 
 def test_linear_machine_is_exact_as_a_head_of_two_layers() -> None:
-    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
-    from sklearn.svm import LinearSVC  # noqa: PLC0415
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import LinearSVC
 
     rng = np.random.default_rng(0)
     truth = np.arange(60) % 3

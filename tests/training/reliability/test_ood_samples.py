@@ -5,7 +5,7 @@ import pytest
 
 from training.augmentation.stain_separation import OTHER_STAINS
 from training.data.drawn_tiles import draw_tile
-from training.reliability import outsiders
+from training.reliability import ood_samples
 from training.reliability.ood_samples import other_stains, outsiders_by_kind
 
 KINDS = {"photographs", "drawings", "documents", "noise", "plain colours"}
@@ -14,7 +14,7 @@ KINDS = {"photographs", "drawings", "documents", "noise", "plain colours"}
 def test_every_kind_is_there_in_the_shape_that_was_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(outsiders, "N_PER_KIND", 2)
+    monkeypatch.setattr(ood_samples, "N_PER_KIND", 2)
     pictures = outsiders_by_kind(96)
     assert set(pictures) == KINDS
     for shown in pictures.values():

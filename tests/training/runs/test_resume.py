@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from training.config import TrainingConfig, read_config
-from training.storage.atomic import try_lock
 from training.errors import RunError
 from training.runs.identity import RunIdentity, identify
 from training.runs.resume import NOTHING_KEPT, UNFINISHED_NAME, Work, kept_work
+from training.storage.atomic import try_lock
 
 SHA = "0" * 64
 

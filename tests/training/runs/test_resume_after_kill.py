@@ -26,9 +26,13 @@ from training.runs.resume import Work
 
 pytestmark = pytest.mark.tensorflow
 
-EVERY_STEP = (
-    "import training.runs.resume as u; u.CHECKPOINT_EVERY_S = 0; from training.cli import app; app()"
-)
+EVERY_STEP = """
+from training.cli import app
+from training.runs import resume
+
+resume.CHECKPOINT_EVERY_S = 0
+app()
+"""
 """The command, with a checkpoint after every step rather than after half a minute."""
 
 

@@ -17,7 +17,7 @@ from training.config import CONFIGS_DIR, TrainingConfig, read_config
 from training.errors import ConfigError
 from training.storage.toml import parse_document, read_toml
 
-ABLATIONS_DIR: Final = Path(__file__).parent / "ablations"
+ABLATIONS_DIR: Final = Path(__file__).parent / "configs"
 RELEASED_ABLATION: Final = ABLATIONS_DIR / "recipe.toml"
 
 

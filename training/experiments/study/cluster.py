@@ -1,9 +1,10 @@
 """The heads of a study on the machines of a Ray cluster (the optional extra `ray`).
 
 Features are computed here and put into the cluster's object store once; a task is one training. The
-code that runs elsewhere is `training.experiments.study.head`, sent with the task, so the other machines need
-Ray and NumPy and neither this project, nor TensorFlow, nor the tiles. A task whose machine dies is
-given to another one; its result is the same, since a run depends on nothing but its settings.
+code that runs elsewhere is `training.experiments.study.head`, sent with the task, so the other
+machines need Ray and NumPy, but neither this project, nor TensorFlow, nor the tiles. A task whose
+machine dies is given to another one; its result is the same, since a run depends only on its
+settings.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class RayEngine:
             RunError: Ray is not installed.
         """
         try:
-            import ray  # noqa: F401, PLC0415 - an optional extra
+            import ray  # noqa: F401 - an optional extra
         except ModuleNotFoundError as error:
             raise RunError(
                 "Ray is not installed. Install the extra: pip install 'osteo-tiles[ray]'."
@@ -54,7 +55,7 @@ class RayEngine:
         Raises:
             RunError: the cluster cannot be reached, or loses a task again and again.
         """
-        import ray  # noqa: PLC0415
+        import ray
 
         self._connect()
         try:
@@ -68,7 +69,7 @@ class RayEngine:
             ray.shutdown()
 
     def _connect(self) -> None:
-        import ray  # noqa: PLC0415
+        import ray
 
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
         try:
@@ -79,7 +80,7 @@ class RayEngine:
         ray.cloudpickle.register_pickle_by_value(head)
 
     def _run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, HeadFit]]:
-        import ray  # noqa: PLC0415
+        import ray
 
         def fit_there(
             settings: dict[str, Any], features: Any, classes: Any, train: Any, test: Any
@@ -125,7 +126,7 @@ def require_cached_views(study: Study) -> None:
 
 
 def _finished(pending: dict[Any, Task]) -> Iterator[tuple[Task, HeadFit]]:
-    import ray  # noqa: PLC0415
+    import ray
 
     ready, _ = ray.wait(list(pending), num_returns=1)
     for reference in ready:

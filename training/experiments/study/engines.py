@@ -64,7 +64,7 @@ class SerialEngine:
     def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, HeadFit]]:
         """Train, yielding each task when it is done."""
         # scikit-learn brings it. The matrices are small: two threads wait more than they compute.
-        from threadpoolctl import threadpool_limits  # noqa: PLC0415
+        from threadpoolctl import threadpool_limits
 
         for task in tasks:
             with threadpool_limits(1, user_api="blas"):

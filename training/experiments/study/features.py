@@ -145,10 +145,10 @@ class FeatureSource:
             ) from error
 
     def _open_base(self, network: NetworkSpec) -> Infer:
-        import keras  # noqa: PLC0415 - seconds to import
+        import keras
 
-        from training.features.extract import as_function  # noqa: PLC0415
-        from training.networks.graphs import build_base, build_pooled  # noqa: PLC0415
+        from training.features.extract import as_function
+        from training.networks.graphs import build_base, build_pooled
 
         system = SYSTEMS[network.system]
         keras.utils.set_random_seed(0)  # so that untrained weights, in tests, are the same ones

@@ -115,7 +115,7 @@ def draw_figure_5(confusion: Sequence[Sequence[int]], caption: str) -> bytes:
 
 def _figure(width_inch: float, height_inch: float) -> Any:
     # `Figure` and not pyplot: no global state, no window, nothing to close.
-    from matplotlib.figure import Figure  # noqa: PLC0415 - half a second to import
+    from matplotlib.figure import Figure
 
     return Figure(figsize=(width_inch, height_inch), layout="constrained")
 

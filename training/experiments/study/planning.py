@@ -167,7 +167,7 @@ def _seconds_per_step(spec: RunSpec) -> float:
 @lru_cache
 def _time_step(embedding_size: int, hidden_units: int, batch_size: int) -> float:
     """A trial on numbers that mean nothing."""
-    from threadpoolctl import threadpool_limits  # noqa: PLC0415 - scikit-learn brings it
+    from threadpoolctl import threadpool_limits
 
     rng = np.random.default_rng(0)
     features = rng.random((_TRIAL_TILES, 1, embedding_size), dtype=np.float32)

@@ -92,7 +92,7 @@ def render_html(markdown: str, pictures: dict[str, bytes], title: str) -> str:
         pictures: PNGs by name.
         title: of the page.
     """
-    from markdown_it import MarkdownIt  # noqa: PLC0415 - only a report needs it
+    from markdown_it import MarkdownIt
 
     body = MarkdownIt("commonmark").enable("table").render(markdown)
 

@@ -22,7 +22,7 @@ _STORE_BYTES = 80 * 2**20
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    from ray.cluster_utils import Cluster  # noqa: PLC0415 - a second to import
+    from ray.cluster_utils import Cluster
 
     node = {"num_cpus": 1, "object_store_memory": _STORE_BYTES, "include_dashboard": False}
     made = Cluster(initialize_head=True, head_node_args=node)
@@ -44,7 +44,7 @@ def _records(study: Study, engine: Engine, after: dict[int, Any]) -> dict[str, d
 def test_a_cluster_that_loses_a_node_gives_the_serial_table(
     make_study: MakeStudy, study_config: StudyConfig, cluster: Any
 ) -> None:
-    from training.experiments.study.cluster import RayEngine  # noqa: PLC0415
+    from training.experiments.study.cluster import RayEngine
 
     # Long enough that the second node is at work when it dies.
     grid = study_config.grid.model_copy(update={"epochs": (300, 400), "runs": 6})
@@ -64,7 +64,7 @@ def test_a_cluster_that_loses_a_node_gives_the_serial_table(
 
 
 def test_no_cluster_at_an_address_is_a_sentence(make_study: MakeStudy) -> None:
-    from training.experiments.study.cluster import RayEngine  # noqa: PLC0415
+    from training.experiments.study.cluster import RayEngine
 
     study = make_study()
     with (

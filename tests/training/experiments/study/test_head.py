@@ -92,7 +92,7 @@ def test_mean_loss_is_the_cross_entropy() -> None:
 @pytest.mark.tensorflow
 def test_the_head_trains_as_keras_does() -> None:
     """Same weights, same batches: after 250 steps of Adam the same weights."""
-    import keras  # noqa: PLC0415
+    import keras
 
     head = Head(16, 12, 3, np.random.default_rng(5))
     dense = keras.layers.Dense

@@ -1,0 +1,1 @@
+"""Runs on disk: cross-validation, records, identity, resuming."""
