@@ -49,6 +49,17 @@ from collections.abc import Sequence
 class OsteoError(Exception):
     """Root of all errors raised on purpose; `str()` of one is safe to show to a client."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle text and data: the constructors take other arguments than the text."""
+        return _rebuild, (type(self), str(self), vars(self))
+
+
+def _rebuild(cls: type[OsteoError], text: str, data: dict[str, object]) -> OsteoError:
+    error = cls.__new__(cls, text)
+    error.args = (text,)
+    vars(error).update(data)
+    return error
+
 
 class TileError(OsteoError):
     """The uploaded tile cannot be classified."""
@@ -111,6 +122,24 @@ class TooManyScansError(TileError):
         super().__init__(
             f"The JPEG has more than {limit_scans} scans, each of which is a pass over the image. "
             "Save it again, as an ordinary JPEG."
+        )
+
+
+class TooManySegmentsError(TileError):
+    def __init__(self, format_: str, limit_segments: int) -> None:
+        self.format, self.limit_segments = format_, limit_segments
+        super().__init__(
+            f"The {format_} is made of more than {limit_segments} pieces. Save it again as an "
+            "ordinary JPEG or PNG."
+        )
+
+
+class DecodeBudgetError(TileError):
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"The image costs too much to decode: {reason}. Save it again as an ordinary JPEG or "
+            "PNG."
         )
 
 

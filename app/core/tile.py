@@ -25,30 +25,19 @@ from app.core.errors import (
     TileFormatError,
     TileTooLargeError,
     TileTooSmallError,
-    TooManyFramesError,
     TooManyPixelsError,
-    TooManyScansError,
 )
+from app.core.formats import FORMATS, Structure, read_structure
 
 TILE_SIDE_PX: Final = 224
 """Default side of a decoded tile: the input of every ImageNet network of the study."""
 
-FORMATS: Final = ("JPEG", "PNG", "TIFF", "WEBP")
-
-MAX_JPEG_SCANS: Final = 100
-"""Ordinary progressive JPEGs have about 10. A scan of 30 bytes can cost a pass over all pixels, so
-that a small file takes an hour; no limit on bytes or pixels sees that."""
-
-# Inside entropy-coded data 0xFF is always followed by 0x00 or a restart marker, so only thumbnails
-# and comments could be counted by mistake: never a hundred of them.
-_START_OF_SCAN: Final = 0xDAFF  # 0xFF 0xDA, read as a little-endian word
 # Reducing by an integer factor first costs a fifth of the full resampling; with a gap of 2 the
 # result is within one grey level of it.
 _REDUCING_GAP: Final = 2.0
 _WHITE: Final = (255, 255, 255, 255)
 _SIXTEEN_BIT_MODES: Final = ("I;16", "I;16L", "I;16B", "I;16N")
 _COLOUR_MODES: Final = ("1", "L", "P", "RGB", "RGBA", "LA", "PA", "CMYK", "YCbCr")
-_EXIF_ORIENTATION: Final = 0x0112
 _TRANSPOSE_BY_ORIENTATION: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -81,13 +70,11 @@ class TileLimits:
         max_pixels: width times height, checked on the header; memory grows with it (about 12
             bytes a pixel at the peak).
         min_side_px: shorter sides carry too little tissue to be enlarged to the model's side.
-        max_frames: images in one file.
     """
 
     max_bytes: int = 20 * 1024**2
     max_pixels: int = 4096 * 4096
     min_side_px: int = 64
-    max_frames: int = 1
 
 
 DEFAULT_LIMITS: Final = TileLimits()
@@ -125,9 +112,31 @@ def decode_tile_and_header(
     tile_bytes: bytes, limits: TileLimits = DEFAULT_LIMITS, side_px: int = TILE_SIDE_PX
 ) -> tuple[NDArray[np.uint8], TileHeader]:
     """As `decode_tile`, with what the file's header says beside the pixels."""
+    structure = read_tile_structure(tile_bytes, limits)
+    return decode_structure(structure, limits, side_px)
+
+
+def read_tile_structure(tile_bytes: bytes, limits: TileLimits) -> Structure:
+    """Check an upload against the limits and read its structure; nothing is decoded.
+
+    Raises:
+        TileError: one of its subclasses.
+    """
+    if not tile_bytes:
+        raise EmptyTileError
+    if len(tile_bytes) > limits.max_bytes:
+        raise TileTooLargeError(limits.max_bytes)
+    structure = read_structure(tile_bytes, limits.max_pixels)
+    _require_size(structure.width_px, structure.height_px, limits)
+    return structure
+
+
+def decode_structure(
+    structure: Structure, limits: TileLimits, side_px: int
+) -> tuple[NDArray[np.uint8], TileHeader]:
+    """Decode a file whose structure was read; see `decode_tile_and_header`."""
+    format_, tile_bytes = structure.format, structure.pixel_bytes
     image = _open_within_limits(tile_bytes, limits)
-    # MPO is Pillow's word for a JPEG with further pictures behind the first.
-    format_ = "JPEG" if image.format == "MPO" else str(image.format)
     width_px, height_px = image.size
     try:
         image.draft(None, (side_px, side_px))
@@ -135,27 +144,19 @@ def decode_tile_and_header(
             # All are in memory: of pieces of 64 kB the decoder would copy what is left each time.
             image.decodermaxblock = len(tile_bytes)
         image.load()
-        # Asked for after loading: Pillow turns TIFFs by itself and then drops the tag.
-        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
         square = _resample_centre_square(_with_colour(image), side_px)
-    except MemoryError:
-        raise TooManyPixelsError(limits.max_pixels) from None
     except _DECODER_ERRORS as error:
         raise CorruptTileError(format_) from error
-    transpose = _TRANSPOSE_BY_ORIENTATION.get(orientation)
+    transpose = _TRANSPOSE_BY_ORIENTATION.get(structure.orientation)
     if transpose is not None:
         square = square.transpose(transpose)
-    if isinstance(orientation, int) and 5 <= orientation <= 8:
+    if structure.orientation >= 5:
         width_px, height_px = height_px, width_px
     return np.array(square, dtype=np.uint8), TileHeader(format_, width_px, height_px)
 
 
 def _open_within_limits(tile_bytes: bytes, limits: TileLimits) -> Image.Image:
-    """Open the header and hold it against the limits; no pixel is decoded."""
-    if not tile_bytes:
-        raise EmptyTileError
-    if len(tile_bytes) > limits.max_bytes:
-        raise TileTooLargeError(limits.max_bytes)
+    """Open the header and check it once more, as Pillow reads it; no pixel is decoded."""
     try:
         image = Image.open(io.BytesIO(tile_bytes), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -164,41 +165,17 @@ def _open_within_limits(tile_bytes: bytes, limits: TileLimits) -> Image.Image:
         raise TileFormatError(FORMATS) from None
     except _DECODER_ERRORS as error:
         raise CorruptTileError from error
-    width_px, height_px = image.size
-    if width_px * height_px > limits.max_pixels:
-        raise TooManyPixelsError(limits.max_pixels)
-    if min(width_px, height_px) < limits.min_side_px:
-        raise TileTooSmallError(width_px, height_px, limits.min_side_px)
-    is_jpeg = image.format in ("JPEG", "MPO") or image.info.get("compression") == "jpeg"
-    if is_jpeg and _count_scans(tile_bytes) > MAX_JPEG_SCANS:
-        raise TooManyScansError(MAX_JPEG_SCANS)
-    if _has_more_frames(image, limits.max_frames):
-        raise TooManyFramesError(limits.max_frames)
+    _require_size(*image.size, limits)
     if image.mode not in _COLOUR_MODES and image.mode not in _SIXTEEN_BIT_MODES:
         raise PixelFormatError(image.mode)
     return image
 
 
-def _count_scans(jpeg: bytes) -> int:
-    # In words, at even and at odd places: five times as fast as `bytes.count`, which costs a
-    # twentieth of the decoding.
-    even = np.frombuffer(jpeg, "<u2", len(jpeg) // 2)
-    odd = np.frombuffer(jpeg, "<u2", (len(jpeg) - 1) // 2, offset=1)
-    return int(np.count_nonzero(even == _START_OF_SCAN) + np.count_nonzero(odd == _START_OF_SCAN))
-
-
-def _has_more_frames(image: Image.Image, max_frames: int) -> bool:
-    if image.format != "TIFF":
-        return bool(getattr(image, "n_frames", 1) > max_frames)
-    # Counting a TIFF's directories walks all of them; asking for one too many does not.
-    try:
-        image.seek(max_frames)
-    except EOFError:
-        image.seek(0)
-        return False
-    except _DECODER_ERRORS as error:
-        raise CorruptTileError("TIFF") from error
-    return True
+def _require_size(width_px: int, height_px: int, limits: TileLimits) -> None:
+    if width_px * height_px > limits.max_pixels:
+        raise TooManyPixelsError(limits.max_pixels)
+    if min(width_px, height_px) < limits.min_side_px:
+        raise TileTooSmallError(width_px, height_px, limits.min_side_px)
 
 
 def _with_colour(image: Image.Image) -> Image.Image:

@@ -1,0 +1,75 @@
+"""Image file directories: the tagged tables of TIFF, which EXIF uses too (TIFF 6.0, BigTIFF)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Mapping
+from typing import Final
+
+_BYTE_ORDERS: Final = {b"II": "<", b"MM": ">"}
+_CLASSIC, _BIG = 42, 43
+_CODE_BY_TYPE: Final = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+_MAX_TAGS: Final = 4096
+_ORIENTATION: Final = 0x0112
+_UPRIGHT: Final = 1
+
+Tags = Mapping[int, tuple[int, ...]]
+
+
+def read_directory(data: bytes, wanted: Collection[int], max_values: int) -> tuple[Tags, bool]:
+    """The values of some tags in the first directory, and whether another directory follows.
+
+    Args:
+        data: begins with a TIFF header.
+        wanted: tags of whole numbers; others are skipped unread.
+        max_values: of one tag.
+
+    Raises:
+        ValueError: no such header or directory, or a wanted tag that cannot be read.
+    """
+    try:
+        return _read_directory(data, wanted, max_values)
+    except (struct.error, KeyError) as error:
+        raise ValueError("a damaged directory") from error
+
+
+def _read_directory(data: bytes, wanted: Collection[int], max_values: int) -> tuple[Tags, bool]:
+    order = _BYTE_ORDERS[data[:2]]
+    (version,) = struct.unpack_from(f"{order}H", data, 2)
+    if version not in (_CLASSIC, _BIG):
+        raise ValueError(f"version {version}")
+    is_big = version == _BIG
+    word, count, entry_bytes, inline_bytes = ("Q", "Q", 20, 8) if is_big else ("I", "H", 12, 4)
+    (at,) = struct.unpack_from(order + word, data, 8 if is_big else 4)
+    (n_tags,) = struct.unpack_from(order + count, data, at)
+    if n_tags > _MAX_TAGS:
+        raise ValueError(f"{n_tags} tags")
+    at += struct.calcsize(order + count)
+    end = at + n_tags * entry_bytes
+    tags: dict[int, tuple[int, ...]] = {}
+    for entry in range(at, end, entry_bytes):
+        tag, kind, n_values = struct.unpack_from(f"{order}HH{word}", data, entry)
+        if tag not in wanted or tag in tags:
+            continue
+        if n_values > max_values:
+            raise ValueError(f"{n_values} values")
+        code = f"{order}{n_values}{_CODE_BY_TYPE[kind]}"
+        value_at = entry + entry_bytes - inline_bytes
+        if struct.calcsize(code) > inline_bytes:
+            (value_at,) = struct.unpack_from(order + word, data, value_at)
+        tags[tag] = struct.unpack_from(code, data, value_at)
+    next_directory = data[end : end + struct.calcsize(order + word)]
+    return tags, any(next_directory)
+
+
+def read_orientation(exif: bytes) -> int:
+    """EXIF orientation, 1 to 8; 1 (upright) if the EXIF data does not say or is damaged.
+
+    Args:
+        exif: begins with a TIFF header, without `Exif` before it.
+    """
+    try:
+        (orientation,) = read_directory(exif, {_ORIENTATION}, 1)[0].get(_ORIENTATION, (_UPRIGHT,))
+    except ValueError:
+        return _UPRIGHT
+    return orientation if 1 <= orientation <= 8 else _UPRIGHT

@@ -1,0 +1,30 @@
+"""What every format's reader returns, and the dispatch from a file's first bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+ImageFormat = Literal["JPEG", "PNG", "TIFF", "WEBP"]
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """An image file whose framing was read; no pixel has been decoded.
+
+    Attributes:
+        format: decided by content, not by a name or a media type.
+        width_px, height_px: as encoded, before any EXIF orientation.
+        orientation: EXIF's, 1 to 8; 1 for TIFF, which Pillow turns by itself.
+        pixel_bytes: the file without metadata that the pixels do not need; the file itself if
+            there is nothing to drop.
+        is_predictable: whether decoding costs no more than its pixels say. Other files are decoded
+            in a process that can be killed.
+    """
+
+    format: ImageFormat
+    width_px: int
+    height_px: int
+    orientation: int
+    pixel_bytes: bytes
+    is_predictable: bool

@@ -1,0 +1,247 @@
+"""Files made to cost memory or time far beyond their size; each generator says how."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from PIL import Image
+
+Values = tuple[str, Sequence[int]]
+"""Type of a TIFF tag's values (`H` or `I`) and the values."""
+
+_TIFF_TYPES: Final = {"H": 3, "I": 4}
+
+
+def tiff(tags: Mapping[int, Values], data: bytes) -> bytes:
+    """A little-endian TIFF: header, data from byte 8, directory, long values."""
+    directory_at = 8 + len(data)
+    values_at = directory_at + 2 + 12 * len(tags) + 4
+    entries, long_values = [], b""
+    for tag, (code, values) in sorted(tags.items()):
+        raw = struct.pack(f"<{len(values)}{code}", *values)
+        if len(raw) > 4:
+            raw, long_values = struct.pack("<I", values_at + len(long_values)), long_values + raw
+        entries.append(
+            struct.pack("<HHI", tag, _TIFF_TYPES[code], len(values)) + raw.ljust(4, b"\0")
+        )
+    directory = struct.pack("<H", len(tags)) + b"".join(entries) + bytes(4)
+    return struct.pack("<2sHI", b"II", 42, directory_at) + data + directory + long_values
+
+
+def tiff_tags(width: int, height: int, compression: int = 1) -> dict[int, Values]:
+    """RGB of 8 bits a sample, without the tags of strips or tiles."""
+    return {
+        256: ("I", [width]),
+        257: ("I", [height]),
+        258: ("H", [8, 8, 8]),
+        259: ("H", [compression]),
+        262: ("H", [2]),
+        277: ("H", [3]),
+    }
+
+
+def tiles(
+    width: int, height: int, offsets: Sequence[int], counts: Sequence[int]
+) -> dict[int, Values]:
+    """Tags of a tiled TIFF."""
+    return {322: ("I", [width]), 323: ("I", [height]), 324: ("I", offsets), 325: ("I", counts)}
+
+
+def strips(rows: int, offsets: Sequence[int], counts: Sequence[int]) -> dict[int, Values]:
+    """Tags of a TIFF in strips."""
+    return {273: ("I", offsets), 278: ("I", [rows]), 279: ("I", counts)}
+
+
+def jpeg(side_px: int, **options: object) -> bytes:
+    """A plain JPEG."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (side_px, side_px), (221, 160, 221)).save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    """A chunk with its checksum."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(
+    side_px: int, *chunks: bytes, depth: int = 8, colour: int = 2, interlaced: int = 0
+) -> bytes:
+    """A black PNG with further chunks before the image data."""
+    samples = {0: 1, 2: 3, 4: 2, 6: 4}[colour]
+    head = struct.pack(">IIBBBBB", side_px, side_px, depth, colour, 0, 0, interlaced)
+    n_bytes = (side_px * samples * depth // 8 + 1) * side_px * (2 if interlaced else 1)
+    data = zlib.compress(bytes(n_bytes), 9)
+    return b"".join([
+        b"\x89PNG\r\n\x1a\n",
+        png_chunk(b"IHDR", head),
+        *chunks,
+        png_chunk(b"IDAT", data),
+        png_chunk(b"IEND", b""),
+    ])  # fmt: skip
+
+
+def one_giant_tile() -> bytes:
+    """64 x 64 px in one tile of 65,520 x 32,000 px: libtiff allocates the tile, 2 GB."""
+    data = bytes(8)
+    return tiff({**tiff_tags(64, 64), **tiles(65_520, 32_000, [8], [8])}, data)
+
+
+def one_giant_jpeg_tile() -> bytes:
+    """The same with a JPEG as the tile's data."""
+    data = jpeg(64)
+    return tiff({**tiff_tags(64, 64, 7), **tiles(65_520, 32_000, [8], [len(data)])}, data)
+
+
+def one_giant_strip() -> bytes:
+    """64 x 64 px whose only strip claims four billion rows."""
+    return tiff({**tiff_tags(64, 64, 8), **strips(2**32 - 1, [8], [8])}, zlib.compress(bytes(9)))
+
+
+def tall_tiles_that_share_data(n_tiles: int = 16_384) -> bytes:
+    """Many tall tiles of one column each, all of which read the same compressed data."""
+    data = zlib.compress(bytes(16 * 4096 * 3), 9)
+    grid = tiles(16, 4096, [8] * n_tiles, [len(data)] * n_tiles)
+    return tiff({**tiff_tags(16, 16, 8), **grid}, data)
+
+
+def strips_that_share_data(side_px: int = 4096, n_bytes: int = 2_000_000) -> bytes:
+    """A strip a row, each of which reads the same megabytes."""
+    data = zlib.compress(bytes(side_px * 3)) + bytes(n_bytes)
+    rows = strips(1, [8] * side_px, [len(data)] * side_px)
+    return tiff({**tiff_tags(side_px, side_px, 8), **rows}, data)
+
+
+def strip_that_decompresses_to_much() -> bytes:
+    """A legitimate size, compressed a thousand times: what the pixels say must be enough."""
+    data = zlib.compress(bytes(4096 * 4096 * 3), 9)
+    return tiff({**tiff_tags(4096, 4096, 8), **strips(4096, [8], [len(data)])}, data)
+
+
+def lzw_of_nothing() -> bytes:
+    """LZW data that is not LZW, for every row."""
+    data = b"\x80" + bytes(4096)
+    rows = strips(1, [8] * 4096, [len(data)] * 4096)
+    return tiff({**tiff_tags(4096, 4096, 5), **rows}, data)
+
+
+def directory_of_many_values() -> bytes:
+    """An unknown tag with five million values, which Pillow turns into Python numbers."""
+    ordinary = {**tiff_tags(64, 64), **strips(64, [8], [64 * 64 * 3])}
+    return tiff({**ordinary, 65_000: ("I", [1] * 4_900_000)}, bytes(64 * 64 * 3))
+
+
+def profile_bomb(n_bytes: int = 20_000_000) -> bytes:
+    """A profile that unpacks to a thousand times its size."""
+    profile = zlib.compress(bytes(1000 * 1024 * 1024 // 64), 9)
+    chunk = png_chunk(b"iCCP", b"x\0\0" + profile)
+    return png(64, *[chunk] * max(1, n_bytes // len(chunk)))
+
+
+def text_bomb() -> bytes:
+    """Compressed comments, each of which unpacks to a megabyte."""
+    chunk = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(1_000_000), 9))
+    return png(64, *[chunk] * 10_000)
+
+
+def many_chunks(n_chunks: int = 1_660_000) -> bytes:
+    """Empty chunks of 12 bytes."""
+    return png(64, png_chunk(b"teSt", b"") * n_chunks)
+
+
+def many_image_chunks(n_chunks: int = 1_660_000) -> bytes:
+    """Empty image data chunks."""
+    return png(64, png_chunk(b"IDAT", b"") * n_chunks)
+
+
+def widest_png() -> bytes:
+    """The costliest layout: 4096 x 4096 px of four 16-bit samples, interlaced."""
+    return png(4096, depth=16, colour=6, interlaced=1)
+
+
+def arithmetic_scans() -> bytes:
+    """A progressive JPEG that says it is arithmetic-coded, with 100 scans."""
+    base = jpeg(512, progressive=True).replace(b"\xff\xc2", b"\xff\xca", 1)
+    end = base.rindex(b"\xff\xd9")
+    return base[:end] + base[base.rindex(b"\xff\xda") : end] * 100 + base[end:]
+
+
+def many_scans_of_many_pixels() -> bytes:
+    """99 scans of 4096 x 4096 px, below the limit on scans alone."""
+    base = jpeg(4096, progressive=True)
+    end = base.rindex(b"\xff\xd9")
+    return base[:end] + base[base.rindex(b"\xff\xda") : end] * 89 + base[end:]
+
+
+def scans_within_the_limit() -> bytes:
+    """As many scans as are allowed for the pixels."""
+    base = jpeg(2048, progressive=True)
+    end = base.rindex(b"\xff\xd9")
+    return base[:end] + base[base.rindex(b"\xff\xda") : end] * 88 + base[end:]
+
+
+def fill_bytes(n_bytes: int = 20_000_000) -> bytes:
+    """Fill bytes before a marker, which a decoder skips one by one."""
+    base = jpeg(64)
+    return base[:2] + b"\xff" * n_bytes + base[2:]
+
+
+def application_segments(n_segments: int = 5_000_000) -> bytes:
+    """Empty application segments of 4 bytes."""
+    base = jpeg(64)
+    return base[:2] + b"\xff\xe5\0\x02" * n_segments + base[2:]
+
+
+def exif_of_many_tags() -> bytes:
+    """5,000 EXIF tags, each of which claims the whole segment."""
+    n_tags = 5000
+    entries = b"".join(struct.pack("<HHII", 40_000 + i, 7, 60_000, 8) for i in range(n_tags))
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", n_tags) + entries + bytes(4)
+    base = jpeg(64)
+    return base[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + base[2:]
+
+
+def largest_webp() -> bytes:
+    """4096 x 4096 px in some hundred bytes."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (4096, 4096)).save(buffer, "WEBP", quality=1)
+    return buffer.getvalue()
+
+
+def lossless_webp() -> bytes:
+    """The same in the lossless format."""
+    buffer = io.BytesIO()
+    Image.new("RGBA", (4096, 4096)).save(buffer, "WEBP", lossless=True)
+    return buffer.getvalue()
+
+
+FILES: Final[Mapping[str, Callable[[], bytes]]] = {
+    generator.__name__: generator
+    for generator in (
+        one_giant_tile,
+        one_giant_jpeg_tile,
+        one_giant_strip,
+        tall_tiles_that_share_data,
+        strips_that_share_data,
+        strip_that_decompresses_to_much,
+        lzw_of_nothing,
+        directory_of_many_values,
+        profile_bomb,
+        text_bomb,
+        many_chunks,
+        many_image_chunks,
+        widest_png,
+        arithmetic_scans,
+        many_scans_of_many_pixels,
+        scans_within_the_limit,
+        fill_bytes,
+        application_segments,
+        exif_of_many_tags,
+        largest_webp,
+        lossless_webp,
+    )
+}
