@@ -78,7 +78,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 """
 """Two devices where the machine has but one; all the rest is the command's own."""
 
-EVERY_STEP = "import training.runs.resume; training.runs.resume.CHECKPOINT_EVERY_S = 0"
+EVERY_STEP = "from training.fit import checkpoint_dir as d; d.CHECKPOINT_EVERY_S = 0"
 
 
 class Fits:
@@ -185,7 +185,7 @@ def test_two_workers_and_two_devices_fit_what_one_fits_though_a_worker_is_killed
     for process in (*again, alone, mirrored):
         outputs.append(process.communicate(timeout=110))
         assert process.returncode == 0, outputs[-1][1][-3000:]
-    assert "Going on with what is kept" in " ".join(outputs[0][1].split())
+    assert "Resuming from" in " ".join(outputs[0][1].split())
     assert "the first worker has written" in outputs[1][0]
     assert not (tmp_path / "worker1").exists()
     fits.require_same("worker0", "alone")

@@ -59,9 +59,9 @@ def fit(
     from training.distributed import distributed, is_chief
     from training.gan.supply import supply_synthetic, training_parts
     from training.networks.graphs import require_weights
-    from training.runs.cross_validation import Fitting, Task
+    from training.runs.cross_validation import FitTask, Fitting
     from training.runs.records import read_cross_validation, require_same_labels
-    from training.runs.resume import unfinished_features
+    from training.runs.resume import resumable_features_dir
 
     config = read_config(config_file, weights)
     require_weights(config.network.weights, config.network.entry)
@@ -71,9 +71,9 @@ def fit(
     chosen = read_split(split_file, index_sha256) if split_file else None
     trains = training_parts(found, [chosen[0]] if chosen else [], whole=chosen is None)
     synthetic = supply_synthetic(config, found, trains)
-    task = Task(found, index_sha256, data_dir, config, synthetic)
+    task = FitTask(found, index_sha256, data_dir, config, synthetic)
     with stoppable(), distributed(config.distribute.strategy):
-        fitting = Fitting(task, cache_dir or unfinished_features(out))
+        fitting = Fitting(task, cache_dir or resumable_features_dir(out))
         if chosen:
             fitting.cross_validate(*chosen, out)
         else:

@@ -20,9 +20,9 @@ from training.errors import RunError
 from training.gan.supply import supply_synthetic, training_parts
 from training.networks.graphs import build_base, require_weights
 from training.release.bundle import assemble_bundle, remove_incomplete, require_no_bundle
-from training.runs.cross_validation import Fitting, Task
+from training.runs.cross_validation import FitTask, Fitting
 from training.runs.records import read_cross_validation, read_final_fit
-from training.runs.resume import UNFINISHED_NAME, unfinished_features
+from training.runs.resume import RESUME_DIR_NAME, resumable_features_dir
 from training.storage.disk import require_room
 
 _BUNDLE_BYTES: Final = 12
@@ -99,8 +99,8 @@ def release_bundle(
         for kind, n_folds in folds_of(config.splits).items()
     ]
     synthetic = supply_synthetic(config, index, training_parts(index, splits, whole=True))
-    task = Task(index, index_sha256, folders.data_dir, config, synthetic)
-    fitting = Fitting(task, unfinished_features(folders.runs_dir))
+    task = FitTask(index, index_sha256, folders.data_dir, config, synthetic)
+    fitting = Fitting(task, resumable_features_dir(folders.runs_dir))
     runs = []
     for split in splits:
         split_sha256 = write_split(folders.runs_dir / f"{split.kind}.json", split)
@@ -119,7 +119,7 @@ def release_bundle(
         )
     finally:
         remove_incomplete(bundle_dir)
-    shutil.rmtree(folders.runs_dir / UNFINISHED_NAME, ignore_errors=True)
+    shutil.rmtree(folders.runs_dir / RESUME_DIR_NAME, ignore_errors=True)
     return bundle_dir, manifest
 
 

@@ -236,7 +236,12 @@ def test_release_does_all_of_it_and_goes_on_where_it_was_stopped(
     (bundle_dir / "saved_model").mkdir(parents=True)
     runs[2].write_text('{"schema_version": 1, "kind"')
     output = succeed(*release)
-    for line in ("Kept by random", "Kept by slide", "Cross-validated by patient", "Kept: the fit"):
+    for line in (
+        "Already finished by random",
+        "Already finished by slide",
+        "Cross-validated by patient: 2 folds.",
+        "Already finished: the fit",
+    ):
         assert line in output
     assert "the runtimes agree" in output
     assert [path.read_bytes() for path in runs] == before

@@ -102,7 +102,7 @@ def test_features_do_not_depend_on_what_is_computed_with_them(
         shas = tuple(tile.sha256 for tile in index.tiles)
         kept = KeptViews(FeatureStore(tmp_path, space), shas)
         tiles = TileStream(index, drawn_dir, 32)
-        found = cache_features(Crowd(), tiles, augment, 5, kept=kept)
+        found = cache_features(Crowd(), tiles, augment, 5, stored=kept)
         np.testing.assert_array_equal(found, whole[:n_tiles])
 
 

@@ -20,7 +20,8 @@ from training.data.labels import LABEL_IDS
 from training.data.splits import fold_positions, read_split
 from training.errors import GanError, LeakError, RunError
 from training.features.extract import read_tiles
-from training.fit.trainer import Trainer
+from training.features.prepare import prepare_features
+from training.fit.classifier import fit_classifier
 from training.gan import trainer
 from training.gan.jobs import fit_generators, plan_generators
 from training.gan.record import GanRecord, GanSettings, SeenTile, begin_folder, read_record
@@ -198,14 +199,14 @@ def test_gan_tiles_train_a_fold_and_are_never_tested(
     assert len(tiles) == 18
     assert tiles[17].shape == (224, 224, 3)
     assert labels[12:].tolist() == [0, 1, 2] * 2
-    trainer = Trainer(real, labels[:12], with_gan, synthetic=synthetic)
+    features = prepare_features(real, labels[:12], with_gan, synthetic=synthetic)
     train, test = folds[0]
-    assert trainer.fit(train, test, seed=0).test_logits.shape == (6, 3)
-    embeddings = trainer.embeddings()
-    assert embeddings is not None
-    assert len(embeddings) == 12
+    fit = fit_classifier(features, with_gan, train, test, seed=0)
+    assert fit.test_logits.shape == (6, 3)
+    assert fit.embeddings is not None
+    assert len(fit.embeddings) == 12
     with pytest.raises(LeakError, match="names a synthetic tile"):
-        trainer.fit(train, np.append(test, 12), seed=0)
+        fit_classifier(features, with_gan, train, np.append(test, 12), seed=0)
 
 
 def test_gan_tiles_change_a_run_by_command_and_are_named_in_it(
@@ -260,7 +261,9 @@ def test_a_command_that_cannot_add_synthetic_tiles_refuses(
     drawn_index: Index, drawn_dir: Path, with_gan: TrainingConfig
 ) -> None:
     with pytest.raises(RunError, match=r"gan\.proportion asks for synthetic tiles"):
-        Trainer(read_tiles(drawn_index, drawn_dir), class_indices_of(drawn_index), with_gan)
+        prepare_features(
+            read_tiles(drawn_index, drawn_dir), class_indices_of(drawn_index), with_gan
+        )
 
 
 def test_samples_say_what_they_are_and_no_index_takes_them(

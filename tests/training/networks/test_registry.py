@@ -11,8 +11,9 @@ import pytest
 from tests.conftest import REPOSITORY
 from training.config import TrainingConfig, read_config
 from training.errors import ConfigError, WeightsError
+from training.features.prepare import prepare_features
+from training.fit.classifier import fit_classifier
 from training.fit.oversampling import oversample
-from training.fit.trainer import Trainer
 from training.networks.architecture import CAFFE, Scaling, System
 from training.networks.graphs import build_base, require_weights, split_base
 from training.networks.registry import SYSTEMS, find_system
@@ -59,7 +60,7 @@ def test_read_config_refuses_a_second_phase_where_there_is_none(tiny_config: Pat
 
 @pytest.mark.parametrize("name", ["alexnet", "inceptionv3-svm"])
 def test_read_config_refuses_switches_that_would_do_nothing(tiny_config: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match=r"network\.standardize.*say nothing to"):
+    with pytest.raises(ConfigError, match=r"network\.standardize must be 0.*has no head on"):
         config_of(tiny_config, system=name, standardize=0.1)
 
 
@@ -137,9 +138,9 @@ def test_fit_repeats_itself(name: str, tiny_config: Path) -> None:
     side_px = max(SYSTEMS[name].min_side_px, 64)
     config = config_of(tiny_config, system=name, side_px=side_px)
     tiles, truth = two_looks(side_px)
-    trainer = Trainer(tiles, truth, config)
+    features = prepare_features(tiles, truth, config)
     train, test = np.arange(9), np.arange(9, 12)
-    one, other = trainer.fit(train, test, seed=3), trainer.fit(train, test, seed=3)
+    one, other = (fit_classifier(features, config, train, test, seed=3) for _ in range(2))
     np.testing.assert_allclose(one.test_logits, other.test_logits, atol=1e-5)
     assert one.test_logits.shape == (3, 3)
     assert np.isfinite(one.test_logits).all()
@@ -151,8 +152,9 @@ def test_compact_cnn_learns_from_scratch(tiny_config: Path) -> None:
     config = config_of(tiny_config, system="ahmed-cnn", side_px=32)
     head = config.head.model_copy(update={"epochs": 25, "learning_rate": 3e-3, "averaging": 0.0})
     tiles, truth = two_looks(32, 30)
-    trainer = Trainer(tiles, truth, config.model_copy(update={"head": head}))
-    fitted = trainer.fit(np.arange(18), np.arange(18, 30), seed=0)
+    config = config.model_copy(update={"head": head})
+    features = prepare_features(tiles, truth, config)
+    fitted = fit_classifier(features, config, np.arange(18), np.arange(18, 30), seed=0)
     assert {record.phase for record in fitted.history} == {"whole"}
     assert (fitted.test_logits.argmax(axis=1) == truth[18:]).mean() >= 11 / 12
 

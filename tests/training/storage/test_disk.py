@@ -12,7 +12,7 @@ import pytest
 from training.config import read_config
 from training.errors import RunError
 from training.runs.identity import identify
-from training.runs.resume import UNFINISHED_NAME, kept_work
+from training.runs.resume import RESUME_DIR_NAME, resumable
 from training.storage.atomic import write_whole
 from training.storage.disk import is_of_the_disk, require_room, unwritable
 
@@ -48,14 +48,14 @@ def test_a_checkpoint_that_does_not_fit_keeps_the_one_before(
     tmp_path: Path, tiny_config: Path
 ) -> None:
     def overfill() -> None:
-        with kept_work(tmp_path, identify(read_config(tiny_config), SHA, None)) as work:
-            work.write("head_0.npz", lambda stream: stream.write(b"first"))
+        with resumable(tmp_path, identify(read_config(tiny_config), SHA, None)) as checkpoints:
+            checkpoints.write("head.npz", lambda stream: stream.write(b"first"))
             with small_files():
-                work.write("head_0.npz", lambda stream: stream.write(bytes(2000)))
+                checkpoints.write("head.npz", lambda stream: stream.write(bytes(2000)))
 
-    with pytest.raises(RunError, match="The same command then goes on where it was"):
+    with pytest.raises(RunError, match="The same command then resumes where it stopped"):
         overfill()
-    assert [path.read_bytes() for path in tmp_path.glob(f"{UNFINISHED_NAME}/*/*.npz")] == [b"first"]
+    assert [path.read_bytes() for path in tmp_path.glob(f"{RESUME_DIR_NAME}/*/*.npz")] == [b"first"]
 
 
 def test_require_room_asks_the_disk(tmp_path: Path) -> None:
