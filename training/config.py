@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -27,25 +27,18 @@ from training.storage.toml import read_toml
 CONFIGS_DIR: Final = Path(__file__).parent / "configs"
 RELEASED_CONFIG: Final = CONFIGS_DIR / "osteo-mobilenetv2.toml"
 
-
-class _Removed(NamedTuple):
-    """A switch that an ablation found worse or without effect."""
-
-    title: str
-    off: float
-
-
 _REMOVED: Final = {
-    "augment.smallest_crop": _Removed("crops of the full tile", 1.0),
-    "augment.crop_source_px": _Removed("the resolution of crops", 448),
-    "network.n_heads": _Removed("averaging several heads", 1),
-    "network.case_directions": _Removed("removing case directions", 0),
-    "head.mixup": _Removed("mixup", 0.0),
-    "head.tumor_weight": _Removed("the hierarchical loss", 1.0),
-    "fine_tune.mixup": _Removed("mixup", 0.0),
-    "fine_tune.tumor_weight": _Removed("the hierarchical loss", 1.0),
-    "fine_tune.mix_style": _Removed("MixStyle", 0.0),
+    "augment.smallest_crop": ("crops of the full tile", 1.0),
+    "augment.crop_source_px": ("the resolution of crops", 448),
+    "network.n_heads": ("averaging several heads", 1),
+    "network.case_directions": ("removing case directions", 0),
+    "head.mixup": ("mixup", 0.0),
+    "head.tumor_weight": ("the hierarchical loss", 1.0),
+    "fine_tune.mixup": ("mixup", 0.0),
+    "fine_tune.tumor_weight": ("the hierarchical loss", 1.0),
+    "fine_tune.mix_style": ("MixStyle", 0.0),
 }
+"""Switches that ablations found worse or without effect, and the values that switched them off."""
 
 Balance = Literal["none", "label", "slide", "case", "case_and_label"]
 """What is shown equally often; `none` shows every tile equally often."""
@@ -222,6 +215,8 @@ class TrainingConfig(_Section):
     @model_validator(mode="before")
     @classmethod
     def _names_no_removed_switch(cls, document: Any, info: ValidationInfo) -> Any:
+        if not isinstance(document, dict):
+            return document
         return _without_removed(document, is_record=info.mode == "json")
 
     @model_validator(mode="after")
@@ -264,27 +259,21 @@ def read_config(path: Path, weights: str | None = None) -> TrainingConfig:
     return config.model_copy(update={"network": network})
 
 
-def _without_removed(document: Any, is_record: bool) -> Any:
-    """Refuse switches that were removed; a record of an earlier run may name them switched off."""
-    if not isinstance(document, dict):
-        return document
-    kept = dict(document)
+def _without_removed(document: dict[str, Any], is_record: bool) -> dict[str, Any]:
+    """Refuse removed switches; a record of an earlier run may name them, switched off."""
     for key, (title, off) in _REMOVED.items():
         section, name = key.split(".")
-        if not isinstance(kept.get(section), dict) or name not in kept[section]:
+        values = document.get(section)
+        if not isinstance(values, dict) or name not in values:
             continue
-        if not is_record or kept[section][name] != off:
-            raise _removed_error((section, name), title, kept[section][name])
-        kept[section] = {k: value for k, value in kept[section].items() if k != name}
-    return kept
-
-
-def _removed_error(location: tuple[str, str], title: str, value: Any) -> ValidationError:
-    reason = PydanticCustomError(
-        "removed_switch",
-        "this switch ({title}) was removed because it made results no better; docs/recipe.md has "
-        "the measurements and the commit that still has it. Delete the key",
-        {"title": title},
-    )
-    error = InitErrorDetails(type=reason, loc=location, input=value)
-    return ValidationError.from_exception_data("TrainingConfig", [error])
+        if not is_record or values[name] != off:
+            reason = PydanticCustomError(
+                "removed_switch",
+                "this switch ({title}) was removed because it made results no better. Delete the "
+                "key; docs/recipe.md has the measurements and the commit that still has the switch",
+                {"title": title},
+            )
+            error = InitErrorDetails(type=reason, loc=(section, name), input=values[name])
+            raise ValidationError.from_exception_data("TrainingConfig", [error])
+        document = document | {section: {k: v for k, v in values.items() if k != name}}
+    return document

@@ -63,9 +63,7 @@ class AugmentConfig(BaseModel):
 
 
 def draw_views(
-    tile: NDArray[np.uint8],
-    config: AugmentConfig,
-    seed: int | Sequence[int],
+    tile: NDArray[np.uint8], config: AugmentConfig, seed: int | Sequence[int]
 ) -> NDArray[np.uint8]:
     """The original tile followed by `config.n_views` transformed ones.
 
@@ -83,9 +81,7 @@ def draw_views(
 
 
 def _draw_view(
-    tile: NDArray[np.uint8],
-    config: AugmentConfig,
-    rng: np.random.Generator,
+    tile: NDArray[np.uint8], config: AugmentConfig, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     """A switch that is off draws no random number, so that it does not change other views."""
     angle = math.radians(rng.uniform(-config.rotation_degrees, config.rotation_degrees))

@@ -83,7 +83,8 @@ def cache_features(
         """
 
         def scaled_views(number: int) -> NDArray[np.float32]:
-            return scaling.apply(_views_of(tiles, mine[positions[number]], augment, seed))
+            i = mine[positions[number]]
+            return scaling.apply(draw_views(tiles[i], augment, (seed, i)))
 
         yield from map(infer, in_order(scaled_views, len(positions)))
 
@@ -122,9 +123,11 @@ def draw_all(tiles: Tiles, augment: AugmentConfig, seed: int) -> NDArray[np.uint
     Returns:
         uint8 `[n, 1 + n_views, side, side, 3]` RGB; view 0 is the original tile.
     """
-    first = _views_of(tiles, 0, augment, seed)
-    drawn: NDArray[np.uint8] = allocate((len(tiles), *first.shape), np.uint8)
-    for i, views in enumerate(in_order(lambda i: _views_of(tiles, i, augment, seed), len(tiles))):
+    drawn: NDArray[np.uint8] = allocate(
+        (len(tiles), 1 + augment.n_views, *tiles[0].shape), np.uint8
+    )
+    views_of_tiles = in_order(lambda i: draw_views(tiles[i], augment, (seed, i)), len(tiles))
+    for i, views in enumerate(views_of_tiles):
         drawn[i] = views
     return drawn
 
@@ -144,10 +147,6 @@ def pool_features(upper: Any, seam: NDArray[np.float32]) -> NDArray[np.float32]:
     for i in tracked("Pooling")(range(len(seam))):
         pooled[i] = infer(seam[i]).mean(axis=(1, 2))
     return pooled
-
-
-def _views_of(tiles: Tiles, i: int, augment: AugmentConfig, seed: int) -> NDArray[np.uint8]:
-    return draw_views(tiles[i], augment, (seed, i))
 
 
 def as_function(graph: Any) -> Any:
