@@ -32,14 +32,14 @@ from training.fit.oversampling import oversample
 from training.fit.phase import Phase
 from training.fit.sampling import Groups, ViewPositions, all_views, balanced, some_views
 from training.networks.graphs import (
-    SplitBase,
+    SplitBackbone,
     Weights,
-    build_base,
+    build_backbone,
     build_head,
     build_pooled,
     build_tuned,
     build_whole,
-    split_base,
+    split_backbone,
 )
 from training.networks.head_ensemble import join_heads, seed_of_head
 from training.networks.svm_head import fit_svm
@@ -111,18 +111,20 @@ class Trainer:
             self._pooled = draw_all(tiles, config.augment, config.seed, sources)
             return
         keras.utils.set_random_seed(config.seed)  # of an untrained base
-        self._base = build_base(config.network.weights, self._system, config.network.input_side_px)
+        self._base = build_backbone(
+            config.network.weights, self._system, config.network.input_side_px
+        )
         views = config.augment, config.seed, self._system.scaling, sources
         if config.fine_tune.epochs == 0:
             kept = cache.open(config.network, config.seed, "pooled") if cache else None
             self._pooled = cache_features(build_pooled(self._base), tiles, *views, kept)
             return
         seam = config.fine_tune.first_layer or self._system.seam or ""
-        self._network: SplitBase = split_base(self._base, seam)
-        self._start_weights: Weights = self._network.upper.get_weights()
+        self._network: SplitBackbone = split_backbone(self._base, seam)
+        self._start_weights: Weights = self._network.trainable.get_weights()
         kept = cache.open(config.network, config.seed, seam) if cache else None
-        self._seam = cache_features(self._network.lower, tiles, *views, kept)
-        self._pooled = pool_features(self._network.upper, self._seam)
+        self._seam = cache_features(self._network.frozen, tiles, *views, kept)
+        self._pooled = pool_features(self._network.trainable, self._seam)
 
     def fit(
         self,
@@ -150,12 +152,12 @@ class Trainer:
             return self._fit_from_scratch(train, test, seed, work)
         config = self._config
         if config.fine_tune.epochs > 0:
-            self._network.upper.set_weights(self._start_weights)
+            self._network.trainable.set_weights(self._start_weights)
         rng = np.random.default_rng(seed)
         head, history = self._fit_heads(train, test, rng, seed, work)
         phase = Phase("head", head, config.head, self._pooled, self._targets)
         if config.fine_tune.epochs > 0:
-            tuned = build_tuned(self._network.upper, head)
+            tuned = build_tuned(self._network.trainable, head)
             views = some_views(self._seam.shape[1], config.fine_tune.views_per_epoch)
             phase = Phase("fine_tune", tuned, config.fine_tune, self._seam, self._targets)
             history += phase.run(train, test, self._balanced(views), rng, work)
@@ -201,14 +203,14 @@ class Trainer:
             return None
         if self._config.fine_tune.epochs == 0:
             return self._pooled[: self._n_real, 0]
-        return pool_features(self._network.upper, self._seam[: self._n_real, :1])[:, 0]
+        return pool_features(self._network.trainable, self._seam[: self._n_real, :1])[:, 0]
 
     def _fit_from_scratch(
         self, train: NDArray[np.int64], test: NDArray[np.int64], seed: int, work: Work
     ) -> Fitted:
         """Base and head together from random weights, all of them trained."""
         config, system = self._config, self._system
-        base = build_base(config.network.weights, system, config.network.input_side_px)
+        base = build_backbone(config.network.weights, system, config.network.input_side_px)
         head = self._build_head(seed)
         phase = Phase(
             "whole", build_whole(base, head, system), config.head, self._pooled, self._targets
