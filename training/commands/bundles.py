@@ -15,7 +15,7 @@ from training.commands.options import (
     TableOption,
     WeightsOption,
     guarded,
-    print_levels,
+    print_splits,
     say,
     stoppable,
 )
@@ -89,5 +89,5 @@ def release(
     folders = Folders(data_dir, runs_dir, models_dir)
     with stoppable():
         bundle_dir, manifest = release_bundle(config, folders, table, strict)
-    print_levels(manifest.metrics, config.data.mixed_tiles)
+    print_splits(manifest.metrics, config.data.mixed_tiles)
     say(f"{bundle_dir}: temperature {manifest.temperature:g}, checked, the runtimes agree.")

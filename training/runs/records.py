@@ -149,7 +149,7 @@ def read_cross_validation(run_dir: Path) -> CrossValidation:
     return _read(run_dir, CrossValidation, "a cross-validation (osteo-train fit --split SPLIT)")
 
 
-def read_levels(run_dir: Path) -> list[CrossValidation]:
+def read_split_kinds(run_dir: Path) -> list[CrossValidation]:
     """A run and those over the other kinds of split that belong to it, in folders of those names.
 
     They belong together where index and configuration are the same.
