@@ -42,7 +42,7 @@ def export(
     Example: `osteo-train export runs/final --run runs/random --run runs/slide --run runs/patient`
     """
     from training.data.index import read_index
-    from training.data.labelled import LabelledTiles
+    from training.data.labelled_tiles import LabelledTiles
     from training.data.tiles import TileStream
     from training.release.bundle import assemble_bundle, remove_incomplete
     from training.runs.records import read_cross_validation, read_final_fit

@@ -12,7 +12,7 @@ from training.config import SplitsConfig, TrainingConfig
 from training.console.progress import tracked
 from training.data.annotations import find_table, read_table
 from training.data.index import build_index, require_no_problems, write_index
-from training.data.labelled import LabelledTiles
+from training.data.labelled_tiles import LabelledTiles
 from training.data.labels import require_every_label
 from training.data.splits import make_split, write_split
 from training.data.tiles import TileStream

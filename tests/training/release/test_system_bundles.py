@@ -17,7 +17,7 @@ from app.settings import Settings
 from training.config import TrainingConfig, read_config
 from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.index import Index
-from training.data.labelled import LabelledTiles
+from training.data.labelled_tiles import LabelledTiles
 from training.data.tiles import TileStream
 from training.networks.architecture import System
 from training.networks.graphs import build_backbone, build_serving_model

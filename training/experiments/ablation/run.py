@@ -42,7 +42,7 @@ _RECORD_BYTES: Final = 1024
 """Of a line of it, and of its rows in the tables."""
 
 
-class RunRecord(BaseModel):
+class AblationRecord(BaseModel):
     """What one run measured: one recipe, one training seed, one split, all folds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,7 +73,7 @@ def run_ablation(
     data: tuple[Index, str],
     data_dir: Path,
     out_dir: Path,
-) -> list[RunRecord]:
+) -> list[AblationRecord]:
     """Do what is not done yet; the records of all runs, in the order of the recipes.
 
     Args:
@@ -112,7 +112,7 @@ def run_ablation(
     return [done[job.key].model_copy(update={"recipe": job.recipe}) for job in jobs]
 
 
-def read_records(path: Path) -> dict[str, RunRecord]:
+def read_records(path: Path) -> dict[str, AblationRecord]:
     """Finished runs by key; a line that a kill cut short is no run, and is ended for the next."""
     if not path.exists():
         return {}
@@ -123,7 +123,7 @@ def read_records(path: Path) -> dict[str, RunRecord]:
     records = {}
     for line in content.splitlines():
         try:
-            record = RunRecord.model_validate_json(line)
+            record = AblationRecord.model_validate_json(line)
         except ValidationError:
             continue
         records[record.key] = record
@@ -172,7 +172,7 @@ def _make_trainer(index: Index, data_dir: Path, config: TrainingConfig) -> Train
     return Trainer(tiles, class_indices_of(index), config, Groups.of(index), sources)
 
 
-def _run(trainer: Trainer, index: Index, job: _Job) -> RunRecord:
+def _run(trainer: Trainer, index: Index, job: _Job) -> AblationRecord:
     truth = class_indices_of(index)
     logits = np.full((len(truth), len(LABELS)), np.nan)
     for fold in job.split.folds:
@@ -180,7 +180,7 @@ def _run(trainer: Trainer, index: Index, job: _Job) -> RunRecord:
         logits[test] = trainer.fit(train, test, job.config.seed).test_logits
     right = logits.argmax(axis=1) == truth
     cases = [tile.case for tile in index.tiles]
-    return RunRecord(
+    return AblationRecord(
         key=job.key,
         recipe=job.recipe,
         split=job.split.kind,

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 
 from training.console.markdown import markdown_table
-from training.experiments.ablation.run import RunRecord
+from training.experiments.ablation.run import AblationRecord
 
 _COLUMNS = (
     "recipe",
@@ -20,7 +20,7 @@ _COLUMNS = (
 )
 
 
-def write_markdown(records: Sequence[RunRecord]) -> str:
+def write_markdown(records: Sequence[AblationRecord]) -> str:
     """One row a recipe: right answers by patient and by slide, mean and range over the seeds."""
     cases = sorted({case for record in records for case in record.tiles_by_case})
     tiles = records[0].tiles_by_case
@@ -52,7 +52,7 @@ def write_markdown(records: Sequence[RunRecord]) -> str:
     return markdown_table(header, rows) + "\n"
 
 
-def write_csv(records: Iterable[RunRecord]) -> str:
+def write_csv(records: Iterable[AblationRecord]) -> str:
     """One row a run, with the right answers of each case as `Case 3: 9/14`."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")

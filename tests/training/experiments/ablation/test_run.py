@@ -8,7 +8,7 @@ from training.config import read_config
 from training.data.index import Index
 from training.errors import ConfigError, RunError
 from training.experiments.ablation.config import ABLATIONS_DIR, change_config, read_ablation
-from training.experiments.ablation.run import RUNS_NAME, RunRecord, read_records, run_ablation
+from training.experiments.ablation.run import RUNS_NAME, AblationRecord, read_records, run_ablation
 from training.experiments.ablation.tables import write_csv, write_markdown
 from training.fit.trainer import Trainer
 from training.storage.atomic import try_lock
@@ -35,8 +35,8 @@ def ablation_file(tiny_config: Path) -> Path:
     return path
 
 
-def record(recipe: str, split: str, seed: int, right: tuple[int, int]) -> RunRecord:
-    return RunRecord.model_validate(
+def record(recipe: str, split: str, seed: int, right: tuple[int, int]) -> AblationRecord:
+    return AblationRecord.model_validate(
         {
             "key": f"{recipe} {split} {seed}",
             "recipe": recipe,
