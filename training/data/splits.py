@@ -41,7 +41,7 @@ from training.errors import SplitError
 from training.storage.atomic import write_whole
 
 TEST_FRACTION: Final = 0.1
-"""Of a random split with one fold, as in the seed paper."""
+"""Fraction of the tiles that a random split with one fold tests, as in the seed paper."""
 
 
 class Fold(BaseModel):

@@ -18,7 +18,7 @@ def test_draw_tile_is_reproducible_and_varies_with_the_seed(label_id: str) -> No
 
 
 def test_draw_tile_looks_different_for_each_label() -> None:
-    # Red is where haematoxylin absorbs and eosin hardly does.
+    # Haematoxylin absorbs red; eosin hardly does.
     red = {label: draw_tile(label, 128, 0)[..., 0].mean() for label in LABEL_IDS}
     assert red["non_tumor"] > red["non_viable_tumor"] + 15
     assert red["non_viable_tumor"] > red["viable_tumor"] + 15
