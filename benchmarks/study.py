@@ -36,7 +36,7 @@ from training.data.labels import LABEL_IDS
 from training.experiments.study.head import Head, HeadSettings, Positions, draw_pairs, fit_head
 from training.features.extract import as_function
 from training.features.store import Features, FeatureSpace, FeatureStore, fill, row_key
-from training.networks.graphs import build_base, build_pooled, weights_sha256
+from training.networks.graphs import build_backbone, build_pooled, weights_sha256
 from training.networks.registry import DEFAULT_SYSTEM
 
 RESULTS_FILE: Final = REPOSITORY / "benchmarks" / "results" / "study.json"
@@ -96,7 +96,7 @@ def measure(n_tiles: int, n_epochs: int, n_repeats: int, weights: str) -> dict[s
     n_test = round(n_tiles / 10)
     train, test = order[n_test:], order[:n_test]
     keras.utils.set_random_seed(0)
-    pooled = build_pooled(build_base(weights))
+    pooled = build_pooled(build_backbone(weights))
     settings = HeadSettings(_RATE, (n_epochs,), _BATCH)
     with tempfile.TemporaryDirectory() as folder:
         space = FeatureSpace(DEFAULT_SYSTEM.name, weights_sha256(weights) or weights, 224)

@@ -40,7 +40,7 @@ from training.data.labels import LABEL_IDS
 from training.data.tiles import TileStream, in_order
 from training.features.extract import as_function, cache_features
 from training.networks.architecture import MINUS_ONE_TO_ONE
-from training.networks.graphs import build_base, build_pooled
+from training.networks.graphs import build_backbone, build_pooled
 
 RESULTS_FILE: Final = REPOSITORY / "benchmarks" / "results" / "training.json"
 DOCS_PAGE: Final = REPOSITORY / "docs" / "scale.md"
@@ -90,7 +90,7 @@ def measure_rates(files: Sequence[Path], n_rounds: int) -> list[dict[str, Any]]:
     """Tiles a second of decoding in several ways, of the network, and of both together."""
     files = [files[i % len(files)] for i in range(_N_DECODED)]
     stream = TileStream(index_of(files, len(files)), Path("/"))
-    pooled = build_pooled(build_base("none"))
+    pooled = build_pooled(build_backbone("none"))
     infer = as_function(pooled)
     n_cores = usable_cores()
     first = stream[0]
@@ -149,7 +149,7 @@ def measure_memory(n_tiles: Sequence[int]) -> list[dict[str, Any]]:
 def memory_of(n_tiles: int, folder: Path) -> dict[str, Any]:
     """Run the frozen network over `n_tiles` in this process and watch its memory."""
     files, original = sorted(folder.glob("*.jpg")), AugmentConfig(n_views=0)
-    pooled = build_pooled(build_base("none", side_px=_MEMORY_SIDE_PX))
+    pooled = build_pooled(build_backbone("none", side_px=_MEMORY_SIDE_PX))
     few, many = (TileStream(index_of(files, n), Path("/"), _MEMORY_SIDE_PX) for n in (64, n_tiles))
     cache_features(pooled, few, original, 0)  # traces the graph
     before_mib, peak_mib, stopped = _anonymous_mib(), 0.0, threading.Event()

@@ -14,14 +14,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from app.core.optical_density import density_by_value
+
 _STRIDE: Final = 4
 """Colours are measured on every fourth pixel of every fourth row: 3,136 of 224 x 224 px."""
 _MIN_DENSITY: Final = 0.25
 """Optical density, summed over the channels, from which a pixel is tissue and not glass."""
 _MIN_TISSUE_PIXELS: Final = 5
 """Fewer have no colour to speak of."""
-# Density of every 8-bit value (Beer and Lambert); 1 is added so that black stays finite.
-_DENSITY: Final = -np.log((np.arange(256, dtype=np.float32) + 1.0) / 256.0)
+_DENSITY: Final = density_by_value(np.float32, offset=1.0)
 
 
 @dataclass(frozen=True, slots=True)

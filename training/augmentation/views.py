@@ -1,4 +1,4 @@
-"""Transformed views of a tile: rotation, horizontal flip and zoom, as in the paper, and more.
+"""Transformed views of a tile: rotation, horizontal flip and zoom, as in the seed paper, and more.
 
 The transforms act on the tile that `app.core.tile.decode_tile` returns, so training differs from
 serving by these transforms and by nothing else. One affine map with one interpolation does all
@@ -22,21 +22,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from training.augmentation.stain_jitter import jitter_stain
 
 MIN_MAGNIFICATION: Final = 0.5
-"""Half the size. The paper's zoom of 1.5 would reach -0.5, and it says "0.5 to 2.5"."""
+"""Half the size. The seed paper's zoom of 1.5 would reach -0.5; the paper says "0.5 to 2.5"."""
 
 
 class AugmentConfig(BaseModel):
-    """How views are drawn; every view is independent of the others."""
+    """How views are drawn; each view is drawn independently."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     n_views: int = Field(
-        default=1, ge=0, description="Transformed views of each tile, beside the original."
+        default=1, ge=0, description="Transformed views of each tile, besides the original."
     )
     rotation_degrees: float = Field(
-        default=30.0, ge=0, le=180, description="Largest rotation, either way, in degrees."
+        default=30.0, ge=0, le=180, description="Largest rotation in either direction, in degrees."
     )
-    horizontal_flip: bool = Field(default=True, description="Flip every other view, at random.")
+    horizontal_flip: bool = Field(default=True, description="Flip half of the views, at random.")
     zoom: float = Field(
         default=0.2,
         ge=0,
@@ -45,8 +45,8 @@ class AugmentConfig(BaseModel):
     )
     symmetries: bool = Field(
         default=False,
-        description="Turn each view by 0, 90, 180 or 270 degrees and mirror every other one: the "
-        "square's eight symmetries (D4), beside `rotation_degrees`.",
+        description="Turn each view by 0, 90, 180 or 270 degrees and mirror half of them: the "
+        "square's eight symmetries (D4), in addition to `rotation_degrees`.",
     )
     stain_scale: float = Field(
         default=0.0,
@@ -91,7 +91,7 @@ def _draw_view(
     if config.symmetries:
         view = np.rot90(view, int(rng.integers(4)))
         view = view.transpose(1, 0, 2) if rng.integers(2) else view
-    if angle != 0.0 or magnification != 1.0:  # else what was sharp stays so
+    if angle != 0.0 or magnification != 1.0:  # resampling would blur an untransformed view
         view = transform_tile(view, angle, magnification)
     if config.stain_scale > 0 or config.stain_shift > 0:
         view = jitter_stain(view, config.stain_scale, config.stain_shift, rng)
@@ -109,10 +109,10 @@ def transform_tile(
         magnification: above 0; 2 shows half the width.
 
     Returns:
-        uint8 `[side, side, 3]`, bilinear; mirrored where it reaches beyond the tile.
+        uint8 `[side, side, 3]`, bilinear; mirror images fill what lies outside the tile.
     """
     side_px = tile.shape[0]
-    # Half a diagonal, seen at this magnification, is the furthest the map reaches.
+    # The map reaches half a diagonal, at this magnification, from the centre.
     reach_px = math.ceil(side_px * (math.sqrt(0.5) / magnification - 0.5)) + 2
     pad_px = min(max(reach_px, 2), side_px - 1)
     mirrored = np.pad(tile, ((pad_px, pad_px), (pad_px, pad_px), (0, 0)), mode="symmetric")

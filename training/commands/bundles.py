@@ -15,7 +15,7 @@ from training.commands.options import (
     TableOption,
     WeightsOption,
     guarded,
-    print_levels,
+    print_splits,
     say,
     stoppable,
 )
@@ -42,7 +42,7 @@ def export(
     Example: `osteo-train export runs/final --run runs/random --run runs/slide --run runs/patient`
     """
     from training.data.index import read_index
-    from training.data.labelled import LabelledTiles
+    from training.data.labelled_tiles import LabelledTiles
     from training.data.tiles import TileStream
     from training.release.bundle import assemble_bundle, remove_incomplete
     from training.runs.records import read_cross_validation, read_final_fit
@@ -89,5 +89,5 @@ def release(
     folders = Folders(data_dir, runs_dir, models_dir)
     with stoppable():
         bundle_dir, manifest = release_bundle(config, folders, table, strict)
-    print_levels(manifest.metrics, config.data.mixed_tiles)
+    print_splits(manifest.metrics, config.data.mixed_tiles)
     say(f"{bundle_dir}: temperature {manifest.temperature:g}, checked, the runtimes agree.")

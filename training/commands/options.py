@@ -21,11 +21,11 @@ from training.console.progress import ERRORS
 from training.data.index import Index
 from training.data.labels import MixedTiles
 from training.evaluation.split_tables import (
-    LEVEL_HEADER,
     MIXED_POLICY,
+    SPLIT_HEADER,
     case_header,
     case_rows,
-    level_rows,
+    split_rows,
 )
 from training.storage.disk import is_of_the_disk, unwritable
 
@@ -139,12 +139,12 @@ def print_rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     OUT.print(table)
 
 
-def print_levels(metrics: Sequence[SplitMetrics], mixed_tiles: MixedTiles) -> None:
-    """The three levels side by side, the cases left out, and what became of mixed tiles."""
-    levels = Table(*LEVEL_HEADER)
-    for title, *cells in level_rows(metrics):
-        levels.add_row(title.partition(":")[0], *cells)  # 80 columns are few
-    OUT.print(levels)
+def print_splits(metrics: Sequence[SplitMetrics], mixed_tiles: MixedTiles) -> None:
+    """The three kinds of split side by side, the cases left out, and the mixed-tile policy."""
+    splits = Table(*SPLIT_HEADER)
+    for title, *cells in split_rows(metrics):
+        splits.add_row(title.partition(":")[0], *cells)  # 80 columns are few
+    OUT.print(splits)
     cases = Table(*case_header())
     for row in case_rows(metrics):
         cases.add_row(*row)

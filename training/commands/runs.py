@@ -15,8 +15,8 @@ from training.commands.options import (
     RunDir,
     WeightsOption,
     guarded,
-    print_levels,
     print_metrics,
+    print_splits,
     say,
     stoppable,
 )
@@ -104,7 +104,7 @@ def evaluate(
     """
     from training.evaluation.metrics import evaluate as measure
     from training.evaluation.plots import plot_confusion, plot_epochs, plot_reliability
-    from training.runs.records import read_cross_validation, read_levels
+    from training.runs.records import read_cross_validation, read_split_kinds
 
     run = read_cross_validation(run_dir)
     mixed_tiles = run.config.data.mixed_tiles
@@ -115,7 +115,7 @@ def evaluate(
     plot_epochs(run_dir / "epochs.png", run)
     plot_reliability(run_dir / "reliability.png", run, temperature)
     print_metrics(metrics)
-    print_levels([measure(level, temperature) for level in read_levels(run_dir)], mixed_tiles)
+    print_splits([measure(run, temperature) for run in read_split_kinds(run_dir)], mixed_tiles)
     say(str(path))
 
 

@@ -99,7 +99,7 @@ def study(  # noqa: PLR0913, PLR0917 - the options of a command line
         _print_needs(planned, needs)
         try:
             _run(planned, planned.figure_3 + planned.table_1, journal, workers)
-            _run(planned, planned.levels(journal.get), journal, workers)
+            _run(planned, planned.split_kind_runs(journal.get), journal, workers)
         except KeyboardInterrupt as error:
             # From the file: the interrupt may have come between the line and the memory of it.
             done = assess(planned, read_journal(out).get)

@@ -37,7 +37,7 @@ def calibrate(
     """
     from app.bundle import open_bundle
     from training.data.index import read_index
-    from training.data.labelled import LabelledTiles
+    from training.data.labelled_tiles import LabelledTiles
     from training.data.tiles import TileStream
     from training.release.recalibrate import recalibrate
 

@@ -1,4 +1,4 @@
-"""The three levels side by side, and case by case: the rows that every report prints."""
+"""The three kinds of split side by side, and case by case: the rows of every report."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Final
 from app.core.manifest import ClassMetrics, FoldMetrics, SplitKind, SplitMetrics
 from training.data.labels import LABELS, MixedTiles
 
-LEVELS: Final[Mapping[SplitKind, str]] = {
+SPLIT_TITLES: Final[Mapping[SplitKind, str]] = {
     "random": "random: tiles of one slide on both sides",
     "slide": "slide: no slide on both sides",
     "patient": "patient: one case left out in turn",
 }
-LEVEL_HEADER: Final = (
+SPLIT_HEADER: Final = (
     "split",
     "right / tiles",
     "accuracy",
@@ -39,12 +39,12 @@ UNAVAILABLE: Final = "unavailable"
 _NOT_MEASURED: Final = "not measured"
 
 
-def level_rows(metrics: Sequence[SplitMetrics]) -> list[list[str]]:
-    """One row a level, in the order of `LEVELS`, under `LEVEL_HEADER`; also those not measured."""
+def split_rows(metrics: Sequence[SplitMetrics]) -> list[list[str]]:
+    """One row per kind of split, under `SPLIT_HEADER`, also for kinds that were not measured."""
     by_kind = {entry.split: entry for entry in metrics}
     return [
-        [title, *(_level(by_kind[kind]) if kind in by_kind else _blank())]
-        for kind, title in LEVELS.items()
+        [title, *(_split_row(by_kind[kind]) if kind in by_kind else _blank())]
+        for kind, title in SPLIT_TITLES.items()
     ]
 
 
@@ -90,7 +90,7 @@ def interval(low: float | None, high: float | None) -> str:
     return UNAVAILABLE if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f} %"
 
 
-def _level(entry: SplitMetrics) -> list[str]:
+def _split_row(entry: SplitMetrics) -> list[str]:
     low, high = entry.macro_f1_low, entry.macro_f1_high
     return [
         f"{n_right(entry)} / {entry.n_tiles} ({entry.n_folds} folds)",
@@ -105,7 +105,7 @@ def _level(entry: SplitMetrics) -> list[str]:
 
 
 def _blank() -> list[str]:
-    return [_NOT_MEASURED] * (len(LEVEL_HEADER) - 1)
+    return [_NOT_MEASURED] * (len(SPLIT_HEADER) - 1)
 
 
 def _recalls(fold: FoldMetrics) -> list[str]:

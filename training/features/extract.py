@@ -43,7 +43,7 @@ def read_tiles(index: Index, data_dir: Path, side_px: int = TILE_SIDE_PX) -> NDA
 
 
 def cache_features(
-    lower: Any,
+    frozen: Any,
     tiles: Tiles,
     augment: AugmentConfig,
     seed: int,
@@ -56,7 +56,7 @@ def cache_features(
     many features are written to disk (`allocate`), so memory does not grow with the tiles.
 
     Args:
-        lower: the frozen graph; scaled float32 `[B, side, side, 3]` to features.
+        frozen: the frozen graph; scaled float32 `[B, side, side, 3]` to features.
         tiles: `n` tiles of the side that the graph takes.
         augment: which views to draw.
         seed: of the views.
@@ -70,8 +70,8 @@ def cache_features(
         DataError: a tile cannot be read.
         CacheError: the disk is full.
     """
-    infer = as_function(lower)
-    shape = (1 + augment.n_views, *lower.output_shape[1:])
+    infer = as_function(frozen)
+    shape = (1 + augment.n_views, *frozen.output_shape[1:])
     rank, n_processes = share()
     mine = range(rank, len(tiles), n_processes)
 
@@ -132,18 +132,18 @@ def draw_all(tiles: Tiles, augment: AugmentConfig, seed: int) -> NDArray[np.uint
     return drawn
 
 
-def pool_features(upper: Any, seam: NDArray[np.float32]) -> NDArray[np.float32]:
+def pool_features(trainable: Any, seam: NDArray[np.float32]) -> NDArray[np.float32]:
     """Run the layers above the seam and average over the feature map.
 
     Args:
-        upper: graph from the seam to the feature map `[B, h, w, E]`.
+        trainable: graph from the seam to the feature map `[B, h, w, E]`.
         seam: float32 `[n, n_views, ...]`, what the frozen graph returned.
 
     Returns:
         Pooled features, float32 `[n, n_views, E]`.
     """
-    infer = as_function(upper)
-    pooled = allocate((*seam.shape[:2], upper.output_shape[-1]), np.float32)
+    infer = as_function(trainable)
+    pooled = allocate((*seam.shape[:2], trainable.output_shape[-1]), np.float32)
     for i in tracked("Pooling")(range(len(seam))):
         pooled[i] = infer(seam[i]).mean(axis=(1, 2))
     return pooled

@@ -15,7 +15,13 @@ from training.data.tiles import Tiles
 from training.errors import RunError
 from training.features.cache import FeatureCache, KeptViews
 from training.features.extract import cache_features, draw_all, pool_features
-from training.networks.graphs import SplitBase, Weights, build_base, build_pooled, split_base
+from training.networks.graphs import (
+    SplitBackbone,
+    Weights,
+    build_backbone,
+    build_pooled,
+    split_backbone,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +29,12 @@ class TunableLayers:
     """The backbone cut where fine-tuning begins, and the features at the cut.
 
     Attributes:
-        network: the cut backbone; a fit trains `upper` in place.
-        start_weights: of `upper`, from which every fit starts.
+        network: the cut backbone; a fit trains `trainable` in place.
+        start_weights: of `trainable`, from which every fit starts.
         features: float32 `[n, 1 + n_views, ...]`, the input of `upper`.
     """
 
-    network: SplitBase
+    network: SplitBackbone
     start_weights: Weights
     features: NDArray[np.float32]
 
@@ -129,7 +135,7 @@ def _run_backbone(
 
     network, system = config.network, config.network.entry
     keras.utils.set_random_seed(config.seed)  # an untrained backbone has random weights
-    backbone = build_base(network.weights, system, network.input_side_px)
+    backbone = build_backbone(network.weights, system, network.input_side_px)
 
     def stored(output: str) -> KeptViews | None:
         return cache.open(network, config.seed, output) if cache else None
@@ -139,10 +145,10 @@ def _run_backbone(
         pooled = cache_features(build_pooled(backbone), tiles, *views, stored("pooled"))
         return backbone, None, pooled
     seam = config.fine_tune.first_layer or system.seam or ""
-    cut = split_base(backbone, seam)
-    features = cache_features(cut.lower, tiles, *views, stored(seam))
-    tunable = TunableLayers(cut, cut.upper.get_weights(), features)
-    return backbone, tunable, pool_features(cut.upper, features)
+    cut = split_backbone(backbone, seam)
+    features = cache_features(cut.frozen, tiles, *views, stored(seam))
+    tunable = TunableLayers(cut, cut.trainable.get_weights(), features)
+    return backbone, tunable, pool_features(cut.trainable, features)
 
 
 def _require_synthetic(

@@ -27,7 +27,7 @@ from training.fit.oversampling import oversampled
 from training.fit.phase import Phase
 from training.fit.sampling import ViewPositions, all_views, balanced, some_views
 from training.fit.scorer import Scorer
-from training.networks.graphs import Weights, build_base, build_head, build_tuned, build_whole
+from training.networks.graphs import Weights, build_backbone, build_head, build_tuned, build_whole
 from training.networks.svm_head import fit_svm
 
 
@@ -124,7 +124,7 @@ def fit_classifier(
 def _fit_frozen_head(job: _Job) -> Fitted:
     features = job.features
     if features.tunable is not None:
-        features.tunable.network.upper.set_weights(features.tunable.start_weights)
+        features.tunable.network.trainable.set_weights(features.tunable.start_weights)
     rng = np.random.default_rng(job.seed)
     head, history = _fit_head(job, rng)
     if features.tunable is None:
@@ -134,7 +134,7 @@ def _fit_frozen_head(job: _Job) -> Fitted:
         scorer, tuning = _fine_tune(job, features.tunable, head, rng)
         history += tuning
         originals = features.tunable.features[: features.n_real, :1]
-        embeddings = pool_features(features.tunable.network.upper, originals)[:, 0]
+        embeddings = pool_features(features.tunable.network.trainable, originals)[:, 0]
     return _fitted(job, features.backbone, head, scorer, history, embeddings)
 
 
@@ -154,7 +154,7 @@ def _fine_tune(
 ) -> tuple[Scorer, list[EpochRecord]]:
     config = job.config.fine_tune
     views = job.balanced(some_views(tunable.features.shape[1], config.views_per_epoch))
-    tuned = build_tuned(tunable.network.upper, head)
+    tuned = build_tuned(tunable.network.trainable, head)
     phase = Phase("fine_tune", tuned, config, tunable.features, job.targets)
     history = list(phase.run(job.train, job.test, views, rng, job.checkpoints))
     return phase.scorer, history
@@ -162,7 +162,7 @@ def _fine_tune(
 
 def _fit_from_scratch(job: _Job) -> Fitted:
     network = job.config.network
-    backbone = build_base(network.weights, network.entry, network.input_side_px)
+    backbone = build_backbone(network.weights, network.entry, network.input_side_px)
     head = job.build_head()
     whole = build_whole(backbone, head, network.entry)
     phase = Phase("whole", whole, job.config.head, job.features.pooled, job.targets)

@@ -29,7 +29,7 @@ from app.runtime.litert import LiteRtRuntime
 from app.runtime.protocol import Runtime
 from app.runtime.savedmodel import SavedModelRuntime
 from training.config import TrainingConfig
-from training.data.labelled import LabelledTiles
+from training.data.labelled_tiles import LabelledTiles
 from training.data.labels import LABELS, MIXED_RAW_LABEL
 from training.data.tiles import some_of
 from training.errors import RunError

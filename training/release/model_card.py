@@ -9,14 +9,14 @@ from app.core.manifest import Manifest
 from training.console.markdown import markdown_table
 from training.evaluation.leakage import Leaks
 from training.evaluation.split_tables import (
-    LEVEL_HEADER,
     MIXED_POLICY,
     PUBLISHED,
+    SPLIT_HEADER,
     case_header,
     case_rows,
-    level_rows,
     number,
     percent,
+    split_rows,
 )
 from training.networks.registry import find_system
 from training.release.model_card_reliability import assessment_sections
@@ -99,7 +99,7 @@ def _results(manifest: Manifest, leaks: Sequence[Leaks]) -> str:
     return (
         "## Results\n\nSide by side, because how tiles are kept apart decides the number. "
         "Intervals resample slides.\n\n"
-        + markdown_table(LEVEL_HEADER, level_rows(manifest.metrics))
+        + markdown_table(SPLIT_HEADER, split_rows(manifest.metrics))
         + "\n\nTake the slide split for new slides of known cases, the patient split for new "
         "patients. Nobody should quote the random split as what to expect.\n\n"
         f"{leaking}- Mixed tiles: {MIXED_POLICY[manifest.data.mixed_tiles]}.\n"

@@ -12,13 +12,13 @@ from training.config import SplitsConfig, TrainingConfig
 from training.console.progress import tracked
 from training.data.annotations import find_table, read_table
 from training.data.index import build_index, require_no_problems, write_index
-from training.data.labelled import LabelledTiles
+from training.data.labelled_tiles import LabelledTiles
 from training.data.labels import require_every_label
 from training.data.splits import make_split, write_split
 from training.data.tiles import TileStream
 from training.errors import RunError
 from training.gan.supply import supply_synthetic, training_parts
-from training.networks.graphs import build_base, require_weights
+from training.networks.graphs import build_backbone, require_weights
 from training.release.bundle import assemble_bundle, remove_incomplete, require_no_bundle
 from training.runs.cross_validation import FitTask, Fitting
 from training.runs.records import read_cross_validation, read_final_fit
@@ -78,7 +78,7 @@ def release_bundle(
         )
     require_weights(config.network.weights, config.network.entry)
     # Weights of another network must not show only after hours of reading tiles.
-    build_base(config.network.weights, config.network.entry, config.network.input_side_px)
+    build_backbone(config.network.weights, config.network.entry, config.network.input_side_px)
     n_parameters = config.network.entry.n_parameters
     require_room(bundle_dir.parent, _BUNDLE_BYTES * n_parameters, "The bundle")
     require_room(folders.runs_dir, _RUN_BYTES * n_parameters, "A run")

@@ -22,7 +22,7 @@ from app.core.manifest import (
     write_manifest,
 )
 from app.core.reference_tiles import REFERENCE_NAME, read_reference
-from training.data.labelled import LabelledTiles
+from training.data.labelled_tiles import LabelledTiles
 from training.data.labels import LABEL_IDS
 from training.errors import RunError
 from training.evaluation.temperature import TEMPERATURE_RANGE, fit_temperature

@@ -10,7 +10,7 @@ from typing import Final
 from app.core.assessment_record import AssessmentRecord
 from app.core.manifest import INT8_NAME, LITERT_NAME
 from app.core.reference_tiles import REFERENCE_NAME
-from training.data.labelled import LabelledTiles
+from training.data.labelled_tiles import LabelledTiles
 from training.data.labels import LABEL_IDS
 from training.features.reference_tiles import choose_reference
 from training.reliability.assessment_record import build_record

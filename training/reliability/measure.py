@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from app.core.assessment_record import InputGate
 from app.core.input_gate import ReviewReason
 from training.console.progress import tracked
-from training.data.labelled import LabelledTiles
+from training.data.labelled_tiles import LabelledTiles
 from training.data.tiles import some_of
 from training.features.reference_tiles import choose_reference
 from training.reliability.calibration_metrics import measure_quality

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from app.core.appearance import Appearance
 from app.core.calibration import probabilities_from_logits
-from training.data.labelled import LabelledTiles
+from training.data.labelled_tiles import LabelledTiles
 from training.evaluation.metrics import outcome_of
 from training.reliability.input_gate import Distances, measure_all
 from training.runs.records import CrossValidation

@@ -15,7 +15,7 @@ from tests.bundles import build_bundle
 from tests.records import GATE, a_record, embedding_at
 from training.data.drawn_tiles import draw_tile
 from training.data.index import Index, IndexedTile
-from training.data.labelled import LabelledTiles
+from training.data.labelled_tiles import LabelledTiles
 from training.data.labels import LABEL_IDS
 from training.release import recalibrate
 

@@ -17,10 +17,10 @@ from app.settings import Settings
 from training.config import TrainingConfig, read_config
 from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.index import Index
-from training.data.labelled import LabelledTiles
+from training.data.labelled_tiles import LabelledTiles
 from training.data.tiles import TileStream
 from training.networks.architecture import System
-from training.networks.graphs import build_base, build_serving_model
+from training.networks.graphs import build_backbone, build_serving_model
 from training.networks.registry import SYSTEMS
 from training.networks.svm_head import as_head, fit_svm
 from training.release.bundle import assemble_bundle
@@ -39,7 +39,7 @@ def base_and_head_of(system: System) -> tuple[Any, list[Any]]:
     import keras
 
     keras.utils.set_random_seed(0)
-    base = build_base("none", system)
+    base = build_backbone("none", system)
     rng = np.random.default_rng(0)
     if system.head == "svm":
         head = as_head(rng.normal(0, 0.1, (system.embedding_size, 3)), rng.normal(0, 1, 3))

@@ -10,7 +10,7 @@ import pytest
 from app.core.appearance import measure_appearance
 from training.config import read_config
 from training.data.index import Index
-from training.data.labelled import LabelledTiles
+from training.data.labelled_tiles import LabelledTiles
 from training.data.labels import LABEL_IDS
 from training.data.tiles import TileStream
 from training.reliability.assessment_record import build_record

@@ -126,7 +126,7 @@ class TableConfig(_Section):
         return self
 
 
-class LevelsConfig(_Section):
+class SplitKindsConfig(_Section):
     """Beyond the paper: the best row of Table 1 by random, slide and patient split."""
 
     kinds: tuple[SplitKind, ...] = Field(
@@ -154,7 +154,7 @@ class StudyConfig(_Section):
     head: HeadConfig = HeadConfig()
     grid: GridConfig
     table: TableConfig
-    levels: LevelsConfig = LevelsConfig()
+    levels: SplitKindsConfig = SplitKindsConfig()
 
     @field_validator("systems")
     @classmethod

@@ -148,17 +148,17 @@ class Design:
             for run in range(table.runs)
         ]
 
-    def levels(self, rows: dict[str, str], n_cases: int) -> list[PlannedRun]:
+    def split_kind_runs(self, rows: dict[str, str], n_cases: int) -> list[PlannedRun]:
         """One row of Table 1 for each system, every fold of every kind of split.
 
         Args:
             rows: the row's name for each system's.
             n_cases: of the index, each left out in turn.
         """
-        levels, seed = self._config.levels, self._config.seed
+        kinds, seed = self._config.levels, self._config.seed
         n_folds_of: dict[SplitKind, int] = {
-            "random": levels.random_folds,
-            "slide": levels.slide_folds,
+            "random": kinds.random_folds,
+            "slide": kinds.slide_folds,
             "patient": n_cases,
         }
         entries = {row.name: row for row in self._config.table.rows}
@@ -176,7 +176,7 @@ class Design:
                 ),
             )
             for name, row in rows.items()
-            for kind in levels.kinds
+            for kind in kinds.kinds
             for fold in range(n_folds_of[kind])
         ]
 

@@ -148,11 +148,11 @@ class FeatureSource:
         import keras
 
         from training.features.extract import as_function
-        from training.networks.graphs import build_base, build_pooled
+        from training.networks.graphs import build_backbone, build_pooled
 
         system = SYSTEMS[network.system]
         keras.utils.set_random_seed(0)  # so that untrained weights, in tests, are the same ones
-        base = build_base(self._weights[network.system], system, network.side_px)
+        base = build_backbone(self._weights[network.system], system, network.side_px)
         infer: Any = as_function(build_pooled(base))
         return lambda tiles: infer(system.scaling.apply(tiles))
 

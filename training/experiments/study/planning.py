@@ -71,8 +71,8 @@ def assess(study: Study, find: Callable[[str], RunRecord | None]) -> Needs:
         study: what is planned.
         find: the record of a key, or None.
     """
-    levels = study.levels(find)
-    specs = {run.spec.key: run.spec for run in study.figure_3 + study.table_1 + levels}
+    by_kind = study.split_kind_runs(find)
+    specs = {run.spec.key: run.spec for run in study.figure_3 + study.table_1 + by_kind}
     todo = [spec for key, spec in specs.items() if find(key) is None]
     jobs = list(jobs_of(todo))
     missing = {
@@ -84,7 +84,7 @@ def assess(study: Study, find: Callable[[str], RunRecord | None]) -> Needs:
     return Needs(
         n_runs=len(specs),
         n_done=len(specs) - len(todo),
-        n_later=0 if levels else _n_levels(study),
+        n_later=0 if by_kind else _n_split_kind_runs(study),
         n_fits=len(jobs),
         n_features={network.system: n for network, n in missing.items() if n},
         feature_s=sum(n * _seconds_per_view(network) for network, n in missing.items()),
@@ -142,14 +142,14 @@ def _views_by_network(specs: list[RunSpec]) -> dict[NetworkSpec, list[ViewsSpec 
     return found
 
 
-def _n_levels(study: Study) -> int:
-    levels = study.config.levels
+def _n_split_kind_runs(study: Study) -> int:
+    kinds = study.config.levels
     n_folds = {
-        "random": levels.random_folds,
-        "slide": levels.slide_folds,
+        "random": kinds.random_folds,
+        "slide": kinds.slide_folds,
         "patient": study.n_cases,
     }
-    return len(study.config.table.systems) * sum(n_folds[kind] for kind in levels.kinds)
+    return len(study.config.table.systems) * sum(n_folds[kind] for kind in kinds.kinds)
 
 
 def _seconds_per_view(network: NetworkSpec) -> float:

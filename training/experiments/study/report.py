@@ -50,10 +50,10 @@ def write_report(study: Study, find: Callable[[str], RunRecord | None]) -> Path:
     out = study.folders.out
     out.mkdir(parents=True, exist_ok=True)
     grid, table = found(study.figure_3, find), found(study.table_1, find)
-    levels = found(study.levels(find), find)
-    write_results(out / RESULTS_NAME, [*grid, *table, *levels])
+    by_kind = found(study.split_kind_runs(find), find)
+    write_results(out / RESULTS_NAME, [*grid, *table, *by_kind])
     pictures: dict[str, bytes] = {}
-    sections = [data_section(study, [*grid, *table, *levels])]
+    sections = [data_section(study, [*grid, *table, *by_kind])]
     where = f"{len(study.index.tiles)} tiles, random split"
     if grid:
         cells = figure_3_cells(grid)
@@ -75,7 +75,7 @@ def write_report(study: Study, find: Callable[[str], RunRecord | None]) -> Path:
         ]
         pictures["figure-5.png"] = draw_figure_5(record.best_confusion, "\n".join(lines))
         sections += [figure_4_section(run, record), figure_5_section(record)]
-    sections += [beyond_section(study, levels), method_section(study)]
+    sections += [beyond_section(study, by_kind), method_section(study)]
     for name, content in pictures.items():
         _write(out / name, content)
     markdown = "\n\n".join(section for section in sections if section) + "\n"

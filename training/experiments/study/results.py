@@ -15,7 +15,7 @@ import numpy as np
 from app.core.manifest import SplitMetrics
 from training.config import NetworkConfig, PhaseConfig, TrainingConfig
 from training.data.labels import TUMOR_CLASSES
-from training.data.splits import count_overlaps
+from training.evaluation.leakage import find_leaks
 from training.evaluation.metrics import evaluate, tumor_metrics
 from training.experiments.study.design import PlannedRun
 from training.experiments.study.journal import Counts, RunRecord
@@ -100,7 +100,7 @@ def best_run(done: DoneRuns) -> tuple[PlannedRun, RunRecord] | None:
     return max(done, key=rank, default=None)
 
 
-def level_metrics(study: Study, done: DoneRuns) -> dict[tuple[str, str, str], SplitMetrics]:
+def split_kind_metrics(study: Study, done: DoneRuns) -> dict[tuple[str, str, str], SplitMetrics]:
     """By system, row and kind of split, all folds pooled; only whole cross-validations.
 
     The bootstrap interval resamples slides; a label that is absent has no number.
@@ -120,7 +120,7 @@ def count_leaks(study: Study) -> dict[int, list[int]]:
     seeds = sorted({run.spec.split.seed for run in study.figure_3 + study.table_1})
     splits = [study.split("random", 1, seed) for seed in seeds]
     return {
-        footprint: [count_overlaps(study.index, split, footprint) for split in splits]
+        footprint: [find_leaks(study.index, split, footprint).n_pairs for split in splits]
         for footprint in study.config.levels.footprints
     }
 

@@ -13,7 +13,7 @@ from training.experiments.study.journal import RunRecord
 from training.experiments.study.results import (
     Spread,
     count_leaks,
-    level_metrics,
+    split_kind_metrics,
     tumor_counts,
 )
 from training.experiments.study.study import DoneRuns, Study
@@ -136,9 +136,9 @@ def figure_5_section(record: RunRecord) -> str:
 {paper.VALIDATION_NOTE}"""
 
 
-def beyond_section(study: Study, levels: DoneRuns) -> str:
+def beyond_section(study: Study, by_kind: DoneRuns) -> str:
     """The best row of each system, by random, slide and patient split, side by side."""
-    metrics = level_metrics(study, levels)
+    metrics = split_kind_metrics(study, by_kind)
     if not metrics:
         return ""
     rows = [

@@ -81,7 +81,7 @@ class Study:
         """Of the index: as many folds has the split by patient."""
         return len({tile.case for tile in self.index.tiles})
 
-    def levels(self, find: Callable[[str], RunRecord | None]) -> list[PlannedRun]:
+    def split_kind_runs(self, find: Callable[[str], RunRecord | None]) -> list[PlannedRun]:
         """The runs beyond the paper, known once Table 1 is done; none before."""
         rows = {}
         for name in self.config.table.systems:
@@ -89,7 +89,7 @@ class Study:
             if best is None:
                 return []
             rows[name] = best
-        return self.design.levels(rows, self.n_cases)
+        return self.design.split_kind_runs(rows, self.n_cases)
 
     def require_splits(self) -> None:
         """Make every split once, so that an impossible one costs no time.
@@ -97,11 +97,11 @@ class Study:
         Raises:
             SplitError: there are too few tiles, slides or cases.
         """
-        levels, seed = self.config.levels, self.config.seed
+        kinds, seed = self.config.levels, self.config.seed
         splits = {run.spec.split for run in self.figure_3 + self.table_1}
-        folds = {"random": levels.random_folds, "slide": levels.slide_folds, "patient": 2}
+        folds = {"random": kinds.random_folds, "slide": kinds.slide_folds, "patient": 2}
         if self.table_1:
-            splits |= {SplitSpec(kind=k, n_folds=folds[k], seed=seed) for k in levels.kinds}
+            splits |= {SplitSpec(kind=k, n_folds=folds[k], seed=seed) for k in kinds.kinds}
         for split in sorted(splits, key=lambda spec: (spec.kind, spec.seed)):
             try:
                 self.split(split.kind, split.n_folds, split.seed)

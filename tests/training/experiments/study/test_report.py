@@ -20,7 +20,7 @@ def finished(make_study: MakeStudy) -> Study:
     study = make_study()
     with Journal(study.folders.out) as journal:
         list(study.run(study.figure_3 + study.table_1, journal, SerialEngine()))
-        list(study.run(study.levels(journal.get), journal, SerialEngine()))
+        list(study.run(study.split_kind_runs(journal.get), journal, SerialEngine()))
     return study
 
 

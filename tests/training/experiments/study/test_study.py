@@ -39,7 +39,7 @@ def run_all(study: Study, engine: SerialEngine | StoppingEngine | None = None) -
     with Journal(study.folders.out) as journal:
         planned = study.figure_3 + study.table_1
         list(study.run(planned, journal, engine or SerialEngine()))
-        list(study.run(study.levels(journal.get), journal, engine or SerialEngine()))
+        list(study.run(study.split_kind_runs(journal.get), journal, engine or SerialEngine()))
 
 
 def keys_in(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Tiles with their labels, as every step after indexing needs them together."""
+"""An index together with its tiles, which every step after indexing needs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class LabelledTiles:
     """An index and the tiles it lists.
 
     Attributes:
-        index: names, labels, slides.
+        index: names, labels and slides.
         index_sha256: SHA-256 of the index file.
-        data_dir: where the files lie.
-        tiles: uint8 `[side, side, 3]` by position, in the order of the index: an array, or a
+        data_dir: folder of the tile files.
+        tiles: uint8 `[side, side, 3]` by position, in the order of the index: an array or a
             stream of files.
     """
 
