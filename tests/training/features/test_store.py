@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.training.command_line import started, wait_for
 from training.errors import CacheError
 from training.features.store import Features, FeatureSpace, FeatureStore, fill, row_key
 
@@ -98,7 +94,7 @@ def test_a_full_disk_is_known_before_the_work(
     usage = SimpleNamespace(free=2**20)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     network = Network()
-    with pytest.raises(CacheError, match=r"1 MiB are free.*--cache-dir"):
+    with pytest.raises(CacheError, match=r"1 MiB free.*--cache-dir"):
         fill(FeatureStore(tmp_path, SPACE), KEYS, network)
     assert network.asked == [0]
 
@@ -140,18 +136,10 @@ fill(FeatureStore(folder, FeatureSpace("tiny", "weights", 32)), keys, compute)
 """
 
 
-def _start_filling(folder: Path, log: Path, pause_s: float) -> subprocess.Popen[bytes]:
-    arguments = [sys.executable, "-c", _FILLING, str(folder), str(log), str(pause_s)]
-    return subprocess.Popen(arguments, cwd=REPOSITORY)
-
-
 def test_a_killed_process_leaves_whole_chunks_and_a_free_lock(tmp_path: Path) -> None:
-    process = _start_filling(tmp_path, tmp_path / "log", 0.02)
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("*/*.chunk")) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with started(tmp_path, tmp_path / "log", 0.02, code=_FILLING) as process:
+        wait_for(lambda: any(tmp_path.glob("*/*.chunk")), process)
+        process.kill()
     store = FeatureStore(tmp_path, SPACE)
     (store.folder / f"{'0' * 64}.chunk.1.part").write_bytes(b"half")
     n_left = len(store.missing(KEYS))
@@ -164,8 +152,9 @@ def test_a_killed_process_leaves_whole_chunks_and_a_free_lock(tmp_path: Path) ->
 
 
 def test_two_processes_share_the_work_without_repeating_it(tmp_path: Path) -> None:
-    processes = [_start_filling(tmp_path, tmp_path / "log", 0.01) for _ in range(2)]
-    assert [process.wait() for process in processes] == [0, 0]
+    filling = (tmp_path, tmp_path / "log", 0.01)
+    with started(*filling, code=_FILLING) as one, started(*filling, code=_FILLING) as other:
+        assert (one.wait(), other.wait()) == (0, 0)
     computed = (tmp_path / "log").read_text().split()
     assert sorted(set(computed), key=int) == [str(i) for i in range(10)]
     assert len(computed) == 11  # the first row is asked for its size, then with the others

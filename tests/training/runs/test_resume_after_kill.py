@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,8 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pytest
 
-from tests.conftest import REPOSITORY
-from tests.training.command_line import run, succeed
+from tests.training.command_line import run, started, succeed, wait_for
 from training.config import TrainingConfig, read_config
 from training.data.index import Index
 from training.data.tiles import TileStream
@@ -112,14 +107,6 @@ def test_fit_goes_on_in_the_middle_of_an_epoch(
     assert f"{damaged.name} is damaged" in capsys.readouterr().err
 
 
-def _wait_for(path: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 60
-    while not path():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def test_fit_survives_ctrl_c_and_kill_9(
     drawn_dir: Path, tmp_path: Path, tiny_config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,21 +131,15 @@ def test_fit_survives_ctrl_c_and_kill_9(
     given = [str(word) for pair in paths.items() for word in pair]
     out = tmp_path / "stopped"
 
-    process = subprocess.Popen(
-        [sys.executable, "-c", EVERY_STEP, "fit", *given, "--out", str(out)],
-        cwd=REPOSITORY,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    _wait_for(lambda: any(out.glob("unfinished/*/fold-000/whole.npz")), process)
-    process.kill()
-    process.communicate(timeout=30)
+    with started("fit", *given, "--out", out, code=EVERY_STEP) as process:
+        wait_for(lambda: any(out.glob("unfinished/*/fold-000/whole.npz")), process)
+        process.kill()
     keep = Work.write
 
     def keep_and_stop(work: Work, name: str, write: Callable[[BinaryIO], Any]) -> None:
         keep(work, name, write)
         if name == "whole.npz" and any(out.glob("unfinished/*/fold-000/fold.json")):
-            signal.raise_signal(signal.SIGINT)
+            raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         patched.setattr("training.runs.resume.CHECKPOINT_EVERY_S", 0)
