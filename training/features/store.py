@@ -16,7 +16,6 @@ import contextlib
 import hashlib
 import io
 import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +27,8 @@ from numpy.typing import NDArray
 from app.core.manifest import sha256_of_file
 from training.console.progress import ERRORS
 from training.errors import CacheError
-from training.storage.atomic import PART_SUFFIX, try_lock, wait_for_lock, write_whole
+from training.storage.atomic import PART_SUFFIX, try_lock, wait_for_lock, write_bytes_whole
+from training.storage.disk import require_room, writing
 from training.storage.scratch_array import allocate
 
 Features = NDArray[np.float32]
@@ -38,8 +38,7 @@ _FORMAT: Final = 1
 _KEY_BYTES: Final = 32
 _CHUNK_ROWS: Final = 256
 _CHUNK_BYTES: Final = 2**24
-_SPARE_BYTES: Final = 2**26
-"""Left free on the disk, so that the run's own records still fit."""
+_OPTION: Final = "--cache-dir"
 _ATTEMPTS: Final = 3
 _SAME: Final = 1e-2
 """Largest difference, relative to the largest feature, of a row computed again elsewhere."""
@@ -90,13 +89,11 @@ class FeatureStore:
         self._place: dict[bytes, tuple[Path, int]] = {}
         self._chunks: dict[Path, Features] = {}
         self._seen: set[Path] = set()
-        try:
+        with self._writing():
             self.folder.mkdir(parents=True, exist_ok=True)
             described = json.dumps({"format": _FORMAT, **asdict(space)}, indent=1)
             if not (self.folder / "space.json").exists():
-                write_whole(self.folder / "space.json", lambda out: out.write(described.encode()))
-        except OSError as error:
-            raise _unwritable(self.folder, error) from error
+                write_bytes_whole(self.folder / "space.json", described.encode())
         self.refresh()
 
     def refresh(self) -> None:
@@ -150,10 +147,8 @@ class FeatureStore:
         np.save(content, packed, allow_pickle=False)
         np.save(content, np.ascontiguousarray(features, dtype=np.float32), allow_pickle=False)
         path = self.folder / f"{hashlib.sha256(content.getbuffer()).hexdigest()}.chunk"
-        try:
-            write_whole(path, lambda out: out.write(content.getbuffer()))
-        except OSError as error:
-            raise _unwritable(self.folder, error) from error
+        with self._writing():
+            write_bytes_whole(path, content.getbuffer())
         self._seen.add(path)
         self._place.update({key: (path, row) for row, key in enumerate(keys)})
 
@@ -171,6 +166,9 @@ class FeatureStore:
                 left.unlink(missing_ok=True)  # of a process that was killed
             self.refresh()
             yield
+
+    def _writing(self) -> contextlib.AbstractContextManager[None]:
+        return writing(self.folder, CacheError, _OPTION)
 
     def _open(self, path: Path) -> Features:
         """The features of a chunk, mapped; its content is held against its name once."""
@@ -230,21 +228,6 @@ def fill(
     raise CacheError(f"{store.folder} does not return what is written to it; is the disk sound?")
 
 
-def require_space(folder: Path, n_bytes: int, what: str) -> None:
-    """Fail before hours are spent where a disk has no room.
-
-    Raises:
-        CacheError: `n_bytes` and some spare do not fit.
-    """
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(existing).free
-    if n_bytes + _SPARE_BYTES > free:
-        raise CacheError(
-            f"{what} needs {n_bytes / 2**20:.0f} MiB in {folder}, and {free / 2**20:.0f} MiB are "
-            "free. Make room, or name another folder with --cache-dir."
-        )
-
-
 def _compute_missing(
     store: FeatureStore,
     keys: Sequence[bytes],
@@ -259,7 +242,8 @@ def _compute_missing(
     if known is not None:
         _require_same(store, keys[known], probe[0])
     row_bytes = probe[0].nbytes + _KEY_BYTES
-    require_space(store.folder, row_bytes * len(missing), "The cache of features")
+    n_bytes = row_bytes * len(missing)
+    require_room(store.folder, n_bytes, "The feature cache", CacheError, _OPTION)
     n_rows = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // row_bytes))
     chunks = [missing[first : first + n_rows] for first in range(0, len(missing), n_rows)]
     for chunk in track(chunks):
@@ -290,10 +274,3 @@ def _map_array(path: Path, stream: BinaryIO) -> Features:
     np.lib.format.read_magic(stream)
     shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
     return np.memmap(path, dtype=dtype, mode="r", offset=stream.tell(), shape=shape)
-
-
-def _unwritable(folder: Path, error: OSError) -> CacheError:
-    return CacheError(
-        f"{folder} cannot be written ({error.strerror}). Make room, or name another folder with "
-        "--cache-dir."
-    )

@@ -14,12 +14,12 @@ from typer.testing import CliRunner, Result
 
 from tests.training.conftest import write_collection
 from training.cli import app
+from training.collection.inventory import DatasetReport
 from training.collection.perceptual_hash import (
     count_overlapping_pairs,
     find_look_alikes,
     fingerprints_of,
 )
-from training.collection.report import DatasetReport
 from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.tile_names import parse_tile_name
 

@@ -259,4 +259,4 @@ def test_missing_training_package_is_one_sentence(
     monkeypatch.setitem(sys.modules, "sklearn.model_selection", None)
     run = CliRunner().invoke(app, ["split", "--index", str(index), "--kind", "patient"])
     assert run.exit_code == 1
-    assert "make test" in run.output
+    assert "make train" in run.output
