@@ -1,4 +1,4 @@
-"""A GAN learns what it is shown, goes on after a kill, and trains no model that tests its tiles."""
+"""A GAN learns what it is shown, resumes after a kill, and never saw the test tiles of a fold."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def test_a_generator_of_all_tiles_cannot_serve_a_fold(
     result = run(*common, "--split", "runs/slide.json", "--out", "run")
     assert result.exit_code == 1
     output = " ".join(result.output.split())
-    assert "the nearest saw 6 others" in output
+    assert "the closest one saw 6 others" in output
     assert "osteo-train gan fit --split" in output
     assert not Path("run").exists()
     assert with_gan.gan.dir == "gan"

@@ -11,7 +11,7 @@ import pytest
 from training.data.index import Index, write_index
 from training.experiments.study.config import StudyConfig, read_study
 from training.experiments.study.features import FeatureSource, Tile
-from training.experiments.study.study import Folders, Study
+from training.experiments.study.study import Study, StudyFolders
 from training.features.store import Features
 
 TINY_STUDY = """
@@ -81,7 +81,7 @@ def make_study(
     index_sha256 = write_index(tmp_path / "index.json", drawn_index)
 
     def make(out: str = "out", config: StudyConfig = study_config) -> Study:
-        folders = Folders(drawn_dir, tmp_path / "cache", tmp_path / out)
+        folders = StudyFolders(drawn_dir, tmp_path / "cache", tmp_path / out)
         return Study(config, drawn_index, index_sha256, folders)
 
     return make

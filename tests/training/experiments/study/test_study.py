@@ -14,11 +14,11 @@ import pytest
 from tests.training.experiments.study.conftest import MakeStudy
 from training.errors import DataError, RunError, SplitError
 from training.experiments.study.config import StudyConfig
-from training.experiments.study.engines import SerialEngine, Task
+from training.experiments.study.engines import HeadTask, SerialEngine
 from training.experiments.study.head import HeadFit
-from training.experiments.study.journal import JOURNAL_NAME, Journal, read_journal
-from training.experiments.study.report import write_report
+from training.experiments.study.journal import JOURNAL_NAME, open_journal, read_journal
 from training.experiments.study.study import Study
+from training.experiments.study.study_report import write_report
 
 
 class StoppingEngine:
@@ -27,7 +27,7 @@ class StoppingEngine:
     def __init__(self, n_tasks: int) -> None:
         self.n_left = n_tasks
 
-    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, HeadFit]]:
+    def run(self, tasks: Iterable[HeadTask]) -> Iterator[tuple[HeadTask, HeadFit]]:
         for done in SerialEngine().run(tasks):
             if self.n_left == 0:
                 raise KeyboardInterrupt
@@ -36,10 +36,10 @@ class StoppingEngine:
 
 
 def run_all(study: Study, engine: SerialEngine | StoppingEngine | None = None) -> None:
-    with Journal(study.folders.out) as journal:
+    with open_journal(study.folders.out) as journal:
         planned = study.figure_3 + study.table_1
         list(study.run(planned, journal, engine or SerialEngine()))
-        list(study.run(study.levels(journal.get), journal, engine or SerialEngine()))
+        list(study.run(study.by_split_kind(journal.get), journal, engine or SerialEngine()))
 
 
 def keys_in(folder: Path) -> list[str]:

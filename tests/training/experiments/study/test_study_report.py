@@ -1,4 +1,4 @@
-"""The report: the paper's form, the paper's numbers beside ours, and what they are worth."""
+"""The report has the paper's figures and tables, with the paper's numbers beside ours."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import pytest
 
 from tests.training.experiments.study.conftest import MakeStudy
 from training.experiments.study.engines import SerialEngine
-from training.experiments.study.journal import Journal, RunRecord, read_journal
-from training.experiments.study.report import write_report
+from training.experiments.study.journal import FinishedRun, open_journal, read_journal
 from training.experiments.study.results import Spread, best_run, count_leaks, tumor_counts
 from training.experiments.study.study import Study, best_row, found
+from training.experiments.study.study_report import write_report
 
 
 @pytest.fixture
 def finished(make_study: MakeStudy) -> Study:
     study = make_study()
-    with Journal(study.folders.out) as journal:
+    with open_journal(study.folders.out) as journal:
         list(study.run(study.figure_3 + study.table_1, journal, SerialEngine()))
-        list(study.run(study.levels(journal.get), journal, SerialEngine()))
+        list(study.run(study.by_split_kind(journal.get), journal, SerialEngine()))
     return study
 
 
@@ -30,9 +30,9 @@ def test_the_report_holds_the_papers_figures_and_numbers(finished: Study) -> Non
     for number in ("0.79", "0.9118", "0.9411", "155 of 170", "96 of 102", "six false negatives"):
         assert number in text, number
     assert finished.index_sha256 in text
-    assert "12 (4 Non-Tumor, 4 Non-Viable Tumor, 4 Viable Tumor) of 4 slides and 2 case(s)" in text
+    assert "12 (4 Non-Tumor, 4 Non-Viable Tumor, 4 Viable Tumor) of 4 slides and 2 cases" in text
     assert "random and leaks" in text
-    assert "10 of 10 are done" in text
+    assert "10 of 10 are finished" in text
     for kind in ("random", "slide", "patient"):
         assert re.search(rf"\| {kind} \| \d+ of 12 \|", text), kind
     for name in ("figure-3.png", "figure-4.png", "figure-5.png"):
@@ -101,6 +101,6 @@ def test_leaks_are_counted_for_every_split(finished: Study) -> None:
 
 def test_records_round_trip(finished: Study) -> None:
     record = next(iter(read_journal(finished.folders.out).values()))
-    assert RunRecord.model_validate_json(record.model_dump_json()) == record
+    assert FinishedRun.model_validate_json(record.model_dump_json()) == record
     assert record.key == record.spec.key
     assert Path(finished.folders.out / "journal.jsonl").exists()
