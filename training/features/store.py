@@ -1,13 +1,13 @@
-"""Features of a frozen network on disk: computed once an image and view, believed only if whole.
+"""Features of a frozen network on disk: computed once for each tile and view.
 
-A space (one network with its weights, at one side) is a folder; in it lie chunks, each holding some
-rows. A row is found by the SHA-256 of what it was computed from: the tile's bytes and the view. A
-chunk is one file, `SHA-256.chunk`: an array of keys and an array of features, one `.npy` after the
-other. It is written beside its place, synced, then renamed, and its name is the SHA-256 of its
-content, so a file that a kill, a full disk or a bad block left wrong is never believed.
+A space (one network with its weights, at one side) is a folder of chunks, each with some rows. The
+key of a row is the SHA-256 of what it was computed from: the tile's bytes and the view. A chunk is
+one file, `SHA-256.chunk`: an array of keys and an array of features, one `.npy` after the other. It
+is written atomically, and its name is the SHA-256 of its content, so a file that a kill, a full
+disk or a bad block damaged is never used.
 
-Several processes may share a folder: chunks never change, and whoever computes holds a lock, so
-that the others wait and find the answers instead of computing them too.
+Several processes may share a folder: chunks never change, and the process that computes holds a
+lock, so that the others wait for its features instead of computing them again.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ from training.storage.scratch_array import allocate
 Features = NDArray[np.float32]
 
 _FORMAT: Final = 1
-"""Of the chunks, and of how `decode_tile` makes pixels of bytes: raise it when either changes."""
+"""Version of the chunks and of how `decode_tile` decodes: raise it when either changes."""
 _KEY_BYTES: Final = 32
 _CHUNK_ROWS: Final = 256
 _CHUNK_BYTES: Final = 2**24
 _OPTION: Final = "--cache-dir"
 _ATTEMPTS: Final = 3
 _SAME: Final = 1e-2
-"""Largest difference, relative to the largest feature, of a row computed again elsewhere."""
+"""Largest difference, relative to the largest feature, of a row that is computed again."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureSpace:
-    """What all rows of a folder have in common: the network that answers.
+    """The network whose features a folder holds.
 
     Attributes:
         system: name of the network.
-        weights: SHA-256 of the weights' file, or a name that stands for them.
+        weights: SHA-256 of the weights' file, or a name that identifies them.
         side_px: of the network's input.
-        output: which layer answers; `pooled` is the pooled last feature map.
+        output: the layer; `pooled` is the pooled last feature map.
     """
 
     system: str
@@ -62,28 +62,28 @@ class FeatureSpace:
 
     @property
     def folder_name(self) -> str:
-        """Readable at the front, unmistakable at the end."""
+        """A readable name that ends with a digest of everything in the space."""
         return f"{self.system}-{self.side_px}-{_digest(asdict(self)).hex()[:16]}"
 
 
 def row_key(tile_sha256: str, view: Mapping[str, Any] | None = None) -> bytes:
-    """Identity of a row: 32 bytes.
+    """The key of a row: 32 bytes.
 
     Args:
         tile_sha256: of the tile's bytes.
-        view: everything that determines a transformed view, JSON; None for the tile as it is.
+        view: everything that determines a transformed view, as JSON; None for the original.
     """
     return _digest({"tile": tile_sha256, "view": view})
 
 
 class FeatureStore:
-    """The rows of one space; open one a process."""
+    """The rows of one space; each process opens its own."""
 
     def __init__(self, cache_dir: Path, space: FeatureSpace) -> None:
-        """Open the folder of a space, making it where it is missing.
+        """Open the folder of a space, creating it if it is missing.
 
         Raises:
-            CacheError: the folder cannot be written.
+            CacheError: the folder is not writable.
         """
         self.folder = cache_dir / space.folder_name
         self._place: dict[bytes, tuple[Path, int]] = {}
@@ -97,14 +97,14 @@ class FeatureStore:
         self.refresh()
 
     def refresh(self) -> None:
-        """Find chunks that other processes have written since."""
+        """Find chunks that other processes have written since the last call."""
         for path in sorted(set(self.folder.glob("*.chunk")) - self._seen):
             self._seen.add(path)
             try:
                 with path.open("rb") as stream:
                     keys = np.load(stream, allow_pickle=False)
             except (OSError, ValueError, EOFError):
-                continue  # not a chunk any more; what it held is missing
+                continue  # damaged or gone, so its rows are missing
             self._place.update({key.tobytes(): (path, row) for row, key in enumerate(keys)})
 
     def missing(self, keys: Sequence[bytes]) -> list[int]:
@@ -112,10 +112,11 @@ class FeatureStore:
         return [i for i, key in enumerate(keys) if key not in self._place]
 
     def read(self, keys: Sequence[bytes]) -> Features:
-        """Rows of some keys, float32 `[n, ...]`; many lie in a scratch file, not in memory.
+        """Rows of some keys, float32 `[n, ...]`; a large result is a scratch file, not in memory.
 
         Raises:
-            KeyError: a row is missing, or its chunk is damaged; then it is missing from now on.
+            KeyError: a row is missing or its chunk is damaged, in which case its rows are missing
+                from now on.
         """
         rows_by_chunk: dict[Path, list[tuple[int, int]]] = {}
         for i, key in enumerate(keys):
@@ -133,10 +134,10 @@ class FeatureStore:
         return out
 
     def write(self, keys: Sequence[bytes], features: Features) -> None:
-        """Add rows: all of them, or, where the process ends before, none.
+        """Add rows: all of them, or none if the process ends before.
 
         Args:
-            keys: what they were computed from.
+            keys: of the rows, made by `row_key`.
             features: float32 `[n, ...]`.
 
         Raises:
@@ -154,11 +155,11 @@ class FeatureStore:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from computing the same rows; a killed process holds no lock."""
+        """Stop other processes from computing the same rows; a killed process holds no lock."""
         with (self.folder / "lock").open("wb") as stream:
             if not try_lock(stream):
                 ERRORS.print(
-                    f"Another process computes features in {self.folder}; waiting for it.",
+                    f"Another process computes features in {self.folder}. Waiting for it.",
                     soft_wrap=True,
                 )
                 wait_for_lock(stream)
@@ -171,7 +172,7 @@ class FeatureStore:
         return writing(self.folder, CacheError, _OPTION)
 
     def _open(self, path: Path) -> Features:
-        """The features of a chunk, mapped; its content is held against its name once."""
+        """The memory-mapped features of a chunk, whose content is checked by its name once."""
         if path not in self._chunks:
             try:
                 whole = sha256_of_file(path) == path.stem
@@ -187,7 +188,7 @@ class FeatureStore:
 
     def _forget(self, path: Path) -> None:
         ERRORS.print(
-            f"{path.name} of {self.folder} is damaged: its features are computed again.",
+            f"{path.name} in {self.folder} is damaged. Its features are computed again.",
             soft_wrap=True,
         )
         path.unlink(missing_ok=True)
@@ -201,11 +202,11 @@ def fill(
     compute: Callable[[Sequence[int]], Features],
     track: Callable[[Sequence[Sequence[int]]], Iterable[Sequence[int]]] = iter,
 ) -> Features:
-    """All rows of some keys, computing and storing what is missing.
+    """Read the rows of some keys; compute and store those that are missing.
 
     Args:
-        store: where rows are kept.
-        keys: of the rows wanted.
+        store: the store.
+        keys: of the rows.
         compute: from positions in `keys` to float32 `[n, ...]`; called under the lock.
         track: wraps the chunks of work to show progress.
 
@@ -213,7 +214,7 @@ def fill(
         float32 `[len(keys), ...]`.
 
     Raises:
-        CacheError: the disk is full, or what is stored is not what the network answers.
+        CacheError: the disk is full, or the stored features are not this network's.
     """
     if not store.missing(keys):
         with contextlib.suppress(KeyError):
@@ -225,7 +226,7 @@ def fill(
                 _compute_missing(store, keys, missing, compute, track)
             with contextlib.suppress(KeyError):
                 return store.read(keys)
-    raise CacheError(f"{store.folder} does not return what is written to it; is the disk sound?")
+    raise CacheError(f"{store.folder} does not return what is written to it. Check the disk.")
 
 
 def _compute_missing(
@@ -235,8 +236,8 @@ def _compute_missing(
     compute: Callable[[Sequence[int]], Features],
     track: Callable[[Sequence[Sequence[int]]], Iterable[Sequence[int]]],
 ) -> None:
-    # The first row says how large all are. One that is stored already is computed again, since a
-    # network under the wrong name would otherwise fill the folder beside another one's answers.
+    # The first row tells the size of all. If a row is stored already, compute that one, to find out
+    # whether another network has filled the folder under the same name.
     known = next((i for i in range(len(keys)) if not store.missing([keys[i]])), None)
     probe = compute([missing[0] if known is None else known])
     if known is not None:
@@ -259,8 +260,8 @@ def _require_same(store: FeatureStore, key: bytes, computed: Features) -> None:
         stored, computed, rtol=0.0, atol=_SAME * float(np.abs(computed).max() + 1.0)
     ):
         raise CacheError(
-            f"{store.folder} holds other features than this network answers: it was filled by "
-            "another version of the weights or libraries. Remove the folder."
+            f"{store.folder} holds other features than this network computes: another version of "
+            "the weights or libraries filled it. Remove the folder."
         )
 
 
@@ -270,7 +271,7 @@ def _digest(value: Mapping[str, Any]) -> bytes:
 
 
 def _map_array(path: Path, stream: BinaryIO) -> Features:
-    """The `.npy` that begins where the stream stands, mapped from the file."""
+    """Map the `.npy` that begins at the stream's position."""
     np.lib.format.read_magic(stream)
     shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
     return np.memmap(path, dtype=dtype, mode="r", offset=stream.tell(), shape=shape)

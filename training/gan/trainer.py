@@ -204,7 +204,8 @@ def open_generator(folder: Path, record: GanRecord) -> Gan:
     if len(gan.losses) < record.settings.epochs:
         raise GanError(
             f"{folder} is fitted for {len(gan.losses)} of "
-            f"{plural(record.settings.epochs, 'epoch')}. Run 'osteo-train gan fit' again: it resumes where it stopped."
+            f"{plural(record.settings.epochs, 'epoch')}. Run 'osteo-train gan fit' again: it "
+            "resumes where it stopped."
         )
     return gan
 

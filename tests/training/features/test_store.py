@@ -1,4 +1,4 @@
-"""The cache of features: nothing computed twice, nothing believed that is not whole."""
+"""The feature store computes nothing twice, and never uses a damaged chunk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEYS = [row_key(f"tile {i}") for i in range(10)]
 
 
 class Network:
-    """Answers four numbers a tile and remembers what it was asked."""
+    """Computes four numbers for each tile, and remembers which tiles."""
 
     def __init__(self, offset: float = 0.0) -> None:
         self.asked: list[int] = []
@@ -34,7 +34,7 @@ def answer(positions: Sequence[int]) -> Features:
     return np.array([[i, 2 * i, 3 * i, 1] for i in positions], dtype=np.float32)
 
 
-def test_fill_computes_once_and_remembers(tmp_path: Path) -> None:
+def test_fill_computes_each_row_once(tmp_path: Path) -> None:
     first, again = Network(), Network()
     np.testing.assert_array_equal(
         fill(FeatureStore(tmp_path, SPACE), KEYS, first), answer(range(10))
@@ -66,10 +66,10 @@ def test_row_key_depends_on_tile_and_view() -> None:
     assert len({row_key(tile, view) for tile in "ab" for view in views}) == 6
 
 
-def test_a_network_under_a_wrong_name_is_found_out(tmp_path: Path) -> None:
+def test_fill_refuses_another_network_with_the_same_name(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path, SPACE)
     fill(store, KEYS[:6], Network())
-    with pytest.raises(CacheError, match="other features than this network answers"):
+    with pytest.raises(CacheError, match="other features than this network computes"):
         fill(store, KEYS, Network(offset=5.0))
 
 
@@ -88,7 +88,7 @@ def test_a_damaged_chunk_is_computed_again(tmp_path: Path, damage: str) -> None:
     assert FeatureStore(tmp_path, SPACE).missing(KEYS) == []
 
 
-def test_a_full_disk_is_known_before_the_work(
+def test_fill_refuses_a_full_disk_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = SimpleNamespace(free=2**20)

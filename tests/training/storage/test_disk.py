@@ -1,4 +1,4 @@
-"""A disk that is full says so by name, and leaves nothing half-written."""
+"""A full disk is reported with the file's name, and leaves nothing half-written."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SHA = "0" * 64
 
 @contextmanager
 def small_files() -> Iterator[None]:
-    """No file may grow beyond 1,000 bytes: the system's own error, as on a full disk.
+    """Limit files to 1,000 bytes, which gives the system's own error as a full disk does.
 
-    Not a fixture: it would hold for the file that the tests' own report goes to, too.
+    Not a fixture, since the limit would also apply to the test report's file.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
@@ -33,7 +33,7 @@ def small_files() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_write_whole_names_the_file_and_keeps_what_was_there(tmp_path: Path) -> None:
+def test_write_whole_names_the_file_and_keeps_the_old_content(tmp_path: Path) -> None:
     path = tmp_path / "index.json"
     write_whole(path, lambda stream: stream.write(b"old"))
     with pytest.raises(OSError, match="too large") as caught, small_files():

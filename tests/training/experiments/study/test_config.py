@@ -32,7 +32,7 @@ def test_the_papers_study_has_the_papers_runs() -> None:
         (("runs = 2", "run = 2"), "grid.run", "is it misspelt?"),
         (('systems = ["mobilenetv2"]', 'systems = ["resnet50v2"]'), "", "names 'resnet50v2'"),
         (("[systems.mobilenetv2]", "[systems.mobilenet]"), "systems", "there is no system"),
-        (("[systems.mobilenetv2]", "[systems.alexnet]"), "systems", "no frozen base"),
+        (("[systems.mobilenetv2]", "[systems.alexnet]"), "systems", "not a frozen backbone"),
         (("0.01, 0.001]", "0.01, -1]"), "grid.learning_rates", "must be above 0"),
         (("epochs = [2, 4]", "epochs = [0]"), "grid.epochs", "must be 1 or more"),
         (("n_views = 2", "n_views = 2\nviews_per_epoch = 3"), "table", "more than n_views"),

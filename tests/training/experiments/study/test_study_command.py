@@ -42,8 +42,9 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def given(drawn_dir: Path, drawn_index: Index, study_file: Path) -> list[str]:
-    write_index(Path("index.json"), drawn_index)
-    paths = {"--data-dir": drawn_dir, "--index": "index.json", "--config": study_file}
+    index = Path("index.json").absolute()
+    write_index(index, drawn_index)
+    paths = {"--data-dir": drawn_dir, "--index": index, "--config": study_file}
     return ["study", *(str(word) for pair in paths.items() for word in pair)]
 
 

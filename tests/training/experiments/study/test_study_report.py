@@ -55,7 +55,7 @@ def test_a_report_can_be_written_at_any_time(finished: Study, make_study: MakeSt
     some = dict(list(records.items())[:3])
     for known in ({}, some):
         text = write_report(make_study(f"of {len(known)}"), known.get).read_text()
-        assert f"{len(known)} of 10 are done; unfinished: " in text
+        assert f"{len(known)} of 10 are finished; unfinished: " in text
 
 
 def test_the_best_row_is_that_of_the_highest_mean_and_the_best_run_of_the_best_epoch(
