@@ -35,7 +35,7 @@ class Mirror:
         self.files["SHA256SUMS"] = "\n".join(lines).encode()
 
     def listing(self, folder: str) -> bytes | None:
-        """As `python -m http.server` lists: links relative to the folder, folders end with `/`."""
+        """A listing like that of `python -m http.server`: relative links, folders end with `/`."""
         below = [path[len(folder) :] for path in self.files if path.startswith(folder)]
         names = sorted({name.partition("/")[0] + "/" * ("/" in name) for name in below})
         links = "".join(f'<li><a href="{name}">{name}</a></li>' for name in ["../", *names])
@@ -77,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
             body = body[:middle] + bytes(255 - value for value in body[middle:])
         if fault == "page":
             body = PAGE
-        if fault == "short":  # a length that lies, so that the rest of the body is never read
+        if fault == "short":  # a false length, so the rest of the body is never read
             self.close_connection = True
             self._answer(200, {}, body, len(body) // 2)
             return
@@ -108,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, *_: object) -> None:
-        pass  # a client that hangs up is what some tests are about
+        pass  # in some tests the client hangs up
 
 
 @contextlib.contextmanager

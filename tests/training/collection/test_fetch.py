@@ -13,7 +13,7 @@ from tests.training.collection.mirrors import Mirror, serve
 from training.cli import app
 
 
-def test_fetch_brings_table_and_tiles_and_counts_them(mirror: Mirror, tmp_path: Path) -> None:
+def test_fetch_downloads_and_counts_table_and_tiles(mirror: Mirror, tmp_path: Path) -> None:
     result = fetch(mirror, tmp_path / "got")
     assert result.exit_code == 0, result.output
     assert_all_right(mirror, tmp_path / "got")
@@ -23,14 +23,14 @@ def test_fetch_brings_table_and_tiles_and_counts_them(mirror: Mirror, tmp_path: 
     subprocess.run(command, cwd=tmp_path / "got", check=True)
 
 
-def test_a_fetched_folder_is_a_mirror(mirror: Mirror, tmp_path: Path) -> None:
+def test_fetched_folder_works_as_a_mirror(mirror: Mirror, tmp_path: Path) -> None:
     assert fetch(mirror, tmp_path / "one").exit_code == 0
     with serve(tmp_path / "one") as second:
         assert fetch(second, tmp_path / "two").exit_code == 0
     assert_all_right(mirror, tmp_path / "two")
 
 
-def test_fetch_reads_directory_listings_where_there_are_no_hashes(
+def test_fetch_reads_directory_listings_when_there_are_no_hashes(
     mirror: Mirror, tmp_path: Path
 ) -> None:
     del mirror.files["SHA256SUMS"]
@@ -40,7 +40,7 @@ def test_fetch_reads_directory_listings_where_there_are_no_hashes(
     assert "0 files have a published SHA-256; the others were decoded" in words(result)
 
 
-def test_fetch_again_asks_for_no_file_twice(mirror: Mirror, tmp_path: Path) -> None:
+def test_fetch_does_not_request_a_file_that_is_here(mirror: Mirror, tmp_path: Path) -> None:
     assert fetch(mirror, tmp_path).exit_code == 0
     mirror.requests.clear()
     assert "4 files were here already" in words(fetch(mirror, tmp_path))
@@ -48,14 +48,14 @@ def test_fetch_again_asks_for_no_file_twice(mirror: Mirror, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("published", [True, False])
-def test_fetch_repairs_a_file_that_was_damaged_here(
+def test_fetch_replaces_a_file_that_was_damaged_here(
     mirror: Mirror, tmp_path: Path, published: bool
 ) -> None:
     if not published:
         del mirror.files["SHA256SUMS"]
     assert fetch(mirror, tmp_path).exit_code == 0
     damaged = bytearray(mirror.files[TILES[1]])
-    damaged[len(damaged) // 2] ^= 1  # it still decodes, so only the recorded hash can tell
+    damaged[len(damaged) // 2] ^= 1  # it still decodes, so only the recorded hash can find it
     (tmp_path / TILES[1]).write_bytes(damaged)
     assert "3 files were here already" in words(fetch(mirror, tmp_path))
     assert_all_right(mirror, tmp_path)
@@ -113,7 +113,7 @@ def test_fetch_names_the_file_that_is_not_right(
 
 def test_fetch_finds_a_torn_tile_without_hashes(mirror: Mirror, tmp_path: Path) -> None:
     del mirror.files["SHA256SUMS"]
-    mirror.faults[TILES[1]] = ["short"] * 20  # HTTP itself cannot tell: the length agrees
+    mirror.faults[TILES[1]] = ["short"] * 20  # HTTP cannot find it: the length agrees
     result = fetch(mirror, tmp_path, "--retries", 1)
     assert result.exit_code == 1
     assert f"{TILES[1]}: The JPEG image is damaged or incomplete" in words(result)

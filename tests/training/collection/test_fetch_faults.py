@@ -20,10 +20,10 @@ from training.cli import app
 from training.collection import download
 from training.collection.download import Patience
 
-PAUSE_BEFORE = Patience.pause_before  # the fixture replaces it by none
+PAUSE_BEFORE = Patience.pause_before  # the fixture removes the pauses
 
 
-def test_fetch_gives_up_on_a_server_that_is_gone_and_hides_the_password(tmp_path: Path) -> None:
+def test_fetch_gives_up_on_an_unreachable_server_and_hides_the_password(tmp_path: Path) -> None:
     url = "http://user:secret@127.0.0.1:9/"
     arguments = ["dataset", "fetch", "--url", url, "--data-dir", str(tmp_path), "--retries", "1"]
     result = CliRunner().invoke(app, arguments)
@@ -52,7 +52,7 @@ FAULTS = ["drop", "corrupt", "503", "404", "short", "page", "gone"]
     ),
     retries=st.integers(0, 3),
 )
-def test_whatever_the_server_does_files_are_right_or_named(
+def test_fetch_leaves_every_file_right_or_named_whatever_the_server_does(
     mirror: Mirror, faults: dict[str, list[str]], retries: int
 ) -> None:
     mirror.faults.clear()
@@ -64,7 +64,7 @@ def test_whatever_the_server_does_files_are_right_or_named(
         assert "Traceback" not in result.output
         output = words(result)
         there = {path for path in ["features.csv", *TILES] if (folder / path).exists()}
-        if "SHA256SUMS" not in faults:  # else decoding alone has to judge, and sees less
+        if "SHA256SUMS" not in faults:  # else files are only decoded, which finds less
             for path in there:
                 assert (folder / path).read_bytes() == mirror.files[path]
         if result.exit_code == 0:
@@ -87,7 +87,7 @@ def command(mirror: Mirror, folder: Path) -> list[object]:
 @pytest.mark.parametrize(
     ("signal_", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)]
 )
-def test_fetch_that_was_ended_fetches_only_what_is_missing(
+def test_fetch_downloads_only_missing_files_after_an_interruption(
     mirror: Mirror, tmp_path: Path, signal_: signal.Signals, code: int
 ) -> None:
     mirror.faults[TILES[1]] = ["stall"]
@@ -122,7 +122,7 @@ def test_fetch_removes_what_a_kill_left_half_written(mirror: Mirror, tmp_path: P
 
 
 def test_fetch_reports_a_full_disk(mirror: Mirror, tmp_path: Path) -> None:
-    # A process may not write files beyond this size: the system's own error, as on a full disk.
+    # A limit on the size of files gives the system's own error, as a full disk does.
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))\n"
     code = f"{limit}from training.cli import app; app()"
     with started(*command(mirror, tmp_path), code=code) as process:

@@ -146,7 +146,7 @@ def test_a_killed_process_leaves_whole_chunks_and_a_free_lock(tmp_path: Path) ->
     assert n_left < 10
     network = Network()
     np.testing.assert_array_equal(fill(store, KEYS, network), answer(range(10)))
-    # One row more than was missing: the one that is compared, or the first, which says the size.
+    # One row more than was missing: the compared one, or the first, which tells the size.
     assert len(network.asked) == (n_left + 1 if n_left else 0)
     assert not list(tmp_path.glob("*/*.part"))
 
@@ -157,5 +157,5 @@ def test_two_processes_share_the_work_without_repeating_it(tmp_path: Path) -> No
         assert (one.wait(), other.wait()) == (0, 0)
     computed = (tmp_path / "log").read_text().split()
     assert sorted(set(computed), key=int) == [str(i) for i in range(10)]
-    assert len(computed) == 11  # the first row is asked for its size, then with the others
+    assert len(computed) == 11  # the first row is computed for its size, then with the others
     assert FeatureStore(tmp_path, SPACE).missing(KEYS) == []

@@ -29,9 +29,7 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("[gan]\nproportions = 1", "there is no such key"),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(
-    tiny_config: Path, section: str, says: str
-) -> None:
+def test_fit_refuses_contradictory_settings(tiny_config: Path, section: str, says: str) -> None:
     tiny_config.write_text(f"{tiny_config.read_text()}\n{section}\n")
     result = run("fit", "--data-dir", ".", "--out", "run", "--config", tiny_config)
     assert result.exit_code == 1

@@ -148,7 +148,7 @@ def test_fit_survives_ctrl_c_and_kill_9(
     assert stopped.exit_code == 130, stopped.output
     said = " ".join(stopped.output.split())
     assert "Going on with what is kept" in said
-    assert "Give the same command again: it goes on where it was." in said
+    assert "Run the same command again: it resumes where it stopped." in said
     assert not (out / "run.json").exists()
 
     said = run("fit", *given, "--out", out).output

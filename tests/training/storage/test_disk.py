@@ -44,7 +44,7 @@ def test_write_whole_names_the_file_and_keeps_the_old_content(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_checkpoint_that_does_not_fit_keeps_the_one_before(
+def test_checkpoint_that_does_not_fit_keeps_the_previous_one(
     tmp_path: Path, tiny_config: Path
 ) -> None:
     def overfill() -> None:
@@ -58,7 +58,7 @@ def test_a_checkpoint_that_does_not_fit_keeps_the_one_before(
     assert [path.read_bytes() for path in tmp_path.glob(f"{UNFINISHED_NAME}/*/*.npz")] == [b"first"]
 
 
-def test_require_room_asks_the_disk(tmp_path: Path) -> None:
+def test_require_room_checks_the_disk(tmp_path: Path) -> None:
     require_room(tmp_path / "new", 1000, "This")
     with pytest.raises(RunError, match="This needs 1099511627776 MiB"):
         require_room(tmp_path, 2**60, "This")

@@ -1,4 +1,4 @@
-"""A small study of drawn tiles whose base network is a few sums: no TensorFlow, no seconds."""
+"""A small study of drawn tiles whose backbone is a few sums, so that it needs no TensorFlow."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ MakeStudy = Callable[..., Study]
 
 
 def infer_colours(tiles: Tile) -> Features:
-    """Eight numbers a tile: mean and spread of its channels, and of its halves."""
+    """Eight numbers for each tile: mean and spread of its channels, and means of its halves."""
     scaled = tiles.astype(np.float32) / 255
     halves = [scaled[:, :, :32].mean(axis=(1, 2, 3)), scaled[:, :, 32:].mean(axis=(1, 2, 3))]
     channels = [*scaled.mean(axis=(1, 2)).T, *scaled.std(axis=(1, 2)).T]
@@ -76,7 +76,7 @@ def make_study(
     study_config: StudyConfig,
     monkeypatch: pytest.MonkeyPatch,
 ) -> MakeStudy:
-    """Studies with the colours for a base network; `out` names the folder."""
+    """Studies with the colours for a backbone; `out` names the folder."""
     monkeypatch.setattr(FeatureSource, "_open_base", lambda *_: infer_colours)
     index_sha256 = write_index(tmp_path / "index.json", drawn_index)
 

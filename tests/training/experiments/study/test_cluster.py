@@ -31,7 +31,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def _records(study: Study, engine: Engine, after: dict[int, Any]) -> dict[str, dict[str, Any]]:
-    """Every run's record without its time; `after` so many runs something happens."""
+    """Every run's record without its time; `after` maps a number of runs to an action."""
     with open_journal(study.folders.out) as journal:
         for number, _ in enumerate(study.run(study.figure_3, journal, engine), start=1):
             after.get(number, lambda: None)()
@@ -41,7 +41,7 @@ def _records(study: Study, engine: Engine, after: dict[int, Any]) -> dict[str, d
     }
 
 
-def test_a_cluster_that_loses_a_node_gives_the_serial_table(
+def test_ray_engine_equals_the_serial_one_after_losing_a_node(
     make_study: MakeStudy, study_config: StudyConfig, cluster: Any
 ) -> None:
     from training.experiments.study.cluster import RayEngine
@@ -63,7 +63,7 @@ def test_a_cluster_that_loses_a_node_gives_the_serial_table(
     assert on_ray == serial
 
 
-def test_no_cluster_at_an_address_is_a_sentence(make_study: MakeStudy) -> None:
+def test_ray_engine_reports_an_address_without_a_cluster(make_study: MakeStudy) -> None:
     from training.experiments.study.cluster import RayEngine
 
     study = make_study()

@@ -40,7 +40,7 @@ def record(number: int) -> FinishedRun:
     )
 
 
-def test_records_are_there_again(tmp_path: Path) -> None:
+def test_journal_returns_records_after_reopening(tmp_path: Path) -> None:
     with open_journal(tmp_path / "new") as journal:
         journal.append([record(1), record(2)])
         assert journal.get(record(1).key) == record(1)
@@ -66,7 +66,7 @@ def test_every_cut_of_the_last_line_loses_that_run_only(tmp_path: Path) -> None:
         assert journal.path.read_bytes() == content
 
 
-def test_a_damaged_line_is_done_again_and_said(
+def test_journal_reports_a_damaged_line_and_drops_its_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with open_journal(tmp_path) as journal:

@@ -1,4 +1,4 @@
-"""A study runs every run once, whatever happens to it in between."""
+"""A study does every run once, whatever interrupts it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from training.experiments.study.study_report import write_report
 
 
 class StoppingEngine:
-    """Ends, as a kill does, after some tasks."""
+    """Raises KeyboardInterrupt after some tasks."""
 
     def __init__(self, n_tasks: int) -> None:
         self.n_left = n_tasks
@@ -59,7 +59,7 @@ def table_of(study: Study) -> list[dict[str, str]]:
 def test_a_study_does_every_run_once(make_study: MakeStudy) -> None:
     study = make_study()
     run_all(study)
-    # 8 of Figure 3 and 4 of Table 1, of which 2 stand in both; 2 + 2 + 2 folds of three kinds.
+    # 8 of Figure 3 and 4 of Table 1, of which 2 are in both; 2 + 2 + 2 folds of three kinds.
     keys = keys_in(study.folders.out)
     assert len(keys) == len(set(keys)) == 8 + 4 - 2 + 6
     rows = table_of(study)
@@ -70,9 +70,7 @@ def test_a_study_does_every_run_once(make_study: MakeStudy) -> None:
 
 
 @pytest.mark.parametrize("n_tasks", [0, 1, 7, 12])
-def test_a_study_that_was_stopped_ends_as_one_that_was_not(
-    make_study: MakeStudy, n_tasks: int
-) -> None:
+def test_stopped_study_ends_like_an_uninterrupted_one(make_study: MakeStudy, n_tasks: int) -> None:
     whole, stopped = make_study("whole"), make_study("stopped")
     run_all(whole)
     with pytest.raises(KeyboardInterrupt):

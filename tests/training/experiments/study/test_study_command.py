@@ -36,7 +36,7 @@ app(sys.argv[1:])
 
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("OSTEO_WEIGHTS", raising=False)  # it would overrule the tiny study
+    monkeypatch.delenv("OSTEO_WEIGHTS", raising=False)  # it would override the tiny study
     monkeypatch.chdir(tmp_path)
 
 
@@ -65,7 +65,7 @@ def keys_in(out: str) -> list[str]:
     return [json.loads(line)["key"] for line in (Path(out) / JOURNAL_NAME).read_text().splitlines()]
 
 
-def test_plan_says_how_much_and_writes_nothing(given: list[str]) -> None:
+def test_plan_prints_the_runs_and_writes_nothing(given: list[str]) -> None:
     result = run(*given, "--plan", "--cache-dir", "cache", "--out", "out")
     assert result.exit_code == 0, result.output
     said = output_of(result)
@@ -87,7 +87,7 @@ def test_plan_says_how_much_and_writes_nothing(given: list[str]) -> None:
         (("n_views = 2", 'mode = "online"'), ["--engine", "ray"], "leave out --engine ray"),
     ],
 )
-def test_wrong_input_is_a_sentence_before_any_work(
+def test_study_refuses_wrong_input_in_one_sentence_before_any_work(
     given: list[str], study_file: Path, change: tuple[str, str], arguments: list[str], says: str
 ) -> None:
     study_file.write_text(TINY_STUDY.replace(*change, 1))
@@ -109,13 +109,13 @@ def test_every_missing_weights_file_is_named_at_once(given: list[str], study_fil
     assert "--weights xception=FILE" in said
 
 
-def test_weights_of_an_unknown_system_are_a_mistake_in_the_command(given: list[str]) -> None:
+def test_weights_of_an_unknown_system_are_a_usage_error(given: list[str]) -> None:
     result = run(*given, "--weights", "mobilenet=m.h5")
     assert result.exit_code == 2
     assert "SYSTEM=FILE" in output_of(result)
 
 
-def test_a_full_disk_is_known_before_any_work(
+def test_study_refuses_a_full_disk_before_any_work(
     given: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Usage:
@@ -127,10 +127,10 @@ def test_a_full_disk_is_known_before_any_work(
     assert "MiB free" in output_of(result)
 
 
-def test_a_study_that_was_killed_and_interrupted_ends_as_one_that_was_not(
+def test_study_that_was_killed_and_interrupted_ends_like_an_uninterrupted_one(
     given: list[str], make_study: MakeStudy
 ) -> None:
-    del make_study  # its base network serves the runs in this process
+    del make_study  # its backbone is used by the runs in this process
     out = Path("out").absolute()
     with started(*given, "--out", out, code=_SLOW) as killed:
         wait_for(lambda: has_lines("out", 2), killed)
@@ -159,7 +159,7 @@ def test_a_study_that_was_killed_and_interrupted_ends_as_one_that_was_not(
 
 
 def _results_of(out: str) -> tuple[list[dict[str, str]], dict[str, Any]]:
-    """The table's rows and the journal's records by key, without the seconds that they took."""
+    """The table's rows and the journal's records by key, without their seconds."""
     with (Path(out) / "results.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     lines = (Path(out) / JOURNAL_NAME).read_text().splitlines()

@@ -40,7 +40,7 @@ def test_the_report_holds_the_papers_figures_and_numbers(finished: Study) -> Non
         assert f"({name})" in text
 
 
-def test_the_html_needs_no_other_file(finished: Study) -> None:
+def test_html_report_needs_no_other_file(finished: Study) -> None:
     path = write_report(finished, read_journal(finished.folders.out).get)
     page = (path.parent / "report.html").read_text()
     sources = re.findall(r'src="([^"]{0,40})', page)
@@ -58,7 +58,7 @@ def test_a_report_can_be_written_at_any_time(finished: Study, make_study: MakeSt
         assert f"{len(known)} of 10 are finished; unfinished: " in text
 
 
-def test_the_best_row_is_that_of_the_highest_mean_and_the_best_run_of_the_best_epoch(
+def test_best_row_has_the_highest_mean_and_best_run_the_highest_best_epoch(
     finished: Study,
 ) -> None:
     done = found(finished.table_1, read_journal(finished.folders.out).get)
@@ -80,7 +80,7 @@ def _accuracies(row: str, number: int) -> dict[str, object]:
 
 
 def test_tumor_counts_are_the_papers() -> None:
-    """96 of 102 tumour tiles found, none claimed wrongly: precision 1, recall 0.9412."""
+    """96 of 102 tumour tiles are found and none is false: precision 1, recall 0.9412."""
     counts = tumor_counts(((68, 0, 0), (4, 50, 3), (2, 1, 42)))
     assert counts.precision == 1.0
     assert counts.recall == pytest.approx(0.9412, abs=1e-4)
@@ -91,7 +91,7 @@ def test_tumor_counts_are_the_papers() -> None:
 
 
 def test_leaks_are_counted_for_every_split(finished: Study) -> None:
-    """Tiles of a slide lie 900 apart in y, so they overlap at every footprint asked for."""
+    """Tiles of a slide lie 900 apart in y, so they overlap at every footprint."""
     leaks = count_leaks(finished)
     assert set(leaks) == {1024, 2048, 4096}
     assert all(len(pairs) == 2 for pairs in leaks.values())
