@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,8 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pytest
 
-from tests.conftest import REPOSITORY
-from tests.training.command_line import run, succeed
+from tests.training.command_line import run, started, succeed, wait_for
 from training.config import TrainingConfig, read_config
 from training.data.groups import Groups
 from training.data.index import Index
@@ -111,14 +106,6 @@ def test_fit_resumes_in_the_middle_of_an_epoch(
     assert f"{damaged.name} is damaged" in capsys.readouterr().err
 
 
-def _wait_for(path: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 60
-    while not path():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def test_fit_resumes_after_ctrl_c_and_kill_9(
     drawn_dir: Path, tmp_path: Path, tiny_config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,15 +130,9 @@ def test_fit_resumes_after_ctrl_c_and_kill_9(
     given = [str(word) for pair in paths.items() for word in pair]
     out = tmp_path / "stopped"
 
-    process = subprocess.Popen(
-        [sys.executable, "-c", EVERY_STEP, "fit", *given, "--out", str(out)],
-        cwd=REPOSITORY,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    _wait_for(lambda: any(out.glob("unfinished/*/fold-000/whole.npz")), process)
-    process.kill()
-    process.communicate(timeout=30)
+    with started("fit", *given, "--out", out, code=EVERY_STEP) as process:
+        wait_for(lambda: any(out.glob("unfinished/*/fold-000/whole.npz")), process)
+        process.kill()
     write_file = CheckpointDir.write
 
     def write_and_stop(
@@ -159,7 +140,7 @@ def test_fit_resumes_after_ctrl_c_and_kill_9(
     ) -> None:
         write_file(checkpoints, name, write)
         if name == "whole.npz" and any(out.glob("unfinished/*/fold-000/fold.json")):
-            signal.raise_signal(signal.SIGINT)
+            raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         patched.setattr("training.fit.checkpoint_dir.CHECKPOINT_EVERY_S", 0)
@@ -168,7 +149,7 @@ def test_fit_resumes_after_ctrl_c_and_kill_9(
     assert stopped.exit_code == 130, stopped.output
     said = " ".join(stopped.output.split())
     assert "Resuming from" in said
-    assert "Give the same command again: it goes on where it was." in said
+    assert "Run the same command again: it resumes where it stopped." in said
     assert not (out / "run.json").exists()
 
     said = run("fit", *given, "--out", out).output

@@ -1,4 +1,4 @@
-"""What the seed paper reports, to stand beside what is measured here."""
+"""The numbers that the seed paper reports, for comparison with the study's."""
 
 from __future__ import annotations
 

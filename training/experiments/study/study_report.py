@@ -1,4 +1,4 @@
-"""The report of a study: Markdown with pictures beside it, and the same as one HTML file."""
+"""Write the report of a study: Markdown with pictures beside it, and one HTML file."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from training.console.plural import plural
 from training.experiments.study.figures import draw_figure_3, draw_figure_4, draw_figure_5
-from training.experiments.study.journal import RunRecord
+from training.experiments.study.journal import FinishedRun
 from training.experiments.study.results import (
     RESULTS_NAME,
     best_run,
@@ -29,7 +30,7 @@ from training.experiments.study.sections import (
 )
 from training.experiments.study.study import Study, found
 from training.networks.registry import SYSTEMS
-from training.storage.atomic import write_whole
+from training.storage.atomic import write_bytes_whole
 
 MARKDOWN_NAME: Final = "report.md"
 HTML_NAME: Final = "report.html"
@@ -41,8 +42,8 @@ _STYLE: Final = (
 )
 
 
-def write_report(study: Study, find: Callable[[str], RunRecord | None]) -> Path:
-    """Write results, figures and report of what is done so far; each whole or not at all.
+def write_report(study: Study, find: Callable[[str], FinishedRun | None]) -> Path:
+    """Write results, figures and report of the runs finished so far, each file whole or not at all.
 
     Returns:
         The Markdown file.
@@ -50,11 +51,11 @@ def write_report(study: Study, find: Callable[[str], RunRecord | None]) -> Path:
     out = study.folders.out
     out.mkdir(parents=True, exist_ok=True)
     grid, table = found(study.figure_3, find), found(study.table_1, find)
-    by_kind = found(study.split_kind_runs(find), find)
-    write_results(out / RESULTS_NAME, [*grid, *table, *by_kind])
+    beyond = found(study.by_split_kind(find), find)
+    write_results(out / RESULTS_NAME, [*grid, *table, *beyond])
     pictures: dict[str, bytes] = {}
-    sections = [data_section(study, [*grid, *table, *by_kind])]
-    where = f"{len(study.index.tiles)} tiles, random split"
+    sections = [data_section(study, [*grid, *table, *beyond])]
+    where = f"{plural(len(study.index.tiles), 'tile')}, random split"
     if grid:
         cells = figure_3_cells(grid)
         pictures["figure-3.png"] = draw_figure_3(
@@ -71,26 +72,27 @@ def write_report(study: Study, find: Callable[[str], RunRecord | None]) -> Path:
         lines = [
             f"Figure 5: {SYSTEMS[run.system].title}, {run.row}, run {run.number}",
             where,
-            f"{record.n_test} tested, after epoch {record.best_epoch}",
+            f"{plural(record.n_test, 'test tile')}, after epoch {record.best_epoch}",
         ]
         pictures["figure-5.png"] = draw_figure_5(record.best_confusion, "\n".join(lines))
         sections += [figure_4_section(run, record), figure_5_section(record)]
-    sections += [beyond_section(study, by_kind), method_section(study)]
+    sections += [beyond_section(study, beyond), method_section(study)]
     for name, content in pictures.items():
-        _write(out / name, content)
+        write_bytes_whole(out / name, content)
     markdown = "\n\n".join(section for section in sections if section) + "\n"
-    _write(out / MARKDOWN_NAME, markdown.encode())
-    _write(out / HTML_NAME, render_html(markdown, pictures, study.config.name).encode())
+    write_bytes_whole(out / MARKDOWN_NAME, markdown.encode())
+    page = render_html(markdown, pictures, study.config.name)
+    write_bytes_whole(out / HTML_NAME, page.encode())
     return out / MARKDOWN_NAME
 
 
 def render_html(markdown: str, pictures: dict[str, bytes], title: str) -> str:
-    """One file with everything in it.
+    """Render a report as one HTML file with its pictures.
 
     Args:
-        markdown: CommonMark with tables; pictures by the names of their files.
+        markdown: CommonMark with tables; names the pictures' files.
         pictures: PNGs by name.
-        title: of the page.
+        title: title of the page.
     """
     from markdown_it import MarkdownIt
 
@@ -105,7 +107,3 @@ def render_html(markdown: str, pictures: dict[str, bytes], title: str) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Study: '
         f"{html.escape(title)}</title><style>{_STYLE}</style></head><body>{embedded}</body></html>\n"
     )
-
-
-def _write(path: Path, content: bytes) -> None:
-    write_whole(path, lambda stream: stream.write(content))

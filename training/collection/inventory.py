@@ -1,4 +1,4 @@
-"""What a collection holds, in numbers: the content of `report.json`, and of the pages beside it."""
+"""What a collection holds, in numbers: the content of `report.json` and of the pages beside it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Part(BaseModel):
 
 
 class NamedTile(_Part):
-    """A tile as it is told of in a list."""
+    """A tile in a list of the report."""
 
     tile: str
     file: str | None
@@ -37,19 +37,19 @@ class NamedTile(_Part):
 
 
 class NearBlankTile(NamedTile):
-    """Less tissue than the limit."""
+    """A tile with less tissue than the limit."""
 
     tissue_share: float
 
 
 class UnreadableTile(NamedTile):
-    """No tile can be made of it."""
+    """A file that cannot be decoded, or a row without a file."""
 
     reason: str
 
 
 class AlikePair(_Part):
-    """Two tiles that look the same, maybe turned or mirrored; `n_bits` of 256 differ."""
+    """Two tiles that look the same, perhaps rotated or mirrored; `n_bits` of 256 differ."""
 
     first: NamedTile
     second: NamedTile
@@ -57,7 +57,7 @@ class AlikePair(_Part):
 
 
 class DatasetReport(_Part):
-    """The whole of it; lists are sorted by name."""
+    """The whole report; lists are sorted by name."""
 
     schema_version: Literal[1] = 1
     table: str
@@ -78,11 +78,11 @@ class DatasetReport(_Part):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Every class that a tile has, sorted."""
+        """Every class in the collection, sorted."""
         return tuple(sorted({label for counts in self.tiles_by_case.values() for label in counts}))
 
     def marks(self) -> dict[str, str]:
-        """What is odd about a tile, by its name; the worst where there is more than one thing."""
+        """What is odd about a tile, by its name; the worst if there are several reasons."""
         marks = {tile.tile: NEAR_BLANK for tile in self.near_blank}
         marks |= {tile.tile: ALIKE for group in self.same_bytes for tile in group}
         marks |= {t.tile: ALIKE for pair in self.look_alikes for t in (pair.first, pair.second)}
@@ -90,25 +90,27 @@ class DatasetReport(_Part):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What counts as odd.
+class OddityLimits:
+    """Limits beyond which a tile is odd.
 
     Attributes:
-        min_tissue_share: tiles with less are near-blank.
-        max_bits: tiles whose hashes differ in no more of 256 bits look alike.
+        min_tissue_share: a tile with a smaller share is near-blank.
+        max_bits: tiles look alike if their hashes differ in at most so many of 256 bits.
     """
 
     min_tissue_share: float = 0.1
     max_bits: int = DEFAULT_MAX_BITS
 
 
-def build_report(tiles: Sequence[SurveyedTile], table: Table, limits: Limits) -> DatasetReport:
-    """Count a survey.
+def build_report(
+    tiles: Sequence[SurveyedTile], table: Table, limits: OddityLimits
+) -> DatasetReport:
+    """Count the tiles of a survey.
 
     Args:
         tiles: every row and file.
         table: the collection's table.
-        limits: what counts as odd.
+        limits: beyond which a tile is odd.
     """
     readable = [tile for tile in tiles if not tile.problem]
     same = find_same_bytes([tile.sha256 for tile in tiles])
@@ -150,7 +152,7 @@ def build_report(tiles: Sequence[SurveyedTile], table: Table, limits: Limits) ->
     )
 
 
-def _is_blank(tile: SurveyedTile, limits: Limits) -> bool:
+def _is_blank(tile: SurveyedTile, limits: OddityLimits) -> bool:
     return tile.tissue_share < limits.min_tissue_share
 
 

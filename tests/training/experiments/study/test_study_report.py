@@ -1,4 +1,4 @@
-"""The report: the paper's form, the paper's numbers beside ours, and what they are worth."""
+"""The report has the paper's figures and tables, with the paper's numbers beside ours."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import pytest
 
 from tests.training.experiments.study.conftest import MakeStudy
 from training.experiments.study.engines import SerialEngine
-from training.experiments.study.journal import Journal, RunRecord, read_journal
-from training.experiments.study.report import write_report
+from training.experiments.study.journal import FinishedRun, open_journal, read_journal
 from training.experiments.study.results import Spread, best_run, count_leaks, tumor_counts
 from training.experiments.study.study import Study, best_row, found
+from training.experiments.study.study_report import write_report
 
 
 @pytest.fixture
 def finished(make_study: MakeStudy) -> Study:
     study = make_study()
-    with Journal(study.folders.out) as journal:
+    with open_journal(study.folders.out) as journal:
         list(study.run(study.figure_3 + study.table_1, journal, SerialEngine()))
-        list(study.run(study.split_kind_runs(journal.get), journal, SerialEngine()))
+        list(study.run(study.by_split_kind(journal.get), journal, SerialEngine()))
     return study
 
 
@@ -30,9 +30,9 @@ def test_the_report_holds_the_papers_figures_and_numbers(finished: Study) -> Non
     for number in ("0.79", "0.9118", "0.9411", "155 of 170", "96 of 102", "six false negatives"):
         assert number in text, number
     assert finished.index_sha256 in text
-    assert "12 (4 Non-Tumor, 4 Non-Viable Tumor, 4 Viable Tumor) of 4 slides and 2 case(s)" in text
+    assert "12 (4 Non-Tumor, 4 Non-Viable Tumor, 4 Viable Tumor) of 4 slides and 2 cases" in text
     assert "random and leaks" in text
-    assert "10 of 10 are done" in text
+    assert "10 of 10 are finished" in text
     for kind in ("random", "slide", "patient"):
         assert re.search(rf"\| {kind} \| \d+ of 12 \|", text), kind
     for name in ("figure-3.png", "figure-4.png", "figure-5.png"):
@@ -40,7 +40,7 @@ def test_the_report_holds_the_papers_figures_and_numbers(finished: Study) -> Non
         assert f"({name})" in text
 
 
-def test_the_html_needs_no_other_file(finished: Study) -> None:
+def test_html_report_needs_no_other_file(finished: Study) -> None:
     path = write_report(finished, read_journal(finished.folders.out).get)
     page = (path.parent / "report.html").read_text()
     sources = re.findall(r'src="([^"]{0,40})', page)
@@ -55,10 +55,10 @@ def test_a_report_can_be_written_at_any_time(finished: Study, make_study: MakeSt
     some = dict(list(records.items())[:3])
     for known in ({}, some):
         text = write_report(make_study(f"of {len(known)}"), known.get).read_text()
-        assert f"{len(known)} of 10 are done; unfinished: " in text
+        assert f"{len(known)} of 10 are finished; unfinished: " in text
 
 
-def test_the_best_row_is_that_of_the_highest_mean_and_the_best_run_of_the_best_epoch(
+def test_best_row_has_the_highest_mean_and_best_run_the_highest_best_epoch(
     finished: Study,
 ) -> None:
     done = found(finished.table_1, read_journal(finished.folders.out).get)
@@ -80,7 +80,7 @@ def _accuracies(row: str, number: int) -> dict[str, object]:
 
 
 def test_tumor_counts_are_the_papers() -> None:
-    """96 of 102 tumour tiles found, none claimed wrongly: precision 1, recall 0.9412."""
+    """96 of 102 tumour tiles are found and none is false: precision 1, recall 0.9412."""
     counts = tumor_counts(((68, 0, 0), (4, 50, 3), (2, 1, 42)))
     assert counts.precision == 1.0
     assert counts.recall == pytest.approx(0.9412, abs=1e-4)
@@ -91,7 +91,7 @@ def test_tumor_counts_are_the_papers() -> None:
 
 
 def test_leaks_are_counted_for_every_split(finished: Study) -> None:
-    """Tiles of a slide lie 900 apart in y, so they overlap at every footprint asked for."""
+    """Tiles of a slide lie 900 apart in y, so they overlap at every footprint."""
     leaks = count_leaks(finished)
     assert set(leaks) == {1024, 2048, 4096}
     assert all(len(pairs) == 2 for pairs in leaks.values())
@@ -101,6 +101,6 @@ def test_leaks_are_counted_for_every_split(finished: Study) -> None:
 
 def test_records_round_trip(finished: Study) -> None:
     record = next(iter(read_journal(finished.folders.out).values()))
-    assert RunRecord.model_validate_json(record.model_dump_json()) == record
+    assert FinishedRun.model_validate_json(record.model_dump_json()) == record
     assert record.key == record.spec.key
     assert Path(finished.folders.out / "journal.jsonl").exists()

@@ -1,4 +1,4 @@
-"""The report finds what was planted in a drawn collection, and shows it."""
+"""The report finds and shows every oddity that is planted in a drawn collection."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typer.testing import CliRunner, Result
 
 from tests.training.conftest import write_collection
 from training.cli import app
+from training.collection.inventory import DatasetReport
 from training.collection.perceptual_hash import (
     count_overlapping_pairs,
     find_look_alikes,
     fingerprints_of,
 )
-from training.collection.report import DatasetReport
 from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.tile_names import parse_tile_name
 
@@ -119,7 +119,7 @@ def test_report_shows_every_tile_on_a_sheet_of_its_class(odd: Path, tmp_path: Pa
     assert tuple(pixels[42, 40]) == (0xC0, 0x29, 0x42)
 
 
-def test_report_pages_of_a_sheet_are_bounded(tmp_path: Path) -> None:
+def test_report_bounds_the_tiles_on_a_sheet(tmp_path: Path) -> None:
     rows = [(f"Case 4 A{i}-1-1", "viable_tumor") for i in range(40)]
     folder = write_collection(tmp_path / "many", rows, 64)
     assert report(folder, tmp_path / "some", "--sheet-tiles", 13).exit_code == 0
@@ -140,7 +140,7 @@ class _Text(HTMLParser):
         self.text += data
 
 
-def test_report_pages_say_the_same_and_escape_names(odd: Path, tmp_path: Path) -> None:
+def test_report_pages_have_the_same_content_and_escape_names(odd: Path, tmp_path: Path) -> None:
     evil = "<script>alert(1)</script>|x"
     (odd / SET / f"{evil.replace('/', '')}.jpg").write_bytes(b"nothing")
     assert report(odd, tmp_path).exit_code == 0
@@ -155,13 +155,13 @@ def test_report_pages_say_the_same_and_escape_names(odd: Path, tmp_path: Path) -
     assert page.tags.count("img") == len(read(tmp_path).sheets) == markdown.count("![")
 
 
-def test_report_needs_a_table(tmp_path: Path) -> None:
+def test_report_fails_without_a_table(tmp_path: Path) -> None:
     result = report(tmp_path, tmp_path / "out")
     assert result.exit_code == 1
     assert "holds no CSV file" in " ".join(result.output.split())
 
 
-def test_report_says_where_it_cannot_write(drawn_dir: Path, tmp_path: Path) -> None:
+def test_report_names_a_folder_that_is_not_writable(drawn_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     result = report(drawn_dir, tmp_path / "out")
     assert result.exit_code == 1
@@ -170,7 +170,7 @@ def test_report_says_where_it_cannot_write(drawn_dir: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("turns", range(4))
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_fingerprints_know_a_turned_copy_and_no_stranger(turns: int, mirrored: bool) -> None:
+def test_fingerprints_match_a_rotated_copy_and_no_other_tile(turns: int, mirrored: bool) -> None:
     tile, stranger = draw_tile("viable_tumor", 224, 1), draw_tile("viable_tumor", 224, 2)
     copy = np.rot90(tile, turns)[:, :: -1 if mirrored else 1]
     recoded = np.asarray(Image.open(io.BytesIO(encode_tile(copy.copy(), "JPEG"))))
