@@ -1,4 +1,4 @@
-"""A bundle's model as training measures it: the LiteRT file that the service runs."""
+"""Runs a bundle's LiteRT model on tiles, as the service does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from training.data.tiles import Tiles
 
 
 class Predictor:
-    """Runs tiles through a bundle; a context manager."""
+    """Runs tiles through a LiteRT file; a context manager."""
 
     def __init__(self, litert_file: Path, temperature: float) -> None:
         """Open a bundle's LiteRT file.
@@ -29,24 +29,26 @@ class Predictor:
         self._temperature = temperature
 
     def outputs(self, tiles: NDArray[np.uint8]) -> ModelOutputs:
-        """What the graph answers for uint8 `[n, side, side, 3]`."""
+        """Outputs of the graph for uint8 `[n, side, side, 3]` RGB."""
         return self._runtime.infer(tiles)
 
-    def answers(self, tiles: Tiles) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    def logits_and_embeddings(
+        self, tiles: Tiles
+    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """Logits, float64 `[n, C]`, and embeddings, float32 `[n, E]`, of any number of tiles."""
         logits, embeddings = [], []
-        for tile in tracked("Running the model")(list(range(len(tiles)))):
-            outputs = self.outputs(tiles[tile][np.newaxis])
+        for position in tracked("Running the model")(range(len(tiles))):
+            outputs = self.outputs(tiles[position][np.newaxis])
             logits.append(outputs.logits)
             embeddings.append(outputs.embedding)
         return np.concatenate(logits).astype(np.float64), np.concatenate(embeddings)
 
     def probabilities(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Calibrated probabilities, float32 `[n, C]`."""
+        """Calibrated probabilities, float32 `[n, C]`, for uint8 `[n, side, side, 3]` RGB."""
         return probabilities_from_logits(self.outputs(tiles).logits, self._temperature)
 
     def __enter__(self) -> Self:
-        """Nothing to do: it is open."""
+        """Return the open predictor."""
         return self
 
     def __exit__(
@@ -55,5 +57,5 @@ class Predictor:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        """Give memory back."""
+        """Close the runtime."""
         self._runtime.close()

@@ -99,9 +99,9 @@ def test_gate_names_the_folder_it_was_called_in(bundle_dir: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("folder", "says"),
     [
-        ("empty", "empty holds no pictures (JPEG, PNG, TIFF, WebP)."),
+        ("empty", "empty has no readable images (JPEG, PNG, TIFF, WebP)."),
         ("nowhere", "nowhere is not a folder."),
-        ("damaged", "damaged holds no pictures (JPEG, PNG, TIFF, WebP) that can be read; 1 cannot"),
+        ("damaged", "(JPEG, PNG, TIFF, WebP); 1 file could not be decoded"),
     ],
 )
 def test_gate_says_where_it_found_nothing(

@@ -27,7 +27,7 @@ from training.data.labels import LABELS
 from training.data.splits import Split, fold_positions, make_split
 from training.data.tiles import TileStream
 from training.errors import RunError
-from training.evaluation.metrics import log_loss
+from training.evaluation.calibration import log_loss
 from training.experiments.ablation.config import AblationConfig, Recipe
 from training.features.extract import open_sources
 from training.fit.sampling import Groups
