@@ -77,14 +77,19 @@ def expected_calibration_error(
 def reliability_bins(
     probabilities: NDArray[np.float32], truth: NDArray[np.int64], n_bins: int = N_ECE_BINS
 ) -> list[tuple[float, float, float]]:
-    """(mean confidence, accuracy, share of tiles) of every bin that holds a tile, ascending."""
+    """(mean confidence, accuracy, share of tiles) of every non-empty bin, ascending.
+
+    Args:
+        probabilities: float32 `[n, C]`.
+        truth: int64 `[n]`.
+        n_bins: number of bins of the largest probability over [0, 1].
+    """
     confidence = probabilities.max(axis=1).astype(np.float64)
     hits = probabilities.argmax(axis=1) == truth
     bins = np.minimum((confidence * n_bins).astype(np.int64), n_bins - 1)
-    members = [bins == number for number in np.unique(bins)]
     return [
-        (float(confidence[kept].mean()), float(hits[kept].mean()), float(kept.mean()))
-        for kept in members
+        (float(confidence[members].mean()), float(hits[members].mean()), float(members.mean()))
+        for members in (bins == number for number in np.unique(bins))
     ]
 
 

@@ -35,8 +35,10 @@ class Predictions:
 
     def of_fold(self, name: str) -> Predictions:
         """The predictions of one fold."""
-        kept = self.folds == name
-        return Predictions(self.truth[kept], self.logits[kept], self.slides[kept], self.folds[kept])
+        members = self.folds == name
+        return Predictions(
+            self.truth[members], self.logits[members], self.slides[members], self.folds[members]
+        )
 
 
 def predictions_of(run: CrossValidation) -> Predictions:

@@ -24,12 +24,7 @@ from training.evaluation.leakage import Leaks, find_leaks
 from training.evaluation.metrics import evaluate
 from training.evaluation.plots import plot_confusion, plot_epochs, plot_reliability
 from training.networks.graphs import Weights
-from training.release.bundle import (
-    complete_bundle,
-    file_entries,
-    remove_incomplete,
-    require_no_bundle,
-)
+from training.release.bundle import complete_bundle, file_entries, new_bundle
 from training.release.export import export_models
 from training.release.golden_tiles import write_golden_tiles
 from training.release.model_card import write_card
@@ -65,61 +60,48 @@ def assemble_bundle(
         RunError: the bundle exists, a run does not match, or the runtimes disagree.
         GoldenTileError: a runtime does not reproduce the golden tiles.
     """
-    _require_matching(bundle_dir, labelled.index_sha256, runs, config)
-    try:
-        return _assemble(bundle_dir, labelled, weights, runs, config)
-    finally:
-        remove_incomplete(bundle_dir)
-
-
-def _assemble(
-    bundle_dir: Path,
-    labelled: LabelledTiles,
-    weights: tuple[Weights, Weights],
-    runs: Sequence[CrossValidation],
-    config: TrainingConfig,
-) -> Manifest:
     index, index_sha256 = labelled.index, labelled.index_sha256
-    temperature = calibrate(next(run for run in runs if run.kind == "slide"))
-    metrics = tuple(evaluate(run, temperature) for run in runs)
-    tiles = some_of(labelled.tiles, _N_CALIBRATION_TILES)
-    calibration_set = CalibrationSet(tiles, temperature, index_sha256)
-    exported = export_models(bundle_dir, *weights, calibration_set, config.network)
-    write_golden_tiles(bundle_dir, config.network.input_side_px)
-    _write_plots(bundle_dir / _PLOTS_NAME, runs, metrics, temperature)
-    record, report = assess_bundle(bundle_dir, labelled, runs, temperature)
-    manifest = Manifest(
-        model_name=config.model_name,
-        model_version=config.model_version,
-        created=datetime.now(UTC).replace(microsecond=0),
-        intended_use=INTENDED_USE,
-        labels=LABELS,
-        input=InputContract(
-            side_px=config.network.input_side_px, tile_side_px=config.data.tile_side_px
-        ),
-        embedding_size=exported.embedding_size,
-        cam_shape=exported.cam_shape,
-        temperature=temperature,
-        training=_without_paths(config),
-        data=describe_data(index, index_sha256),
-        weights=describe_weights(config.network.weights, config.network.entry),
-        metrics=metrics,
-        int8=exported.int8,
-        assessment=record,
-        software={"osteo-tiles": __version__, "python": platform.python_version()}
-        | {name: version(name) for name in _SOFTWARE},
-        files={},
-    )
-    n_mixed = sum(tile.raw_label == MIXED_RAW_LABEL for tile in index.tiles)
-    leaks = [leak for run in runs if run.kind == "random" for leak in _leaks_of(index, run)]
-    write_card(bundle_dir / MODEL_CARD_NAME, manifest, report, n_mixed, leaks)
-    return complete_bundle(bundle_dir, manifest, file_entries(bundle_dir))
+    with new_bundle(bundle_dir):
+        _require_matching(index_sha256, runs, config)
+        temperature = calibrate(next(run for run in runs if run.kind == "slide"))
+        metrics = tuple(evaluate(run, temperature) for run in runs)
+        tiles = some_of(labelled.tiles, _N_CALIBRATION_TILES)
+        calibration_set = CalibrationSet(tiles, temperature, index_sha256)
+        exported = export_models(bundle_dir, *weights, calibration_set, config.network)
+        write_golden_tiles(bundle_dir, config.network.input_side_px)
+        _write_plots(bundle_dir / _PLOTS_NAME, runs, metrics, temperature)
+        record, report = assess_bundle(bundle_dir, labelled, runs, temperature)
+        manifest = Manifest(
+            model_name=config.model_name,
+            model_version=config.model_version,
+            created=datetime.now(UTC).replace(microsecond=0),
+            intended_use=INTENDED_USE,
+            labels=LABELS,
+            input=InputContract(
+                side_px=config.network.input_side_px, tile_side_px=config.data.tile_side_px
+            ),
+            embedding_size=exported.embedding_size,
+            cam_shape=exported.cam_shape,
+            temperature=temperature,
+            training=_without_paths(config),
+            data=describe_data(index, index_sha256),
+            weights=describe_weights(config.network.weights, config.network.entry),
+            metrics=metrics,
+            int8=exported.int8,
+            assessment=record,
+            software={"osteo-tiles": __version__, "python": platform.python_version()}
+            | {name: version(name) for name in _SOFTWARE},
+            files={},
+        )
+        n_mixed = sum(tile.raw_label == MIXED_RAW_LABEL for tile in index.tiles)
+        leaks = [leak for run in runs if run.kind == "random" for leak in _leaks_of(index, run)]
+        write_card(bundle_dir / MODEL_CARD_NAME, manifest, report, n_mixed, leaks)
+        return complete_bundle(bundle_dir, manifest, file_entries(bundle_dir))
 
 
 def _require_matching(
-    bundle_dir: Path, index_sha256: str, runs: Sequence[CrossValidation], config: TrainingConfig
+    index_sha256: str, runs: Sequence[CrossValidation], config: TrainingConfig
 ) -> None:
-    require_no_bundle(bundle_dir)
     if not any(run.kind == "slide" for run in runs):
         raise RunError("A bundle needs a cross-validation by slide to fit its temperature.")
     for run in runs:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,20 @@ from training.errors import RunError
 
 PARITY: Final = 1e-3
 """Largest allowed difference of any output between SavedModel and LiteRT."""
+
+
+@contextmanager
+def new_bundle(bundle_dir: Path) -> Iterator[None]:
+    """Refuse to overwrite a bundle, and remove the new one if it is left incomplete.
+
+    Raises:
+        RunError: there is a complete bundle.
+    """
+    require_no_bundle(bundle_dir)
+    try:
+        yield
+    finally:
+        remove_incomplete(bundle_dir)
 
 
 def require_no_bundle(bundle_dir: Path) -> None:

@@ -126,15 +126,11 @@ def _by_label(manifest: Manifest) -> str:
     names = {label.id: label.name for label in manifest.labels}
     rows = [
         [
-            entry.split,
-            names[measured.label],
-            str(measured.support),
-            percent(measured.precision),
-            percent(measured.recall),
-            number(measured.f1),
+            *(entry.split, names[m.label], str(m.support)),
+            *(percent(m.precision), percent(m.recall), number(m.f1)),
         ]
         for entry in manifest.metrics
-        for measured in entry.classes
+        for m in entry.classes
     ]
     header = ["split", "label", "tiles", "precision", "recall", "F1"]
     return section("By label", markdown_table(header, rows))

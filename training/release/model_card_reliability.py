@@ -8,7 +8,7 @@ from app.core.manifest import Recalibration
 from training.console.markdown import markdown_table
 from training.console.plural import plural
 from training.evaluation.calibration import CalibrationQuality
-from training.evaluation.split_tables import UNAVAILABLE, interval, percent
+from training.evaluation.split_tables import UNAVAILABLE, interval, number, percent
 from training.reliability.assessment_report import AssessmentReport
 from training.reliability.cam_deletion import DELETED_SHARE
 from training.reliability.flag_rates import FlagRate
@@ -70,7 +70,7 @@ def _calibration(report: AssessmentReport) -> str:
 
 def _calibration_table(*qualities: CalibrationQuality) -> str:
     rows = [
-        [when, f"{q.temperature:g}", f"{q.ece:.3f}", f"{q.brier:.3f}", f"{q.log_loss:.3f}"]
+        [when, f"{q.temperature:g}", number(q.ece), number(q.brier), number(q.log_loss)]
         for when, q in zip(("before", "after"), qualities, strict=True)
     ]
     return markdown_table(["", "temperature", "ECE (10 bins)", "Brier score", "log loss"], rows)
@@ -136,14 +136,14 @@ def _flag_row(entry: FlagRate) -> list[str]:
 def _review(report: AssessmentReport) -> str:
     rows = [
         [
-            selection.split,
-            percent(point.reviewed),
-            str(point.n_answered),
-            percent(point.accuracy),
-            percent(point.wrong_caught),
+            s.split,
+            percent(p.reviewed),
+            str(p.n_answered),
+            percent(p.accuracy),
+            percent(p.wrong_caught),
         ]
-        for selection in report.selection
-        for point in selection.points
+        for s in report.selection
+        for p in s.points
     ]
     counts = "; ".join(f"{s.n_wrong} of {s.n_tiles} by {s.split}" for s in report.selection)
     header = ["split", "sent to review", "answered", "accuracy of these", "wrong answers caught"]
@@ -173,13 +173,8 @@ def _evidence_maps(report: AssessmentReport) -> str:
 
 def _robustness(report: AssessmentReport) -> str:
     rows = [
-        [
-            entry.change,
-            percent(entry.unchanged),
-            f"{entry.mean_difference:.3f}",
-            f"{entry.max_difference:.3f}",
-        ]
-        for entry in report.robustness
+        [e.change, percent(e.unchanged), number(e.mean_difference), number(e.max_difference)]
+        for e in report.robustness
     ]
     n_tiles = report.robustness[0].n_tiles if report.robustness else 0
     header = ["change", "predictions unchanged", "mean change of probability", "largest"]

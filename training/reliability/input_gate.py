@@ -36,12 +36,17 @@ Distances = NDArray[np.float32] | None
 
 
 def measure_appearances(tiles: Tiles) -> list[Appearance]:
-    """Measure the appearance of every tile, in order."""
+    """Measure the appearance of every tile, uint8 `[side, side, 3]` RGB, in order."""
     return list(in_order(lambda position: measure_appearance(tiles[position]), len(tiles)))
 
 
 def fit_gate(appearances: Sequence[Appearance], distances: Distances) -> InputGate:
-    """Fit limits that admit all of these tiles, with a margin."""
+    """Fit limits that admit all of these tiles, with a margin.
+
+    Args:
+        appearances: of at least one tile.
+        distances: of the same tiles; if None, the gate has no distance limit.
+    """
     shares = np.array([appearance.absorption for appearance in appearances])
     low, high = shares.min(axis=0), shares.max(axis=0)
     spread = high - low

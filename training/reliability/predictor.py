@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from training.console.progress import tracked
 from training.data.tiles import Tiles
 
 
-class Predictor:
+class Predictor(AbstractContextManager["Predictor"]):
     """Runs tiles through a LiteRT file; a context manager."""
 
     def __init__(self, litert_file: Path, temperature: float) -> None:
@@ -47,15 +46,6 @@ class Predictor:
         """Calibrated probabilities, float32 `[n, C]`, for uint8 `[n, side, side, 3]` RGB."""
         return probabilities_from_logits(self.outputs(tiles).logits, self._temperature)
 
-    def __enter__(self) -> Self:
-        """Return the open predictor."""
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the runtime."""
         self._runtime.close()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -63,16 +63,18 @@ def read_files(tiles: Iterable[IndexedTile], data_dir: Path) -> Iterator[bytes]:
         yield content
 
 
-def _lossless(image: Image.Image) -> bytes:
+def _encoded(image: Image.Image, **options: Any) -> bytes:
     stream = io.BytesIO()
-    image.save(stream, format="PNG", compress_level=0)
+    image.save(stream, **options)
     return stream.getvalue()
+
+
+def _lossless(image: Image.Image) -> bytes:
+    return _encoded(image, format="PNG", compress_level=0)
 
 
 def _jpeg(quality: int, image: Image.Image) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, format="JPEG", quality=quality)
-    return stream.getvalue()
+    return _encoded(image, format="JPEG", quality=quality)
 
 
 def _transposed(how: Image.Transpose, image: Image.Image) -> bytes:
@@ -131,27 +133,26 @@ def measure_robustness(
     Raises:
         DataError: there are no files.
     """
-    unchanged: dict[str, list[bool]] = {name: [] for name in CHANGES}
-    differences: dict[str, list[float]] = {name: [] for name in CHANGES}
+    pairs = []
     for content in files:
         # Changed copies have no EXIF data, so the EXIF orientation must be applied first.
         image = ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB")
         changed = [change(image) for change in CHANGES.values()]
         tiles = [decode_tile(file, _LIMITS, side_px) for file in (content, *changed)]
         probabilities = predictor.probabilities(np.stack(tiles))
-        label = int(probabilities[0].argmax())
-        for name, row in zip(CHANGES, probabilities[1:], strict=True):
-            unchanged[name].append(int(row.argmax()) == label)
-            differences[name].append(abs(float(row[label] - probabilities[0, label])))
-    if not all(unchanged.values()):
+        pairs.append((probabilities, int(probabilities[0].argmax())))
+    if not pairs:
         raise DataError("The index lists no tiles; there is nothing to measure.")
-    return tuple(
-        Robustness(
-            change=name,
-            n_tiles=len(unchanged[name]),
-            unchanged=float(np.mean(unchanged[name])),
-            mean_difference=float(np.mean(differences[name])),
-            max_difference=float(np.max(differences[name])),
+    measured = []
+    for i, name in enumerate(CHANGES, start=1):
+        differences = [abs(float(rows[i, label] - rows[0, label])) for rows, label in pairs]
+        measured.append(
+            Robustness(
+                change=name,
+                n_tiles=len(pairs),
+                unchanged=float(np.mean([rows[i].argmax() == label for rows, label in pairs])),
+                mean_difference=float(np.mean(differences)),
+                max_difference=max(differences),
+            )
         )
-        for name in CHANGES
-    )
+    return tuple(measured)

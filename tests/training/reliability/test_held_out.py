@@ -1,4 +1,4 @@
-"""Answers, the tiles they are about and what a bundle keeps of them, in one order."""
+"""Held-out predictions in the order of the run, and the assessment record built from them."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,16 +30,18 @@ def left_against_right(tile: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([tile[:, :half].mean(), tile[:, half:].mean(), 0.0]) / 16
 
 
-def measured(logits_of: object, contents: list[bytes] | None = None) -> dict[str, Robustness]:
+def measured(
+    logits_of: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    contents: list[bytes] | None = None,
+) -> dict[str, Robustness]:
     files = [encode_tile(TILE)] if contents is None else contents
-    entries = measure_robustness(fake_predictor(logits_of), files, SIDE_PX)  # type: ignore[arg-type] # either
+    entries = measure_robustness(fake_predictor(logits_of), files, SIDE_PX)
     return {entry.change: entry for entry in entries}
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_changes_produce_files_that_decode(change: str) -> None:
-    picture = Image.fromarray(TILE)
-    tile = decode_tile(CHANGES[change](picture), side_px=SIDE_PX)
+    tile = decode_tile(CHANGES[change](Image.fromarray(TILE)), side_px=SIDE_PX)
     assert tile.shape == (SIDE_PX, SIDE_PX, 3)
     same = decode_tile(encode_tile(TILE), side_px=SIDE_PX)
     assert (tile != same).any() == (change != "lossless copy")
