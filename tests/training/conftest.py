@@ -13,7 +13,7 @@ from training.data.annotations import find_table, read_table
 from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.index import Index, build_index
 from training.data.tile_names import file_stem_of
-from training.reliability import measure, ood_samples
+from training.reliability import bundle_assessment, ood_samples
 
 DRAWN_SIDE_PX = 128
 RAW_BY_LABEL = {
@@ -100,7 +100,7 @@ def drawn_index(drawn_dir: Path) -> Index:
 def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure a bundle on a few pictures per kind instead of hundreds."""
     monkeypatch.setattr(ood_samples, "N_PER_KIND", 1)
-    monkeypatch.setattr(measure, "MAX_TILES", 1)
+    monkeypatch.setattr(bundle_assessment, "MAX_TILES", 1)
 
 
 @pytest.fixture

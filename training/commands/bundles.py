@@ -48,7 +48,8 @@ def export(
     from training.data.index import read_index
     from training.data.labelled_tiles import LabelledTiles
     from training.data.tiles import TileStream
-    from training.release.bundle import assemble_bundle, remove_incomplete
+    from training.release.assembly import assemble_bundle
+    from training.release.bundle import remove_incomplete
     from training.runs.records import read_cross_validation, read_final_fit
 
     final, base_weights, head_weights = read_final_fit(final_dir)

@@ -128,7 +128,7 @@ def temperature(run_dir: RunDir) -> None:
 
     Example: `osteo-train temperature runs/slide`
     """
-    from training.evaluation.temperature import calibrate
+    from training.evaluation.calibration import calibrate
     from training.runs.records import read_cross_validation
 
     say(json.dumps({"temperature": calibrate(read_cross_validation(run_dir))}))

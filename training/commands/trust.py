@@ -113,12 +113,12 @@ def gate(
     Example: `osteo-train gate models/osteo-mobilenetv2/3 holiday-photos our-tiles`
     """
     from app.bundle import open_bundle
-    from training.reliability.screen_folder import judge_folder
+    from training.reliability.flag_rates import flag_rate_of_folder
 
     bundle = open_bundle(bundle_dir.resolve())
     rows: list[Sequence[str]] = []
     for folder in folders:
-        entry, n_unreadable = judge_folder(bundle, folder)
+        entry, n_unreadable = flag_rate_of_folder(bundle, folder)
         reasons = ", ".join(f"{reason} {share:.1%}" for reason, share in entry.by_reason.items())
         interval = f"{entry.low:.1%} to {entry.high:.1%}"
         rows.append(

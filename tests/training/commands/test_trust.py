@@ -99,9 +99,9 @@ def test_gate_prints_the_name_of_a_relative_folder(bundle_dir: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("folder", "says"),
     [
-        ("empty", "empty holds no pictures (JPEG, PNG, TIFF, WebP)."),
+        ("empty", "empty has no readable images (JPEG, PNG, TIFF, WebP)."),
         ("nowhere", "nowhere is not a folder."),
-        ("damaged", "damaged holds no pictures (JPEG, PNG, TIFF, WebP) that can be read; 1 cannot"),
+        ("damaged", "(JPEG, PNG, TIFF, WebP); 1 file could not be decoded"),
     ],
 )
 def test_gate_names_a_folder_without_pictures(

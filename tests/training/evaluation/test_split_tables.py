@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.core.manifest import FoldMetrics, SplitKind
-from tests.training.evaluation.test_metrics import run_of
+from tests.training.evaluation.runs import run_of
 from training.errors import RunError
 from training.evaluation.metrics import evaluate
 from training.evaluation.split_tables import (
@@ -25,7 +25,7 @@ def test_split_rows_shows_all_three_kinds_of_split_also_those_not_measured() -> 
     assert [row[0] for row in rows] == list(SPLIT_TITLES.values())
     assert all(len(row) == len(SPLIT_HEADER) for row in rows)
     assert set(rows[0][1:]) == {"not measured"}
-    assert rows[1][1:3] == ["5 / 6 (1 folds)", "83.3 %"]
+    assert rows[1][1:3] == ["5 / 6 (1 fold)", "83.3 %"]
 
 
 def test_case_rows_call_an_absent_label_unavailable() -> None:

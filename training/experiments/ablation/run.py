@@ -28,7 +28,7 @@ from training.data.labels import LABELS
 from training.data.splits import Split, fold_positions, make_split
 from training.data.tiles import TileStream
 from training.errors import RunError
-from training.evaluation.metrics import log_loss
+from training.evaluation.calibration import log_loss
 from training.experiments.ablation.config import AblationConfig, Recipe
 from training.features.prepare import PreparedFeatures, features_key, prepare_features
 from training.fit.classifier import fit_classifier

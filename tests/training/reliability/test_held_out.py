@@ -1,4 +1,4 @@
-"""Answers, the tiles they are about and what a bundle keeps of them, in one order."""
+"""Held-out predictions in the order of the run, and the assessment record built from them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from training.data.labelled_tiles import LabelledTiles
 from training.data.labels import LABEL_IDS
 from training.data.tiles import TileStream
 from training.reliability.assessment_record import build_record
-from training.reliability.out_of_fold import Evidence, evidence_of
+from training.reliability.held_out import HeldOutPredictions, out_of_fold_predictions
+from training.reliability.input_gate import measure_appearances
 from training.runs.records import Answer, CrossValidation
 
 NO_HASH = "0" * 64
@@ -28,7 +29,7 @@ def labelled(drawn_index: Index, drawn_dir: Path) -> LabelledTiles:
 
 
 def run_of(index: Index, config_file: Path, n_measured: int) -> CrossValidation:
-    """Answers in the reverse order of the index, the first so many with a distance."""
+    """Answers in reverse order of the index; the first `n_measured` have a distance."""
     tiles = index.tiles[::-1]
     record = {"phase": "head", "epoch": 1, "loss": 1.0, "accuracy": 1.0}
     record |= {"test_loss": 1.0, "test_accuracy": 1.0}
@@ -52,15 +53,16 @@ def run_of(index: Index, config_file: Path, n_measured: int) -> CrossValidation:
     )
 
 
-def evidence(labelled: LabelledTiles, config_file: Path, n_measured: int) -> Evidence:
-    return evidence_of(run_of(labelled.index, config_file, n_measured), labelled, 2.0)
+def predictions(labelled: LabelledTiles, config_file: Path, n_measured: int) -> HeldOutPredictions:
+    run = run_of(labelled.index, config_file, n_measured)
+    return out_of_fold_predictions(run, labelled.index, measure_appearances(labelled.tiles), 2.0)
 
 
-def test_everything_is_in_the_order_of_the_answers(
+def test_out_of_fold_predictions_are_in_the_order_of_the_run(
     labelled: LabelledTiles, tiny_config: Path
 ) -> None:
     n_tiles = len(labelled.tiles)
-    found = evidence(labelled, tiny_config, n_tiles)
+    found = predictions(labelled, tiny_config, n_tiles)
     expected = [measure_appearance(labelled.tiles[i]) for i in reversed(range(n_tiles))]
     assert list(found.appearances) == expected
     assert [LABEL_IDS[i] for i in found.truth] == list(labelled.index.labels[::-1])
@@ -74,13 +76,15 @@ def softmax_of_half(*logits: float) -> list[float]:
     return [value / sum(exponentials) for value in exponentials]
 
 
-def test_distances_of_some_answers_are_none(labelled: LabelledTiles, tiny_config: Path) -> None:
-    assert evidence(labelled, tiny_config, 3).distances is None
+def test_out_of_fold_predictions_have_no_distances_if_some_are_missing(
+    labelled: LabelledTiles, tiny_config: Path
+) -> None:
+    assert predictions(labelled, tiny_config, 3).distances is None
 
 
-def test_record_counts_what_was_answered(labelled: LabelledTiles, tiny_config: Path) -> None:
-    record = build_record(evidence(labelled, tiny_config, len(labelled.tiles)), LABEL_IDS)
-    # The first answer says (0, 0, 1); the second ties at (1, 0, 1), and the first label wins.
+def test_build_record_counts_predictions(labelled: LabelledTiles, tiny_config: Path) -> None:
+    record = build_record(predictions(labelled, tiny_config, len(labelled.tiles)), LABEL_IDS)
+    # The first logits are (0, 0, 1); the second tie at (1, 0, 1), and the first label wins.
     assert record.drift.predictions == {"non_tumor": 11, "non_viable_tumor": 0, "viable_tumor": 1}
     assert record.n_tiles == len(record.conformal.scores) == 12
     assert record.drift.distance is not None
@@ -89,9 +93,9 @@ def test_record_counts_what_was_answered(labelled: LabelledTiles, tiny_config: P
     assert record.gate.max_distance == pytest.approx(1.1 * 0.11, abs=1e-3)
 
 
-def test_record_without_distances_has_no_limit_on_them(
+def test_build_record_without_distances_has_no_distance_limit(
     labelled: LabelledTiles, tiny_config: Path
 ) -> None:
-    record = build_record(evidence(labelled, tiny_config, 0), LABEL_IDS)
+    record = build_record(predictions(labelled, tiny_config, 0), LABEL_IDS)
     assert record.gate.max_distance is None
     assert record.drift.distance is None
