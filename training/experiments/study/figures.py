@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from training.console.plural import plural
 from training.data.labels import LABELS
 from training.experiments.study.journal import FinishedRun
 from training.experiments.study.paper import FIGURE_3_BEST, OVERFITS_FROM_EPOCH
@@ -56,7 +57,7 @@ def draw_figure_3(cells: dict[tuple[str, int, float], Spread], caption: str) -> 
         best = f"the paper's best, {FIGURE_3_BEST:.2f}"
         axes.axhline(FIGURE_3_BEST, color=_GREY, linestyle="--", linewidth=0.8, label=best)
         axes.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
-        axes.set_title(f"{epochs} epochs", fontsize=10)
+        axes.set_title(plural(epochs, "epoch"), fontsize=10)
         axes.set_xlabel("learning rate")
         axes.set_ylim(0.0, 1.02)
         axes.spines[["top", "right"]].set_visible(False)

@@ -80,10 +80,10 @@ def figure_3_section(study: Study, cells: dict[tuple[str, int, float], Spread]) 
 
 {table}
 
-Best here: {best.mean:.3f} ({SYSTEMS[system].title}, {epochs} epochs, rate {rate:g}). Paper: \
-{paper.FIGURE_3_BEST:.2f} ({SYSTEMS[paper.FIGURE_3_SYSTEM].title}). Mean and range are after the \
-last epoch; "best epoch" averages each run's best epoch, which is chosen on the test tiles. \
-{prefix}"""
+Best here: {best.mean:.3f} ({SYSTEMS[system].title}, {plural(epochs, "epoch")}, rate {rate:g}). \
+Paper: {paper.FIGURE_3_BEST:.2f} ({SYSTEMS[paper.FIGURE_3_SYSTEM].title}). Mean and range are \
+after the last epoch; "best epoch" averages each run's best epoch, which is chosen on the test \
+tiles. {prefix}"""
 
 
 def table_1_section(study: Study, cells: dict[tuple[str, str], Spread]) -> str:
@@ -103,7 +103,7 @@ def table_1_section(study: Study, cells: dict[tuple[str, str], Spread]) -> str:
 
 {_table(["original and copies", "mean", "range", "sd", "best epoch", "runs", "paper"], rows)}
 
-Rate {table.learning_rate:g}, {table.epochs} epochs, {views}. A zoom of x magnifies from \
+Rate {table.learning_rate:g}, {plural(table.epochs, "epoch")}, {views}. A zoom of x magnifies from \
 max(1 - x, 0.5) to 1 + x: for x = 1.5 that is the paper's "0.5 to 2.5". The paper's number is the \
 best epoch of its best run; our "best epoch" is the mean over all runs."""
 
