@@ -80,7 +80,7 @@ def test_bundle_without_golden_tiles_is_refused(models_dir: Path) -> None:
 
 def test_copied_folder_is_refused(models_dir: Path) -> None:
     (models_dir / MODEL_NAME / "1").rename(models_dir / MODEL_NAME / "2")
-    with pytest.raises(ManifestError, match="not of this folder"):
+    with pytest.raises(ManifestError, match="not to this folder"):
         open_bundle(models_dir / MODEL_NAME / "2")
 
 
