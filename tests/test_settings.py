@@ -54,13 +54,13 @@ def broken_constraints(field: FieldInfo) -> Iterator[tuple[str, str]]:
         yield "neither", f"must be {', '.join(map(repr, literals[:-1]))} or {literals[-1]!r}"
     for limit in field.metadata:
         match limit:
-            case annotated_types.Gt(gt=bound):
+            case annotated_types.Gt(gt=float() | int() as bound):
                 yield f"{bound}", f"must be greater than {bound:g}"
-            case annotated_types.Ge(ge=bound):
+            case annotated_types.Ge(ge=float() | int() as bound):
                 yield f"{bound - 1}", f"must be at least {bound:g}"
-            case annotated_types.Lt(lt=bound):
+            case annotated_types.Lt(lt=float() | int() as bound):
                 yield f"{bound}", f"must be less than {bound:g}"
-            case annotated_types.Le(le=bound):
+            case annotated_types.Le(le=float() | int() as bound):
                 yield f"{bound + 1}", f"must be at most {bound}"
             case annotated_types.MinLen(min_length=bound):
                 yield "x" * (bound - 1), f"must have at least {bound} characters"
