@@ -1,4 +1,4 @@
-"""Tiles as request bodies: multipart as browsers and curl send it, raw, and several in one form."""
+"""Tiles as request bodies: multipart as sent by browsers and curl, raw, and several in a form."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MEDIA_TYPES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """One request body with its content type and how many tiles it holds."""
+    """A request body with its content type and number of tiles."""
 
     content: bytes
     content_type: str
@@ -28,7 +28,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class BodyFiles:
-    """Bodies of one content type as files, because `wrk` reads files."""
+    """Bodies of one content type, as files for `wrk`."""
 
     files: tuple[Path, ...]
     content_type: str
@@ -36,28 +36,28 @@ class BodyFiles:
 
 
 def encode_form(field: str, tiles: Sequence[Path]) -> Body:
-    """A multipart form with the tiles in `field`."""
+    """Encode a multipart form with the tiles in `field`."""
     parts = [_form_part(field, tile) for tile in tiles]
     content = b"".join(parts) + f"--{_BOUNDARY}--\r\n".encode()
     return Body(content, f"multipart/form-data; boundary={_BOUNDARY}", len(tiles))
 
 
 def encode_raw(tile: Path) -> Body:
-    """The tile's file as the body itself."""
+    """Use the file's content as the body."""
     return Body(tile.read_bytes(), _media_type(tile))
 
 
 def encode_batches(field: str, tiles: Sequence[Path], n_tiles: int) -> list[Body]:
-    """As many forms as it takes to send every tile, `n_tiles` in each, in turn."""
+    """Encode full forms of `n_tiles` each, repeating tiles, until every tile is in one."""
     endless = itertools.cycle(tiles)
     n_bodies = -(-len(tiles) // n_tiles)
     return [encode_form(field, list(itertools.islice(endless, n_tiles))) for _ in range(n_bodies)]
 
 
 def write_bodies(bodies: Sequence[Body], folder: Path) -> BodyFiles:
-    """Write bodies of one content type for `wrk`; what the folder held before is removed.
+    """Write the bodies for `wrk` into an emptied folder.
 
-    Tiles of another type than the first are left out of raw bodies: a run has one Content-Type.
+    A run has one Content-Type, so bodies of a type other than the first are left out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.body"):

@@ -1,7 +1,7 @@
-"""The in-process limit: decoding and LiteRT on one thread a core, without HTTP or the service.
+"""The in-process limit: decoding and LiteRT on one thread per core, without HTTP or the service.
 
-It shares `decode_tile` with the service and opens its own interpreters, so that it stays the limit
-of the machine and not of the service's runtime.
+It shares `decode_tile` with the service but opens its own interpreters, so that it measures the
+limit of the machine rather than of the service's runtime.
 """
 
 from __future__ import annotations
@@ -25,18 +25,17 @@ from app.runtime.cores import usable_cores
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Tiles a second on all cores, and the median time of one tile alone on one thread."""
+    """Tiles per second on all cores, and the median time of one tile on one thread."""
 
     tiles_per_s: float
     one_tile_ms: float
 
 
 class InProcess:
-    """Interpreters of one model file, one a core, and the tiles' bytes."""
+    """Interpreters of one model file, one per core, and encoded tiles."""
 
     def __init__(self, model_file: Path, manifest: Manifest, tiles: Sequence[Path]) -> None:
         """Open the interpreters and run each once."""
-        # Here and not above: the report of a finished run needs no LiteRT.
         from ai_edge_litert.interpreter import Interpreter
 
         self._tiles = [tile.read_bytes() for tile in tiles]
@@ -48,11 +47,11 @@ class InProcess:
             self._workers.append(worker)
 
     def measure(self, seconds: float) -> Limit:
-        """Measure both for about `seconds` in all."""
+        """Measure both values in about `seconds`."""
         return Limit(self._tiles_per_s(seconds * 0.7), self._one_tile_ms(seconds * 0.3))
 
     def probabilities(self, n_tiles: int) -> NDArray[np.float32]:
-        """float32 `[n_tiles, C]` of the first tiles, to hold the servers' answers against."""
+        """Probabilities of the first tiles, float32 `[n_tiles, C]`."""
         worker = self._workers[0]
         logits = [worker.logits(self._decode(tile)) for tile in self._tiles[:n_tiles]]
         return probabilities_from_logits(np.concatenate(logits), self._manifest.temperature)
@@ -89,7 +88,7 @@ class InProcess:
 
 
 class _Worker:
-    """One interpreter; uint8 `[side, side, 3]` -> float32 `[1, C]`."""
+    """One interpreter: uint8 `[side, side, 3]` RGB -> logits float32 `[1, C]`."""
 
     def __init__(self, interpreter: Any) -> None:
         interpreter.allocate_tensors()
