@@ -51,6 +51,4 @@ def _install(python: Path, lock: Path) -> None:
         *("--require-hashes", "-r", str(lock)),
     ]
     if subprocess.run(command, check=False).returncode:
-        raise RuntimeError(
-            f"pip could not install {lock.relative_to(REPOSITORY)}; its output above says why."
-        )
+        raise RuntimeError(f"pip could not install {lock.relative_to(REPOSITORY)}; see its output.")

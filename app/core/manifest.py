@@ -93,9 +93,7 @@ class FoldMetrics(_Part):
     support: dict[str, int]
     accuracy_low: Fraction | None = None
     accuracy_high: Fraction | None = None
-    macro_f1: Fraction | None = Field(
-        default=None, description="Mean F1 over the labels in this fold."
-    )
+    macro_f1: Fraction | None = Field(default=None, description="Mean over the fold's labels.")
     classes: tuple[ClassMetrics, ...] = ()
 
 
@@ -112,10 +110,8 @@ class SplitMetrics(_Part):
     n_folds: PositiveInt
     n_tiles: PositiveInt
     accuracy: Fraction
-    accuracy_low: Fraction = Field(description="Lower end of the 95 % interval, resampling slides.")
-    accuracy_high: Fraction = Field(
-        description="Upper end of the 95 % interval, resampling slides."
-    )
+    accuracy_low: Fraction = Field(description="Lower end of the 95 % interval, by slide.")
+    accuracy_high: Fraction = Field(description="Upper end of the 95 % interval, by slide.")
     macro_f1: Fraction
     macro_f1_low: Fraction | None = None
     macro_f1_high: Fraction | None = None

@@ -22,7 +22,7 @@ _CLAUSES: Final = {
     "literal_error": "must be {expected}",
     "missing": "is missing",
     "string_pattern_mismatch": "must match the pattern {pattern}",
-    "string_too_short": "must have at least {min_length} characters",
+    "string_too_short": "must have at least {min_length} {unit}",
     "too_short": "must have at least {min_length} {unit}",
 }
 """By pydantic's error type. A type that is not listed keeps pydantic's own text."""
@@ -45,6 +45,7 @@ def describe_violation(problem: ErrorDetails, name: str) -> str:
     if problem["type"] not in _CLAUSES:
         return f"{prefix}{problem['msg']}"
     # pydantic calls a SecretStr a "Value", and counts its characters as items.
-    context["unit"] = "characters" if context.get("field_type") == "Value" else "items"
+    unit = "item" if context.get("field_type", "Value") != "Value" else "character"
+    context["unit"] = unit if context.get("min_length") == 1 else f"{unit}s"
     shown = {key: f"{x:g}" if isinstance(x, float) else x for key, x in context.items()}
     return f"{name} {_CLAUSES[problem['type']].format(**shown)}"

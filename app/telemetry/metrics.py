@@ -79,7 +79,7 @@ class Metrics:
         )
         self._drift = self._gauge(
             "osteo_population_stability_index",
-            "Index of recent answers against those at release; NaN below 100 tiles.",
+            "Population stability index of recent answers; NaN below 100 tiles.",
             "quantity",
         )
         self.tile_problems = self._counter(
