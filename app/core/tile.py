@@ -1,9 +1,9 @@
 """Decode an encoded image to the model's input. Training and serving both call `decode_tile`.
 
 The steps, in order: detect the format from the content; check the limits on the header before
-decoding any pixel; decode JPEG at a reduced DCT scale; apply the EXIF orientation; resample the
-centre square to the model's side; composite transparent pixels over white. ICC profiles are
-ignored: the training tiles have none, so applying one would leave the model's domain.
+decoding any pixel; decode JPEG at a reduced DCT scale; resample the centre square to the model's
+side; composite transparent pixels over white; apply the EXIF orientation. ICC profiles are ignored:
+the training tiles have none, so applying one would leave the model's domain.
 """
 
 from __future__ import annotations
