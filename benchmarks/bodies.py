@@ -35,22 +35,22 @@ class BodyFiles:
     n_tiles: int
 
 
-def encode_form(field: str, tiles: Sequence[Path]) -> Body:
-    """Encode a multipart form with the tiles in `field`."""
-    parts = [_form_part(field, tile) for tile in tiles]
+def encode_form(field: str, files: Sequence[Path]) -> Body:
+    """Encode a multipart form with the tile files in `field`."""
+    parts = [_form_part(field, file) for file in files]
     content = b"".join(parts) + f"--{_BOUNDARY}--\r\n".encode()
-    return Body(content, f"multipart/form-data; boundary={_BOUNDARY}", len(tiles))
+    return Body(content, f"multipart/form-data; boundary={_BOUNDARY}", len(files))
 
 
-def encode_raw(tile: Path) -> Body:
-    """Use the file's content as the body."""
-    return Body(tile.read_bytes(), _media_type(tile))
+def encode_raw(file: Path) -> Body:
+    """Use the content of a tile file as the body."""
+    return Body(file.read_bytes(), _media_type(file))
 
 
-def encode_batches(field: str, tiles: Sequence[Path], n_tiles: int) -> list[Body]:
+def encode_batches(field: str, files: Sequence[Path], n_tiles: int) -> list[Body]:
     """Encode full forms of `n_tiles` each, repeating tiles, until every tile is in one."""
-    endless = itertools.cycle(tiles)
-    n_bodies = -(-len(tiles) // n_tiles)
+    endless = itertools.cycle(files)
+    n_bodies = -(-len(files) // n_tiles)
     return [encode_form(field, list(itertools.islice(endless, n_tiles))) for _ in range(n_bodies)]
 
 
@@ -71,14 +71,14 @@ def write_bodies(bodies: Sequence[Body], folder: Path) -> BodyFiles:
     return BodyFiles(tuple(files), content_type, n_tiles)
 
 
-def _form_part(field: str, tile: Path) -> bytes:
+def _form_part(field: str, file: Path) -> bytes:
     head = (
         f"--{_BOUNDARY}\r\n"
-        f'Content-Disposition: form-data; name="{field}"; filename="tile{tile.suffix}"\r\n'
-        f"Content-Type: {_media_type(tile)}\r\n\r\n"
+        f'Content-Disposition: form-data; name="{field}"; filename="tile{file.suffix}"\r\n'
+        f"Content-Type: {_media_type(file)}\r\n\r\n"
     )
-    return head.encode() + tile.read_bytes() + b"\r\n"
+    return head.encode() + file.read_bytes() + b"\r\n"
 
 
-def _media_type(tile: Path) -> str:
-    return _MEDIA_TYPES.get(tile.suffix.lower(), "image/jpeg")
+def _media_type(file: Path) -> str:
+    return _MEDIA_TYPES.get(file.suffix.lower(), "image/jpeg")

@@ -34,16 +34,16 @@ class Limit:
 class InProcess:
     """Interpreters of one model file, one per core, and encoded tiles."""
 
-    def __init__(self, model_file: Path, manifest: Manifest, tiles: Sequence[Path]) -> None:
+    def __init__(self, model_file: Path, manifest: Manifest, files: Sequence[Path]) -> None:
         """Open the interpreters and run each once."""
         from ai_edge_litert.interpreter import Interpreter
 
-        self._tiles = [tile.read_bytes() for tile in tiles]
+        self._uploads = [file.read_bytes() for file in files]
         self._manifest = manifest
         self._workers: list[_Worker] = []
         for _ in range(usable_cores()):
             worker = _Worker(Interpreter(model_path=str(model_file), num_threads=1))
-            worker.logits(self._decode(self._tiles[0]))
+            worker.logits(self._decode(self._uploads[0]))
             self._workers.append(worker)
 
     def measure(self, seconds: float) -> Limit:
@@ -53,7 +53,7 @@ class InProcess:
     def probabilities(self, n_tiles: int) -> NDArray[np.float32]:
         """Probabilities of the first tiles, float32 `[n_tiles, C]`."""
         worker = self._workers[0]
-        logits = [worker.logits(self._decode(tile)) for tile in self._tiles[:n_tiles]]
+        logits = [worker.logits(self._decode(tile_bytes)) for tile_bytes in self._uploads[:n_tiles]]
         return probabilities_from_logits(np.concatenate(logits), self._manifest.temperature)
 
     def _tiles_per_s(self, seconds: float) -> float:
@@ -62,7 +62,7 @@ class InProcess:
 
         def work(i: int) -> None:
             while time.perf_counter() - started < seconds:
-                tile_bytes = self._tiles[(i + counts[i] * len(counts)) % len(self._tiles)]
+                tile_bytes = self._uploads[(i + counts[i] * len(counts)) % len(self._uploads)]
                 self._workers[i].logits(self._decode(tile_bytes))
                 counts[i] += 1
 
@@ -78,7 +78,7 @@ class InProcess:
         deadline = time.perf_counter() + seconds
         while not times_s or time.perf_counter() < deadline:
             started = time.perf_counter()
-            tile_bytes = self._tiles[len(times_s) % len(self._tiles)]
+            tile_bytes = self._uploads[len(times_s) % len(self._uploads)]
             self._workers[0].logits(self._decode(tile_bytes))
             times_s.append(time.perf_counter() - started)
         return statistics.median(times_s) * 1e3

@@ -33,14 +33,14 @@ class FolderRun:
     steady_tiles_per_s: float
 
 
-def classify_folder(tiles: Sequence[Path], n_tiles: int) -> FolderRun:
+def classify_folder(files: Sequence[Path], n_tiles: int) -> FolderRun:
     """Time `osteo classify` on a folder of `n_tiles` tiles.
 
     Raises:
         RuntimeError: the command failed.
     """
-    start_s = _time_command(link_folder(tiles, 1))
-    wall_s = _time_command(link_folder(tiles, n_tiles))
+    start_s = _time_command(link_folder(files, 1))
+    wall_s = _time_command(link_folder(files, n_tiles))
     # On a noisy machine starting may take longer than a short run; the rate must stay positive.
     steady_s = max(wall_s - start_s, 1e-3)
     return FolderRun(n_tiles, wall_s, start_s, n_tiles / wall_s, (n_tiles - 1) / steady_s)

@@ -60,23 +60,23 @@ class Plan:
 class Bench:
     """Request bodies, in-process interpreters, and the results so far."""
 
-    def __init__(self, plan: Plan, bundle: Bundle, tiles: Sequence[Path]) -> None:
+    def __init__(self, plan: Plan, bundle: Bundle, files: Sequence[Path]) -> None:
         """Prepare bodies and interpreters."""
-        self._plan, self._bundle, self._tiles = plan, bundle, tiles
-        self._forms = [encode_form("file", [tile]) for tile in tiles]
+        self._plan, self._bundle, self._files = plan, bundle, files
+        self._forms = [encode_form("file", [file]) for file in files]
         folder = WORK_DIR / "bodies"
         self.bodies: dict[str, BodyFiles] = {
             "multipart": write_bodies(self._forms, folder / "multipart"),
-            "raw": write_bodies([encode_raw(tile) for tile in tiles], folder / "raw"),
+            "raw": write_bodies([encode_raw(file) for file in files], folder / "raw"),
             "batch": write_bodies(
-                encode_batches("files", tiles, _TILES_PER_BATCH), folder / "batch"
+                encode_batches("files", files, _TILES_PER_BATCH), folder / "batch"
             ),
         }
-        files = {"fp32": bundle.litert_file, "int8": bundle.int8_file}
+        model_files = {"fp32": bundle.litert_file, "int8": bundle.int8_file}
         self._limits = {
-            precision: InProcess(file, bundle.manifest, tiles)
-            for precision, file in files.items()
-            if file.is_file()
+            precision: InProcess(model_file, bundle.manifest, files)
+            for precision, model_file in model_files.items()
+            if model_file.is_file()
         }
         self.results: Results = {
             "in_process": {name: {"tiles_per_s": [], "one_tile_ms": []} for name in self._limits},
@@ -156,7 +156,7 @@ class Bench:
 
     def _check_answers(self, process: RunningServer) -> float:
         """Largest difference of the first answers from the in-process probabilities."""
-        expected = self._limits["fp32"].probabilities(min(_N_CHECKED, len(self._tiles)))
+        expected = self._limits["fp32"].probabilities(min(_N_CHECKED, len(self._files)))
         answers = [self._ask(process, form) for form in self._forms[: len(expected)]]
         return float(np.abs(np.array(answers) - expected).max())
 
@@ -175,7 +175,7 @@ class Bench:
     def _measure_folder(self) -> None:
         print("osteo classify", file=sys.stderr)
         rate = statistics.median(self.results["in_process"]["fp32"]["tiles_per_s"])
-        run = classify_folder(self._tiles, max(64, round(rate * self._plan.seconds)))
+        run = classify_folder(self._files, max(64, round(rate * self._plan.seconds)))
         folder = self.results.setdefault("folder", {})
         for key, value in asdict(run).items():
             folder.setdefault(key, []).append(value)

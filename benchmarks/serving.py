@@ -83,7 +83,7 @@ def _measure(options: argparse.Namespace) -> Results:
     bundle = open_bundle(
         find_bundle(settings.models_dir, settings.model_name, settings.model_version)
     )
-    title, tiles = collect_tiles(options.tiles)
+    title, files = collect_tiles(options.tiles)
     plan = Plan(
         seconds=options.seconds or (3.0 if options.quick else 8.0),
         rounds=options.rounds or (1 if options.quick else 5),
@@ -91,8 +91,8 @@ def _measure(options: argparse.Namespace) -> Results:
         with_folder=not options.no_folder,
     )
     earlier = _read_results(options) if options.output.is_file() else {}
-    bench = Bench(plan, bundle, tiles)
-    description = {"machine": machine, "settings": _describe(plan, bundle, title, tiles)}
+    bench = Bench(plan, bundle, files)
+    description = {"machine": machine, "settings": _describe(plan, bundle, title, files)}
     if options.soak:
         with running(SERVERS[OURS], bundle.path) as process:
             soaked = soak(process, bench.bodies["multipart"], options.soak)
@@ -136,14 +136,14 @@ def _choose_servers(options: argparse.Namespace, bundle: Bundle) -> tuple[list[S
     return chosen, notes
 
 
-def _describe(plan: Plan, bundle: Bundle, title: str, tiles: Sequence[Path]) -> dict[str, Any]:
+def _describe(plan: Plan, bundle: Bundle, title: str, files: Sequence[Path]) -> dict[str, Any]:
     manifest = bundle.manifest
     return {
         "seconds": plan.seconds,
         "rounds": plan.rounds,
         "tiles": title,
-        "n_tiles": len(tiles),
-        "mean_tile_kib": statistics.mean(tile.stat().st_size for tile in tiles) / 1024,
+        "n_tiles": len(files),
+        "mean_tile_kib": statistics.mean(file.stat().st_size for file in files) / 1024,
         "model": f"{manifest.model_name} {manifest.model_version}",
         "bundle_sha256": bundle.sha256,
     }

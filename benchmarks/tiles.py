@@ -42,15 +42,15 @@ def collect_tiles(folder: Path | None) -> tuple[str, list[Path]]:
     return "real tiles", found[:: max(1, len(found) // MAX_TILES)][:MAX_TILES]
 
 
-def link_folder(tiles: Sequence[Path], n_tiles: int) -> Path:
-    """Create a folder of `n_tiles` links to the tiles, repeating them as needed."""
+def link_folder(files: Sequence[Path], n_tiles: int) -> Path:
+    """Create a folder of `n_tiles` links to the files, repeating them as needed."""
     folder = WORK_DIR / f"folder-{n_tiles}"
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
     for i in range(n_tiles):
-        tile = tiles[i % len(tiles)].resolve()
-        (folder / f"{i:06}{tile.suffix}").symlink_to(tile)
+        file = files[i % len(files)].resolve()
+        (folder / f"{i:06}{file.suffix}").symlink_to(file)
     return folder
 
 

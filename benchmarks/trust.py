@@ -78,12 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return BENCHMARK.run(parser.parse_args(arguments), _measure, render_costs)
 
 
-def compare(works: Mapping[str, Work], tiles: Sequence[bytes], n_repeats: int) -> list[Cost]:
+def compare(works: Mapping[str, Work], uploads: Sequence[bytes], n_repeats: int) -> list[Cost]:
     """Time several kinds of work in turn on the same tiles.
 
     Args:
         works: functions of an encoded tile, by name; the first is the baseline.
-        tiles: encoded tiles, used in rotation.
+        uploads: encoded tiles, used in rotation.
         n_repeats: timed runs of each kind of work.
 
     Returns:
@@ -96,7 +96,7 @@ def compare(works: Mapping[str, Work], tiles: Sequence[bytes], n_repeats: int) -
         start = repeat % len(names)
         for name in names[start:] + names[:start]:
             started = time.perf_counter()
-            works[name](tiles[repeat % len(tiles)])
+            works[name](uploads[repeat % len(uploads)])
             if repeat >= 0:
                 times_s[name].append(time.perf_counter() - started)
     baseline = times_s[names[0]]
@@ -146,7 +146,7 @@ def _measure(options: argparse.Namespace) -> Results:
     machine = describe_host()
     settings = read_settings()
     title, files = collect_tiles(options.tiles)
-    tiles = [file.read_bytes() for file in files]
+    uploads = [file.read_bytes() for file in files]
     found = find_bundle(settings.models_dir, settings.model_name, settings.model_version)
     with tempfile.TemporaryDirectory() as scratch:
         bundle = _with_record(open_bundle(found), Path(scratch))
@@ -172,7 +172,7 @@ def _measure(options: argparse.Namespace) -> Results:
             EXPLAINED: lambda tile_bytes: classifier.classify(tile_bytes, explain=PREDICTED),
             DRAWN: draw,
         }
-        costs = compare(works, tiles, options.repeats)
+        costs = compare(works, uploads, options.repeats)
         classifier.close()
     return {
         "machine": machine,
