@@ -26,7 +26,7 @@ from app.core.errors import (
 )
 from app.inference.classifier import Classifier
 from app.inference.drift import QUANTITIES, DriftWatch
-from app.runtime.cores import give_way
+from app.runtime.cores import lower_thread_priority
 from app.settings import Settings
 from app.telemetry.logs import LOGGER_NAME
 from app.telemetry.metrics import Metrics
@@ -66,7 +66,7 @@ class ActiveModel:
             classifier.runtime.n_workers,
             thread_name_prefix=f"tile-v{classifier.identity.version}",
             # TensorFlow's own threads would not give way, and decoding would wait behind them.
-            initializer=give_way if classifier.runtime.computes_in_caller else None,
+            initializer=lower_thread_priority if classifier.runtime.computes_in_caller else None,
         )
         self._n_leases = 0
         self._is_idle = asyncio.Event()
