@@ -177,6 +177,11 @@ class Settings(BaseSettings):
         default=128,
         description="Tiles waiting or worked on in all; more are refused with 429 at once.",
     )
+    connection_limits: bool = Field(
+        default=True,
+        description="Limit slow headers, endless bodies and stalled readers; `off` leaves that to "
+        "an ingress (docs/ingress.md).",
+    )
     drain_delay_s: float = Field(
         default=0.0,
         ge=0,

@@ -96,12 +96,14 @@ def running_server(tmp_path: Path, **environ: str) -> Iterator[RunningServer]:
 
 
 @contextmanager
-def serving(app: ASGIApp, keep_alive_s: int = 5) -> Iterator[tuple[str, int]]:
+def serving(
+    app: ASGIApp, keep_alive_s: int = 5, protocol: type[TileProtocol] = TileProtocol
+) -> Iterator[tuple[str, int]]:
     """Serve an application from a thread as `app.server.run` does; yields host and port."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
-        http=TileProtocol,
+        http=protocol,
         ws="none",
         log_config=None,
         timeout_keep_alive=keep_alive_s,
