@@ -184,6 +184,11 @@ class Settings(BaseSettings):
         description="Maximum number of tiles that wait or are being classified; further tiles get "
         "429.",
     )
+    connection_limits: bool = Field(
+        default=True,
+        description="Limit slow headers, endless bodies and stalled readers; `off` leaves that to "
+        "an ingress (docs/ingress.md).",
+    )
     drain_delay_s: float = Field(
         default=0.0,
         ge=0,

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.main import create_app
 from app.server import tile_protocol
-from app.server.http_protocol import MAX_PIPELINED
+from app.server.connection_limits import ConnectionLimits
 from app.server.tile_protocol import DOOR, TILE_PATHS, Door
 from app.serving import admission
 from app.serving.service import TileService
@@ -28,6 +28,7 @@ from tests.bundles import FakeRuntime, opener_of, plain_tile
 from tests.servers import serving
 
 TILE = plain_tile((200, 120, 160))
+MAX_PIPELINED = int(ConnectionLimits().max_pipelined)
 LIMIT_TILES = 2
 
 
