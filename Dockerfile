@@ -17,7 +17,7 @@ WORKDIR /build
 COPY requirements/serve.lock ./
 RUN python -m venv /opt/venv \
  && /opt/venv/bin/python -m pip install --no-cache-dir --require-hashes -r serve.lock
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY app app
 COPY training training
 # Nothing is installed at run time, so the image needs neither pip nor the build tools.
@@ -29,7 +29,7 @@ WORKDIR /build
 COPY requirements/gpu.lock ./
 RUN python -m venv /opt/venv \
  && /opt/venv/bin/python -m pip install --no-cache-dir --require-hashes -r gpu.lock
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY app app
 COPY training training
 RUN /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation .
