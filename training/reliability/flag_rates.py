@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from app.core.input_gate import ReviewReason
+from app.core.review import ReviewReason
 from training.reliability.intervals import binomial_interval
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.assessment_record import InputGate
-from app.core.input_gate import ReviewReason
+from app.core.review import ReviewReason
 from training.console.progress import tracked
 from training.data.labelled import LabelledTiles
 from training.data.tiles import some_of

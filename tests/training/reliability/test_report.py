@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.core.input_gate import ReviewReason
+from app.core.review import ReviewReason
 from training.errors import RunError
 from training.release.model_card_reliability import assessment_sections
 from training.reliability.calibration_metrics import measure_quality
