@@ -27,8 +27,8 @@ SCOPE = {
 
 
 async def wait_until_ready(app: Any) -> None:
-    async with asyncio.timeout(10):
-        while app.state.service.unready_reason:
+    async with asyncio.timeout(60):
+        while app.state.service.unready_reason:  # noqa: ASYNC110 - readiness has no event
             await asyncio.sleep(0.005)
 
 

@@ -109,3 +109,12 @@ def test_bytes_come_back_when_the_upload_fails() -> None:
     with pytest.raises(UploadsFullError), budget.track() as take:
         [take(8) for _ in range(2)]
     assert seen == [8, 0]
+
+
+def test_tile_that_outlives_its_request_releases_no_place_twice() -> None:
+    seen: list[int] = []
+    admission = Admission(4, seen.append)
+    with admission.admit(2) as finish_one:
+        finish_one()
+    finish_one()
+    assert seen == [2, 1, 0]
