@@ -14,12 +14,13 @@ from rich.markup import escape
 from rich.progress import track
 
 from app import __version__
-from app.api.schemas import RESEARCH_USE
 from app.cli.doctor import examine
 from app.cli.files import FileOutcome, classify_files, find_tiles, read_tile
 from app.cli.output import PRINTERS, Format
 from app.core.errors import OsteoError
-from app.inference.explanation import PREDICTED, Picture
+from app.inference.explanation import PREDICTED
+from app.inference.heatmap import Picture
+from app.inference.results import RESEARCH_USE
 from app.serving.loading import open_classifier
 from app.settings import read_settings
 from app.telemetry.metrics import Metrics

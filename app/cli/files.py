@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from app.api.schemas import TileResult
 from app.core.errors import InferenceError, TileError, TileTooLargeError
 from app.inference.classifier import Classifier
+from app.inference.results import TileResult
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
 """Suffixes of the tiles in a folder. A file that is named itself may have any suffix."""

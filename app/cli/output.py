@@ -13,8 +13,8 @@ from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
 
-from app.api.schemas import RESEARCH_USE
 from app.cli.files import FileOutcome
+from app.inference.results import RESEARCH_USE
 
 Format = Literal["table", "json", "csv"]
 Printer = Callable[[Iterable[FileOutcome], Sequence[str]], None]

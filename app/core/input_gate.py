@@ -6,23 +6,10 @@ The service applies it; training fits and evaluates it with the same function.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import StrEnum
 
 from app.core.appearance import Appearance
 from app.core.assessment_record import InputGate
-
-
-class ReviewReason(StrEnum):
-    """Why a person should look at a tile; the codes are stable."""
-
-    LOW_PROBABILITY = "low_probability"
-    AMBIGUOUS = "ambiguous"
-    BLANK = "blank"
-    BLURRED = "blurred"
-    NOT_TISSUE = "not_tissue"
-    OUT_OF_DISTRIBUTION = "out_of_distribution"
-    NOT_SQUARE = "not_square"
-    TOO_SMALL = "too_small"
+from app.core.review import ReviewReason
 
 
 def gate_reasons(

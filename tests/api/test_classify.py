@@ -14,6 +14,7 @@ from app.core.calibration import probabilities_from_logits
 from app.core.tile import decode_tile
 from tests.bundles import FakeRuntime, encode, failing, nan_logits, plain_tile
 from tests.conftest import MakeClient
+from tests.queues import occupy
 
 RED, GREEN, BLUE = (220, 30, 30), (30, 220, 30), (30, 30, 220)
 PREDICTIONS = {RED: "non_tumor", GREEN: "non_viable_tumor", BLUE: "viable_tumor"}
@@ -198,7 +199,7 @@ def test_full_queue_is_refused_at_once(make_client: MakeClient, route: str) -> N
     client = make_client(max_tiles_in_flight=2, max_request_tiles=2)
     field = "files" if route.endswith("batch") else "file"
     service = client.app.state.service  # type: ignore[attr-defined] # a FastAPI application
-    with service.admission.admit(2):
+    with occupy(service, 2):
         answer = client.post(route, files={field: ("t", plain_tile(RED))})
     assert (answer.status_code, answer.json()["type"]) == (429, "/problems/queue-full")
     assert int(answer.headers["Retry-After"]) == answer.json()["retry_after_s"] >= 1

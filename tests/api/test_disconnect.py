@@ -26,6 +26,12 @@ SCOPE = {
 }
 
 
+async def wait_until_ready(app: Any) -> None:
+    async with asyncio.timeout(60):
+        while app.state.service.unready_reason:  # noqa: ASYNC110 - readiness has no event
+            await asyncio.sleep(0.005)
+
+
 async def post_and_leave(app: Any, after_s: float) -> list[int]:
     """Send a tile, go away after a while; returns the statuses that were sent, to nobody."""
     messages = [{"type": "http.request", "body": TILE, "more_body": False}]
@@ -51,11 +57,11 @@ def test_tile_whose_client_has_gone_is_not_computed(models_dir: Path) -> None:
 
     async def scenario() -> tuple[list[list[int]], int]:
         async with app.router.lifespan_context(app):
-            await asyncio.wait(app.state.service._tasks)  # loaded
+            await wait_until_ready(app)
             n_before = runtime.n_tiles
             runtime.delay_s = 0.2
             statuses = await asyncio.gather(*(post_and_leave(app, 0.05) for _ in range(10)))
-            assert app.state.service.admission.n_tiles == 0
+            assert app.state.service.n_tiles_in_flight == 0
             await asyncio.sleep(0.3)  # time in which waiting tiles would be computed
             return statuses, runtime.n_tiles - n_before
 
@@ -69,7 +75,7 @@ def test_client_that_stays_gets_its_answer(models_dir: Path) -> None:
 
     async def scenario() -> list[int]:
         async with app.router.lifespan_context(app):
-            await asyncio.wait(app.state.service._tasks)  # loaded
+            await wait_until_ready(app)
             return await post_and_leave(app, 30)
 
     assert asyncio.run(scenario()) == [200]

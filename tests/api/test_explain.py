@@ -12,6 +12,7 @@ from PIL import Image
 from tests.api.explaining import DRAWN, PHOTOGRAPH, TISSUE, explain
 from tests.bundles import FakeRuntime, failing, saying
 from tests.conftest import MakeClient
+from tests.queues import occupy
 from tests.records import embedding_at
 from training.data.drawn_tiles import draw_tile, encode_tile
 
@@ -129,7 +130,7 @@ def test_explain_on_classify_is_a_truth(assessed: TestClient) -> None:
 @pytest.mark.parametrize(
     ("content", "distance", "label", "said"),
     [
-        (TISSUE, 0.1, "viable_tumor", "nothing in the tile speaks for viable_tumor"),
+        (TISSUE, 0.1, "viable_tumor", "the tile holds no evidence for viable_tumor"),
         (TISSUE, 0.9, "non_tumor", "does not look like those the model was trained on"),
         (PHOTOGRAPH, 0.1, "non_tumor", "does not look like those the model was trained on"),
         (encode_tile(np.full_like(DRAWN, 255)), 0.1, "non_tumor", "does not look like those"),
@@ -200,7 +201,7 @@ def test_explaining_takes_room_and_gives_it_back(
 ) -> None:
     assessed = make_client(max_tiles_in_flight=1, max_request_tiles=1)
     service = assessed.app.state.service  # type: ignore[attr-defined] # a FastAPI application
-    with service.admission.admit(1):
+    with occupy(service, 1):
         answer = explain(assessed)
         assert (answer.status_code, answer.json()["type"]) == (429, "/problems/queue-full")
     runtime.poison = saying(9.0, 1.0, 0.0)

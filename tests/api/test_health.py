@@ -133,7 +133,7 @@ def test_whatever_keeps_the_model_from_loading_shows(models_dir: Path, error: Ex
 def test_readiness_comes_back_without_a_tile(
     make_client: MakeClient, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.serving.service.RECOVERY_PERIOD_S", 0.05)
+    monkeypatch.setattr("app.serving.lifecycle.RECOVERY_PERIOD_S", 0.05)
     client = make_client()
     runtime.poison = nan_logits
     for _ in range(5):

@@ -85,7 +85,7 @@ def test_nothing_to_draw_is_reported_without_traceback(tile: Path, runtime: Fake
     output = tile.with_name("overlay.png")
     for embedding, cam, sentence in (
         (embedding_at(0.9), runtime.cam, "does not look like those"),
-        (runtime.embedding, np.zeros_like(runtime.cam), "nothing in the tile speaks for"),
+        (runtime.embedding, np.zeros_like(runtime.cam), "the tile holds no evidence for"),
     ):
         runtime.embedding, runtime.cam = embedding, cam
         run = runner.invoke(app, ["explain", str(tile), "-o", str(output)])

@@ -13,9 +13,9 @@ from PIL import Image, ImageFilter
 from app.bundle import Bundle, open_bundle
 from app.core.assessment_record import AssessmentRecord
 from app.core.errors import ManifestError
-from app.core.input_gate import ReviewReason
 from app.core.manifest import MANIFEST_NAME, write_manifest
 from app.core.reference_tiles import REFERENCE_NAME, ReferenceTiles
+from app.core.review import ReviewReason
 from app.core.tile import TileHeader
 from app.inference.assessor import NO_RECORD, Assessment, Assessor
 from app.settings import Settings
@@ -202,7 +202,7 @@ def test_set_holds_what_the_coverage_asks(bundle: Bundle) -> None:
 def test_too_few_calibration_tiles_are_said_and_not_guessed_over(bundle: Bundle) -> None:
     said = judge(bundle, coverage=0.99).prediction_set
     assert (said.status, said.labels) == ("unavailable", None)
-    assert said.reason == "coverage 0.99 needs 99 calibration tiles, and there are 41"
+    assert said.reason == "coverage 0.99 needs 99 calibration tiles, but the bundle has 41"
     assert judge(bundle, coverage=0.976).prediction_set.status == "available"
 
 
@@ -245,7 +245,7 @@ def test_limit_that_is_none_is_no_setting(setting: str, value: float) -> None:
 def test_reference_that_nobody_vouches_for_is_refused(bundle: Bundle) -> None:
     files = {k: v for k, v in bundle.manifest.files.items() if k != REFERENCE_NAME}
     unlisted = bundle.manifest.model_copy(update={"files": files})
-    with pytest.raises(ManifestError, match="does not list it"):
+    with pytest.raises(ManifestError, match="not listed"):
         Assessor(dataclasses.replace(bundle, manifest=unlisted), Settings())
 
 
@@ -253,5 +253,5 @@ def test_reference_of_another_network_is_refused(tmp_path: Path) -> None:
     root = build_bundle(tmp_path, record=a_record(scores=SCORES))
     ReferenceTiles(np.eye(5, 512)).write(root / REFERENCE_NAME)
     write_manifest(root / MANIFEST_NAME, manifest_of(root, record=a_record()))
-    with pytest.raises(ManifestError, match="512 numbers, the model's 1280"):
+    with pytest.raises(ManifestError, match="size 512, the model's 1280"):
         Assessor(open_bundle(root), Settings())

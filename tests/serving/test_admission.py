@@ -95,7 +95,7 @@ def test_the_limit_is_never_passed(requests: list[int]) -> None:
 def test_bytes_of_all_uploads_share_one_budget() -> None:
     seen: list[int] = []
     budget = UploadBudget(100, seen.append)
-    with budget.account() as first, budget.account() as second:
+    with budget.track() as first, budget.track() as second:
         first(60)
         second(40)
         with pytest.raises(UploadsFullError):
@@ -106,6 +106,15 @@ def test_bytes_of_all_uploads_share_one_budget() -> None:
 def test_bytes_come_back_when_the_upload_fails() -> None:
     seen: list[int] = []
     budget = UploadBudget(10, seen.append)
-    with pytest.raises(UploadsFullError), budget.account() as take:
+    with pytest.raises(UploadsFullError), budget.track() as take:
         [take(8) for _ in range(2)]
     assert seen == [8, 0]
+
+
+def test_tile_that_outlives_its_request_releases_no_place_twice() -> None:
+    seen: list[int] = []
+    admission = Admission(4, seen.append)
+    with admission.admit(2) as finish_one:
+        finish_one()
+    finish_one()
+    assert seen == [2, 1, 0]

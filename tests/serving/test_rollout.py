@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from app.core.manifest import LITERT_NAME, MANIFEST_NAME, write_manifest
 from app.core.reference_tiles import REFERENCE_NAME, ReferenceTiles
 from app.serving.loading import open_classifier
-from app.serving.rollout import ActiveModel
+from app.serving.worker_pool import ActiveModel
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
 from tests.bundles import (
@@ -81,7 +81,7 @@ def test_version_with_a_foreign_reference_is_refused_and_its_runtime_closed(
     write_manifest(path / MANIFEST_NAME, manifest_of(path, "2", a_record()))
     answer = client.post("/v1/models/2/activate", headers=ADMIN)
     assert (answer.status_code, answer.json()["type"]) == (409, "/problems/activation-refused")
-    assert "8 numbers, the model's 1280" in answer.json()["reason"]
+    assert "size 8, the model's 1280" in answer.json()["reason"]
     assert runtime.is_closed, "else every look at a bad version would leave one open"
     assert version_of(client) == "1"
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.assessment_record import AssessmentRecord, InputGate
-from app.core.input_gate import ReviewReason
 from app.core.manifest import INT8_NAME, LITERT_NAME
 from app.core.reference_tiles import REFERENCE_NAME, ReferenceTiles
+from app.core.review import ReviewReason
 from training.console.progress import tracked
 from training.data.labelled_tiles import LabelledTiles
 from training.data.labels import LABEL_IDS

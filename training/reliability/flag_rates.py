@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict
 from app.bundle import Bundle
 from app.core.appearance import measure_appearance
 from app.core.errors import TileError
-from app.core.input_gate import ReviewReason, gate_reasons
+from app.core.input_gate import gate_reasons
 from app.core.reference_tiles import REFERENCE_NAME, read_reference
+from app.core.review import ReviewReason
 from app.core.tile import TileLimits, decode_tile
 from training.console.plural import plural
 from training.console.progress import tracked

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from app.core.appearance import Appearance, measure_appearance
 from app.core.assessment_record import InputGate
-from app.core.input_gate import ReviewReason, gate_reasons
+from app.core.input_gate import gate_reasons
+from app.core.review import ReviewReason
 from training.data.tiles import Tiles, in_order
 
 # The limits have margins, because a few dozen tiles do not contain the extremes of a thousand.

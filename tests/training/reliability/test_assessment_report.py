@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.core.input_gate import ReviewReason
+from app.core.review import ReviewReason
 from training.errors import RunError
 from training.evaluation.calibration import measure_calibration
 from training.release.model_card_reliability import assessment_sections

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from app.bundle import find_bundle
 from app.core.appearance import Appearance, measure_appearance
 from app.core.assessment_record import InputGate
-from app.core.input_gate import ReviewReason
 from app.core.manifest import MANIFEST_NAME, read_manifest
+from app.core.review import ReviewReason
 from tests.conftest import RELEASED_MODELS
 from training.data.annotations import find_table, read_table
 from training.data.drawn_tiles import draw_tile
