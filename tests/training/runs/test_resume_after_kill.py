@@ -95,8 +95,8 @@ def test_fit_resumes_in_the_middle_of_an_epoch(
 
     whole = fit(NO_CHECKPOINTS)
     # 18 training views in batches of 5 are four steps an epoch; a phase ends with one more file.
-    # So the head is stopped in its second epoch, then the fine-tuning in its first and its second.
-    for n_files in (6, 5, 4):
+    # So the head is stopped in its second epoch, then the fine-tuning in its first.
+    for n_files in (6, 5):
         checkpoints = Stopping(tmp_path, every_s=0)
         checkpoints.n_left = n_files
         with pytest.raises(KeyboardInterrupt):
@@ -112,10 +112,8 @@ def test_fit_resumes_in_the_middle_of_an_epoch(
 
 
 def _wait_for(path: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 60
-    while not path():
+    while not path():  # a busy machine may take minutes; a process that fails ends the wait
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
         time.sleep(0.01)
 
 
@@ -149,9 +147,11 @@ def test_fit_resumes_after_ctrl_c_and_kill_9(
         stderr=subprocess.PIPE,
         text=True,
     )
-    _wait_for(lambda: any(out.glob("unfinished/*/fold-000/whole.npz")), process)
-    process.kill()
-    process.communicate(timeout=30)
+    try:
+        _wait_for(lambda: any(out.glob("unfinished/*/fold-000/whole.npz")), process)
+    finally:
+        process.kill()
+        process.communicate()
     write_file = CheckpointDir.write
 
     def write_and_stop(
@@ -161,10 +161,13 @@ def test_fit_resumes_after_ctrl_c_and_kill_9(
         if name == "whole.npz" and any(out.glob("unfinished/*/fold-000/fold.json")):
             signal.raise_signal(signal.SIGINT)
 
+    # A shell that runs the tests in the background ignores SIGINT, and so would this process.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     with monkeypatch.context() as patched:
         patched.setattr("training.fit.checkpoint_dir.CHECKPOINT_EVERY_S", 0)
         patched.setattr(CheckpointDir, "write", write_and_stop)
         stopped = run("fit", *given, "--out", out)
+    signal.signal(signal.SIGINT, inherited)
     assert stopped.exit_code == 130, stopped.output
     said = " ".join(stopped.output.split())
     assert "Resuming from" in said
