@@ -39,8 +39,8 @@ PYTEST  := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 test: $(VENV)/dev.stamp  ## run the whole test suite
 	@$(PYTEST)
 
-test-fast: $(VENV)/dev.stamp  ## run the tests that need neither TensorFlow nor real tiles
-	@$(PYTEST) -m "not tensorflow and not real_tiles"
+test-fast: $(VENV)/dev.stamp  ## run the tests that need no server, TensorFlow or real tiles (1 minute)
+	@$(PYTEST) -m "not slow and not tensorflow and not real_tiles"
 
 lint: $(VENV)/dev.stamp  ## check style, formatting, types and import layers
 	@$(BIN)/ruff check .
