@@ -18,7 +18,7 @@ LOCK     = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-
 .PHONY: help serve train model test test-fast lint format doctor bench-serving bench-study bench-trust bench-training lock lock-peers clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/serve.stamp  ## run the service on http://127.0.0.1:8000 (settings: OSTEO_*)
 	@exec $(BIN)/osteo serve
