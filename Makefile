@@ -18,7 +18,7 @@ LOCK     = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-
 .PHONY: help serve train model test test-fast lint format doctor bench-serving bench-study bench-trust bench-training lock lock-peers clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/serve.stamp  ## run the service on http://127.0.0.1:8000 (settings: OSTEO_*)
 	@exec $(BIN)/osteo serve
@@ -39,8 +39,8 @@ PYTEST  := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 test: $(VENV)/dev.stamp  ## run the whole test suite
 	@$(PYTEST)
 
-test-fast: $(VENV)/dev.stamp  ## run the tests that need neither TensorFlow nor real tiles
-	@$(PYTEST) -m "not tensorflow and not real_tiles"
+test-fast: $(VENV)/dev.stamp  ## run the tests that need no server, TensorFlow or real tiles (1 minute)
+	@$(PYTEST) -m "not slow and not tensorflow and not real_tiles"
 
 lint: $(VENV)/dev.stamp  ## check style, formatting, types and import layers
 	@$(BIN)/ruff check .

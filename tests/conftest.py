@@ -29,7 +29,21 @@ READY_WITHIN_S = 60.0
 REQUEST_TIMEOUT_S = 120.0
 """Default for test clients. The service's own default can run out on a busy machine."""
 
+SLOW = (
+    *("benchmarks", "cli", "server", "contract/test_openapi.py"),
+    *("training/collection", "training/commands", "training/experiments", "training/runs"),
+)
+"""Tests that start servers, processes or fits take seconds each; `make test-fast` skips them."""
+
 MakeClient = Callable[..., TestClient]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests below the paths of `SLOW`."""
+    slow = [REPOSITORY / "tests" / path for path in SLOW]
+    for item in items:
+        if any(item.path.is_relative_to(path) for path in slow):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)

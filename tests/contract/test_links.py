@@ -37,6 +37,13 @@ def test_every_relative_link_leads_somewhere(page: str) -> None:
             assert anchor in anchors_of(target), f"{link}: no such heading"
 
 
+@pytest.mark.parametrize("index", ["docs/README.md", "docs/decisions/README.md"])
+def test_every_page_is_in_the_index_of_its_folder(index: str) -> None:
+    linked = set(re.findall(r"\]\(([\w.-]+\.md)\)", (REPOSITORY / index).read_text()))
+    pages = {page.name for page in (REPOSITORY / index).parent.glob("*.md")} - {"README.md"}
+    assert pages <= linked
+
+
 @pytest.mark.parametrize("page", CURRENT_PAGES)
 def test_every_source_file_that_a_page_names_exists(page: str) -> None:
     text = (REPOSITORY / page).read_text()
