@@ -110,7 +110,11 @@ def running_server(tmp_path: Path, **environ: str) -> Iterator[RunningServer]:
 
 @contextmanager
 def serving(
-    app: ASGIApp, keep_alive_s: int = 5, protocol: type[TileProtocol] = TileProtocol
+    app: ASGIApp,
+    protocol: type[TileProtocol] = TileProtocol,
+    *,
+    keep_alive_s: int = 5,
+    shutdown_timeout_s: int = 1,
 ) -> Iterator[tuple[str, int]]:
     """Serve an application from a thread, configured like `osteo serve`; yields host and port."""
     listener = socket.create_server(("127.0.0.1", 0))
@@ -120,7 +124,7 @@ def serving(
         ws="none",
         log_config=None,
         timeout_keep_alive=keep_alive_s,
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=shutdown_timeout_s,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -60,6 +60,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Called by uvicorn."""
         super().__init__(*args, **kwargs)
         self._phase = _Phase.BETWEEN
+        self._timed_phase: _Phase | None = _Phase.BETWEEN
         self._n_pending_bytes = 0  # read since the parser last completed a part of a request
         self._n_discarded_bytes = 0
         self._read_timer = _Timer(self.loop)
@@ -82,14 +83,14 @@ class GuardedProtocol(HttpToolsProtocol):
             data = _without_upgrade_offer(data)
         self._n_pending_bytes += len(data)
         super().data_received(data)
+        self._set_read_timer()
         if self._n_pending_bytes > self.limits.max_head_bytes:
             self._reject(b"431 Request Header Fields Too Large")
 
     def on_message_begin(self) -> None:
-        """Limit the time to the end of the headers."""
+        """Note the start of a request."""
         super().on_message_begin()
         self._enter(_Phase.HEAD)
-        self._set_read_timer()
 
     def on_headers_complete(self) -> None:
         """Check the headers, then begin the request."""
@@ -101,7 +102,6 @@ class GuardedProtocol(HttpToolsProtocol):
         elif len(self.pipeline) >= self.limits.max_pipelined:
             self.transport.close()
         self._enter(_Phase.BODY)
-        self._read_timer.stop()
         self._n_discarded_bytes = 0
         if not self.transport.is_closing():
             self._begin_request()
@@ -122,13 +122,13 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Note the end of a request."""
         self._enter(_Phase.BETWEEN)
-        self._set_read_timer()
         if not (self._is_idle or self.transport.is_closing()):
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Limit the time to the end of the body, to the next request, or to the end of its head."""
         super().on_response_complete()
+        self._timed_phase = None
         self._set_read_timer()
 
     def timeout_keep_alive_handler(self) -> None:
@@ -172,16 +172,19 @@ class GuardedProtocol(HttpToolsProtocol):
         self._n_pending_bytes = 0
 
     def _set_read_timer(self) -> None:
-        """Limit the time in which the client must send what comes next, if it is its turn."""
-        if not self._is_idle or self.transport.is_closing():
-            self._read_timer.stop()
+        """Limit the time until the end of the phase, if the server waits for the client."""
+        phase = self._phase if self._is_idle else None
+        if phase is self._timed_phase:
             return
-        delay_s = {
-            _Phase.BETWEEN: self.timeout_keep_alive,
-            _Phase.HEAD: self.limits.head_timeout_s,
-            _Phase.BODY: self.limits.discard_timeout_s,
-        }[self._phase]
-        self._read_timer.start(delay_s, self.transport.close)
+        self._timed_phase = phase
+        if phase is None or self.transport.is_closing():
+            self._read_timer.stop()
+        elif phase is _Phase.BETWEEN:
+            self._read_timer.start(self.timeout_keep_alive, self.transport.close)
+        elif phase is _Phase.HEAD:
+            self._read_timer.start(self.limits.head_timeout_s, self.transport.close)
+        else:
+            self._read_timer.start(self.limits.discard_timeout_s, self.transport.close)
 
     def _reject(self, status: bytes) -> None:
         if self.transport.is_closing():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+import threading
 import time
 from contextlib import suppress
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.server import http_protocol
 from app.server.connection_limits import ConnectionLimits
 from tests.server.connections import (
     GET,
@@ -16,8 +18,10 @@ from tests.server.connections import (
     ask,
     is_closed_within,
     limit,
+    plain_app,
     receive_until,
 )
+from tests.servers import serving
 
 POST_ECHO = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
 
@@ -130,3 +134,31 @@ def test_offer_of_http_2_in_pieces_is_rejected(
         assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")
         assert is_closed_within(connection, 5)
     assert "WebSocket" not in caplog.text
+
+
+def test_request_on_its_way_to_an_idle_connection_is_answered_during_shutdown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http_protocol, "SHUTDOWN_GRACE_S", 20.0)
+    statuses: list[bytes] = []
+
+    def ask_later(connection: socket.socket) -> None:
+        time.sleep(0.5)
+        with connection:
+            statuses.append(ask(connection, GET))
+
+    with serving(plain_app, shutdown_timeout_s=30) as address:
+        idle = socket.create_connection(address, timeout=10)
+        ask(idle, GET)
+        client = threading.Thread(target=ask_later, args=[idle])
+        client.start()
+    client.join()
+    assert [b"200" in status for status in statuses] == [True]
+
+
+def test_shutdown_closes_idle_connections() -> None:
+    with serving(plain_app, shutdown_timeout_s=30) as address:
+        idle = socket.create_connection(address, timeout=10)
+        ask(idle, GET)
+    with idle:
+        assert is_closed_within(idle, 5)
