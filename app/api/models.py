@@ -20,9 +20,7 @@ Credentials = Annotated[
     HTTPAuthorizationCredentials | None,
     Depends(HTTPBearer(auto_error=False, description="The service's OSTEO_ADMIN_TOKEN.")),
 ]
-Version = Annotated[
-    str, Path(pattern=r"^[1-9][0-9]*$", description="The version to activate.")
-]
+Version = Annotated[str, Path(pattern=r"^[1-9][0-9]*$", description="The version to activate.")]
 
 
 def build_router(lifecycle: Lifecycle, settings: Settings) -> APIRouter:
