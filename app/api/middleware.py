@@ -56,7 +56,7 @@ def record_request(metrics: Metrics, scope: Scope, route: str, status: int) -> N
     duration_s = time.perf_counter() - context.received_at
     metrics.requests.labels(route, str(status)).inc()
     metrics.request_seconds.labels(route).observe(duration_s)
-    if context.problem_code is not None:
+    if context.problem_code:
         metrics.request_problems.labels(context.problem_code).inc()
         context.log_fields["problem"] = context.problem_code
     level = logging.DEBUG if route in _QUIET_ROUTES else logging.INFO

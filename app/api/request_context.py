@@ -25,14 +25,14 @@ class RequestContext:
         request_id: from the header `X-Request-ID`, or generated.
         received_at: when its headers were complete (`time.perf_counter`).
         log_fields: further fields of its log line.
-        problem_code: the code of the problem it was answered with.
+        problem_code: the code of the problem it was answered with; empty without one.
         release_place: ends the reservation of a place in the queue, if the connection made one.
     """
 
     request_id: str
     received_at: float = field(default_factory=time.perf_counter)
     log_fields: dict[str, Any] = field(default_factory=dict)
-    problem_code: str | None = None
+    problem_code: str = ""
     release_place: Callable[[], None] | None = None
 
 

@@ -2,7 +2,7 @@
 
 python-multipart parses the forms. Unlike Starlette's form reader, this one spools nothing to disk,
 discards a field as soon as it exceeds its limit, and stops at the limit of the body with or without
-a Content-Length. A slow upload holds neither a worker nor a place in the queue.
+a Content-Length. A slow upload holds no worker, and its place in the queue expires.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TakeBytes = Callable[[int], None]
 
 
 async def read_tile(request: Request, max_tile_bytes: int, take: TakeBytes) -> bytes:
-    """The one tile of a request: multipart field `file`, or the body itself.
+    """Read the one tile of a request: multipart field `file`, or the body itself.
 
     Raises:
         UploadsFullError: all uploads together hold too many bytes.
@@ -67,7 +67,7 @@ async def read_tiles(
     max_tiles: int,
     take: TakeBytes,
 ) -> list[bytes | TileError]:
-    """The tiles of a batch, in the order sent; a tile that is too large is replaced by an error.
+    """Read the tiles of a batch, in the order sent; an error replaces a tile that is too large.
 
     Raises:
         UploadsFullError: all uploads together hold too many bytes.
@@ -84,7 +84,7 @@ async def read_tiles(
 
 
 def _multipart_boundary(request: Request) -> bytes | None:
-    """The boundary of a form; None where the body is not a form."""
+    """The boundary of a form; None if the body is not a form."""
     content_type, options = parse_options_header(request.headers.get("content-type", ""))
     if content_type != _MULTIPART:
         return None

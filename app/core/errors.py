@@ -58,29 +58,28 @@ class OsteoError(Exception):
 
     code: ClassVar[str] = "internal-error"
 
+    def __init_subclass__(cls, *, code: str | None = None) -> None:
+        super().__init_subclass__()
+        if code is not None:
+            cls.code = code
+
 
 class TileError(OsteoError):
     """The uploaded tile cannot be classified."""
 
 
-class EmptyTileError(TileError):
-    code = "empty-tile"
-
+class EmptyTileError(TileError, code="empty-tile"):
     def __init__(self) -> None:
         super().__init__("The tile is empty: 0 bytes were received.")
 
 
-class TileTooLargeError(TileError):
-    code = "tile-too-large"
-
+class TileTooLargeError(TileError, code="tile-too-large"):
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         super().__init__(f"The tile is larger than {limit_bytes} bytes.")
 
 
-class TooManyPixelsError(TileError):
-    code = "too-many-pixels"
-
+class TooManyPixelsError(TileError, code="too-many-pixels"):
     def __init__(self, limit_pixels: int) -> None:
         self.limit_pixels = limit_pixels
         super().__init__(
@@ -88,9 +87,7 @@ class TooManyPixelsError(TileError):
         )
 
 
-class TileTooSmallError(TileError):
-    code = "tile-too-small"
-
+class TileTooSmallError(TileError, code="tile-too-small"):
     def __init__(self, width_px: int, height_px: int, limit_px: int) -> None:
         self.width_px, self.height_px, self.limit_px = width_px, height_px, limit_px
         super().__init__(
@@ -98,9 +95,7 @@ class TileTooSmallError(TileError):
         )
 
 
-class TooManyFramesError(TileError):
-    code = "too-many-frames"
-
+class TooManyFramesError(TileError, code="too-many-frames"):
     def __init__(self, limit_frames: int) -> None:
         self.limit_frames = limit_frames
         super().__init__(
@@ -109,9 +104,7 @@ class TooManyFramesError(TileError):
         )
 
 
-class TileFormatError(TileError):
-    code = "unsupported-format"
-
+class TileFormatError(TileError, code="unsupported-format"):
     def __init__(self, formats: Sequence[str]) -> None:
         self.formats = tuple(formats)
         super().__init__(
@@ -119,9 +112,7 @@ class TileFormatError(TileError):
         )
 
 
-class PixelFormatError(TileError):
-    code = "unsupported-pixels"
-
+class PixelFormatError(TileError, code="unsupported-pixels"):
     def __init__(self, mode: str) -> None:
         self.mode = mode
         super().__init__(
@@ -130,9 +121,7 @@ class PixelFormatError(TileError):
         )
 
 
-class TooManyScansError(TileError):
-    code = "too-many-scans"
-
+class TooManyScansError(TileError, code="too-many-scans"):
     def __init__(self, limit_scans: int) -> None:
         self.limit_scans = limit_scans
         super().__init__(
@@ -141,9 +130,7 @@ class TooManyScansError(TileError):
         )
 
 
-class CorruptTileError(TileError):
-    code = "corrupt-tile"
-
+class CorruptTileError(TileError, code="corrupt-tile"):
     def __init__(self, format_: str | None = None) -> None:
         self.format = format_
         what = f"{format_} image" if format_ else "image"
@@ -154,13 +141,11 @@ class RequestError(OsteoError):
     """The request around the tiles is wrong."""
 
 
-class MalformedRequestError(RequestError):
-    code = "malformed-request"
+class MalformedRequestError(RequestError, code="malformed-request"):
+    """The body cannot be parsed."""
 
 
-class MissingTileError(RequestError):
-    code = "missing-tile"
-
+class MissingTileError(RequestError, code="missing-tile"):
     def __init__(self, field: str) -> None:
         self.field = field
         super().__init__(
@@ -168,25 +153,19 @@ class MissingTileError(RequestError):
         )
 
 
-class TooManyTilesError(RequestError):
-    code = "too-many-tiles"
-
+class TooManyTilesError(RequestError, code="too-many-tiles"):
     def __init__(self, limit_tiles: int) -> None:
         self.limit_tiles = limit_tiles
         super().__init__(f"The request holds more than {_counted(limit_tiles, 'tile')}.")
 
 
-class BodyTooLargeError(RequestError):
-    code = "body-too-large"
-
+class BodyTooLargeError(RequestError, code="body-too-large"):
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         super().__init__(f"The request body is larger than {limit_bytes} bytes.")
 
 
-class UnknownLabelError(RequestError):
-    code = "unknown-label"
-
+class UnknownLabelError(RequestError, code="unknown-label"):
     def __init__(self, label: str, labels: Sequence[str]) -> None:
         self.labels = tuple(labels)
         super().__init__(
@@ -194,9 +173,7 @@ class UnknownLabelError(RequestError):
         )
 
 
-class UploadTimeoutError(RequestError):
-    code = "upload-timeout"
-
+class UploadTimeoutError(RequestError, code="upload-timeout"):
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
         super().__init__(f"The request body did not arrive within {limit_s:g} s.")
@@ -206,17 +183,13 @@ class UnavailableError(OsteoError):
     """The service cannot answer now; the same request may succeed later."""
 
 
-class NotReadyError(UnavailableError):
-    code = "not-ready"
-
+class NotReadyError(UnavailableError, code="not-ready"):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"The service is not ready: {reason.rstrip('.')}.")
 
 
-class QueueFullError(UnavailableError):
-    code = "queue-full"
-
+class QueueFullError(UnavailableError, code="queue-full"):
     def __init__(self, limit_tiles: int, retry_after_s: int) -> None:
         self.limit_tiles, self.retry_after_s = limit_tiles, retry_after_s
         super().__init__(
@@ -225,9 +198,7 @@ class QueueFullError(UnavailableError):
         )
 
 
-class UploadsFullError(UnavailableError):
-    code = "uploads-full"
-
+class UploadsFullError(UnavailableError, code="uploads-full"):
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes, self.retry_after_s = limit_bytes, 1
         super().__init__(
@@ -236,37 +207,29 @@ class UploadsFullError(UnavailableError):
         )
 
 
-class DeadlineError(UnavailableError):
-    code = "deadline-exceeded"
-
+class DeadlineError(UnavailableError, code="deadline-exceeded"):
     def __init__(self, limit_s: float) -> None:
         self.limit_s, self.retry_after_s = limit_s, 1
         super().__init__(f"The request was not answered within {limit_s:g} s and was cancelled.")
 
 
-class ExplanationUnavailableError(OsteoError):
-    code = "explanation-unavailable"
-
+class ExplanationUnavailableError(OsteoError, code="explanation-unavailable"):
     def __init__(self, label: str, reason: str) -> None:
         self.label, self.reason = label, reason
         super().__init__(f"There is no explanation to draw: {reason}.")
 
 
-class AdminDeniedError(OsteoError):
-    code = "admin-denied"
+class AdminDeniedError(OsteoError, code="admin-denied"):
+    """The request may not change which version serves."""
 
 
-class ActivationError(OsteoError):
-    code = "activation-refused"
-
+class ActivationError(OsteoError, code="activation-refused"):
     def __init__(self, model_version: str, reason: str) -> None:
         self.model_version, self.reason = model_version, reason
         super().__init__(f"Version {model_version} was not activated: {reason}")
 
 
-class ModelNotFoundError(OsteoError):
-    code = "model-not-found"
-
+class ModelNotFoundError(OsteoError, code="model-not-found"):
     def __init__(
         self, model_name: str, model_version: str | None = None, message: str | None = None
     ) -> None:
@@ -280,8 +243,8 @@ class NoPreviousVersionError(ModelNotFoundError):
         super().__init__(model_name, message="No previous version to roll back to.")
 
 
-class InferenceError(OsteoError):
-    code = "inference-failed"
+class InferenceError(OsteoError, code="inference-failed"):
+    """The model returned NaN or infinity, or failed."""
 
 
 class BundleError(OsteoError):

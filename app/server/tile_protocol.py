@@ -6,14 +6,14 @@ import random
 from asyncio import TimerHandle
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from starlette.responses import Response
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from app.api.load_shedding import OVERLOAD_CODES, TILE_PATHS, find_load_shedder
-from app.api.request_context import request_context
+from app.api.request_context import RequestContext, request_context
 from app.server.http_protocol import GuardedProtocol
 
 REFUSED_PAUSE_S: Final = 0.5
@@ -55,7 +55,7 @@ class TileProtocol(GuardedProtocol):
         self._pause_if_rejected()
 
     def _begin_request(self) -> None:
-        request_context(self.scope)  # notes when the headers were complete
+        self._context()  # notes when the headers were complete
         if not self._is_rejected():
             self._stop_pause_timer()  # uvicorn resumes reading when the application reads
             super()._begin_request()
@@ -98,6 +98,9 @@ class TileProtocol(GuardedProtocol):
         else:
             start()
 
+    def _context(self) -> RequestContext:
+        return request_context(cast(Scope, self.scope))  # a TypedDict to uvicorn
+
     def _release(self) -> None:
         if self._release_place is not None:
             self._release_place()
@@ -108,7 +111,7 @@ class TileProtocol(GuardedProtocol):
         is_over = self._is_between and self._is_idle and not self.pipeline
         if self.transport.is_closing() or not is_over:
             return
-        if request_context(self.scope).problem_code not in OVERLOAD_CODES:
+        if self._context().problem_code not in OVERLOAD_CODES:
             return
         self._stop_pause_timer()
         self.flow.pause_reading()

@@ -1,4 +1,4 @@
-"""From start to drain: load the model in the background, check a failing one until it recovers."""
+"""From start to drain: load the model, and check a failing one until it recovers."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Lifecycle:
             self.readiness.set_ready()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run in the background; an unexpected error is logged, and is not lost."""
+        """Run in the background; an unexpected error is logged."""
         task = asyncio.get_running_loop().create_task(work)
         task.add_done_callback(self._log_unexpected_error)
         self._tasks.append(task)

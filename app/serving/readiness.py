@@ -33,7 +33,7 @@ class Readiness:
 
     @property
     def is_draining(self) -> bool:
-        """Whether the service is shutting down; it will not become ready again."""
+        """Whether the service is shutting down."""
         return self._is_draining
 
     @property
@@ -42,31 +42,31 @@ class Readiness:
         return self._n_failures > 0
 
     def begin_loading(self) -> None:
-        """Not ready until the model is loaded."""
+        """Start over: the service is not ready until its model is loaded."""
         self._is_draining = False
         self.set_unready(LOADING)
 
     def begin_drain(self) -> None:
-        """Not ready, for good."""
+        """Turn readiness off until the next start."""
         self.set_unready(DRAINING)
         self._is_draining = True
 
     def set_ready(self) -> None:
-        """Ready, unless draining."""
+        """Turn readiness on, unless the service is draining."""
         self._n_failures = 0
         self._set(None)
 
     def set_unready(self, reason: str) -> None:
-        """Not ready, for a reason."""
+        """Turn readiness off for a reason; while draining, the reason stays."""
         self._set(reason)
 
     def count_success(self) -> None:
-        """A tile got a usable answer: ready again after failures."""
+        """Turn readiness on again after failures: a tile got a usable answer."""
         if self._n_failures:
             self.set_ready()
 
     def count_failure(self) -> bool:
-        """A tile got no usable answer; returns whether this made the service not ready."""
+        """Count a tile without a usable answer; returns whether this turned readiness off."""
         self._n_failures += 1
         if self._n_failures != MAX_CONSECUTIVE_FAILURES:
             return False

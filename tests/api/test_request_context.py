@@ -17,7 +17,7 @@ def test_context_is_the_same_for_every_caller() -> None:
 
 
 @pytest.mark.parametrize("given", [b"lab-42", b"a.b_c:d"])
-def test_request_id_is_the_client_s(given: bytes) -> None:
+def test_request_id_of_the_client_is_used(given: bytes) -> None:
     assert request_context({"headers": [(b"x-request-id", given)]}).request_id == given.decode()
 
 

@@ -1,4 +1,4 @@
-"""Every failing route answers one shape, and everything it can say is documented."""
+"""Every failing route answers with a problem, and every problem is documented."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def documented_statuses(client: TestClient, method: str, path: str) -> set[int]:
     return {int(status) for status in operation.get("responses", {})}
 
 
-def test_openapi_says_problem_json_for_every_failure(client: TestClient) -> None:
+def test_openapi_documents_problem_json_for_every_failure(client: TestClient) -> None:
     for path, operations in client.get("/openapi.json").json()["paths"].items():
         for operation in operations.values():
             for status, response in operation["responses"].items():

@@ -44,7 +44,7 @@ def test_consecutive_failures_turn_readiness_off_once(readiness: Readiness) -> N
     assert readiness.is_failing
 
 
-def test_success_turns_readiness_on_and_starts_the_count_anew(readiness: Readiness) -> None:
+def test_success_turns_readiness_on_and_resets_the_count(readiness: Readiness) -> None:
     readiness.set_ready()
     for _ in range(3):
         for _ in range(MAX_CONSECUTIVE_FAILURES - 1):
