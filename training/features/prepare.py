@@ -31,7 +31,7 @@ class TunableLayers:
     Attributes:
         network: the cut backbone; a fit trains `trainable` in place.
         start_weights: of `trainable`, from which every fit starts.
-        features: float32 `[n, 1 + n_views, ...]`, the input of `upper`.
+        features: float32 `[n, 1 + n_views, ...]`, the input of `trainable`.
     """
 
     network: SplitBackbone
