@@ -75,7 +75,7 @@ def used_by(class_: type) -> set[tuple[str, ...]]:
 
 
 def assigned_by(class_: type) -> set[str]:
-    tree = ast.parse(inspect.getsource(class_.__init__).lstrip().replace("\n    ", "\n"))
+    tree = ast.parse(inspect.getsource(vars(class_)["__init__"]).lstrip().replace("\n    ", "\n"))
     return {
         node.attr
         for node in ast.walk(tree)
