@@ -1,15 +1,15 @@
 # Two targets: `cpu` (LiteRT, no TensorFlow) and `gpu` (TensorFlow with CUDA).
 #   docker build --target cpu -t osteo-tiles:cpu .
-# The base images are arguments, so that a hospital can put its own mirror or digest here. Build and
-# final stage must have the same Python.
+# The base images are arguments, so that a hospital can use its own mirror or digest. The build and
+# final stages must have the same Python.
 ARG CPU_BASE=python:3.11-slim-bookworm
 ARG GPU_BASE=python:3.11-slim-bookworm
 
 FROM ${CPU_BASE} AS models
-# One bundle is 25 MB: the image holds the newest, and no other.
+# A bundle is 25 MB, so the image contains only the newest.
 ARG BUNDLE=osteo-mobilenetv2/3
 COPY models/${BUNDLE} /models/${BUNDLE}
-# Whatever the checkout's umask was, any user must be able to read them.
+# Any user must be able to read the bundle, whatever the checkout's umask was.
 RUN chmod -R a+rX /models
 
 FROM ${CPU_BASE} AS build-cpu
@@ -17,10 +17,10 @@ WORKDIR /build
 COPY requirements/serve.lock ./
 RUN python -m venv /opt/venv \
  && /opt/venv/bin/python -m pip install --no-cache-dir --require-hashes -r serve.lock
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY app app
 COPY training training
-# Nothing is installed at run time, so neither pip nor the build tools go into the image.
+# Nothing is installed at run time, so the image needs neither pip nor the build tools.
 RUN /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation . \
  && /opt/venv/bin/python -m pip uninstall --yes --quiet hatchling editables trove-classifiers setuptools pip
 
@@ -29,7 +29,7 @@ WORKDIR /build
 COPY requirements/gpu.lock ./
 RUN python -m venv /opt/venv \
  && /opt/venv/bin/python -m pip install --no-cache-dir --require-hashes -r gpu.lock
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY app app
 COPY training training
 RUN /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation .
@@ -52,9 +52,9 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["pyt
 ENTRYPOINT ["osteo"]
 CMD ["serve"]
 
-# The last stage is what `docker build .` makes.
+# `docker build .` builds the last stage.
 FROM ${CPU_BASE} AS cpu
-# Any user may run it, also one without an entry in /etc/passwd; nothing is written but /tmp.
+# Any user may run it, even one without an entry in /etc/passwd; it writes only to /tmp.
 ENV PATH=/opt/venv/bin:$PATH \
     HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 \

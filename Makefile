@@ -1,10 +1,10 @@
-# Two commands do all set-up on a fresh machine: `make serve` and `make test`.
-# Everything lands in .venv, from lock files that carry a hash for every package.
+# `make serve`, `make train` and `make test` set up a fresh machine by themselves. Everything is
+# installed into .venv, from lock files with a hash for every package.
 
 VENV    := .venv
 BIN     := $(VENV)/bin
 LOCKS   := requirements
-# The first interpreter that is new enough wins; `make PYTHON=/path/to/python3.12 serve` overrides.
+# Takes the first interpreter of a supported version; `make PYTHON=/path/to/python3.12 serve` overrides.
 PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
              $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
              >/dev/null 2>&1 && command -v $$p && break; done)
@@ -15,58 +15,62 @@ LOCK     = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-fast lint format lock lock-peers model doctor bench-serving bench-study bench-trust bench-training clean
+.PHONY: help serve train model test test-fast lint format doctor bench-serving bench-study bench-trust bench-training lock lock-peers clean
 
-help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/serve.stamp  ## run the service on http://127.0.0.1:8000 (settings: OSTEO_*)
 	@exec $(BIN)/osteo serve
 
-# One worker a core, four at most (each imports TensorFlow); a file's tests stay together, with what they share.
+train: $(VENV)/train.stamp  ## install what osteo-train needs (TensorFlow), without the test tools
+	@echo "Installed. Next: $(BIN)/osteo-train --help"
+
+model: $(VENV)/train.stamp  ## train and release a bundle (OSTEO_DATA_DIR, OSTEO_WEIGHTS; MODELS_DIR=...)
+	@$(BIN)/osteo-train release $(if $(MODELS_DIR),--models-dir $(MODELS_DIR))
+
+doctor: $(VENV)/serve.stamp  ## check the installation, the bundle and its golden tiles
+	@$(BIN)/osteo doctor
+
+# One worker per core, at most four, since each imports TensorFlow. The tests of one file run on one
+# worker and share its fixtures.
 PYTEST  := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test: $(VENV)/dev.stamp  ## run the whole test suite
 	@$(PYTEST)
 
-test-fast: $(VENV)/dev.stamp  ## run the tests that need neither TensorFlow nor real tiles
-	@$(PYTEST) -m "not tensorflow and not real_tiles"
+test-fast: $(VENV)/dev.stamp  ## run the tests that need no server, TensorFlow or real tiles (1 minute)
+	@$(PYTEST) -m "not slow and not tensorflow and not real_tiles"
 
-lint: $(VENV)/dev.stamp  ## ruff, formatting, mypy --strict, import layers
+lint: $(VENV)/dev.stamp  ## check style, formatting, types and import layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-format: $(VENV)/dev.stamp  ## rewrite the code in the house's format
+format: $(VENV)/dev.stamp  ## apply ruff's fixes and formatting
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-model: $(VENV)/dev.stamp  ## train and write a bundle (needs OSTEO_DATA_DIR, OSTEO_WEIGHTS; MODELS_DIR)
-	@$(BIN)/osteo-train release $(if $(MODELS_DIR),--models-dir $(MODELS_DIR))
-
-doctor: $(VENV)/serve.stamp  ## what is installed, which bundle, does it answer as released
-	@$(BIN)/osteo doctor
-
-bench-serving: $(VENV)/dev.stamp  ## measure the service against its peers and renew docs/benchmarks.md (needs wrk)
+bench-serving: $(VENV)/dev.stamp  ## benchmark the service and its peers, update docs/benchmarks.md (needs wrk)
 	@$(BIN)/python -m benchmarks.serving --write-docs $(BENCH)
 
-bench-study: $(VENV)/dev.stamp  ## measure what cached features save a study, and renew docs/study.md (OSTEO_WEIGHTS)
+bench-study: $(VENV)/dev.stamp  ## benchmark cached features, update docs/study.md (needs OSTEO_WEIGHTS)
 	@$(BIN)/python -m benchmarks.study --write-docs $(BENCH)
 
-bench-trust: $(VENV)/dev.stamp  ## measure what assessment and evidence maps add to one tile, and renew docs/benchmarks.md
+bench-trust: $(VENV)/dev.stamp  ## benchmark assessment and evidence maps, update docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.trust --write-docs $(BENCH)
 
-bench-training: $(VENV)/dev.stamp  ## measure how fast training reads tiles and what memory it takes, and renew docs/scale.md
+bench-training: $(VENV)/dev.stamp  ## benchmark reading of tiles and memory, update docs/scale.md
 	@$(BIN)/python -m benchmarks.training --write-docs $(BENCH)
 
-lock: $(VENV)/dev.stamp  ## renew requirements/*.lock from pyproject.toml
+lock: $(VENV)/dev.stamp  ## update requirements/*.lock from pyproject.toml
 	@$(LOCK) --upgrade --extra dev -o $(LOCKS)/dev.lock
 	@$(LOCK) -c $(LOCKS)/dev.lock --extra build -o $(LOCKS)/serve.lock
 	@$(LOCK) -c $(LOCKS)/dev.lock --extra build --extra train -o $(LOCKS)/train.lock
 	@$(LOCK) -c $(LOCKS)/dev.lock --extra build --extra gpu -o $(LOCKS)/gpu.lock
 
-lock-peers: $(VENV)/dev.stamp  ## renew the locks of benchmarks/peers
+lock-peers: $(VENV)/dev.stamp  ## update the lock files of benchmarks/peers
 	@for peer in benchmarks/peers/*/; do \
 	  (cd $$peer && $(CURDIR)/$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes \
 	    --python-version 3.11 --no-annotate --custom-compile-command 'make lock-peers' \
@@ -82,18 +86,30 @@ $(VENV)/bin/python:
 	@echo "Creating $(VENV) with $(PYTHON)" >&2
 	@$(PYTHON) -m venv $(VENV)
 
-# The serving pins are a subset of the development pins, so a development install also serves.
+# The pins of serve.lock are a subset of train.lock's, and those of dev.lock's. So a larger install
+# that is already there is brought up to date instead.
 $(VENV)/serve.stamp: $(LOCKS)/serve.lock pyproject.toml | $(VENV)/bin/python
 	@if [ -e $(VENV)/dev.stamp ]; then \
 	  $(MAKE) --no-print-directory $(VENV)/dev.stamp; \
+	elif [ -e $(VENV)/train.stamp ]; then \
+	  $(MAKE) --no-print-directory $(VENV)/train.stamp; \
 	else \
 	  echo "Installing the service into $(VENV) (once; about a minute)" >&2; \
 	  $(INSTALL) --require-hashes -r $(LOCKS)/serve.lock && $(PROJECT); \
 	fi
 	@touch $@
 
+$(VENV)/train.stamp: $(LOCKS)/train.lock pyproject.toml | $(VENV)/bin/python
+	@if [ -e $(VENV)/dev.stamp ]; then \
+	  $(MAKE) --no-print-directory $(VENV)/dev.stamp; \
+	else \
+	  echo "Installing TensorFlow and the training tools into $(VENV) (once; a few minutes)" >&2; \
+	  $(INSTALL) --require-hashes -r $(LOCKS)/train.lock && $(PROJECT); \
+	fi
+	@touch $@ $(VENV)/serve.stamp
+
 $(VENV)/dev.stamp: $(LOCKS)/dev.lock pyproject.toml | $(VENV)/bin/python
 	@echo "Installing TensorFlow and the test tools into $(VENV) (once; a few minutes)" >&2
 	@$(INSTALL) --require-hashes -r $(LOCKS)/dev.lock
 	@$(PROJECT)
-	@touch $@ $(VENV)/serve.stamp
+	@touch $@ $(VENV)/train.stamp $(VENV)/serve.stamp

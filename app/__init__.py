@@ -1,3 +1,3 @@
-"""The inference service: histology tiles in, class probabilities out. Research use only."""
+"""Inference service: classifies histology tiles of osteosarcoma. Research use only."""
 
 __version__ = "1.0.0"

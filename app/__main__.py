@@ -1,4 +1,4 @@
-"""`python -m app` is the command `osteo`."""
+"""Run the command `osteo` as `python -m app`."""
 
 from app.cli.commands import app
 

@@ -1,4 +1,4 @@
-"""Put the service together: settings in, ASGI application out."""
+"""Assemble the application from its settings."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from fastapi_offline import FastAPIOffline
 
 from app import __version__
 from app.api import classify, explain, health, models
+from app.api.load_shedding import LoadShedder, lifespan_state
 from app.api.middleware import ObserveRequests
 from app.api.problems import install_handlers
-from app.api.schemas import RESEARCH_USE
-from app.server.tile_protocol import DOOR, Door
+from app.inference.results import RESEARCH_USE
+from app.serving.lifecycle import Lifecycle
 from app.serving.loading import RuntimeOpener, open_configured_runtime
 from app.serving.service import TileService
 from app.settings import Settings
@@ -24,7 +25,7 @@ _DESCRIPTION: Final = f"""
 Classifies H&E tiles of osteosarcoma as Non-Tumor, Non-Viable Tumor or Viable Tumor.
 
 **{RESEARCH_USE}** Accuracy on patients the model has never seen is much lower than on random
-splits; `GET /v1/models` names every number with its split.
+splits; `GET /v1/models` lists every metric with its split.
 
 Errors are RFC 9457 `application/problem+json`.
 """
@@ -34,22 +35,23 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
     """Build the application.
 
     Args:
-        settings: read once by the caller, passed down from here.
-        opener: makes the runtime of a bundle; tests pass a fake.
+        settings: the settings of the whole service.
+        opener: opens the runtime of a bundle; tests pass a fake.
 
     Returns:
-        An ASGI application whose lifespan loads the model; `app.state.service` is its service.
+        An ASGI application whose lifespan loads the model; its service is `app.state.service`.
     """
     metrics = Metrics()
-    service = TileService(settings, metrics, opener)
+    lifecycle = Lifecycle(settings, metrics, opener)
+    service = TileService(settings, metrics, lifecycle)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        service.start()
-        yield {DOOR: Door(service, metrics)}  # for the connections
-        await service.stop()
+        lifecycle.start()
+        yield lifespan_state(LoadShedder(service, metrics))
+        await lifecycle.stop()
 
-    # The pages of /docs come from the installed package: a hospital's browser reaches no CDN.
+    # /docs is served from the installed package, because hospital browsers cannot reach a CDN.
     app: FastAPI = FastAPIOffline(
         title="osteo-tiles",
         version=__version__,
@@ -62,6 +64,6 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
     install_handlers(app)
     app.include_router(classify.build_router(service, settings))
     app.include_router(explain.build_router(service, settings))
-    app.include_router(models.build_router(service, settings))
-    app.include_router(health.build_router(service, metrics))
+    app.include_router(models.build_router(lifecycle, settings))
+    app.include_router(health.build_router(lifecycle.readiness, metrics))
     return app

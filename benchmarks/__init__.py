@@ -1,1 +1,1 @@
-"""The service measured against what a user would pick instead. Linux only: it drives `wrk`."""
+"""Benchmarks of the service, of its peers and of training. The serving benchmark needs Linux."""

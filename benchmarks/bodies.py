@@ -1,4 +1,4 @@
-"""Tiles as request bodies: multipart as browsers and curl send it, raw, and several in one form."""
+"""Tiles as request bodies: multipart as sent by browsers and curl, raw, and several in a form."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MEDIA_TYPES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """One request body with its content type and how many tiles it holds."""
+    """A request body with its content type and number of tiles."""
 
     content: bytes
     content_type: str
@@ -28,36 +28,36 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class BodyFiles:
-    """Bodies of one content type as files, because `wrk` reads files."""
+    """Bodies of one content type, as files for `wrk`."""
 
     files: tuple[Path, ...]
     content_type: str
     n_tiles: int
 
 
-def encode_form(field: str, tiles: Sequence[Path]) -> Body:
-    """A multipart form with the tiles in `field`."""
-    parts = [_form_part(field, tile) for tile in tiles]
+def encode_form(field: str, files: Sequence[Path]) -> Body:
+    """Encode a multipart form with the tile files in `field`."""
+    parts = [_form_part(field, file) for file in files]
     content = b"".join(parts) + f"--{_BOUNDARY}--\r\n".encode()
-    return Body(content, f"multipart/form-data; boundary={_BOUNDARY}", len(tiles))
+    return Body(content, f"multipart/form-data; boundary={_BOUNDARY}", len(files))
 
 
-def encode_raw(tile: Path) -> Body:
-    """The tile's file as the body itself."""
-    return Body(tile.read_bytes(), _media_type(tile))
+def encode_raw(file: Path) -> Body:
+    """Use the content of a tile file as the body."""
+    return Body(file.read_bytes(), _media_type(file))
 
 
-def encode_batches(field: str, tiles: Sequence[Path], n_tiles: int) -> list[Body]:
-    """As many forms as it takes to send every tile, `n_tiles` in each, in turn."""
-    endless = itertools.cycle(tiles)
-    n_bodies = -(-len(tiles) // n_tiles)
+def encode_batches(field: str, files: Sequence[Path], n_tiles: int) -> list[Body]:
+    """Encode full forms of `n_tiles` each, repeating tiles, until every tile is in one."""
+    endless = itertools.cycle(files)
+    n_bodies = -(-len(files) // n_tiles)
     return [encode_form(field, list(itertools.islice(endless, n_tiles))) for _ in range(n_bodies)]
 
 
 def write_bodies(bodies: Sequence[Body], folder: Path) -> BodyFiles:
-    """Write bodies of one content type for `wrk`; what the folder held before is removed.
+    """Write the bodies for `wrk` into an emptied folder.
 
-    Tiles of another type than the first are left out of raw bodies: a run has one Content-Type.
+    A run has one Content-Type, so bodies of a type other than the first are left out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.body"):
@@ -71,14 +71,14 @@ def write_bodies(bodies: Sequence[Body], folder: Path) -> BodyFiles:
     return BodyFiles(tuple(files), content_type, n_tiles)
 
 
-def _form_part(field: str, tile: Path) -> bytes:
+def _form_part(field: str, file: Path) -> bytes:
     head = (
         f"--{_BOUNDARY}\r\n"
-        f'Content-Disposition: form-data; name="{field}"; filename="tile{tile.suffix}"\r\n'
-        f"Content-Type: {_media_type(tile)}\r\n\r\n"
+        f'Content-Disposition: form-data; name="{field}"; filename="tile{file.suffix}"\r\n'
+        f"Content-Type: {_media_type(file)}\r\n\r\n"
     )
-    return head.encode() + tile.read_bytes() + b"\r\n"
+    return head.encode() + file.read_bytes() + b"\r\n"
 
 
-def _media_type(tile: Path) -> str:
-    return _MEDIA_TYPES.get(tile.suffix.lower(), "image/jpeg")
+def _media_type(file: Path) -> str:
+    return _MEDIA_TYPES.get(file.suffix.lower(), "image/jpeg")

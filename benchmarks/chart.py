@@ -1,11 +1,12 @@
-"""The picture of the table: tiles a second with eight clients, and the limit nobody can pass."""
+"""The chart of a serving run: tiles per second with eight clients, and the in-process limit."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Final
 
-from benchmarks.report import CHOSEN_CLIENTS, Results, limit_of, median_cell
+from benchmarks.publish import Results
+from benchmarks.report import CHOSEN_CLIENTS, limit_of, median_cell
 from benchmarks.servers import SERVERS
 
 _OURS_COLOUR: Final = "#7a3b69"
@@ -14,9 +15,8 @@ _INK: Final = "#2b2b2b"
 
 
 def draw_chart(results: Results, file: Path) -> None:
-    """Write a PNG with one bar a server, ours in colour, the fp32 in-process limit dashed."""
-    # Here and not above: measuring needs no matplotlib, and pyplot is left out because it keeps
-    # state and looks for a display.
+    """Write a PNG with one bar per server and a dashed line at the fp32 in-process limit."""
+    # Without pyplot, which has global state and looks for a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,7 +1,7 @@
-"""The in-process limit: decoding and LiteRT on one thread a core, without HTTP or the service.
+"""The in-process limit: decoding and LiteRT on one thread per core, without HTTP or the service.
 
-It shares `decode_tile` with the service and opens its own interpreters, so that it stays the limit
-of the machine and not of the service's runtime.
+It shares `decode_tile` with the service but opens its own interpreters, so that it measures the
+limit of the machine rather than of the service's runtime.
 """
 
 from __future__ import annotations
@@ -25,36 +25,35 @@ from app.runtime.cores import usable_cores
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Tiles a second on all cores, and the median time of one tile alone on one thread."""
+    """Tiles per second on all cores, and the median time of one tile on one thread."""
 
     tiles_per_s: float
     one_tile_ms: float
 
 
 class InProcess:
-    """Interpreters of one model file, one a core, and the tiles' bytes."""
+    """Interpreters of one model file, one per core, and encoded tiles."""
 
-    def __init__(self, model_file: Path, manifest: Manifest, tiles: Sequence[Path]) -> None:
+    def __init__(self, model_file: Path, manifest: Manifest, files: Sequence[Path]) -> None:
         """Open the interpreters and run each once."""
-        # Here and not above: the report of a finished run needs no LiteRT.
         from ai_edge_litert.interpreter import Interpreter
 
-        self._tiles = [tile.read_bytes() for tile in tiles]
+        self._uploads = [file.read_bytes() for file in files]
         self._manifest = manifest
         self._workers: list[_Worker] = []
         for _ in range(usable_cores()):
             worker = _Worker(Interpreter(model_path=str(model_file), num_threads=1))
-            worker.logits(self._decode(self._tiles[0]))
+            worker.logits(self._decode(self._uploads[0]))
             self._workers.append(worker)
 
     def measure(self, seconds: float) -> Limit:
-        """Measure both for about `seconds` in all."""
+        """Measure both values in about `seconds`."""
         return Limit(self._tiles_per_s(seconds * 0.7), self._one_tile_ms(seconds * 0.3))
 
     def probabilities(self, n_tiles: int) -> NDArray[np.float32]:
-        """float32 `[n_tiles, C]` of the first tiles, to hold the servers' answers against."""
+        """Probabilities of the first tiles, float32 `[n_tiles, C]`."""
         worker = self._workers[0]
-        logits = [worker.logits(self._decode(tile)) for tile in self._tiles[:n_tiles]]
+        logits = [worker.logits(self._decode(tile_bytes)) for tile_bytes in self._uploads[:n_tiles]]
         return probabilities_from_logits(np.concatenate(logits), self._manifest.temperature)
 
     def _tiles_per_s(self, seconds: float) -> float:
@@ -63,7 +62,7 @@ class InProcess:
 
         def work(i: int) -> None:
             while time.perf_counter() - started < seconds:
-                tile_bytes = self._tiles[(i + counts[i] * len(counts)) % len(self._tiles)]
+                tile_bytes = self._uploads[(i + counts[i] * len(counts)) % len(self._uploads)]
                 self._workers[i].logits(self._decode(tile_bytes))
                 counts[i] += 1
 
@@ -79,7 +78,7 @@ class InProcess:
         deadline = time.perf_counter() + seconds
         while not times_s or time.perf_counter() < deadline:
             started = time.perf_counter()
-            tile_bytes = self._tiles[len(times_s) % len(self._tiles)]
+            tile_bytes = self._uploads[len(times_s) % len(self._uploads)]
             self._workers[0].logits(self._decode(tile_bytes))
             times_s.append(time.perf_counter() - started)
         return statistics.median(times_s) * 1e3
@@ -89,7 +88,7 @@ class InProcess:
 
 
 class _Worker:
-    """One interpreter; uint8 `[side, side, 3]` -> float32 `[1, C]`."""
+    """One interpreter: uint8 `[side, side, 3]` RGB -> logits float32 `[1, C]`."""
 
     def __init__(self, interpreter: Any) -> None:
         interpreter.allocate_tensors()

@@ -1,4 +1,4 @@
-"""Facts without which a number says nothing: the machine, its load, and every version."""
+"""The conditions of a measurement: the machine, its load and all versions."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _PACKAGES: Final = ("ai-edge-litert", "fastapi", "numpy", "pillow", "tensorflow"
 
 
 def describe_machine() -> dict[str, Any]:
-    """What the results file and the page say about where a run against servers was made."""
+    """Describe the host and the versions of all servers and tools."""
     return {**describe_host(), "versions": _versions()}
 
 
 def describe_host() -> dict[str, Any]:
-    """The machine, its load and the time; needs no load generator."""
+    """Describe the machine, its load and the time."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "cores": usable_cores(),
@@ -33,7 +33,7 @@ def describe_host() -> dict[str, Any]:
         "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1024**3, 1),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        # Above zero at the start, something else was at work and the numbers are lower for it.
+        # A load above zero at start means that other work lowered the numbers.
         "load_at_start": round(os.getloadavg()[0], 2),
     }
 
@@ -52,7 +52,7 @@ def _versions() -> dict[str, str]:
 
 
 def _wrk_version() -> str:
-    # wrk prints its version with the usage and ends with 1.
+    # `wrk -v` prints the version and the usage, and exits with 1.
     done = subprocess.run([find_wrk(), "-v"], capture_output=True, text=True, check=False)
     words = (done.stdout or done.stderr).split()
     return words[1] if len(words) > 1 else "unknown"

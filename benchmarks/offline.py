@@ -1,4 +1,4 @@
-"""`osteo classify FOLDER`: tiles a second of the whole command, and once it has started."""
+"""`osteo classify FOLDER`: tiles per second with and without the start-up time."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class FolderRun:
 
     Attributes:
         n_tiles: files in the folder.
-        wall_s: the whole command.
-        start_s: the same on a folder of one tile: Python, the model, its self-test.
+        wall_s: duration of the whole command.
+        start_s: duration on a folder of one tile: start of Python, loading and checking the model.
         tiles_per_s: `n_tiles` over `wall_s`.
-        steady_tiles_per_s: the same without the start.
+        steady_tiles_per_s: tiles per second excluding `start_s`.
     """
 
     n_tiles: int
@@ -33,15 +33,15 @@ class FolderRun:
     steady_tiles_per_s: float
 
 
-def classify_folder(tiles: Sequence[Path], n_tiles: int) -> FolderRun:
-    """Time `osteo classify` on a folder of `n_tiles`.
+def classify_folder(files: Sequence[Path], n_tiles: int) -> FolderRun:
+    """Time `osteo classify` on a folder of `n_tiles` tiles.
 
     Raises:
         RuntimeError: the command failed.
     """
-    start_s = _time_command(link_folder(tiles, 1))
-    wall_s = _time_command(link_folder(tiles, n_tiles))
-    # On a noisy machine a start may take longer than a short run; a rate is never negative.
+    start_s = _time_command(link_folder(files, 1))
+    wall_s = _time_command(link_folder(files, n_tiles))
+    # On a noisy machine starting may take longer than a short run; the rate must stay positive.
     steady_s = max(wall_s - start_s, 1e-3)
     return FolderRun(n_tiles, wall_s, start_s, n_tiles / wall_s, (n_tiles - 1) / steady_s)
 

@@ -1,7 +1,7 @@
-"""Many more clients than the service can serve: what it still does, and how fast it refuses.
+"""Overload: throughput and rejection latency with far more clients than the service can serve.
 
-`wrk` is the crowd and counts statuses. Beside it tiles are posted from Python at a fixed rate,
-however long replies take, for the latency of single replies by status; one client asks for
+`wrk` generates the load and counts statuses. Meanwhile Python posts tiles at a fixed rate,
+however long replies take, to measure the latency of replies by status; another client requests
 readiness.
 """
 
@@ -24,13 +24,13 @@ from benchmarks.wrk import Load, OnRefusal, run_wrk
 
 _READY_EVERY_S: Final = 0.05
 _TILE_EVERY_S: Final = 0.1
-# Where replies take longer than this many probes bridge, some are left out and none piles up.
+# If more probes than this are waiting for a reply, further ones are skipped.
 _MAX_PROBES: Final = 64
 
 
 @dataclass(slots=True)
 class _Seen:
-    """Latencies in seconds by status; 0 stands for no reply."""
+    """Status and latency in seconds of every probe; status 0 means no reply."""
 
     tiles: list[tuple[int, float]] = field(default_factory=list)
     readiness: list[tuple[int, float]] = field(default_factory=list)
@@ -44,30 +44,30 @@ def measure_overload(
     clients: int,
     seconds: float,
 ) -> dict[str, Any]:
-    """Measure the crowd that obeys `Retry-After` and the one that does not, and the peak around.
+    """Measure clients that obey `Retry-After`, clients that do not, and the peak without overload.
 
     Args:
         server: our service, warmed up.
-        bodies: what the crowd posts.
-        probe_body: what the probes post.
-        peak_clients: clients at which the service is at its best.
-        clients: the crowd.
-        seconds: of each run.
+        bodies: bodies that `wrk` posts.
+        probe_body: body that the probes post.
+        peak_clients: number of clients at which the service is fastest.
+        clients: number of clients of the overload.
+        seconds: duration of each run.
     """
 
     def peak() -> float:
         return run_wrk(server.classify_url, bodies, peak_clients, seconds).tiles_per_s
 
-    # Before and after, the higher one: a slow moment of the machine is no excuse for the crowd's.
+    # The higher of two, before and after, because a slow moment would flatter the overload.
     before = peak()
-    crowds = {
-        "waiting": _crowd(server, bodies, probe_body, clients, seconds, "wait"),
-        "hammering": _crowd(server, bodies, probe_body, clients, seconds, "hammer"),
+    loads = {
+        "waiting": _measure_load(server, bodies, probe_body, clients, seconds, "wait"),
+        "hammering": _measure_load(server, bodies, probe_body, clients, seconds, "hammer"),
     }
-    return {"clients": clients, "peak_tiles_per_s": max(before, peak()), **crowds}
+    return {"clients": clients, "peak_tiles_per_s": max(before, peak()), **loads}
 
 
-def _crowd(
+def _measure_load(
     server: RunningServer,
     bodies: BodyFiles,
     probe_body: Body,
@@ -121,7 +121,7 @@ def _summarise(load: Load, seen: _Seen, probe_tiles_per_s: float) -> dict[str, A
     statuses = Counter(load.statuses) + Counter(status for status, _ in seen.tiles)
     n_replies = max(1, statuses.total())
     return {
-        # The probes' tiles were served too.
+        # Includes the probes' tiles.
         "tiles_per_s": load.tiles_per_s + probe_tiles_per_s,
         "refused_share": statuses[429] / n_replies,
         "other_statuses": {

@@ -1,8 +1,8 @@
--- Posts prepared bodies in turn and prints one JSON line that benchmarks/wrk.py reads.
+-- Posts prepared bodies repeatedly and prints one JSON line that benchmarks/wrk.py parses.
 --
--- Arguments after `--`: the content type, whether a refused client waits ("wait" or "hammer"),
--- then one file a body.
--- Bodies are turned into whole requests before the first is sent, so that wrk only copies bytes.
+-- Arguments after `--`: the content type, whether a rejected client waits ("wait" or "hammer"),
+-- then one file per body.
+-- All requests are built before the first is sent, so that wrk only copies bytes.
 
 local threads = {}
 
@@ -29,8 +29,8 @@ function request()
   return requests[next_request]
 end
 
--- wrk does not say which connection it asks for, so each refusal delays one request: in all the
--- clients wait as often and as long as if each had obeyed its own Retry-After.
+-- wrk does not say which connection it asks for, so each rejection delays any one request. In total
+-- the clients wait as often and as long as if each had obeyed its own Retry-After.
 function delay()
   return table.remove(pauses_ms) or 0
 end

@@ -1,4 +1,4 @@
-"""Single HTTP requests from Python: readiness, an answer to check, a latency under load."""
+"""Single HTTP requests from Python, to check readiness, answers and latency under load."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.bodies import Body
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Status, seconds until the whole reply was read, and its JSON (None where it is none)."""
+    """Status, seconds until the whole reply was read, and its JSON; None if it is not JSON."""
 
     status: int
     seconds: float
@@ -21,12 +21,12 @@ class Reply:
 
 
 def get(port: int, path: str, timeout_s: float = 5.0) -> Reply:
-    """GET from 127.0.0.1. Raises OSError or `http.client.HTTPException` where nothing answers."""
+    """GET from 127.0.0.1. Raises OSError or `http.client.HTTPException` without a reply."""
     return _exchange(port, "GET", path, None, timeout_s)
 
 
 def post(port: int, path: str, body: Body, timeout_s: float = 60.0) -> Reply:
-    """POST a body. Raises as `get`."""
+    """POST a body. Raises like `get`."""
     return _exchange(port, "POST", path, body, timeout_s)
 
 
@@ -43,5 +43,5 @@ def _exchange(port: int, method: str, path: str, body: Body | None, timeout_s: f
     seconds = time.perf_counter() - started
     try:
         return Reply(response.status, seconds, json.loads(content))
-    except ValueError:  # a plain-text probe
+    except ValueError:  # a plain-text reply
         return Reply(response.status, seconds, None)

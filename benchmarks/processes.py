@@ -1,4 +1,4 @@
-"""Start a server, wait for it within bounds, know its memory, end it by its process group."""
+"""Start a server, wait until it is ready, read its memory and end its process group."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ class RunningServer:
 
     @property
     def classify_url(self) -> str:
-        """Where tiles go."""
+        """URL to post tiles to."""
         return f"http://127.0.0.1:{self.port}{self.server.classify_path}"
 
     def peak_rss_mib(self) -> float:
-        """Sum over the process and its children of the most each ever held (`VmHWM`)."""
+        """Sum of the peak resident memory (`VmHWM`) of the process and its descendants."""
         return _memory_mib(self.pid, "VmHWM")
 
     def rss_mib(self) -> float:
-        """Sum over the process and its children of what each holds now (`VmRSS`)."""
+        """Sum of the current resident memory (`VmRSS`) of the process and its descendants."""
         return _memory_mib(self.pid, "VmRSS")
 
 
 @contextmanager
 def running(server: Server, bundle_dir: Path) -> Iterator[RunningServer]:
-    """Start a server on a free port and end it on leaving.
+    """Start a server on a free port, and end it on exit.
 
     Raises:
-        RuntimeError: it ended or was not ready in time; carries the end of its log.
+        RuntimeError: it exited or was not ready in time; the message has the end of its log.
     """
     port = _free_port()
     log_file = WORK_DIR / "logs" / f"{server.name}.log"
@@ -66,7 +66,7 @@ def running(server: Server, bundle_dir: Path) -> Iterator[RunningServer]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # a group of its own, so that its workers end with it
+            start_new_session=True,  # its own group, so that its workers end with it
         )
         try:
             _wait_until_ready(server, process, port, log_file)
@@ -81,16 +81,18 @@ def _wait_until_ready(
     deadline = time.monotonic() + _READY_WITHIN_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise RuntimeError(f"{server.name} ended at start: {_tail(log_file)}")
+            raise RuntimeError(f"{server.name} exited at start: {_tail(log_file)}")
         with contextlib.suppress(OSError, http.client.HTTPException):
             if get(port, server.ready_path).status == 200:
                 return
         time.sleep(_POLL_EVERY_S)
-    raise RuntimeError(f"{server.name} not ready in {_READY_WITHIN_S:.0f} s: {_tail(log_file)}")
+    raise RuntimeError(
+        f"{server.name} was not ready within {_READY_WITHIN_S:.0f} s: {_tail(log_file)}"
+    )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the group to end, then make what is left of it end."""
+    """Terminate the group, then kill the processes that are left."""
     workers = [pid for pid in _tree(process.pid) if pid != process.pid]
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
@@ -99,16 +101,16 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    # A framework may have moved its workers to groups of their own.
+    # A framework may have moved its workers to other groups.
     for pid in workers:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
 def _tree(pid: int) -> list[int]:
-    """A process and all that descend from it."""
+    """A process and all its descendants."""
     found = [pid]
-    for parent in found:  # grows while it is walked
+    for parent in found:  # the loop appends to `found`
         for listing in Path(f"/proc/{parent}/task").glob("*/children"):
             with contextlib.suppress(OSError):
                 found += [int(child) for child in listing.read_text().split()]

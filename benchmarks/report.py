@@ -1,7 +1,4 @@
-"""Numbers made of numbers: medians over rounds, the ratios that are claimed, and their Markdown.
-
-Everything here is pure and works on the results file, so a report can be made again from it.
-"""
+"""Medians over rounds, and the ratios that the service is judged by, from a results file."""
 
 from __future__ import annotations
 
@@ -11,20 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from benchmarks.publish import Results
 from benchmarks.servers import NAIVE, OURS, OURS_INT8, OURS_SAVEDMODEL, SAVEDMODEL_FASTAPI, SERVERS
 
-Results = dict[str, Any]
-"""What `benchmarks/results/serving.json` holds; `benchmarks.rounds` writes it."""
-
 CHOSEN_CLIENTS: Final = 8
-"""The crowd at which servers are compared."""
+"""Number of clients at which servers are compared."""
 
 BATCH_CLIENTS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A claim: what was measured, what is wanted; None where it was not measured."""
+    """A measured value with its goal; `value` is None if it was not measured."""
 
     what: str
     value: float | None
@@ -34,44 +29,44 @@ class Ratio:
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the goal is reached; None where nothing was measured."""
+        """Whether the goal is met; None if nothing was measured."""
         if self.value is None:
             return None
         return self.value >= self.goal if self.bound == "at least" else self.value <= self.goal
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The nearest-rank percentile of at least one value."""
+    """Nearest-rank percentile of at least one value."""
     ranked = sorted(values)
     return ranked[max(0, math.ceil(percent / 100 * len(ranked)) - 1)]
 
 
 def slope(xs: Sequence[float], ys: Sequence[float]) -> float:
-    """Least-squares slope of `ys` over `xs`; 0 where there is no line to speak of."""
+    """Least-squares slope of `ys` over `xs`; 0 if all `xs` are equal."""
     return statistics.linear_regression(xs, ys).slope if len(set(xs)) > 1 else 0.0
 
 
 def quotient(value: float | None, by: float | None) -> float | None:
-    """`value / by`; None where either was not measured or `by` is 0."""
+    """`value / by`; None if either is None or `by` is 0."""
     return value / by if value is not None and by else None
 
 
 def median_cell(
     results: Results, server: str, key: str, clients: int = CHOSEN_CLIENTS, body: str = "multipart"
 ) -> float | None:
-    """The median over rounds of one number of one server, or None where it was not measured."""
+    """Median over rounds of one number of one server; None if it was not measured."""
     cells = results["servers"].get(server, {}).get("cells", {})
     loads = cells.get(body, {}).get(str(clients), [])
     return statistics.median(load[key] for load in loads) if loads else None
 
 
 def median_of(values: Sequence[float]) -> float | None:
-    """The median, or None of nothing."""
+    """The median; None if there are no values."""
     return statistics.median(values) if values else None
 
 
 def best_peer(results: Results, clients: int = CHOSEN_CLIENTS) -> tuple[str, float] | None:
-    """The fastest peer and its tiles a second."""
+    """The fastest peer and its tiles per second."""
     rates = {
         name: rate
         for name in results["servers"]
@@ -82,12 +77,12 @@ def best_peer(results: Results, clients: int = CHOSEN_CLIENTS) -> tuple[str, flo
 
 
 def limit_of(results: Results, precision: str, key: str = "tiles_per_s") -> float | None:
-    """The in-process limit's median."""
+    """Median of the in-process limit over rounds; None if it was not measured."""
     return median_of(results["in_process"].get(precision, {}).get(key, []))
 
 
 def ratios(results: Results) -> list[Ratio]:
-    """Every claim of the service, in the order it is argued."""
+    """The ratios that the service is judged by, in the order of the report."""
     ours = median_cell(results, OURS, "tiles_per_s")
     best = best_peer(results)
     best_rate = best[1] if best else None
@@ -99,7 +94,7 @@ def ratios(results: Results) -> list[Ratio]:
     batch = median_cell(results, OURS, "tiles_per_s", BATCH_CLIENTS, "batch")
     one_client = median_cell(results, OURS, "p50_ms", 1)
     p50, p99 = median_cell(results, OURS, "p50_ms"), median_cell(results, OURS, "p99_ms")
-    second_row = median_cell(results, SAVEDMODEL_FASTAPI, "tiles_per_s")
+    peer_saved_model = median_cell(results, SAVEDMODEL_FASTAPI, "tiles_per_s")
     folder = median_of(results.get("folder", {}).get("steady_tiles_per_s", []))
     server = results["servers"].get(OURS, {})
     at_8 = f"{CHOSEN_CLIENTS} clients"
@@ -111,7 +106,7 @@ def ratios(results: Results) -> list[Ratio]:
         Ratio(f"p99 / p50, {at_8}", quotient(p99, p50), "at most", 2),
         Ratio(f"int8 / best peer, {at_8}", quotient(int8, best_rate), "at least", 5.5),
         Ratio(
-            "p50 of one client / one tile in process",
+            "p50 with 1 client / one tile in process",
             quotient(one_client, limit_of(results, "fp32", "one_tile_ms")),
             "at most",
             1.15,
@@ -122,7 +117,7 @@ def ratios(results: Results) -> list[Ratio]:
         Ratio("`/v1/classify/batch` / in-process limit", quotient(batch, limit), "at least", 0.9),
         Ratio(
             f"SavedModel / FastAPI + SavedModel, {at_8}",
-            quotient(saved_model, second_row),
+            quotient(saved_model, peer_saved_model),
             "at least",
             1.5,
         ),
@@ -133,28 +128,14 @@ def ratios(results: Results) -> list[Ratio]:
 def _overload_ratios(overload: dict[str, Any] | None) -> list[Ratio]:
     if not overload:
         return []
-    crowd, who = overload["waiting"], f"{overload['clients']} clients"
-    goodput = quotient(crowd["tiles_per_s"], overload["peak_tiles_per_s"])
-    refusal = (crowd["refusal_ms"] or {}).get("p99")
-    readiness = (crowd["readiness_ms"] or {}).get("p99")
-    n_other = sum(crowd["other_statuses"].values()) + crowd["timeouts"] + crowd["socket_errors"]
+    load, clients = overload["waiting"], f"{overload['clients']} clients"
+    goodput = quotient(load["tiles_per_s"], overload["peak_tiles_per_s"])
+    rejection = (load["refusal_ms"] or {}).get("p99")
+    readiness = (load["readiness_ms"] or {}).get("p99")
+    n_other = sum(load["other_statuses"].values()) + load["timeouts"] + load["socket_errors"]
     return [
-        Ratio(f"goodput / peak, {who}", goodput, "at least", 0.9),
-        Ratio(f"p99 of a refusal, {who}", refusal, "at most", 50, " ms"),
-        Ratio(f"p99 of `/readyz`, {who}", readiness, "at most", 50, " ms"),
-        Ratio(f"neither 200 nor 429, {who}", float(n_other), "at most", 0),
+        Ratio(f"goodput / peak, {clients}", goodput, "at least", 0.9),
+        Ratio(f"p99 of a 429, {clients}", rejection, "at most", 50, " ms"),
+        Ratio(f"p99 of `/readyz`, {clients}", readiness, "at most", 50, " ms"),
+        Ratio(f"neither 200 nor 429, {clients}", float(n_other), "at most", 0),
     ]
-
-
-def replace_between_markers(page: str, text: str, name: str = "serving") -> str:
-    """Put text between the markers `<!-- NAME:begin -->` and `<!-- NAME:end -->` of a page.
-
-    Raises:
-        ValueError: the page lacks a marker.
-    """
-    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    head, begin_found, rest = page.partition(begin)
-    _, end_found, tail = rest.partition(end)
-    if not begin_found or not end_found:
-        raise ValueError(f"the page needs the markers {begin} and {end}")
-    return f"{head}{begin}\n{text.strip()}\n{end}{tail}"

@@ -1,7 +1,7 @@
-"""The measurement itself: every server once a round, in an order that turns, and the limit between.
+"""Measure every server once per round, in rotating order, and the in-process limit in between.
 
-Only one server is alive at a time. Servers take turns so that a machine that slows down for a
-minute slows all of them, and each starts anew every round, which also times its start.
+Only one server runs at a time. Because servers take turns, a machine that slows down for a minute
+affects all of them. Each server starts anew in every round, which also times its start.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from benchmarks.offline import classify_folder
 from benchmarks.overload import measure_overload
 from benchmarks.probe import post
 from benchmarks.processes import RunningServer, running
-from benchmarks.report import BATCH_CLIENTS, Results
+from benchmarks.publish import Results
+from benchmarks.report import BATCH_CLIENTS
 from benchmarks.servers import OURS, Server
 from benchmarks.wrk import Load, run_wrk
 
@@ -31,24 +32,23 @@ _CLIENTS: Final = (1, 8, 32)
 _PEAK_CLIENTS: Final = 32
 _WARM_UP_CLIENTS: Final = 8
 _TILES_PER_BATCH: Final = 16
-# A crowd that queues for seconds is only seen after seconds; and of the ten tiles a second that are
-# posted beside it some hundreds are needed, or their p99 is their worst.
+# A queue of several seconds takes time to build up, and a p99 needs some hundreds of the ten tiles
+# per second that are posted meanwhile.
 _OVERLOAD_CELLS: Final = 4
-# What is under way when a cell ends does not count, and with batches that is 64 tiles.
+# Tiles in flight when a cell ends do not count; with batches there are 64.
 _BATCH_CELLS: Final = 3
 _N_CHECKED: Final = 6
-INT8_NAME: Final = "model-int8.tflite"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured.
+    """How much to measure.
 
     Attributes:
-        seconds: of each cell.
-        rounds: medians are taken over these.
-        overload_clients: 0 leaves the overload out.
-        with_folder: whether `osteo classify` is timed.
+        seconds: duration of each cell.
+        rounds: number of rounds, over which medians are taken.
+        overload_clients: number of clients of the overload; 0 skips it.
+        with_folder: whether to time `osteo classify`.
     """
 
     seconds: float
@@ -58,25 +58,25 @@ class Plan:
 
 
 class Bench:
-    """The tiles as bodies, the in-process interpreters, and the results as they come in."""
+    """Request bodies, in-process interpreters, and the results so far."""
 
-    def __init__(self, plan: Plan, bundle: Bundle, tiles: Sequence[Path]) -> None:
+    def __init__(self, plan: Plan, bundle: Bundle, files: Sequence[Path]) -> None:
         """Prepare bodies and interpreters."""
-        self._plan, self._bundle, self._tiles = plan, bundle, tiles
-        self._forms = [encode_form("file", [tile]) for tile in tiles]
+        self._plan, self._bundle, self._files = plan, bundle, files
+        self._forms = [encode_form("file", [file]) for file in files]
         folder = WORK_DIR / "bodies"
         self.bodies: dict[str, BodyFiles] = {
             "multipart": write_bodies(self._forms, folder / "multipart"),
-            "raw": write_bodies([encode_raw(tile) for tile in tiles], folder / "raw"),
+            "raw": write_bodies([encode_raw(file) for file in files], folder / "raw"),
             "batch": write_bodies(
-                encode_batches("files", tiles, _TILES_PER_BATCH), folder / "batch"
+                encode_batches("files", files, _TILES_PER_BATCH), folder / "batch"
             ),
         }
-        files = {"fp32": bundle.litert_file, "int8": bundle.path / INT8_NAME}
+        model_files = {"fp32": bundle.litert_file, "int8": bundle.int8_file}
         self._limits = {
-            precision: InProcess(file, bundle.manifest, tiles)
-            for precision, file in files.items()
-            if file.is_file()
+            precision: InProcess(model_file, bundle.manifest, files)
+            for precision, model_file in model_files.items()
+            if model_file.is_file()
         }
         self.results: Results = {
             "in_process": {name: {"tiles_per_s": [], "one_tile_ms": []} for name in self._limits},
@@ -85,11 +85,11 @@ class Bench:
         }
 
     def run(self, servers: Sequence[Server]) -> None:
-        """Measure all rounds; a server that cannot be measured becomes a note."""
+        """Measure all rounds; a server that cannot be measured gets a note."""
         failed: set[str] = set()
         for i in range(self._plan.rounds):
             self._measure_limit()
-            # The order turns, so that no server always runs after the same one.
+            # In rotating order, so that no server always runs after the same one.
             for server in (*servers[i % len(servers) :], *servers[: i % len(servers)]):
                 if server.name in failed:
                     continue
@@ -104,7 +104,7 @@ class Bench:
         self._order_like(servers)
 
     def overload(self, server: Server) -> None:
-        """Measure our service under a crowd."""
+        """Measure our service under overload."""
         print(f"overload: {self._plan.overload_clients} clients", file=sys.stderr)
         with running(server, self._bundle.path) as process:
             self._warm_up(process)
@@ -127,22 +127,22 @@ class Bench:
         with running(server, self._bundle.path) as process:
             difference = self._check_answers(process)
             self._warm_up(process)
-            kept = self.results["servers"].setdefault(
+            measured = self.results["servers"].setdefault(
                 server.name, {"ready_s": [], "peak_rss_mib": [], "cells": {}}
             )
             for clients in _CLIENTS:
                 for body in ("multipart",) if server.is_peer else ("multipart", "raw"):
                     load = self._load(process, body, clients)
-                    _keep(kept["cells"], body, clients, load)
-            kept["ready_s"].append(process.ready_s)
-            kept["peak_rss_mib"].append(process.peak_rss_mib())
-            kept["largest_probability_difference"] = difference
+                    _add_load(measured["cells"], body, clients, load)
+            measured["ready_s"].append(process.ready_s)
+            measured["peak_rss_mib"].append(process.peak_rss_mib())
+            measured["largest_probability_difference"] = difference
             if server.name == OURS:
-                # Last: larger bodies would otherwise count as the memory of single tiles.
+                # Last, because larger bodies would raise the peak memory of single tiles.
                 load = self._load(process, "batch", BATCH_CLIENTS)
-                _keep(kept["cells"], "batch", BATCH_CLIENTS, load)
+                _add_load(measured["cells"], "batch", BATCH_CLIENTS, load)
         if server.name == OURS:
-            # Before and after our service: the ratio that is claimed compares neighbours in time.
+            # Before and after our service, so that their ratio compares neighbours in time.
             self._measure_limit()
 
     def _load(self, process: RunningServer, body: str, clients: int) -> Load:
@@ -155,37 +155,36 @@ class Bench:
         run_wrk(process.classify_url, self.bodies["multipart"], _WARM_UP_CLIENTS, seconds)
 
     def _check_answers(self, process: RunningServer) -> float:
-        """Hold the first answers against the in-process ones; returns the largest difference."""
-        expected = self._limits["fp32"].probabilities(min(_N_CHECKED, len(self._tiles)))
+        """Largest difference of the first answers from the in-process probabilities."""
+        expected = self._limits["fp32"].probabilities(min(_N_CHECKED, len(self._files)))
         answers = [self._ask(process, form) for form in self._forms[: len(expected)]]
         return float(np.abs(np.array(answers) - expected).max())
 
     def _ask(self, process: RunningServer, form: Body) -> list[float]:
         reply = post(process.port, process.server.classify_path, form)
         if reply.status != 200:
-            raise RuntimeError(f"a tile was answered with {reply.status}: {reply.content}")
-        # BentoML answers a batching endpoint with a list, of one answer for one tile.
+            raise RuntimeError(f"it answered a tile with status {reply.status}: {reply.content}")
+        # BentoML's batching endpoint answers with a list of one.
         answer = reply.content[0] if isinstance(reply.content, list) else reply.content
         try:
             probabilities = answer["probabilities"]
             return [float(probabilities[name]) for name in self._bundle.manifest.label_ids]
         except (TypeError, KeyError) as error:
-            raise RuntimeError(f"a tile was answered without probabilities: {answer}") from error
+            raise RuntimeError(f"it answered a tile without probabilities: {answer}") from error
 
     def _measure_folder(self) -> None:
         print("osteo classify", file=sys.stderr)
         rate = statistics.median(self.results["in_process"]["fp32"]["tiles_per_s"])
-        run = classify_folder(self._tiles, max(64, round(rate * self._plan.seconds)))
+        run = classify_folder(self._files, max(64, round(rate * self._plan.seconds)))
         folder = self.results.setdefault("folder", {})
         for key, value in asdict(run).items():
             folder.setdefault(key, []).append(value)
         self._measure_limit()
 
     def _order_like(self, servers: Sequence[Server]) -> None:
-        kept = self.results["servers"]
-        self.results["servers"] = {s.name: kept[s.name] for s in servers if s.name in kept}
+        measured = self.results["servers"]
+        self.results["servers"] = {s.name: measured[s.name] for s in servers if s.name in measured}
 
 
-def _keep(cells: dict[str, Any], body: str, clients: int, load: Load) -> None:
-    of_clients = cells.setdefault(body, {})
-    of_clients.setdefault(str(clients), []).append(load.to_json())
+def _add_load(cells: dict[str, Any], body: str, clients: int, load: Load) -> None:
+    cells.setdefault(body, {}).setdefault(str(clients), []).append(load.to_json())

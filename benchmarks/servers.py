@@ -1,4 +1,4 @@
-"""Which servers are compared, how each is started, and where it takes tiles."""
+"""The servers that are compared: how to start each, and its paths."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Server:
     """A program that classifies tiles over HTTP.
 
     Attributes:
-        name: key in results; for a peer also its folder in `benchmarks/peers/`.
-        title: what readers call it.
-        command: port -> the command line; a peer's starts with a program of its environment.
-        env: variables beside those of the shell.
-        classify_path: takes a multipart POST with one tile in field `file`.
-        ready_path: answers 200 once tiles are taken.
-        package: what the peer is known for; its locked version is reported.
+        name: key in the results; for a peer also its folder in `benchmarks/peers/`.
+        title: name in reports.
+        command: port -> the command line; a peer's begins with a program of its environment.
+        classify_path: accepts a multipart POST with one tile in field `file`.
+        ready_path: answers 200 once the server accepts tiles.
+        env: environment variables in addition to those of the shell.
+        package: the peer's main package, whose locked version is reported; None for our service.
     """
 
     name: str
@@ -42,16 +42,16 @@ class Server:
 
     @property
     def is_peer(self) -> bool:
-        """Whether it runs in an environment of its own."""
+        """Whether it is a peer, with its own virtual environment."""
         return self.package is not None
 
     @property
     def cwd(self) -> Path:
-        """Where the command is run."""
+        """Working directory of the command."""
         return PEERS_DIR / self.name if self.is_peer else REPOSITORY
 
     def environ(self, bundle_dir: Path, port: int) -> dict[str, str]:
-        """The process's environment: the shell's, without settings that `env` should decide."""
+        """The process environment: the shell's, without the settings that `env` decides."""
         decided = {"OSTEO_PORT", "OSTEO_HOST", "OSTEO_RUNTIME", "OSTEO_PRECISION"}
         inherited = {key: value for key, value in os.environ.items() if key not in decided}
         bench = {"BENCH_BUNDLE": str(bundle_dir), "BENCH_PORT": str(port)}
@@ -84,7 +84,7 @@ def _bentoml() -> Server:
         ],
         "/predict",
         "/readyz",
-        # Its store and usage statistics stay out of the user's home.
+        # Without its store in the user's home, and without usage statistics.
         {"BENTOML_HOME": str(WORK_DIR / "bentoml-home"), "BENTOML_DO_NOT_TRACK": "True"},
         package="bentoml",
     )

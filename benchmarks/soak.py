@@ -1,4 +1,4 @@
-"""Very many requests at one server: does its memory stay flat?"""
+"""Soak test: whether memory stays flat over very many requests."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from benchmarks.wrk import run_wrk
 _CLIENTS: Final = 8
 _N_SAMPLES: Final = 40
 _WARM_UP_S: Final = 2.0
-# Allocators and caches fill at first; what counts is whether growth ends.
+# Allocators and caches fill at first; what matters is whether memory grows after that.
 _SETTLED_SHARE: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Memory after so many requests."""
+    """Resident memory after a number of requests."""
 
     n_requests: int
     seconds: float
@@ -28,17 +28,17 @@ class Sample:
 
 
 def soak(server: RunningServer, bodies: BodyFiles, n_requests: int) -> dict[str, Any]:
-    """Post at least `n_requests` and sample the memory about forty times on the way.
+    """Post at least `n_requests` and sample memory about forty times meanwhile.
 
-    It also ends after four times the time that the first rate promises, so a stuck server ends it.
+    It gives up after four times the expected duration, in case the server hangs.
     """
     warm_up = run_wrk(server.classify_url, bodies, _CLIENTS, _WARM_UP_S)
-    promised_s = n_requests / max(1.0, warm_up.tiles_per_s)
+    expected_s = n_requests / max(1.0, warm_up.tiles_per_s)
     started = time.monotonic()
     n_done = n_failed = 0
     samples = [Sample(0, 0.0, server.rss_mib())]
-    while n_done < n_requests and time.monotonic() - started < 4 * promised_s + 10:
-        load = run_wrk(server.classify_url, bodies, _CLIENTS, promised_s / _N_SAMPLES)
+    while n_done < n_requests and time.monotonic() - started < 4 * expected_s + 10:
+        load = run_wrk(server.classify_url, bodies, _CLIENTS, expected_s / _N_SAMPLES)
         n_done += load.n_replies
         n_failed += load.n_failed
         samples.append(Sample(n_done, time.monotonic() - started, server.rss_mib()))
@@ -46,7 +46,7 @@ def soak(server: RunningServer, bodies: BodyFiles, n_requests: int) -> dict[str,
 
 
 def summarise(samples: list[Sample], n_failed: int) -> dict[str, Any]:
-    """What the samples say: growth in all, and its rate once memory had settled."""
+    """Summarise the samples: memory at the start, after settling and at the end, and its growth."""
     settled = samples[int(len(samples) * _SETTLED_SHARE) :]
     mib_per_request = slope([s.n_requests for s in settled], [s.rss_mib for s in settled])
     return {

@@ -1,18 +1,17 @@
-"""What it saves to compute a frozen base's features once: a head run from the cache, and without.
+"""Measure what caching the features of a frozen backbone saves when training heads.
 
-    python -m benchmarks.study
-    OSTEO_WEIGHTS=mobilenet_v2.h5 python -m benchmarks.study --write-docs
+    .venv/bin/python -m benchmarks.study
+    OSTEO_WEIGHTS=mobilenet_v2.h5 .venv/bin/python -m benchmarks.study --write-docs
 
-The tiles are drawn, each blended with one of another label, so that they are not all told apart.
-Both ways train the same head on the same tiles from the same initial weights in the same order; one
-reads features, the other takes every batch through the frozen base in one compiled Keras step, as a
-notebook does. Decoding is left out of that way: its tiles wait in memory, which favours it.
+The tiles are drawn, each blended with a tile of another label, so that not all can be classified.
+Both ways train the same head on the same tiles in the same order from the same initial weights. One
+reads cached features; the other runs every batch through the frozen backbone in one compiled Keras
+step, as a notebook does. The latter has its tiles decoded in memory, which favours it.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -26,27 +25,24 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from app.core.errors import OsteoError
-from benchmarks.environments import REPOSITORY
 from benchmarks.machine import describe_host
-from benchmarks.report import replace_between_markers
+from benchmarks.publish import Benchmark, Results
 from benchmarks.tables import render_table
 from training.data.drawn_tiles import draw_tile
 from training.data.labels import LABEL_IDS
 from training.experiments.study.head import Head, HeadSettings, Positions, draw_pairs, fit_head
 from training.features.extract import as_function
 from training.features.store import Features, FeatureSpace, FeatureStore, fill, row_key
-from training.networks.graphs import build_base, build_pooled, weights_sha256
+from training.networks.graphs import build_backbone, build_pooled, weights_sha256
 from training.networks.registry import DEFAULT_SYSTEM
 
-RESULTS_FILE: Final = REPOSITORY / "benchmarks" / "results" / "study.json"
-DOCS_PAGE: Final = REPOSITORY / "docs" / "study.md"
+BENCHMARK: Final = Benchmark("study", "study.md", __doc__)
 GOAL_S: Final = 5.0
 GOAL_RATIO: Final = 50.0
 GOAL_POINTS: Final = 1.0
 _BATCH: Final = 32
 _BLEND: Final = (0.2, 0.5)
-"""Share of the other label's tile: always the smaller one, so that every label can be learnt."""
+"""Share of the other label's tile; below a half, so that every label can be learnt."""
 _RATE: Final = 1e-3
 
 Tiles = NDArray[np.uint8]
@@ -54,50 +50,27 @@ Tiles = NDArray[np.uint8]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.study", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("--tiles", type=int, default=1144, help="drawn tiles (1144)")
-    parser.add_argument("--epochs", type=int, default=30, help="epochs of a run (30)")
+    parser = BENCHMARK.parser()
+    parser.add_argument("--tiles", type=int, default=1144, help="number of drawn tiles (1144)")
+    parser.add_argument("--epochs", type=int, default=30, help="epochs of each run (30)")
     parser.add_argument("--repeats", type=int, default=5, help="runs from the cache (5)")
-    parser.add_argument("--output", type=Path, default=RESULTS_FILE, help="results file")
-    parser.add_argument("--write-docs", action="store_true", help="renew docs/study.md")
-    options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        weights = os.environ.get("OSTEO_WEIGHTS", "none")
-        results = measure(options.tiles, options.epochs, options.repeats, weights)
-    except (OsteoError, OSError) as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return 1
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(results, indent=1) + "\n")
-    report = render(results)
-    print(report)
-    if options.write_docs:
-        DOCS_PAGE.write_text(replace_between_markers(DOCS_PAGE.read_text(), report, "study"))
-    return 0
+    return BENCHMARK.run(parser.parse_args(arguments), _measure, render)
 
 
-def measure(n_tiles: int, n_epochs: int, n_repeats: int, weights: str) -> dict[str, Any]:
-    """Fill a cache, train from it, train through the base.
-
-    Args:
-        n_tiles: drawn; a tenth is tested.
-        n_epochs: of every run.
-        n_repeats: runs from the cache; the median is reported.
-        weights: of the base, as `network.weights` takes them.
-    """
+def _measure(options: argparse.Namespace) -> Results:
+    """Fill a cache, train from it, then through the backbone; test on a tenth of the tiles."""
     import keras
 
-    results: dict[str, Any] = {"machine": describe_host(), "n_tiles": n_tiles, "epochs": n_epochs}
+    weights, n_tiles = os.environ.get("OSTEO_WEIGHTS", "none"), options.tiles
+    results: Results = {"machine": describe_host(), "n_tiles": n_tiles, "epochs": options.epochs}
     tiles, truth = draw_blended(n_tiles)
     order = np.random.default_rng(0).permutation(n_tiles)
     n_test = round(n_tiles / 10)
     train, test = order[n_test:], order[:n_test]
     keras.utils.set_random_seed(0)
-    pooled = build_pooled(build_base(weights))
-    settings = HeadSettings(_RATE, (n_epochs,), _BATCH)
+    pooled = build_pooled(build_backbone(weights))
+    settings = HeadSettings(_RATE, (options.epochs,), _BATCH)
     with tempfile.TemporaryDirectory() as folder:
         space = FeatureSpace(DEFAULT_SYSTEM.name, weights_sha256(weights) or weights, 224)
         keys = [row_key(str(number)) for number in range(n_tiles)]
@@ -111,7 +84,7 @@ def measure(n_tiles: int, n_epochs: int, n_repeats: int, weights: str) -> dict[s
         results["fill_s"] = time.perf_counter() - started
         cached = [
             _run_cached(Path(folder), space, keys, truth, train, test, settings)
-            for _ in range(n_repeats)
+            for _ in range(options.repeats)
         ]
         results["cache_mib"] = sum(f.stat().st_size for f in Path(folder).rglob("*.chunk")) / 2**20
     results["cached_s"] = [seconds for seconds, _ in cached]
@@ -129,7 +102,7 @@ def measure(n_tiles: int, n_epochs: int, n_repeats: int, weights: str) -> dict[s
 
 
 def draw_blended(n_tiles: int) -> tuple[Tiles, Positions]:
-    """Drawn tiles, uint8 `[n, 224, 224, 3]`, each with a share of another label's, and labels."""
+    """Draw tiles, uint8 `[n, 224, 224, 3]` RGB, blended with another label's, and class indices."""
     rng = np.random.default_rng(0)
     truth = np.arange(n_tiles) % len(LABEL_IDS)
     tiles = np.empty((n_tiles, 224, 224, 3), dtype=np.uint8)
@@ -142,25 +115,25 @@ def draw_blended(n_tiles: int) -> tuple[Tiles, Positions]:
     return tiles, truth
 
 
-def render(results: dict[str, Any]) -> str:
-    """The table and the goals, as Markdown."""
+def render(results: Results) -> str:
+    """Render the table and the goals as Markdown."""
     cached_s, base_s = statistics.median(results["cached_s"]), results["base_s"]
     cached, base = results["cached_accuracy"], results["base_accuracy"]
     gap = max(abs(a - b) for a, b in zip(cached, base, strict=True)) * 100
     rows = [
         [
-            "from the cache, opening and checking it included",
+            "from the cache, including opening and checking it",
             f"{cached_s:.2f}",
             _percent(cached[-1]),
         ],
-        ["through the frozen base in every epoch", f"{base_s:.1f}", _percent(base[-1])],
+        ["through the frozen backbone in every epoch", f"{base_s:.1f}", _percent(base[-1])],
     ]
     ratio = base_s / cached_s
     n_epochs = results["epochs"]
     goals = [
         [f"seconds of {n_epochs} epochs", f"{cached_s:.2f}", f"at most {GOAL_S:g}"],
         ["times faster", f"{ratio:.0f}", f"at least {GOAL_RATIO:g}"],
-        ["points between test accuracies, at most", f"{gap:.2f}", f"at most {GOAL_POINTS:g}"],
+        ["largest gap of test accuracies, points", f"{gap:.2f}", f"at most {GOAL_POINTS:g}"],
     ]
     met = (cached_s <= GOAL_S, ratio >= GOAL_RATIO, gap <= GOAL_POINTS)
     goals = [[*goal, "yes" if is_met else "no"] for goal, is_met in zip(goals, met, strict=True)]
@@ -170,14 +143,14 @@ def render(results: dict[str, Any]) -> str:
         [
             render_table([title, "seconds", "test accuracy"], rows),
             render_table(["goal", "measured", "wanted", "met"], goals),
-            f"Drawn tiles, each blended with {low:.0%} to {high:.0%} of another label's, "
-            f"{results['n_test']} tested; "
+            f"Drawn tiles, each blended with {low:.0%} to {high:.0%} of another label's; "
+            f"{results['n_test']} test tiles; "
             f"{DEFAULT_SYSTEM.title} ({results['weights']} weights), batch {_BATCH}, "
-            f"rate {_RATE:g}, the same initial weights and order both ways. Filling the cache took "
-            f"{results['fill_s']:.0f} s, once ({results['cache_mib']:.1f} MiB). "
+            f"learning rate {_RATE:g}, the same initial weights and order both ways. Filling the "
+            f"cache once took {results['fill_s']:.0f} s ({results['cache_mib']:.1f} MiB). "
             f"Measured {machine['date']} on {machine['cores']} cores ({machine['cpu']}), Python "
-            f"{machine['python']}; other work was running: load {machine['load_at_start']} at the "
-            f"start, {results['load_at_end']} at the end. `make bench-study` measures it again.",
+            f"{machine['python']}; load {machine['load_at_start']} at start, "
+            f"{results['load_at_end']} at the end. `make bench-study` repeats the measurement.",
         ]
     )
 
@@ -191,7 +164,7 @@ def _run_cached(
     test: Positions,
     settings: HeadSettings,
 ) -> tuple[float, list[float]]:
-    """Seconds and test accuracy by epoch, from opening the cache to the last answer."""
+    """Train from the cache; return the seconds, including opening it, and accuracy by epoch."""
     started = time.perf_counter()
     features = FeatureStore(folder, space).read(keys)[:, None, :]
     with threadpool_limits(1, user_api="blas"):
@@ -208,13 +181,13 @@ def _run_through_base(
     test: Positions,
     settings: HeadSettings,
 ) -> tuple[float, list[float]]:
-    """The same, with every batch taken through the frozen base."""
+    """Train with every batch run through the frozen backbone; return as `_run_cached`."""
     import keras
     import tensorflow
 
     size = pooled.output_shape[-1]
     shape = size, settings.hidden_units, settings.n_classes
-    # The draws of `fit_head`, so that both start from the same weights and take the same batches.
+    # Drawn like in `fit_head`, so that both use the same initial weights and batches.
     rng = np.random.default_rng(settings.seed)
     initial = Head(*shape, rng).parts
     dense = keras.layers.Dense
@@ -226,7 +199,7 @@ def _run_through_base(
     optimizer.build(head.trainable_variables)
     loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
-    @tensorflow.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    @tensorflow.function(reduce_retracing=True)  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def step(shown: Any, labels: Any) -> None:
         features = pooled(shown, training=False)
         with tensorflow.GradientTape() as tape:
@@ -245,7 +218,7 @@ def _run_through_base(
         answers = _in_batches(answer, tiles[test]).argmax(axis=1)
         accuracy.append(float((answers == truth[test]).mean()))
         spent = time.perf_counter() - started
-        print(f"through the base: epoch {epoch + 1}, {spent:.0f} s", file=sys.stderr)
+        print(f"through the backbone: epoch {epoch + 1}, {spent:.0f} s", file=sys.stderr)
     return time.perf_counter() - started, accuracy
 
 
@@ -255,7 +228,7 @@ def _in_batches(infer: Any, tiles: Tiles) -> Features:
 
 
 def scaled(tiles: Tiles) -> Features:
-    """As the default system takes them."""
+    """Scale tiles for the default system's backbone, float32."""
     return DEFAULT_SYSTEM.scaling.apply(tiles)
 
 

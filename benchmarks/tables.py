@@ -1,14 +1,14 @@
-"""The report as Markdown: the table of servers, the ratios, the overload, and where it was run."""
+"""The report of a serving run as Markdown tables."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
 
+from benchmarks.publish import Results
 from benchmarks.report import (
     BATCH_CLIENTS,
     CHOSEN_CLIENTS,
-    Results,
     limit_of,
     median_cell,
     median_of,
@@ -21,7 +21,7 @@ _NOTHING: Final = "-"
 
 
 def render_report(results: Results) -> str:
-    """Every table, for the terminal and for the documentation."""
+    """Render every table, for the terminal and for the documentation."""
     parts = [_servers(results), _ratios(results), _folder(results)]
     if results.get("overload"):
         parts.append(_overload(results["overload"]))
@@ -34,7 +34,7 @@ def render_report(results: Results) -> str:
 
 
 def render_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, padded so that it also reads as plain text; numbers to the right."""
+    """Render a Markdown table, padded to be read as plain text, with numbers aligned right."""
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:
@@ -106,52 +106,52 @@ def _folder(results: Results) -> str:
         n_tiles = folder["n_tiles"][0]
         rows = [
             [f"`osteo classify`, {n_tiles} tiles", _number(median_of(folder["tiles_per_s"]))],
-            ["the same without its start", _number(median_of(folder["steady_tiles_per_s"]))],
+            ["the same, excluding start-up", _number(median_of(folder["steady_tiles_per_s"]))],
         ]
     batch = median_cell(results, OURS, "tiles_per_s", BATCH_CLIENTS, "batch")
     if batch is not None:
         rows.append([f"`/v1/classify/batch`, {BATCH_CLIENTS} clients", _number(batch)])
-    return render_table(["many tiles at once", "tiles/s"], rows) if rows else ""
+    return render_table(["many tiles", "tiles/s"], rows) if rows else ""
 
 
 def _overload(overload: dict[str, Any]) -> str:
     header = [
         f"{overload['clients']} clients",
-        *("tiles/s", "of the peak", "refused (429)", "refusal p50, p99, worst (ms)"),
-        *("served p50, p99, worst (ms)", "`/readyz` p50, p99, worst (ms)", "other"),
+        *("tiles/s", "share of peak", "rejected (429)", "429 p50, p99, max (ms)"),
+        *("200 p50, p99, max (ms)", "`/readyz` p50, p99, max (ms)", "other"),
     ]
     rows = [
         _overload_row(title, overload[key], overload["peak_tiles_per_s"])
         for title, key in (
-            ("obeying `Retry-After`", "waiting"),
-            ("asking again at once", "hammering"),
+            ("obey `Retry-After`", "waiting"),
+            ("retry at once", "hammering"),
         )
     ]
     return render_table(header, rows)
 
 
-def _overload_row(title: str, crowd: dict[str, Any], peak: float) -> list[str]:
-    others = [f"{n} x {status}" for status, n in crowd["other_statuses"].items()]
+def _overload_row(title: str, load: dict[str, Any], peak: float) -> list[str]:
+    others = [f"{n} x {status}" for status, n in load["other_statuses"].items()]
     others += [
-        f"{crowd[key]} {key.replace('_', ' ')}"
+        f"{load[key]} {key.replace('_', ' ')}"
         for key in ("socket_errors", "timeouts", "readiness_failed")
-        if crowd[key]
+        if load[key]
     ]
     return [
         title,
-        _number(crowd["tiles_per_s"]),
-        f"{crowd['tiles_per_s'] / peak:.2f}" if peak else _NOTHING,
-        f"{100 * crowd['refused_share']:.1f} %",
-        *(_latencies(crowd[key]) for key in ("refusal_ms", "accepted_ms", "readiness_ms")),
+        _number(load["tiles_per_s"]),
+        f"{load['tiles_per_s'] / peak:.2f}" if peak else _NOTHING,
+        f"{100 * load['refused_share']:.1f} %",
+        *(_latencies(load[key]) for key in ("refusal_ms", "accepted_ms", "readiness_ms")),
         "; ".join(others) or "none",
     ]
 
 
 def _soak(soak: dict[str, Any]) -> str:
     return (
-        f"Over {soak['n_requests']:,} requests ({soak['n_failed']} failed) resident memory was "
-        f"{soak['settled_rss_mib']:.0f} MiB once settled and {soak['last_rss_mib']:.0f} MiB at the "
-        f"end: {soak['mib_per_10000_requests']:+.2f} MiB for each 10,000 requests."
+        f"Over {soak['n_requests']:,} requests ({soak['n_failed']} failed), resident memory was "
+        f"{soak['settled_rss_mib']:.0f} MiB after settling and {soak['last_rss_mib']:.0f} MiB at "
+        f"the end: {soak['mib_per_10000_requests']:+.2f} MiB per 10,000 requests."
     )
 
 
@@ -163,8 +163,8 @@ def _provenance(results: Results) -> str:
     rounds = "1 round" if settings["rounds"] == 1 else f"medians of {settings['rounds']} rounds"
     return (
         f"Measured {machine['date']} on {where} with Python {machine['python']}, load "
-        f"{machine['load_at_start']} at the start; {tiles} each on average); {rounds} of "
-        f"{settings['seconds']:g} s a cell. Versions: {versions}."
+        f"{machine['load_at_start']} at start; {tiles} on average); {rounds} of "
+        f"{settings['seconds']:g} s per cell. Versions: {versions}."
     )
 
 

@@ -1,22 +1,17 @@
-"""How fast training reads tiles, and what memory that takes as the tiles become many.
+"""Measure how fast training reads tiles, and how its memory grows with their number.
 
-    python -m benchmarks.training
-    OSTEO_DATA_DIR=/data/tcia python -m benchmarks.training --write-docs
+    .venv/bin/python -m benchmarks.training
+    OSTEO_DATA_DIR=/data/tcia .venv/bin/python -m benchmarks.training --write-docs
 
-Rates are medians of rounds in turn. Memory is that of a process of its own for each number of
-tiles: small drawn tiles, of which there are 500 files that an index names again and again.
+Rates are medians over rounds, in which all kinds of work take turns.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
-import subprocess
 import sys
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -25,72 +20,56 @@ from typing import Any, Final
 
 import numpy as np
 
-from app.core.errors import OsteoError
 from app.core.tile import decode_tile
 from app.runtime.cores import usable_cores
-from benchmarks.environments import REPOSITORY
 from benchmarks.machine import describe_host
-from benchmarks.report import replace_between_markers
+from benchmarks.publish import Benchmark, Results
 from benchmarks.tables import render_table
-from benchmarks.tiles import collect_tiles
+from benchmarks.tiles import TILES_HELP, collect_tiles
+from benchmarks.training_memory import FILE_SIDE_PX, NETWORK_SIDE_PX, index_of, measure_memory
 from training.augmentation.views import AugmentConfig
-from training.data.drawn_tiles import draw_tile, encode_tile
-from training.data.index import Index, IndexedTile
-from training.data.labels import LABEL_IDS
 from training.data.tiles import TileStream, in_order
 from training.features.extract import as_function, cache_features
 from training.networks.architecture import MINUS_ONE_TO_ONE
-from training.networks.graphs import build_base, build_pooled
+from training.networks.graphs import build_backbone, build_pooled
 
-RESULTS_FILE: Final = REPOSITORY / "benchmarks" / "results" / "training.json"
-DOCS_PAGE: Final = REPOSITORY / "docs" / "scale.md"
+BENCHMARK: Final = Benchmark("training", "scale.md", __doc__)
 _N_DECODED: Final = 400
-"""Tiles of one round; where there are fewer files they are taken again."""
-_N_FILES: Final = 500
-_FILE_SIDE_PX: Final = 128
-_MEMORY_SIDE_PX: Final = 32
-_MIB: Final = 2**20
+"""Tiles per round; if there are fewer files, they are used repeatedly."""
 
 Work = Callable[[], object]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.training", description=(__doc__ or "").splitlines()[0]
+    parser = BENCHMARK.parser()
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds (5)")
+    parser.add_argument("--tiles", type=Path, help=TILES_HELP)
+    parser.add_argument(
+        "--n-tiles",
+        type=int,
+        nargs="*",
+        default=[1_000, 10_000, 100_000],
+        help="numbers of tiles whose memory is measured (1000 10000 100000)",
     )
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of each rate (5)")
-    parser.add_argument("--tiles", type=Path, help="folder of tiles [OSTEO_DATA_DIR, else drawn]")
-    parser.add_argument("--n-tiles", type=int, nargs="*", default=[1_000, 10_000, 100_000])
-    parser.add_argument("--output", type=Path, default=RESULTS_FILE, help="results file")
-    parser.add_argument("--write-docs", action="store_true", help="renew docs/scale.md")
-    parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--files", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    if options.memory_of:
-        print(json.dumps(memory_of(options.memory_of, options.files)))
-        return 0
-    try:
-        what, files = collect_tiles(options.tiles)
-        results: dict[str, Any] = {"machine": describe_host(), "tiles": what}
-        results["rates"] = measure_rates(files, options.rounds)
-        results["memory"] = measure_memory(options.n_tiles)
-    except (OsteoError, OSError) as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return 1
-    options.output.write_text(json.dumps(results, indent=1) + "\n")
-    report = render_report(results)
-    print(report)
-    if options.write_docs:
-        DOCS_PAGE.write_text(replace_between_markers(DOCS_PAGE.read_text(), report, "training"))
-    return 0
+    return BENCHMARK.run(parser.parse_args(arguments), _measure, render_report)
+
+
+def _measure(options: argparse.Namespace) -> Results:
+    what, files = collect_tiles(options.tiles)
+    return {
+        "machine": describe_host(),
+        "tiles": what,
+        "rates": measure_rates(files, options.rounds),
+        "memory": measure_memory(options.n_tiles),
+    }
 
 
 def measure_rates(files: Sequence[Path], n_rounds: int) -> list[dict[str, Any]]:
-    """Tiles a second of decoding in several ways, of the network, and of both together."""
+    """Measure tiles per second of decoding in several ways, of the backbone, and of both."""
     files = [files[i % len(files)] for i in range(_N_DECODED)]
     stream = TileStream(index_of(files, len(files)), Path("/"))
-    pooled = build_pooled(build_base("none"))
+    pooled = build_pooled(build_backbone("none"))
     infer = as_function(pooled)
     n_cores = usable_cores()
     first = stream[0]
@@ -115,7 +94,7 @@ def measure_rates(files: Sequence[Path], n_rounds: int) -> list[dict[str, Any]]:
             work()
             wall_s = time.perf_counter() - started
             cpu_s = _cpu_s() - cpu_started
-            if round_ >= 0:  # the first fills caches and traces graphs
+            if round_ >= 0:  # the first round fills caches and traces graphs
                 busy = cpu_s / (wall_s * n_cores)
                 rates[name].append((n_tiles / wall_s, busy, 1000 * cpu_s / n_tiles))
     return [
@@ -130,74 +109,8 @@ def measure_rates(files: Sequence[Path], n_rounds: int) -> list[dict[str, Any]]:
     ]
 
 
-def measure_memory(n_tiles: Sequence[int]) -> list[dict[str, Any]]:
-    """Peak memory and time of the frozen network over so many tiles, a process each."""
-    with tempfile.TemporaryDirectory() as folder:
-        for seed in range(_N_FILES):
-            tile = draw_tile(LABEL_IDS[seed % len(LABEL_IDS)], _FILE_SIDE_PX, seed)
-            (Path(folder) / f"{seed}.jpg").write_bytes(encode_tile(tile, "JPEG"))
-        command = [sys.executable, "-m", "benchmarks.training", "--files", folder, "--memory-of"]
-        measured = []
-        for n in n_tiles:
-            done = subprocess.run(
-                [*command, str(n)], capture_output=True, text=True, check=True, cwd=REPOSITORY
-            )
-            measured.append(json.loads(done.stdout))
-        return measured
-
-
-def memory_of(n_tiles: int, folder: Path) -> dict[str, Any]:
-    """Run the frozen network over `n_tiles` in this process and watch its memory."""
-    files, original = sorted(folder.glob("*.jpg")), AugmentConfig(n_views=0)
-    pooled = build_pooled(build_base("none", side_px=_MEMORY_SIDE_PX))
-    few, many = (TileStream(index_of(files, n), Path("/"), _MEMORY_SIDE_PX) for n in (64, n_tiles))
-    cache_features(pooled, few, original, 0)  # traces the graph
-    before_mib, peak_mib, stopped = _anonymous_mib(), 0.0, threading.Event()
-
-    def watch() -> None:
-        nonlocal peak_mib
-        while not stopped.wait(0.2):
-            peak_mib = max(peak_mib, _anonymous_mib())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    started = time.perf_counter()
-    features = cache_features(pooled, many, original, 0)
-    seconds = time.perf_counter() - started
-    stopped.set()
-    watcher.join()
-    return {
-        "n_tiles": n_tiles,
-        "seconds": seconds,
-        "started_mib": before_mib,
-        "peak_mib": max(peak_mib, _anonymous_mib()),
-        "features_mib": features.nbytes / _MIB,
-        "on_disk": isinstance(features, np.memmap),
-        "all_at_once_mib": n_tiles * 224 * 224 * 3 / _MIB,
-    }
-
-
-def index_of(files: Sequence[Path], n_tiles: int) -> Index:
-    """An index that names files again and again until there are `n_tiles`."""
-    tiles = tuple(
-        IndexedTile(
-            name=f"Case 3 A1-{i}-0",
-            file=str(files[i % len(files)].absolute()),
-            sha256="0" * 64,
-            case="Case 3",
-            slide="Case 3 A1",
-            x=i,
-            y=0,
-            raw_label="Viable",
-            label="viable_tumor",
-        )
-        for i in range(n_tiles)
-    )
-    return Index(mixed_tiles="viable", table="none", table_sha256="0" * 64, tiles=tiles)
-
-
-def render_report(results: dict[str, Any]) -> str:
-    """Both tables, and where they were measured."""
+def render_report(results: Results) -> str:
+    """Render both tables and the conditions of the measurement as Markdown."""
     machine = results["machine"]
     rates = [
         [
@@ -219,15 +132,15 @@ def render_report(results: dict[str, Any]) -> str:
         ]
         for entry in results["memory"]
     ]
-    header = ["tiles", "seconds", "peak (MiB)", "since start", "features (MiB)", "at once (MiB)"]
+    header = ["tiles", "seconds", "peak (MiB)", "since start", "features (MiB)", "all tiles (MiB)"]
     return "\n\n".join(
         [
-            f"{machine['date']}, {machine['cores']} cores ({machine['cpu']}), load at the start "
-            f"{machine['load_at_start']}. Tiles: {results['tiles']}.",
-            render_table(["", "tiles/s", "cores busy", "CPU (ms a tile)"], rates),
-            f"Memory that is the process' own, over drawn tiles of {_FILE_SIDE_PX} px through "
-            f"MobileNetV2 at {_MEMORY_SIDE_PX} px; the last column is what the tiles would take "
-            "at 224 px all at once.",
+            f"Measured {machine['date']} on {machine['cores']} cores ({machine['cpu']}), load "
+            f"{machine['load_at_start']} at start. Tiles: {results['tiles']}.",
+            render_table(["work", "tiles/s", "cores busy", "CPU (ms per tile)"], rates),
+            f"Anonymous memory of the process for drawn tiles of {FILE_SIDE_PX} px through "
+            f"MobileNetV2 at {NETWORK_SIDE_PX} px. The last column is the size of all tiles in "
+            "memory at 224 px.",
             render_table(header, memory),
         ]
     )
@@ -258,17 +171,9 @@ def _decode_in_tf_data(stream: TileStream, n_parallel: int) -> None:
 
 
 def _cpu_s() -> float:
-    """Of this process and of those it has waited for."""
+    """CPU seconds of this process and its finished children."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
-
-
-def _anonymous_mib() -> float:
-    """Memory of this process that no file can take back."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon"):
-            return int(line.split()[1]) / 1024
-    return 0.0
 
 
 if __name__ == "__main__":

@@ -1,27 +1,26 @@
-"""What knowing one's limits costs: one tile with and without assessment and evidence map.
+"""Measure the time of one tile with and without assessment and evidence map.
 
-    python -m benchmarks.trust
-    OSTEO_DATA_DIR=/data/tcia python -m benchmarks.trust --write-docs
+    .venv/bin/python -m benchmarks.trust
+    OSTEO_DATA_DIR=/data/tcia .venv/bin/python -m benchmarks.trust --write-docs
 
-In this process, on one thread, without HTTP. A bundle without an assessment record gets one in a
-temporary copy, with as many random reference tiles as the whole collection has: only time is
-measured here, and time does not depend on what the numbers are.
+It runs in this process, on one thread, without HTTP. The bundle is copied and gets an assessment
+record with as many random reference tiles as the whole collection has. The time does not depend on
+their values, and nothing but time is measured.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import shutil
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -34,7 +33,6 @@ from app.core.assessment_record import (
     InputGate,
 )
 from app.core.calibration import probabilities_from_logits
-from app.core.errors import OsteoError
 from app.core.manifest import MANIFEST_NAME, FileEntry, sha256_of_file, write_manifest
 from app.core.reference_tiles import REFERENCE_NAME, ReferenceTiles
 from app.core.tile import decode_tile_and_header
@@ -42,19 +40,17 @@ from app.inference.classifier import Classifier
 from app.inference.explanation import PREDICTED
 from app.runtime.litert import LiteRtRuntime
 from app.settings import read_settings
-from benchmarks.environments import REPOSITORY
 from benchmarks.machine import describe_host
-from benchmarks.report import replace_between_markers
+from benchmarks.publish import Benchmark, Results
 from benchmarks.tables import render_table
-from benchmarks.tiles import collect_tiles
+from benchmarks.tiles import TILES_HELP, collect_tiles
 
-RESULTS_FILE: Final = REPOSITORY / "benchmarks" / "results" / "trust.json"
-DOCS_PAGE: Final = REPOSITORY / "docs" / "benchmarks.md"
+BENCHMARK: Final = Benchmark("trust", "benchmarks.md", __doc__)
 GOAL_PERCENT: Final = 10.0
 BASE: Final = "decode, LiteRT, calibrate, SHA-256"
-ASSESSED: Final = "the answer: all that, assessed"
-EXPLAINED: Final = "the answer with its evidence map"
-DRAWN: Final = "an overlay of 512 px beside the answer"
+ASSESSED: Final = "full answer with assessment"
+EXPLAINED: Final = "full answer with evidence map"
+DRAWN: Final = "full answer with overlay of 512 px"
 _N_REFERENCES: Final = 1144
 _N_WARM_UPS: Final = 10
 
@@ -63,76 +59,64 @@ Work = Callable[[bytes], object]
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The median time of one tile, and the median of what it adds to the base's, tile by tile."""
+    """Median time of one tile, and median difference from the baseline on the same tile."""
 
     what: str
     median_ms: float
     added_ms: float
 
     def added_percent(self, base_ms: float) -> float:
-        """Of the base's median."""
+        """Added time in percent of the baseline's median."""
         return 100 * self.added_ms / base_ms
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.trust", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("--repeats", type=int, default=600, help="tiles of each kind (600)")
-    parser.add_argument("--tiles", type=Path, help="folder of tiles [OSTEO_DATA_DIR, else drawn]")
-    parser.add_argument("--output", type=Path, default=RESULTS_FILE, help="results file")
-    parser.add_argument("--write-docs", action="store_true", help="renew docs/benchmarks.md")
-    options = parser.parse_args(arguments)
-    try:
-        results = _measure(options.repeats, options.tiles)
-    except (OsteoError, OSError) as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return 1
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(results, indent=1) + "\n")
-    report = render_costs(results)
-    print(report)
-    if options.write_docs:
-        DOCS_PAGE.write_text(replace_between_markers(DOCS_PAGE.read_text(), report, "trust"))
-    return 0
+    parser = BENCHMARK.parser()
+    parser.add_argument("--repeats", type=int, default=600, help="timed tiles of each kind (600)")
+    parser.add_argument("--tiles", type=Path, help=TILES_HELP)
+    return BENCHMARK.run(parser.parse_args(arguments), _measure, render_costs)
 
 
-def compare(works: Mapping[str, Work], tiles: Sequence[bytes], n_repeats: int) -> list[Cost]:
-    """Time each kind of work on the same tiles in turn.
+def compare(works: Mapping[str, Work], uploads: Sequence[bytes], n_repeats: int) -> list[Cost]:
+    """Time several kinds of work in turn on the same tiles.
 
     Args:
-        works: by name; the first is the base.
-        tiles: encoded; taken in turn.
+        works: functions of an encoded tile, by name; the first is the baseline.
+        uploads: encoded tiles, used in rotation.
         n_repeats: timed runs of each kind of work.
 
     Returns:
-        A cost for each, in the order of `works`.
+        The cost of each kind, in the order of `works`.
     """
     names = list(works)
     times_s: dict[str, list[float]] = {name: [] for name in names}
     for repeat in range(-_N_WARM_UPS, n_repeats):
-        # The order turns, so that none always finds the caches another has filled.
+        # In rotating order, so that none always benefits from the caches of another.
         start = repeat % len(names)
         for name in names[start:] + names[:start]:
             started = time.perf_counter()
-            works[name](tiles[repeat % len(tiles)])
+            works[name](uploads[repeat % len(uploads)])
             if repeat >= 0:
                 times_s[name].append(time.perf_counter() - started)
-    base = times_s[names[0]]
+    baseline = times_s[names[0]]
     return [
         Cost(
             name,
             1e3 * statistics.median(times),
-            1e3 * statistics.median(t - b for t, b in zip(times, base, strict=True)),
+            1e3 * statistics.median(t - b for t, b in zip(times, baseline, strict=True)),
         )
         for name, times in times_s.items()
     ]
 
 
-def render_costs(results: Mapping[str, Any]) -> str:
-    """The table and where it was measured, as Markdown."""
-    costs = [Cost(**cost) for cost in results["costs"]]
+def render_costs(results: Results) -> str:
+    """Render the table and the conditions of the measurement as Markdown."""
+    # Named here, because older results files have other names.
+    names = (BASE, ASSESSED, EXPLAINED, DRAWN)
+    costs = [
+        Cost(**cost | {"what": name}) for name, cost in zip(names, results["costs"], strict=True)
+    ]
     base_ms = costs[0].median_ms
     rows = [
         [
@@ -147,22 +131,22 @@ def render_costs(results: Mapping[str, Any]) -> str:
     worst = max(c.added_percent(base_ms) for c in costs if c.what in {ASSESSED, EXPLAINED})
     verdict = "met" if worst <= GOAL_PERCENT else "not met"
     machine = results["machine"]
-    # Others at work slow the base more than what is added, and the share looks smaller than it is.
+    # Other work slows the baseline more than the additions, so their share looks too small.
     if machine["load_at_start"] > machine["cores"]:
-        verdict = "not decided, since the machine was busy"
+        verdict = "not decided, because the machine was busy"
     return (
         f"{table}\n\nGoal: assessment and evidence map add at most {GOAL_PERCENT:g} %: {verdict}. "
         f"Measured {machine['date']} on {machine['cores']} cores ({machine['cpu']}, load "
-        f"{machine['load_at_start']} at the start), {results['n_repeats']} tiles of each kind in "
+        f"{machine['load_at_start']} at start), {results['n_repeats']} tiles of each kind in "
         f"turn ({results['tiles']}), {results['n_references']} reference tiles."
     )
 
 
-def _measure(n_repeats: int, folder: Path | None) -> dict[str, Any]:
+def _measure(options: argparse.Namespace) -> Results:
     machine = describe_host()
     settings = read_settings()
-    title, files = collect_tiles(folder)
-    tiles = [file.read_bytes() for file in files]
+    title, files = collect_tiles(options.tiles)
+    uploads = [file.read_bytes() for file in files]
     found = find_bundle(settings.models_dir, settings.model_name, settings.model_version)
     with tempfile.TemporaryDirectory() as scratch:
         bundle = _with_record(open_bundle(found), Path(scratch))
@@ -188,21 +172,19 @@ def _measure(n_repeats: int, folder: Path | None) -> dict[str, Any]:
             EXPLAINED: lambda tile_bytes: classifier.classify(tile_bytes, explain=PREDICTED),
             DRAWN: draw,
         }
-        costs = compare(works, tiles, n_repeats)
+        costs = compare(works, uploads, options.repeats)
         classifier.close()
     return {
         "machine": machine,
         "tiles": title,
-        "n_repeats": n_repeats,
+        "n_repeats": options.repeats,
         "n_references": _N_REFERENCES,
-        "costs": [
-            {"what": c.what, "median_ms": c.median_ms, "added_ms": c.added_ms} for c in costs
-        ],
+        "costs": [asdict(cost) for cost in costs],
     }
 
 
 def _with_record(bundle: Bundle, scratch: Path) -> Bundle:
-    """A copy of a bundle with a record and reference tiles of the size that time depends on."""
+    """Copy a bundle and give it an assessment record with `_N_REFERENCES` reference tiles."""
     manifest = bundle.manifest
     path = scratch / manifest.model_name / manifest.model_version
     shutil.copytree(bundle.path, path)
@@ -216,7 +198,7 @@ def _with_record(bundle: Bundle, scratch: Path) -> Bundle:
     record = AssessmentRecord(
         n_tiles=_N_REFERENCES,
         conformal=Conformal(split="slide", scores=tuple(np.linspace(0.01, 1.0, _N_REFERENCES))),
-        # Lets every tile through: only those that pass are explained.
+        # Accepts every tile, because only accepted tiles are explained.
         gate=InputGate(
             min_tissue_share=0.0,
             min_contrast=0.0,

@@ -1,4 +1,4 @@
-"""Drive a server with `wrk` through `post_tiles.lua` and read what it measured."""
+"""Load a server with `wrk` and `post_tiles.lua`, and parse the measurements."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from typing import Any, Final, Literal
 from benchmarks.bodies import BodyFiles
 
 _SCRIPT: Final = Path(__file__).resolve().parent / "post_tiles.lua"
-# A client that waits longer than this has gone away; wrk counts it as timed out.
+# wrk counts a request without a reply for this long as timed out.
 _TIMEOUT_S: Final = 30
 
 OnRefusal = Literal["wait", "hammer"]
-"""A refused client obeys `Retry-After`, or asks again at once."""
+"""A rejected client waits for `Retry-After`, or retries at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one run of `wrk` saw.
+    """Measurements of one run of `wrk`.
 
     Attributes:
         clients: connections, each with one request at a time.
-        tiles_per_s: tiles in 2xx replies a second.
-        p50_ms: median latency of a request, whatever its status.
-        p99_ms: the 99th percentile, with wrk's correction for coordinated omission.
-        statuses: replies by HTTP status.
-        socket_errors: connections refused or broken.
+        tiles_per_s: tiles per second in 2xx replies.
+        p50_ms: median latency of replies of any status.
+        p99_ms: 99th percentile of latency, with wrk's correction for coordinated omission.
+        statuses: number of replies by HTTP status.
+        socket_errors: refused or broken connections.
         timeouts: requests without a reply within 30 s.
     """
 
@@ -43,41 +43,41 @@ class Load:
 
     @property
     def n_replies(self) -> int:
-        """Replies of any status."""
+        """Number of replies of any status."""
         return sum(self.statuses.values())
 
     @property
     def n_failed(self) -> int:
-        """Requests that got no 2xx."""
-        n_refused = sum(n for status, n in self.statuses.items() if not 200 <= status < 300)
-        return n_refused + self.socket_errors + self.timeouts
+        """Number of requests without a 2xx reply."""
+        n_rejected = sum(n for status, n in self.statuses.items() if not 200 <= status < 300)
+        return n_rejected + self.socket_errors + self.timeouts
 
     def to_json(self) -> dict[str, Any]:
-        """For the results file."""
+        """The entry in the results file."""
         return asdict(self) | {"n_failed": self.n_failed}
 
 
 def find_wrk() -> str:
-    """The program's path.
+    """Find the program.
 
     Raises:
-        FileNotFoundError: it is not installed; says how to install it.
+        FileNotFoundError: wrk is not installed.
     """
     program = shutil.which("wrk")
     if program is None:
-        raise FileNotFoundError("wrk is not installed (Debian: apt-get install wrk).")
+        raise FileNotFoundError("wrk is not installed. On Debian: apt-get install wrk.")
     return program
 
 
 def run_wrk(
     url: str, bodies: BodyFiles, clients: int, seconds: float, on_refusal: OnRefusal = "wait"
 ) -> Load:
-    """Post bodies in turn for about `seconds` from `clients` connections.
+    """Post the bodies repeatedly for about `seconds` from `clients` connections.
 
     Raises:
         RuntimeError: wrk failed or printed no result.
     """
-    # One thread: it sends some hundred requests a second and leaves the cores to the server.
+    # One thread suffices for some hundred requests per second and leaves the cores to the server.
     command = [
         *(find_wrk(), "--threads", "1", "--connections", str(clients)),
         *("--duration", f"{max(1, round(seconds))}s", "--timeout", f"{_TIMEOUT_S}s"),
@@ -93,15 +93,15 @@ def run_wrk(
 
 
 def parse_load(output: str, clients: int, n_tiles: int = 1) -> Load:
-    """Read the JSON line that `post_tiles.lua` prints after wrk's own report.
+    """Parse the JSON line that `post_tiles.lua` prints after wrk's own report.
 
     Args:
         output: standard output of wrk.
-        clients: its connections.
-        n_tiles: tiles in one request.
+        clients: number of connections.
+        n_tiles: number of tiles per request.
 
     Raises:
-        RuntimeError: there is no such line.
+        RuntimeError: the line is missing.
     """
     lines = [line for line in output.splitlines() if line.startswith("{")]
     if not lines:

@@ -1,4 +1,4 @@
-"""A bundle and a runtime for tests that need no network weights: exact, instant, checkable."""
+"""A bundle and a runtime for tests that need no network weights: exact and instant."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _NO_HASH: Final = "0" * 64
 
 
 class FakeRuntime:
-    """Answers with the mean red, green and blue of a tile, so that a test can know the answer."""
+    """Returns the mean red, green and blue of a tile as logits, so that tests know the answer."""
 
     name = "fake"
     device = "cpu"
@@ -80,7 +80,7 @@ class FakeRuntime:
 
 
 def saying(*logits: float) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """A poison that makes every tile's logits these."""
+    """A value for `FakeRuntime.poison` that replaces the logits of every tile."""
     return lambda asked: np.tile(np.array(logits, np.float32), (len(asked), 1))
 
 
@@ -105,7 +105,7 @@ def plain_tile(rgb: tuple[int, int, int], side_px: int = 256, format_: str = "PN
 
 
 def manifest_of(root: Path, version: str = "1", record: AssessmentRecord | None = None) -> Manifest:
-    """The manifest of the files below a directory."""
+    """A manifest that lists the files below a directory."""
     files = {
         str(file.relative_to(root)): FileEntry(
             sha256=sha256_of_file(file), n_bytes=file.stat().st_size
@@ -148,9 +148,9 @@ def manifest_of(root: Path, version: str = "1", record: AssessmentRecord | None 
 def build_bundle(
     models_dir: Path, version: str = "1", record: AssessmentRecord | None = None
 ) -> Path:
-    """Write a bundle whose golden tile answers as `FakeRuntime` does.
+    """Write a bundle whose golden tile has the logits of `FakeRuntime`.
 
-    With a record it holds `tests.records.reference_embeddings`, too.
+    With a record, the bundle also contains `tests.records.reference_embeddings`.
     """
     root = models_dir / MODEL_NAME / version
     golden_dir = root / GOLDEN_NAME
@@ -169,5 +169,5 @@ def build_bundle(
 
 
 def opener_of(runtime: FakeRuntime) -> Callable[[Bundle, Settings, Metrics], FakeRuntime]:
-    """What `create_app` calls instead of opening LiteRT."""
+    """Returns the opener that `create_app` calls instead of opening LiteRT."""
     return lambda _bundle, _settings, _metrics: runtime

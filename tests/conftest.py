@@ -1,4 +1,4 @@
-"""Fixtures of the service's tests. `FakeRuntime` keeps TensorFlow and LiteRT out of them."""
+"""Fixtures that most tests share. `FakeRuntime` keeps TensorFlow and LiteRT out of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import settings as hypothesis_settings
 
 from app.main import create_app
 from app.settings import Settings
@@ -17,15 +18,37 @@ from tests.bundles import FakeRuntime, build_bundle, opener_of
 REPOSITORY = Path(__file__).resolve().parent.parent
 RELEASED_MODELS = REPOSITORY / "models"
 
-# Rich reads it once, where a console is made at import: a worker of pytest-xdist would say 80.
+# Rich reads it once, when a console is created at import. A worker of pytest-xdist would use 80.
 os.environ["COLUMNS"] = "200"
+
+# A busy machine makes examples slow, not wrong.
+hypothesis_settings.register_profile("patient", deadline=None)
+hypothesis_settings.load_profile("patient")
+
+READY_WITHIN_S = 60.0
+REQUEST_TIMEOUT_S = 120.0
+"""Default for test clients. The service's own default can run out on a busy machine."""
+
+SLOW = (
+    *("benchmarks", "cli", "server", "contract/test_openapi.py"),
+    *("training/collection", "training/commands", "training/experiments", "training/runs"),
+)
+"""Tests that start servers, processes or fits take seconds each; `make test-fast` skips them."""
 
 MakeClient = Callable[..., TestClient]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests below the paths of `SLOW`."""
+    slow = [REPOSITORY / "tests" / path for path in SLOW]
+    for item in items:
+        if any(item.path.is_relative_to(path) for path in slow):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings of the developer's shell decide nothing here."""
+    """Ignore the settings of the developer's shell."""
     for name in os.environ:
         if name.startswith("OSTEO_") and name not in {"OSTEO_DATA_DIR", "OSTEO_WEIGHTS"}:
             monkeypatch.delenv(name)
@@ -33,7 +56,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def models_dir(tmp_path: Path) -> Path:
-    """A models folder with one fake bundle."""
+    """A models folder that contains one fake bundle."""
     build_bundle(tmp_path / "models")
     return tmp_path / "models"
 
@@ -45,16 +68,17 @@ def runtime() -> FakeRuntime:
 
 @pytest.fixture
 def make_client(models_dir: Path, runtime: FakeRuntime) -> Iterator[MakeClient]:
-    """Start the application with settings; it is ready when the client is returned."""
+    """Start the application with settings and wait until it is ready."""
     clients: list[TestClient] = []
 
     def make(*, wait: bool = True, **settings: object) -> TestClient:
-        chosen = Settings(**{"models_dir": models_dir, **settings})  # type: ignore[arg-type] # any
+        defaults = {"models_dir": models_dir, "request_timeout_s": REQUEST_TIMEOUT_S}
+        chosen = Settings(**{**defaults, **settings})  # type: ignore[arg-type] # any setting
         app = create_app(chosen, opener_of(runtime))
         client = TestClient(app, raise_server_exceptions=False)
         client.__enter__()
         clients.append(client)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + READY_WITHIN_S
         while wait and client.get("/readyz").status_code != 200 and time.monotonic() < deadline:
             time.sleep(0.005)
         return client
@@ -71,7 +95,7 @@ def client(make_client: MakeClient) -> TestClient:
 
 @pytest.fixture(scope="session")
 def real_tiles_dir() -> Path:
-    """The folder of real labelled tiles; skips where there is none."""
+    """The folder of real labelled tiles; the test is skipped if there is none."""
     folder = Path(os.environ.get("OSTEO_DATA_DIR", REPOSITORY.parent / "shared" / "tcia-sample"))
     if not folder.is_dir():
         pytest.skip(f"no real tiles: set OSTEO_DATA_DIR (looked in {folder})")

@@ -1,4 +1,4 @@
-"""An assessment record for fake bundles, whose limits real and drawn H&E tiles keep."""
+"""An assessment record for fake bundles, with limits that real and drawn H&E tiles satisfy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GATE: Final = InputGate(
 def a_record(
     scores: Sequence[float] = SCORES, gate: InputGate = GATE, **drift: Any
 ) -> AssessmentRecord:
-    """A record; `drift` replaces parts of its drift reference."""
+    """Build a record; `drift` replaces parts of its drift reference."""
     parts: dict[str, Any] = {
         "predictions": {"non_tumor": 20, "non_viable_tumor": 11, "viable_tumor": 10},
         "probability": Histogram(edges=(0.5, 0.7, 0.9), counts=(5, 8, 12, 16)),
@@ -47,7 +47,7 @@ def a_record(
 
 
 def embedding_at(distance: float) -> NDArray[np.float32]:
-    """An embedding, float32 `[EMBEDDING_SIZE]`, so far from `reference_embeddings`; 0 to 1."""
+    """An embedding, float32 `[EMBEDDING_SIZE]`, at a cosine distance from the reference; 0 to 1."""
     embedding = np.zeros(EMBEDDING_SIZE, np.float32)
     embedding[0] = 1.0 - distance
     embedding[1] = np.sqrt(1.0 - embedding[0] ** 2)
@@ -55,5 +55,5 @@ def embedding_at(distance: float) -> NDArray[np.float32]:
 
 
 def reference_embeddings() -> NDArray[np.float32]:
-    """Training tiles that all look alike, float32 `[N_TILES, EMBEDDING_SIZE]`."""
+    """Embeddings of identical training tiles, float32 `[N_TILES, EMBEDDING_SIZE]`."""
     return np.tile(embedding_at(0.0), (N_TILES, 1))

@@ -1,4 +1,4 @@
-"""Real servers on ports of their own: a process for what needs signals, a thread for the wire."""
+"""Real servers on their own ports: processes for signals, threads for everything else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from app.server.tile_protocol import TileProtocol
-from tests.conftest import RELEASED_MODELS
+from tests.conftest import RELEASED_MODELS, REPOSITORY
 
 
 def free_port() -> int:
@@ -27,8 +27,20 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    """Wait for what takes milliseconds on a quiet machine."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was never met"
+        time.sleep(0.005)
+
+
+def serve_command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "app", "serve", *arguments]
+
+
 class RunningServer:
-    """A server process; its log lines are parsed when it has ended."""
+    """A server process and a client for it."""
 
     def __init__(
         self,
@@ -43,49 +55,50 @@ class RunningServer:
         self._log_file = log_file
 
     def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            try:
-                if self.client.get(f"{self.url}/readyz").status_code == 200:
-                    return
-            except httpx2.TransportError:
-                pass
-            time.sleep(0.02)
-        raise AssertionError(self._log_file.read_text())
+        wait_until(lambda: self._is_ready() or self.process.poll() is not None)
+        assert self.process.poll() is None, self._log_file.read_text()
+
+    def _is_ready(self) -> bool:
+        try:
+            return self.client.get(f"{self.url}/readyz").status_code == 200
+        except httpx2.TransportError:
+            return False
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=60)
 
     def connect(self) -> socket.socket:
-        """A bare connection, for what no HTTP client would send."""
+        """Open a connection for bytes that no HTTP client would send."""
         host, port = self.url.removeprefix("http://").split(":")
         return socket.create_connection((host, int(port)), timeout=10)
 
     def metric(self, line: str) -> float:
-        """The value of a metric, given its name and labels as the page writes them; 0 if absent."""
+        """Value of a metric, given its name and labels as `/metrics` writes them; 0 if absent."""
         for text in self.client.get(f"{self.url}/metrics").text.splitlines():
             if text.startswith(f"{line} "):
                 return float(text.rsplit(" ", 1)[1])
         return 0.0
 
     def events(self) -> list[dict[str, object]]:
+        """Events of the log; complete after `stop`."""
         lines = self._log_file.read_text().splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
 
 @contextmanager
 def running_server(tmp_path: Path, **environ: str) -> Iterator[RunningServer]:
+    """Run `osteo serve` with the released bundles; its log goes to a file in `tmp_path`."""
     port = free_port()
     log_file = tmp_path / "serve.log"
-    command = [sys.executable, "-m", "app", "serve", "--port", str(port)]
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            command,
+            serve_command("--port", str(port)),
             stderr=log,
             env={"OSTEO_MODELS_DIR": str(RELEASED_MODELS), "PATH": "", **environ},
+            cwd=REPOSITORY,
         )
-    # One client a server: to make one takes longer than most requests. Its connections do not stay.
+    # Making a client takes longer than most requests, so there is one. Each request connects anew.
     limits = httpx2.Limits(max_keepalive_connections=0)
     try:
         with httpx2.Client(limits=limits) as client:
@@ -96,16 +109,22 @@ def running_server(tmp_path: Path, **environ: str) -> Iterator[RunningServer]:
 
 
 @contextmanager
-def serving(app: ASGIApp, keep_alive_s: int = 5) -> Iterator[tuple[str, int]]:
-    """Serve an application from a thread as `app.server.run` does; yields host and port."""
+def serving(
+    app: ASGIApp,
+    protocol: type[TileProtocol] = TileProtocol,
+    *,
+    keep_alive_s: int = 5,
+    shutdown_timeout_s: int = 1,
+) -> Iterator[tuple[str, int]]:
+    """Serve an application from a thread, configured like `osteo serve`; yields host and port."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
-        http=TileProtocol,
+        http=protocol,
         ws="none",
         log_config=None,
         timeout_keep_alive=keep_alive_s,
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=shutdown_timeout_s,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -18,7 +18,7 @@ from app.core.manifest import GOLDEN_NAME, LITERT_NAME, MANIFEST_NAME
 from tests.bundles import MODEL_NAME, FakeRuntime, build_bundle
 
 
-def test_newest_version_is_found_by_number_not_by_name(tmp_path: Path) -> None:
+def test_newest_version_is_found_by_number(tmp_path: Path) -> None:
     for version in ("1", "9", "10"):
         build_bundle(tmp_path, version)
     (tmp_path / MODEL_NAME / ".11").mkdir()
@@ -33,14 +33,14 @@ def test_missing_model_or_version_is_named(models_dir: Path) -> None:
         find_bundle(models_dir, MODEL_NAME, "7")
 
 
-def test_flipped_byte_is_found(models_dir: Path) -> None:
+def test_flipped_byte_is_rejected(models_dir: Path) -> None:
     file = models_dir / MODEL_NAME / "1" / LITERT_NAME
     file.write_bytes(file.read_bytes()[:-1] + b"X")
     with pytest.raises(ChecksumError, match=LITERT_NAME):
         open_bundle(file.parent)
 
 
-def test_missing_file_is_found(models_dir: Path) -> None:
+def test_missing_file_is_rejected(models_dir: Path) -> None:
     file = models_dir / MODEL_NAME / "1" / LITERT_NAME
     file.unlink()
     with pytest.raises(ChecksumError, match="is missing"):
@@ -65,27 +65,27 @@ def test_golden_tiles_agree_with_the_runtime_that_made_them(models_dir: Path) ->
 
 
 @pytest.mark.parametrize("error", [0.002, np.nan])
-def test_other_answers_for_golden_tiles_are_refused(models_dir: Path, error: float) -> None:
+def test_differing_golden_logits_are_rejected(models_dir: Path, error: float) -> None:
     bundle = open_bundle(models_dir / MODEL_NAME / "1")
     with pytest.raises(GoldenTileError, match=r"pink\.png"):
         check_golden_tiles(bundle, lambda tiles: FakeRuntime().infer(tiles).logits + error)
 
 
-def test_bundle_without_golden_tiles_is_refused(models_dir: Path) -> None:
+def test_bundle_without_golden_tiles_is_rejected(models_dir: Path) -> None:
     bundle = open_bundle(models_dir / MODEL_NAME / "1")
     (bundle.path / GOLDEN_NAME / "expected.json").write_text('{"logits": {}}')
     with pytest.raises(InferenceError):
         check_golden_tiles(bundle, lambda tiles: FakeRuntime().infer(tiles).logits)
 
 
-def test_copied_folder_is_refused(models_dir: Path) -> None:
+def test_copied_folder_is_rejected(models_dir: Path) -> None:
     (models_dir / MODEL_NAME / "1").rename(models_dir / MODEL_NAME / "2")
-    with pytest.raises(ManifestError, match="not of this folder"):
+    with pytest.raises(ManifestError, match="not to this folder"):
         open_bundle(models_dir / MODEL_NAME / "2")
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"logits_int8": {}}'])
-def test_bundle_without_expected_logits_is_refused(models_dir: Path, content: str) -> None:
+def test_bundle_without_expected_logits_is_rejected(models_dir: Path, content: str) -> None:
     bundle = open_bundle(models_dir / MODEL_NAME / "1")
     (bundle.path / GOLDEN_NAME / "expected.json").write_text(content)
     with pytest.raises(ManifestError):

@@ -1,6 +1,6 @@
 """`osteo-train`: from a folder of labelled tiles to a released bundle.
 
-Everything heavy is imported inside the commands, so that `--help` answers at once.
+The commands import TensorFlow and scikit-learn when they run, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="""Train the tile classifier and release it as a bundle. Research use only.
 
-    Everything at once, for the released model:
+    All steps in one command, with the settings of the released model:
 
     `OSTEO_DATA_DIR=~/tcia OSTEO_WEIGHTS=imagenet osteo-train release`
 
-    Or step by step:
+    The same step by step:
 
     `osteo-train dataset fetch --url https://mirror.example/osteosarcoma/ --data-dir ~/tcia`
 

@@ -1,18 +1,20 @@
-"""A training run's configuration: TOML into one frozen model, with errors that name the key."""
+"""A training run's configuration: TOML as one frozen model, with errors that name the key."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from training.augmentation.views import AugmentConfig
 from training.data.labels import MixedTiles
@@ -25,9 +27,21 @@ from training.storage.toml import read_toml
 CONFIGS_DIR: Final = Path(__file__).parent / "configs"
 RELEASED_CONFIG: Final = CONFIGS_DIR / "osteo-mobilenetv2.toml"
 
+_REMOVED: Final = {
+    "augment.smallest_crop": ("crops of the full tile", 1.0),
+    "augment.crop_source_px": ("the resolution of crops", 448),
+    "network.n_heads": ("averaging several heads", 1),
+    "network.case_directions": ("removing case directions", 0),
+    "head.mixup": ("mixup", 0.0),
+    "head.tumor_weight": ("the hierarchical loss", 1.0),
+    "fine_tune.mixup": ("mixup", 0.0),
+    "fine_tune.tumor_weight": ("the hierarchical loss", 1.0),
+    "fine_tune.mix_style": ("MixStyle", 0.0),
+}
+"""Switches that ablations found worse or without effect, and the values that switched them off."""
 
 Balance = Literal["none", "label", "slide", "case", "case_and_label"]
-"""What is shown equally often; `none` is every tile."""
+"""What is shown equally often; `none` shows every tile equally often."""
 
 
 class _Section(BaseModel):
@@ -35,10 +49,10 @@ class _Section(BaseModel):
 
 
 class DataConfig(_Section):
-    """What is trained on."""
+    """The training data."""
 
     mixed_tiles: MixedTiles = Field(
-        default="viable", description="What becomes of tiles that the table calls mixed."
+        default="viable", description="What to do with tiles that the table calls mixed."
     )
     tile_side_px: int = Field(
         default=TILE_SIDE_PX, ge=64, description="Side that every tile must have, in pixels."
@@ -52,46 +66,34 @@ class SplitsConfig(_Section):
     random_folds: int = Field(
         default=1,
         ge=1,
-        description="1: one 90/10 hold-out, as in the paper; else cross-validation.",
+        description="1: one 90/10 hold-out, as in the paper; more: cross-validation.",
     )
     slide_folds: int = Field(default=5, ge=2, description="Folds of the slide-grouped split.")
 
 
 class NetworkConfig(_Section):
-    """The graph, and what it starts from."""
+    """The network and its initial weights."""
 
     system: str = Field(default=DEFAULT_SYSTEM.name, description="One of `osteo-train systems`.")
     side_px: int | None = Field(
         default=None,
-        description="Side of the tiles as the network sees them, in pixels; what the system was "
-        "made for where not given (the paper took 224 for all).",
+        description="Side of the network's input in pixels; by default the side for which the "
+        "system was made (the paper used 224 for all).",
     )
     weights: str = Field(
         default="imagenet",
-        description="`imagenet` (Keras fetches them), `none` (untrained, for tests) or a path.",
+        description="`imagenet` (Keras downloads them), `none` (untrained, for tests) or a path.",
     )
     hidden_units: int = Field(default=100, ge=1, description="Width of the head's hidden layer.")
     dropout: float = Field(
         default=0.0, ge=0, lt=1, description="Dropout on the pooled features, in training only."
     )
-    n_heads: int = Field(
-        default=1,
-        ge=1,
-        description="Heads fitted from different seeds, whose logits are averaged: together one "
-        "head that is as many times wider.",
-    )
     standardize: float = Field(
         default=0.0,
         ge=0,
         description="Above 0: pooled features are centred and divided by their standard deviation "
-        "plus this number, over the training tiles, before the head is fitted; folded into its "
-        "first layer afterwards.",
-    )
-    case_directions: int = Field(
-        default=0,
-        ge=0,
-        description="Directions of the feature space, along which the cases differ most within a "
-        "label, that are taken out before the head is fitted; folded into its first layer too.",
+        "plus this number, over the training tiles, before the head is fitted; the exported head "
+        "includes this step.",
     )
 
     @field_validator("system")
@@ -101,7 +103,7 @@ class NetworkConfig(_Section):
 
     @field_validator("side_px")
     @classmethod
-    def _leaves_something(cls, side_px: int | None, info: ValidationInfo) -> int | None:
+    def _is_large_enough(cls, side_px: int | None, info: ValidationInfo) -> int | None:
         system = SYSTEMS.get(info.data.get("system", ""))
         if side_px is not None and system is not None and side_px < system.min_side_px:
             raise ValueError(f"{system.title} needs at least {system.min_side_px} px")
@@ -114,7 +116,7 @@ class NetworkConfig(_Section):
 
     @property
     def input_side_px(self) -> int:
-        """Side of the tiles as the network sees them."""
+        """Side of the network's input in pixels."""
         return self.side_px or self.entry.side_px
 
 
@@ -123,7 +125,7 @@ class SamplingConfig(_Section):
 
     balance: Balance = Field(
         default="none",
-        description="Each group below is drawn equally often: `label`, `slide`, `case`, "
+        description="Draw each of these equally often: `label`, `slide`, `case` or "
         "`case_and_label`. `none` shows every tile equally often.",
     )
 
@@ -131,16 +133,18 @@ class SamplingConfig(_Section):
 class PhaseConfig(_Section):
     """One phase of training with Adam on the categorical cross-entropy."""
 
-    epochs: int = Field(ge=0, description="Passes over the tiles; 0 leaves the phase out.")
+    epochs: int = Field(ge=0, description="Passes over the tiles; 0 skips the phase.")
     learning_rate: float = Field(gt=0, description="Of Adam, constant.")
-    batch_size: int = Field(default=32, ge=1, description="Views a step.")
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="0 is plain.")
+    batch_size: int = Field(default=32, ge=1, description="Views per step.")
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of each target that is spread over all labels."
+    )
     averaging: float = Field(
         default=0.0,
         ge=0,
         lt=1,
-        description="Momentum of the running average of the weights that is kept in the end; "
-        "0 keeps the last step's weights.",
+        description="Momentum of the running average of the weights with which the phase ends; "
+        "0 ends with the last step's weights.",
     )
     weight_decay: float = Field(
         default=0.0,
@@ -148,65 +152,50 @@ class PhaseConfig(_Section):
         description="Decoupled (AdamW, Loshchilov & Hutter 2019): weights shrink by this times the "
         "learning rate each step.",
     )
-    mixup: float = Field(
-        default=0.0,
-        ge=0,
-        description="Alpha of mixup (Zhang et al. 2018) on the phase's input; 0 mixes nothing.",
-    )
-    tumor_weight: float = Field(
-        default=1.0,
-        gt=0,
-        description="Hierarchical loss: the weight of 'tumour or not' beside 'viable or not'; 1 is "
-        "the plain cross-entropy.",
-    )
 
 
 class FineTuneConfig(PhaseConfig):
-    """The optional second phase, at a low rate; batch normalisation stays as it was."""
+    """The optional second phase, at a low rate; batch normalisation does not change."""
 
-    epochs: int = Field(default=0, ge=0, description="0 leaves the phase out.")
+    epochs: int = Field(default=0, ge=0, description="Passes over the tiles; 0 skips the phase.")
     learning_rate: float = Field(default=1e-5, gt=0, description="Of Adam, constant.")
     first_layer: str | None = Field(
         default=None,
-        description="Layers of the base from this one on are trained, those before stay frozen; "
-        "`after NAME` begins behind a layer. The system's own where not given.",
+        description="The first trained layer of the backbone; the layers before it stay frozen. "
+        "`after NAME` starts behind a layer. The system has a default.",
     )
     views_per_epoch: int = Field(
-        default=4, ge=0, description="Transformed views of a tile that one epoch takes, at random."
-    )
-    mix_style: float = Field(
-        default=0.0,
+        default=4,
         ge=0,
-        description="Alpha of MixStyle (Zhou et al. 2021): channel means and deviations of the "
-        "first trained layer's input are mixed between tiles; 0 mixes nothing.",
+        description="Transformed views of a tile in one epoch, drawn at random.",
     )
 
 
 class DistributeConfig(_Section):
-    """Several GPUs or machines; the weights are the same to rounding."""
+    """Several GPUs or machines; the weights differ by rounding only."""
 
     strategy: StrategyName = Field(
         default="none",
         description="`none`; `mirrored`: all GPUs of this machine; `multi_worker`: the machines "
-        "that TF_CONFIG names, each of which runs the same command.",
+        "that TF_CONFIG names; run the same command on each.",
     )
 
 
 class GanConfig(_Section):
-    """Synthetic tiles in training, of the generators that `osteo-train gan fit` left."""
+    """Synthetic tiles in training, from the generators of `osteo-train gan fit`."""
 
     proportion: float = Field(
         default=0.0,
         ge=0,
         le=4,
-        description="Synthetic tiles of each label for each real training tile of it: 0.25 is one "
-        "to four; 0 takes none.",
+        description="Synthetic tiles for each real training tile, label by label: 0.25 adds one to "
+        "four; 0 adds none.",
     )
-    dir: str = Field(default="runs/gan", description="Folder that holds the generators.")
+    dir: str = Field(default="runs/gan", description="Folder of the generators.")
 
 
 class TrainingConfig(_Section):
-    """Everything that decides what a run does; the resolved values go into the manifest."""
+    """All settings of a run; the resolved values go into the manifest."""
 
     model_name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Name of the model.")
     model_version: str = Field(
@@ -223,32 +212,32 @@ class TrainingConfig(_Section):
     fine_tune: FineTuneConfig = FineTuneConfig()
     distribute: DistributeConfig = DistributeConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _names_no_removed_switch(cls, document: Any, info: ValidationInfo) -> Any:
+        if not isinstance(document, dict):
+            return document
+        return _without_removed(document, is_record=info.mode == "json")
+
     @model_validator(mode="after")
-    def _has_room_for_synthetic_tiles(self) -> Self:
-        by_place = self.sampling.balance not in ("none", "label")
-        if self.gan.proportion > 0 and (by_place or self.network.case_directions > 0):
+    def _needs_no_place_of_synthetic_tiles(self) -> Self:
+        if self.gan.proportion > 0 and self.sampling.balance not in ("none", "label"):
             raise ValueError(
-                "gan.proportion must be 0 where sampling.balance or network.case_directions ask "
-                "for slides or cases: a synthetic tile has none"
-            )
-        if self.gan.proportion > 0 and self.augment.crops:
-            raise ValueError(
-                "gan.proportion must be 0 where views are crops: a synthetic tile has no "
-                "full-resolution original"
+                f"gan.proportion must be 0 if sampling.balance is {self.sampling.balance!r}: "
+                "a synthetic tile has no slide and no case"
             )
         return self
 
     @model_validator(mode="after")
-    def _has_the_phases(self) -> Self:
+    def _suits_the_system(self) -> Self:
         system = self.network.entry
         if self.fine_tune.epochs > 0 and system.seam is None:
             raise ValueError(f"fine_tune.epochs must be 0: {system.title} has no second phase")
-        network = self.network
-        shapes_head = network.n_heads > 1 or network.standardize > 0 or network.case_directions > 0
-        if shapes_head and (system.head == "svm" or not system.is_pretrained):
+        has_frozen_head = system.is_pretrained and system.head != "svm"
+        if self.network.standardize > 0 and not has_frozen_head:
             raise ValueError(
-                "network.n_heads, network.standardize and network.case_directions say nothing to "
-                f"{system.title}: it has no head on features of a frozen base"
+                f"network.standardize must be 0: {system.title} has no head on the features of a "
+                "frozen backbone"
             )
         return self
 
@@ -258,7 +247,7 @@ def read_config(path: Path, weights: str | None = None) -> TrainingConfig:
 
     Args:
         path: the file.
-        weights: stands in for `network.weights`, as OSTEO_WEIGHTS and `--weights` do.
+        weights: replaces `network.weights`, as OSTEO_WEIGHTS and `--weights` do.
 
     Raises:
         ConfigError: the file cannot be read, is not TOML, or a key is wrong, unknown or missing.
@@ -268,3 +257,23 @@ def read_config(path: Path, weights: str | None = None) -> TrainingConfig:
         return config
     network = config.network.model_copy(update={"weights": weights})
     return config.model_copy(update={"network": network})
+
+
+def _without_removed(document: dict[str, Any], is_record: bool) -> dict[str, Any]:
+    """Refuse removed switches; a record of an earlier run may name them, switched off."""
+    for key, (title, off) in _REMOVED.items():
+        section, name = key.split(".")
+        values = document.get(section)
+        if not isinstance(values, dict) or name not in values:
+            continue
+        if not is_record or values[name] != off:
+            reason = PydanticCustomError(
+                "removed_switch",
+                "this switch ({title}) was removed because it made results no better. Delete the "
+                "key; docs/recipe.md has the measurements and the commit that still has the switch",
+                {"title": title},
+            )
+            error = InitErrorDetails(type=reason, loc=(section, name), input=values[name])
+            raise ValidationError.from_exception_data("TrainingConfig", [error])
+        document = document | {section: {k: v for k, v in values.items() if k != name}}
+    return document

@@ -1,10 +1,11 @@
-"""Several GPUs or machines, by `tf.distribute`: `[distribute] strategy` of a configuration.
+"""Training on several GPUs or machines with `tf.distribute`: `[distribute] strategy` of the TOML.
 
-Every process runs the same program with the same seeds, so all draw the same batches; each replica
-takes its slice of a batch, and the gradients are summed before the step. So the weights are those
-of one process, to rounding (but dropout draws once a replica, so with it they are others). What is
-frozen is shared out too: each process answers for its tiles and all receive the answers.
-`multi_worker` reads its peers from TF_CONFIG, as TensorFlow defines it.
+All processes run the same program with the same seeds and draw the same batches. Each replica takes
+its slice of a batch, and the gradients are summed before the step, so the weights equal those of
+one process up to rounding. (Each replica draws its own dropout, so with dropout they differ.) The
+frozen part is distributed too: each process computes the features of its share of the tiles, and
+all processes gather them. `multi_worker` reads the addresses of the workers from TensorFlow's
+TF_CONFIG.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ _CLUSTER: Final = "TF_CONFIG"
 
 @contextlib.contextmanager
 def distributed(strategy_name: StrategyName) -> Iterator[None]:
-    """Inside, graphs are built on all devices and trained by all processes together.
+    """A context in which graphs are built on all devices and all processes train together.
 
-    Enter it before anything else asks TensorFlow for something.
+    Enter it before anything else uses TensorFlow.
 
     Raises:
         ClusterError: TF_CONFIG is missing or does not describe a cluster, or a worker was lost.
@@ -51,8 +52,8 @@ def distributed(strategy_name: StrategyName) -> Iterator[None]:
         if not multi_worker:
             raise
         raise ClusterError(
-            f"The workers cannot go on together ({type(error).__name__}). If one was lost, start "
-            "all of them again."
+            f"The workers cannot continue together ({type(error).__name__}). If one was lost, "
+            "start all of them again."
         ) from error
 
 
@@ -61,17 +62,20 @@ def _make_strategy(multi_worker: bool) -> Any:
 
     if multi_worker:
         return tensorflow.distribute.MultiWorkerMirroredStrategy()
-    # Without GPUs TensorFlow would take one CPU, also where it is told to make several of it.
+    # Without GPUs, MirroredStrategy takes one CPU by default, even if there are several.
     devices = (tensorflow.config.list_logical_devices(kind) for kind in ("GPU", "CPU"))
     chosen = next(found for found in devices if found)
     return tensorflow.distribute.MirroredStrategy([device.name for device in chosen])
 
 
 def require_cluster(described: str | None) -> None:
-    """Hold TF_CONFIG against what a cluster needs, before a worker waits for peers in vain.
+    """Check that TF_CONFIG describes a cluster, before a worker waits for others in vain.
+
+    Args:
+        described: the value of TF_CONFIG; None if it is not set.
 
     Raises:
-        ClusterError: with what is wrong.
+        ClusterError: it does not.
     """
     example = (
         '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", '
@@ -79,30 +83,30 @@ def require_cluster(described: str | None) -> None:
     )
     if described is None:
         raise ClusterError(
-            f"distribute.strategy is 'multi_worker' and {_CLUSTER} is not set: {example}."
+            f"distribute.strategy is 'multi_worker' and {_CLUSTER} is not set. Example: {example}"
         )
     try:
         document = json.loads(described)
         workers, task = document["cluster"]["worker"], document["task"]
         known = task["type"] == "worker" and 0 <= task["index"] < len(workers)
     except (ValueError, LookupError, TypeError) as error:
-        raise ClusterError(f"{_CLUSTER} is no description of a cluster: {example}.") from error
+        raise ClusterError(f"{_CLUSTER} does not describe a cluster. Example: {example}") from error
     if not known:
-        raise ClusterError(f"{_CLUSTER}: task is not one of the {len(workers)} workers.")
+        raise ClusterError(f"{_CLUSTER}: the task is not one of its workers ({len(workers)}).")
 
 
 def is_chief() -> bool:
-    """Whether this process writes the results; one of a cluster does."""
+    """Whether this process writes the results; one process of a cluster does."""
     return _rank()[0] == 0
 
 
 def share() -> tuple[int, int]:
-    """This process's number and how many there are: (0, 1) where it is alone."""
+    """The number of this process and the number of processes: (0, 1) without a cluster."""
     return _rank()
 
 
 def gather_rows(rows: NDArray[Any]) -> NDArray[Any]:
-    """The rows of all processes, in the order of their numbers: `[n, ...]` of any n."""
+    """The rows of all processes, `[n, ...]`, in the order of the processes; each may have any n."""
     if _rank()[1] == 1:
         return rows
     import tensorflow
@@ -115,10 +119,10 @@ def gather_rows(rows: NDArray[Any]) -> NDArray[Any]:
 
 
 def bytes_of_first(content: bytes | None) -> bytes | None:
-    """What the first process has, given to all; every process must call it."""
+    """The content of the first process, in all processes; every process must call this."""
     if _rank()[1] == 1:
         return content
-    # Collectives move numbers: the length (-1 for None), then the bytes, four to a number.
+    # Collectives transfer numbers: the length (-1 for None), then the bytes, four per number.
     mine = np.empty(0, np.int32)
     if is_chief():
         size = -1 if content is None else len(content)
@@ -129,19 +133,19 @@ def bytes_of_first(content: bytes | None) -> bytes | None:
 
 
 def agreed(found: bool) -> bool:
-    """What the first process found, for all of them; every process must call it."""
+    """The value of the first process, in all processes; every process must call this."""
     return bytes_of_first(b"" if found else None) is not None
 
 
 def on_all_replicas(replica_step: Callable[..., Any]) -> Callable[..., Any] | None:
-    """A training step that all replicas take together; None where there is but one device.
+    """A training step that all replicas take together; None if no strategy is active.
 
     Args:
-        replica_step: (features, targets, weight, n_replicas) to (loss, logits), of one replica's
-            slice; `weight` is the slice's share of the batch and multiplies its loss.
+        replica_step: maps (features, targets, weight, n_replicas) of one replica's slice to
+            (loss, logits). `weight`, the slice's share of the batch, multiplies the loss.
 
     Returns:
-        (features, targets) of the whole batch to (loss, logits) of the whole batch.
+        A function from (features, targets) to (loss, logits), all of the whole batch.
     """
     import tensorflow
 
@@ -161,7 +165,7 @@ def on_all_replicas(replica_step: Callable[..., Any]) -> Callable[..., Any] | No
         n_local = _n_local(strategy)
         first = _rank()[0] * n_local
         mine = parts[first : first + n_local]
-        # A replica without rows takes the first one with weight 0: all must take the step.
+        # All replicas must take the step; one without rows takes the first row with weight 0.
         shown = [part if part.size else np.array([0]) for part in mine]
         weights = [np.float32(part.size / n_rows) for part in mine]
         loss, logits = together(
@@ -200,7 +204,7 @@ def _n_local(strategy: Any) -> int:
 
 
 def _with_aggregation(create: Callable[..., Any], **options: Any) -> Any:
-    """Keras leaves open how replicas agree on its random numbers' state; the first decides."""
+    """Let the first replica decide the state of random numbers, which Keras leaves undefined."""
     import tensorflow
 
     unset = tensorflow.VariableAggregation.NONE

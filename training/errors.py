@@ -1,16 +1,16 @@
-"""What can be wrong with training's input. All are `TrainingError`s: one sentence, no traceback.
+"""What can be wrong with training's input; each error is printed as one sentence, no traceback.
 
 TrainingError
-├── ConfigError          a configuration file, naming the `key` that is wrong
-├── DataError            the collection's folder or table
-│   ├── FetchError           a server that does not give what the collection holds
-│   └── TileProblemsError    tiles that break a rule, in strict mode; `problems` lists them
-├── SplitError           a split that cannot be made, or a file that is not one
+├── ConfigError          a configuration file is wrong at `key`
+├── DataError            the collection's folder or table cannot be used
+│   ├── FetchError           a server does not provide the collection, or not all of it
+│   └── TileProblemsError    tiles break a rule in strict mode; `problems` lists them
+├── SplitError           a split cannot be made, or a file is not one
 ├── WeightsError         the weights are missing or belong to another network
-├── CacheError           the cache of features cannot be written, or belongs to another network
-├── ClusterError         what should train together is described wrongly
-├── GanError             a generator that cannot be made, read or gone on with
-│   └── LeakError            synthetic tiles that would carry test tiles into training
+├── CacheError           the feature cache cannot be written, or belongs to another network
+├── ClusterError         the cluster is described wrongly, or lost a worker
+├── GanError             a generator cannot be fitted, read or resumed
+│   └── LeakError            synthetic tiles would leak test tiles into training
 └── RunError             a run directory is incomplete
 """
 
@@ -24,7 +24,7 @@ _SHOWN_PROBLEMS = 10
 
 
 class ConfigError(TrainingError):
-    """A configuration is wrong; `key` is its dotted name, empty for the file as a whole."""
+    """A configuration is wrong; `key` is the dotted name of the entry, empty for the whole file."""
 
     def __init__(self, path: str, key: str, reason: str) -> None:
         self.path, self.key = path, key
@@ -36,26 +36,20 @@ class DataError(TrainingError):
 
 
 class FetchError(DataError):
-    """A server does not give what the collection holds, or not all of it."""
+    """A server does not provide what the collection holds, or not all of it."""
 
 
 class TileProblemsError(DataError):
-    """Tiles break rules, and strict mode does not skip them."""
+    """Tiles break rules, and strict mode does not skip such tiles."""
 
     def __init__(self, problems: Sequence[object]) -> None:
         self.problems = tuple(problems)
         shown = [f"  {problem}" for problem in self.problems[:_SHOWN_PROBLEMS]]
         if len(self.problems) > _SHOWN_PROBLEMS:
             shown.append(f"  and {len(self.problems) - _SHOWN_PROBLEMS} more")
-        super().__init__(
-            "\n".join(
-                [
-                    f"{len(self.problems)} problem(s) with the tiles "
-                    "(--skip leaves such tiles out and reports them):",
-                    *shown,
-                ]
-            )
-        )
+        found = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        hint = "(--skip leaves such tiles out and reports them):"
+        super().__init__("\n".join([f"{found} with the tiles {hint}", *shown]))
 
 
 class SplitError(TrainingError):
@@ -63,24 +57,24 @@ class SplitError(TrainingError):
 
 
 class WeightsError(TrainingError):
-    """The base network's weights are missing or belong to another network."""
+    """The backbone's weights are missing or belong to another network."""
 
 
 class CacheError(TrainingError):
-    """The cache of features cannot be written, or does not hold what it should."""
+    """The feature cache cannot be written, or holds the features of another network."""
 
 
 class GanError(TrainingError):
-    """A generator cannot be fitted, read or gone on with."""
+    """A generator cannot be fitted, read or resumed."""
 
 
 class LeakError(GanError):
-    """Synthetic tiles would carry what is tested into training, or be tested themselves."""
+    """Synthetic tiles would leak test tiles into training, or would be tested themselves."""
 
 
 class RunError(TrainingError):
-    """A run directory lacks something that a later command needs."""
+    """A run directory lacks something that a command needs."""
 
 
 class ClusterError(TrainingError):
-    """The machines that should train together are not described, or wrongly."""
+    """The description of a cluster is missing or wrong, or a worker was lost."""

@@ -1,1 +1,1 @@
-"""Routes, uploads and ASGI middleware: everything that knows HTTP, and no other logic."""
+"""Routes, uploads, problems and middleware: everything that knows HTTP."""

@@ -8,26 +8,27 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from app.api.problems import openapi_responses, problem_of
-from app.api.schemas import BatchAnswer, BatchItem, ClassifyAnswer, TileResult
+from app.api.request_context import request_context
+from app.api.schemas import BatchAnswer, BatchItem, ClassifyAnswer
 from app.api.tile_upload import (
     BINARY,
-    TileRoute,
+    TileRequests,
+    classify_response,
     json_response,
-    log_fields,
     one_tile_body,
-    reading,
-    while_connected,
 )
-from app.api.uploads import TILES_FIELD, read_tile, read_tiles
+from app.api.uploads import TILES_FIELD
 from app.core.errors import OsteoError
 from app.inference.explanation import PREDICTED
+from app.inference.results import TileResult
 from app.serving.service import TileService
 from app.settings import Settings
 
 
 def build_router(service: TileService, settings: Settings) -> APIRouter:
     """The routes, bound to a service."""
-    router = APIRouter(prefix="/v1", tags=["tiles"], route_class=TileRoute)
+    router = APIRouter(prefix="/v1", tags=["tiles"])
+    requests = TileRequests(service, settings)
 
     @router.post(
         "/classify",
@@ -38,19 +39,15 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
     async def classify(
         request: Request,
         explain: Annotated[
-            bool, Query(description="Answer with the evidence map of the predicted label, too.")
+            bool, Query(description="Include the evidence map of the predicted label.")
         ] = False,
     ) -> Response:
         """Classify one tile, sent as multipart field `file` or as the raw body."""
-        with service.uploads.account() as take:
-            async with reading(request, service, settings):
-                tile_bytes = await read_tile(request, settings.max_tile_bytes, take)
-            request.state.log["n_tiles"] = 1
-            asked = PREDICTED if explain else None
-            result = await while_connected(request, service.classify(tile_bytes, asked))
-        request.state.log.update(log_fields(result))
-        answer = ClassifyAnswer(request_id=request.state.request_id, **dict(result))
-        return json_response(answer.model_dump_json())
+        label = PREDICTED if explain else None
+        result = await requests.process_one(
+            request, lambda tile_bytes: service.classify(tile_bytes, label)
+        )
+        return classify_response(request, result)
 
     @router.post(
         "/classify/batch",
@@ -61,26 +58,16 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
     async def classify_batch(request: Request) -> Response:
         """Classify several tiles, each sent as a multipart field `files`.
 
-        The answer keeps their order. A tile that cannot be classified gets a problem in its
-        place and never fails the others.
+        The answers are in the order of the tiles. A tile that cannot be classified gets a problem
+        in place of a result and does not affect the others.
         """
-        with service.uploads.account() as take:
-            async with reading(request, service, settings):
-                tiles = await read_tiles(
-                    request,
-                    settings.max_tile_bytes,
-                    settings.max_request_bytes,
-                    settings.max_request_tiles,
-                    take,
-                )
-            request.state.log["n_tiles"] = len(tiles)
-            results = await while_connected(request, service.classify_each(tiles))
-        request_id = request.state.request_id
-        items = [_batch_item(i, result, request_id) for i, result in enumerate(results)]
+        results = await requests.process_several(request, service.classify_each)
+        context = request_context(request.scope)
+        items = [_batch_item(i, result, context.request_id) for i, result in enumerate(results)]
         n_problems = sum(item.problem is not None for item in items)
-        request.state.log.update(n_problems=n_problems, **_batch_log_fields(results))
+        context.log_fields.update(n_problems=n_problems, **_batch_log_fields(results))
         answer = BatchAnswer(
-            request_id=request_id, n_tiles=len(items), n_problems=n_problems, items=items
+            request_id=context.request_id, n_tiles=len(items), n_problems=n_problems, items=items
         )
         return json_response(answer.model_dump_json(exclude_none=True))
 
@@ -94,7 +81,7 @@ def _batch_item(index: int, result: TileResult | OsteoError, request_id: str) ->
 
 
 def _batch_log_fields(results: Sequence[TileResult | OsteoError]) -> dict[str, Any]:
-    """Of a batch the sums: one line a request, however many tiles."""
+    """The summed timings of a batch: a request is one log line, whatever its number of tiles."""
     answered = [result for result in results if isinstance(result, TileResult)]
     if not answered:
         return {}

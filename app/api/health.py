@@ -1,4 +1,4 @@
-"""Probes and metrics: never behind a queue, never touching the model."""
+"""Probes and metrics: they bypass the queue and never run the model."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from app.api.problems import openapi_responses
 from app.api.schemas import Health
 from app.core.errors import NotReadyError
-from app.serving.service import TileService
+from app.serving.readiness import Readiness
 from app.telemetry.metrics import Metrics
 
 
-def build_router(service: TileService, metrics: Metrics) -> APIRouter:
-    """The routes, bound to a service."""
+def build_router(readiness: Readiness, metrics: Metrics) -> APIRouter:
+    """The routes, bound to the readiness and the metrics of a service."""
     router = APIRouter(tags=["health"])
 
     @router.get("/livez")
     async def livez() -> Health:
-        """200 while the process answers at all; restart it when this fails."""
+        """200 while the process responds; restart it when this fails."""
         return Health(status="live")
 
     @router.get("/readyz", responses=openapi_responses(503))
     async def readyz() -> Health:
         """200 once the model is loaded, warmed up and reproduces its golden tiles.
 
-        503 before that, while draining and without a model.
+        503 before that, while draining, and after repeated failures of the model.
         """
-        if service.unready_reason is not None:
-            raise NotReadyError(service.unready_reason)
+        if readiness.reason is not None:
+            raise NotReadyError(readiness.reason)
         return Health(status="ready")
 
     @router.get(

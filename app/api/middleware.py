@@ -1,34 +1,26 @@
-"""One ASGI middleware that gives each request an id, counts it, times it and logs one line."""
+"""ASGI middleware: gives each request an id, counts it, times it and logs one line."""
 
 from __future__ import annotations
 
 import logging
-import re
 import time
-import uuid
-from typing import Any, Final
+from typing import Final
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.request_context import REQUEST_ID_HEADER, request_context
 from app.telemetry.logs import LOGGER_NAME
 from app.telemetry.metrics import Metrics
 
-REQUEST_ID_HEADER: Final = "X-Request-ID"
-BEGAN: Final = "began"
-"""Where a connection leaves, in a request's state, when its head was read (`time.perf_counter`)."""
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-# Probes and scrapes come every few seconds from every replica; as lines they would bury the rest.
+# Every replica is probed and scraped every few seconds, which would bury the other log lines.
 _QUIET_ROUTES: Final = frozenset({"/livez", "/readyz", "/metrics"})
 
 _logger = logging.getLogger(LOGGER_NAME)
 
 
 class ObserveRequests:
-    """Pure ASGI, so that bodies stream through untouched.
-
-    A route leaves what belongs into the line in `request.state.log`.
-    """
+    """Observes every request; plain ASGI, so that bodies stream through untouched."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         """Wrap an ASGI application."""
@@ -40,8 +32,8 @@ class ObserveRequests:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = begin(scope)
-        status = 500  # what the server answers if nothing else is sent
+        request_id = request_context(scope).request_id
+        status = 500  # what the server sends if the application sends nothing
 
         async def send_observed(message: Message) -> None:
             nonlocal status
@@ -53,31 +45,20 @@ class ObserveRequests:
         try:
             await self._app(scope, receive, send_observed)
         finally:
-            # The route is the router's; without one the path is anybody's text.
+            # The path of a request without a route is arbitrary, so it cannot be a metric label.
             route = getattr(scope.get("route"), "path", "unmatched")
-            record(self._metrics, scope, route, status)
+            record_request(self._metrics, scope, route, status)
 
 
-def begin(scope: Scope) -> str:
-    """Give a request its id and an empty log line, both in its state; returns the id."""
-    state = scope.setdefault("state", {})
-    state.setdefault(BEGAN, time.perf_counter())
-    state["log"] = {}
-    state["request_id"] = request_id = _request_id(Headers(scope=scope))
-    return request_id
-
-
-def record(metrics: Metrics, scope: Scope, route: str, status: int) -> None:
-    """Count, time and log a request that has begun and is answered."""
-    state = scope["state"]
-    duration_s = time.perf_counter() - state[BEGAN]
-    log: dict[str, Any] = state["log"]
+def record_request(metrics: Metrics, scope: Scope, route: str, status: int) -> None:
+    """Count, time and log an answered request."""
+    context = request_context(scope)
+    duration_s = time.perf_counter() - context.received_at
     metrics.requests.labels(route, str(status)).inc()
     metrics.request_seconds.labels(route).observe(duration_s)
-    problem = state.get("problem")
-    if problem is not None:
-        metrics.request_problems.labels(problem).inc()
-        log["problem"] = problem
+    if context.problem_code:
+        metrics.request_problems.labels(context.problem_code).inc()
+        context.log_fields["problem"] = context.problem_code
     level = logging.DEBUG if route in _QUIET_ROUTES else logging.INFO
     if status >= 500 and level == logging.INFO:
         level = logging.ERROR
@@ -85,17 +66,11 @@ def record(metrics: Metrics, scope: Scope, route: str, status: int) -> None:
         level,
         "request",
         extra={
-            "request_id": state["request_id"],
+            "request_id": context.request_id,
             "method": scope["method"],
             "route": route,
             "status": status,
             "duration_s": round(duration_s, 6),
-            **log,
+            **context.log_fields,
         },
     )
-
-
-def _request_id(headers: Headers) -> str:
-    """The caller's id where it is fit for a log line, else a new one."""
-    given = headers.get(REQUEST_ID_HEADER, "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex

@@ -1,73 +1,94 @@
-"""What the routes that take tiles share: read a body in time, work while the client is there."""
+"""What the routes that take tiles share: receive the body in time, cancel work on disconnect."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
 
-from app.api.schemas import TileResult
-from app.api.uploads import TILE_FIELD
-from app.core.errors import UploadTimeoutError
-from app.server.tile_protocol import EXPECTED
+from app.api.request_context import request_context
+from app.api.schemas import ClassifyAnswer
+from app.api.uploads import TILE_FIELD, read_tile, read_tiles
+from app.core.errors import TileError, UploadTimeoutError
+from app.inference.results import TileResult
 from app.serving.service import TileService
 from app.settings import Settings
 
 BINARY: Final = {"type": "string", "format": "binary"}
 _IMAGE_TYPES: Final = ("image/jpeg", "image/png", "image/tiff", "image/webp")
-_Answer = TypeVar("_Answer")
+Value = TypeVar("Value")
 
 
-class TileRoute(APIRoute):
-    """Calls its endpoint at once where there is no query: every parameter then has its default.
+class TileRequests:
+    """Receives the tiles of requests, within the limits of the settings."""
 
-    Dependency injection, which would find out the same, costs an eighth of HTTP's share of a tile.
-    """
+    def __init__(self, service: TileService, settings: Settings) -> None:
+        """Use the queue and the upload budget of a service."""
+        self._service = service
+        self._settings = settings
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request that has been routed here."""
-        if scope["query_string"] or scope["method"] != "POST":
-            await super().handle(scope, receive, send)
-            return
-        response = await self.endpoint(Request(scope, receive, send))
-        await response(scope, receive, send)
+    async def process_one(
+        self, request: Request, work: Callable[[bytes], Awaitable[Value]]
+    ) -> Value:
+        """Receive the one tile of a request and await `work` on it.
+
+        Raises:
+            NotReadyError: no model is loaded.
+            QueueFullError: the queue is full; the body is not read.
+            UploadTimeoutError: the body did not arrive in time.
+            ClientDisconnect: the client disconnected, so `work` was cancelled.
+            OsteoError: what `read_tile` and `work` raise.
+        """
+        with self._service.track_upload() as take:
+            tile_bytes = await self._receive(
+                request, lambda: read_tile(request, self._settings.max_tile_bytes, take)
+            )
+            request_context(request.scope).log_fields["n_tiles"] = 1
+            return await _cancel_on_disconnect(request, work(tile_bytes))
+
+    async def process_several(
+        self, request: Request, work: Callable[[list[bytes | TileError]], Awaitable[Value]]
+    ) -> Value:
+        """Receive the tiles of a batch and await `work` on them; raises what `process_one` does."""
+        limits = self._settings
+        with self._service.track_upload() as take:
+            tiles = await self._receive(
+                request,
+                lambda: read_tiles(
+                    request,
+                    limits.max_tile_bytes,
+                    limits.max_request_bytes,
+                    limits.max_request_tiles,
+                    take,
+                ),
+            )
+            request_context(request.scope).log_fields["n_tiles"] = len(tiles)
+            return await _cancel_on_disconnect(request, work(tiles))
+
+    async def _receive(self, request: Request, read: Callable[[], Awaitable[Value]]) -> Value:
+        """Await `read` with a reserved place in the queue, for as long as a body may take."""
+        reserved = request_context(request.scope).release_place  # by the connection
+        release = reserved or self._service.reserve_place()
+        limit_s = self._settings.body_timeout_s
+        try:
+            async with asyncio.timeout(limit_s):
+                return await read()
+        except TimeoutError:
+            raise UploadTimeoutError(limit_s) from None
+        finally:
+            # Runs right before the task that admits the tile, so that no other request can take
+            # the place in between.
+            asyncio.get_running_loop().call_soon(release)
 
 
-@asynccontextmanager
-async def reading(
-    request: Request, service: TileService, settings: Settings
-) -> AsyncIterator[None]:
-    """Read a body in here: in time, and not at all if its tiles would be refused.
+async def _cancel_on_disconnect(request: Request, work: Awaitable[Value]) -> Value:
+    """Await `work`, but cancel it if the client disconnects; the body must have been read.
 
     Raises:
-        NotReadyError: no model is loaded.
-        QueueFullError: its tiles would be refused.
-        UploadTimeoutError: the body took too long.
-    """
-    service.require_model()
-    # Where the door has let it in, it is expected already.
-    end_expecting = getattr(request.state, EXPECTED, None) or service.admission.expect()
-    try:
-        async with asyncio.timeout(settings.body_timeout_s):
-            yield
-    except TimeoutError:
-        raise UploadTimeoutError(settings.body_timeout_s) from None
-    finally:
-        # In the next turn right before the tile is admitted: between turns others come in.
-        asyncio.get_running_loop().call_soon(end_expecting)
-
-
-async def while_connected(request: Request, work: Awaitable[_Answer]) -> _Answer:
-    """Await `work`, but give it up when the client goes away; the body must have been read.
-
-    Raises:
-        ClientDisconnect: nobody waits for the answer any more.
+        ClientDisconnect: the client disconnected first.
     """
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_disconnected(request))
@@ -80,7 +101,7 @@ async def while_connected(request: Request, work: Awaitable[_Answer]) -> _Answer
         leaving.cancel()
         if not working.done():
             working.cancel()
-            await asyncio.wait((working,))  # its room in the queue is free again
+            await asyncio.wait((working,))  # until its place in the queue is free
 
 
 async def _disconnected(request: Request) -> None:
@@ -88,19 +109,25 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
+def classify_response(request: Request, result: TileResult) -> Response:
+    """Log the result of one tile and answer with it."""
+    log_result(request, result)
+    answer = ClassifyAnswer(request_id=request_context(request.scope).request_id, **dict(result))
+    return json_response(answer.model_dump_json())
+
+
 def json_response(content: str) -> Response:
-    """An answer that is JSON already."""
-    # The answer is a validated model already; FastAPI would validate and serialise it once more.
+    """Answer with the JSON of a validated model, which FastAPI would validate once more."""
     return Response(content, media_type="application/json")
 
 
-def log_fields(result: TileResult) -> dict[str, Any]:
-    """What the log line of one tile says; never a name."""
-    return {
-        "model_version": result.model.version,
-        "tile_sha256": result.tile.sha256,
+def log_result(request: Request, result: TileResult) -> None:
+    """Add the result of one tile to the log line of its request; never a file name."""
+    request_context(request.scope).log_fields.update(
+        model_version=result.model.version,
+        tile_sha256=result.tile.sha256,
         **dict(result.timing),
-    }
+    )
 
 
 def one_tile_body() -> dict[str, Any]:

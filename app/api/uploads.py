@@ -1,8 +1,8 @@
-"""Uploads, read as a stream: every limit holds before the bytes beyond it are kept.
+"""Read uploads as a stream; bytes beyond a limit are never stored.
 
-The parser is python-multipart's; what is ours is that nothing is spooled to disk, that a field
-beyond its limit stops being kept at once, and that a body is cut off with or without a
-Content-Length, and after a time-out. A slow upload holds neither a worker nor a place in the queue.
+python-multipart parses the forms. Unlike Starlette's form reader, this one spools nothing to disk,
+discards a field as soon as it exceeds its limit, and stops at the limit of the body with or without
+a Content-Length. A slow upload holds no worker, and its place in the queue expires.
 """
 
 from __future__ import annotations
@@ -29,23 +29,22 @@ if TYPE_CHECKING:
 TILE_FIELD: Final = "file"
 TILES_FIELD: Final = "files"
 
-_ENVELOPE_BYTES: Final = 64 * 1024  # boundaries, part headers and small fields beside one tile
-_OTHER_PARTS: Final = 32  # fields beside the tiles, which callers may add and nobody reads
+_ENVELOPE_BYTES: Final = 64 * 1024  # boundaries, part headers and small fields around one tile
+_OTHER_PARTS: Final = 32  # other fields, which clients may add and which are ignored
 _PART_HEADER_BYTES: Final = 8 * 1024
 _MULTIPART: Final = b"multipart/form-data"
 
-
 TakeBytes = Callable[[int], None]
-"""Takes bytes from the budget of all uploads; raises `UploadsFullError` where it is spent."""
+"""Takes bytes from the budget of all uploads; raises `UploadsFullError` if it is exhausted."""
 
 
 async def read_tile(request: Request, max_tile_bytes: int, take: TakeBytes) -> bytes:
-    """The one tile of a request: multipart field `file`, or the body itself.
+    """Read the one tile of a request: multipart field `file`, or the body itself.
 
     Raises:
         UploadsFullError: all uploads together hold too many bytes.
         MissingTileError: the form has no such field.
-        TooManyTilesError: the form has several.
+        TooManyTilesError: the form has several such fields.
         TileTooLargeError: the tile, in a form or as the body, is larger than `max_tile_bytes`.
         MalformedRequestError: the form cannot be parsed.
     """
@@ -68,11 +67,11 @@ async def read_tiles(
     max_tiles: int,
     take: TakeBytes,
 ) -> list[bytes | TileError]:
-    """The tiles of a batch, in the order sent; an error stands for a tile that is too large.
+    """Read the tiles of a batch, in the order sent; an error replaces a tile that is too large.
 
     Raises:
         UploadsFullError: all uploads together hold too many bytes.
-        MissingTileError: the body is no form, or has no field `files`.
+        MissingTileError: the body is not a form, or has no field `files`.
         TooManyTilesError: there are more than `max_tiles`.
         BodyTooLargeError: the body is larger than `max_request_bytes`.
         MalformedRequestError: the form cannot be parsed.
@@ -85,13 +84,13 @@ async def read_tiles(
 
 
 def _multipart_boundary(request: Request) -> bytes | None:
-    """The boundary of a form; None where the body is not a form."""
+    """The boundary of a form; None if the body is not a form."""
     content_type, options = parse_options_header(request.headers.get("content-type", ""))
     if content_type != _MULTIPART:
         return None
     boundary = options.get(b"boundary")
     if not boundary:
-        raise MalformedRequestError("The Content-Type multipart/form-data names no boundary.")
+        raise MalformedRequestError("The Content-Type multipart/form-data has no boundary.")
     return boundary
 
 
@@ -116,9 +115,9 @@ async def _read_form(
 async def _limited(
     request: Request, limit_bytes: int, too_large: Exception, take: TakeBytes
 ) -> AsyncIterator[bytes]:
-    """The body's chunks; `too_large` as soon as it is, or says that it will be, over the limit."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit_bytes:
+    """The body's chunks; raises `too_large` once its size or Content-Length is over the limit."""
+    content_length = request.headers.get("content-length", "")
+    if content_length.isdecimal() and int(content_length) > limit_bytes:
         raise too_large
     n_bytes = 0
     async for chunk in request.stream():
@@ -130,7 +129,7 @@ async def _limited(
 
 
 class _TileForm:
-    """Collects the parts of one field while a form streams by; other fields are skipped."""
+    """Collects the tiles of one field from a streamed form; other fields are ignored."""
 
     def __init__(self, field: str, max_tile_bytes: int, max_tiles: int) -> None:
         self.tiles: list[bytes | TileError] = []
@@ -179,7 +178,7 @@ class _TileForm:
     def _count_header(self, n_bytes: int) -> None:
         self._n_header_bytes += n_bytes
         if self._n_header_bytes > _PART_HEADER_BYTES:
-            raise MalformedRequestError("A field of the form has too long headers.")
+            raise MalformedRequestError("The headers of a form field are too long.")
 
     def _end_header(self) -> None:
         if self._header_name.lower() == b"content-disposition":

@@ -1,1 +1,1 @@
-"""The `osteo` command: serve, classify, explain, doctor."""
+"""The command `osteo`: serve, classify, explain, doctor."""

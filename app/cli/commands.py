@@ -1,4 +1,4 @@
-"""The command `osteo`: serve, classify and explain without a server, and a doctor."""
+"""The command `osteo`: run the service, classify and explain tiles without it, check the setup."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from rich.markup import escape
 from rich.progress import track
 
 from app import __version__
-from app.api.schemas import RESEARCH_USE
 from app.cli.doctor import examine
-from app.cli.files import classify_files, find_tiles
+from app.cli.files import FileOutcome, classify_files, find_tiles, read_tile
 from app.cli.output import PRINTERS, Format
-from app.core.errors import OsteoError, TileTooLargeError
-from app.inference.explanation import PREDICTED, Picture
+from app.core.errors import OsteoError
+from app.inference.explanation import PREDICTED
+from app.inference.heatmap import Picture
+from app.inference.results import RESEARCH_USE
 from app.serving.loading import open_classifier
 from app.settings import read_settings
 from app.telemetry.metrics import Metrics
@@ -28,8 +29,8 @@ EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 
 app = typer.Typer(
-    help=f"Osteosarcoma histology tiles in, class probabilities out.\n\n{RESEARCH_USE}",
-    epilog="Settings are environment variables OSTEO_*; docs/settings.md lists them.",
+    help=f"Classify osteosarcoma histology tiles.\n\n{RESEARCH_USE}",
+    epilog="Settings are environment variables OSTEO_*. docs/settings.md lists them.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -41,7 +42,7 @@ _stderr = Console(stderr=True, highlight=False)
 
 @contextmanager
 def _plain_errors(exit_code: int = EXIT_USAGE) -> Iterator[None]:
-    """Errors raised on purpose become one sentence and an exit code, never a traceback."""
+    """Print a deliberate error as one sentence, without a traceback, and exit."""
     try:
         yield
     except OsteoError as error:
@@ -68,7 +69,7 @@ def main(
         ),
     ] = False,
 ) -> None:
-    """Options of every command."""
+    """Options of all commands."""
 
 
 @app.command()
@@ -78,9 +79,9 @@ def serve(
 ) -> None:
     """Run the HTTP service until SIGTERM or Ctrl-C.
 
-    Try it:  curl -F file=@tile.jpg http://127.0.0.1:8000/v1/classify
+    Classify a tile:  curl -F file=@tile.jpg http://127.0.0.1:8000/v1/classify
 
-    Its pages:  http://127.0.0.1:8000/docs
+    Read the API pages:  http://127.0.0.1:8000/docs
     """
     from app.server.run import serve as run_server
 
@@ -96,16 +97,14 @@ def serve(
 
 @app.command()
 def classify(
-    paths: Annotated[
-        list[Path], typer.Argument(help="Tiles, and folders that are searched for tiles.")
-    ],
+    paths: Annotated[list[Path], typer.Argument(help="Tiles, and folders to search for tiles.")],
     output_format: Annotated[
-        Format, typer.Option("--format", "-f", help="How to print the answers.")
+        Format, typer.Option("--format", "-f", help="Output format.")
     ] = "table",
 ) -> None:
-    """Classify tiles without a server; same code path, same answers.
+    """Classify tiles without a server, with the same code and the same answers.
 
-    Exit code 0: every tile was classified. 1: some were not. 2: nothing could be tried.
+    Exit code 0: all tiles were classified. 1: some were not. 2: none could be tried.
 
     Example:  osteo classify slides/case-4 --format csv > case-4.csv
     """
@@ -114,9 +113,9 @@ def classify(
     try:
         files = find_tiles(paths)
     except FileNotFoundError as error:
-        _fail(f"There is no file or folder {error}.", EXIT_USAGE)
+        _fail(f"No such file or folder: {error}.", EXIT_USAGE)
     if not files:
-        _fail("There are no tiles (JPEG, PNG, TIFF, WebP) in these folders.", EXIT_USAGE)
+        _fail(f"No tiles (JPEG, PNG, TIFF, WebP) in {', '.join(map(str, paths))}.", EXIT_USAGE)
     outcomes = track(
         classify_files(classifier, files),
         description="Classifying",
@@ -125,9 +124,18 @@ def classify(
         disable=not sys.stderr.isatty(),
         transient=True,
     )
-    n_failed = PRINTERS[output_format](outcomes, classifier.bundle.manifest.label_ids)
+    n_failed = 0
+
+    def count_failures() -> Iterator[FileOutcome]:
+        nonlocal n_failed
+        for outcome in outcomes:
+            n_failed += outcome.result is None
+            yield outcome
+
+    PRINTERS[output_format](count_failures(), classifier.bundle.manifest.label_ids)
     if n_failed:
-        _fail(f"{n_failed} of {len(files)} files could not be classified.", EXIT_FAILED)
+        files_word = "file" if len(files) == 1 else "files"
+        _fail(f"{n_failed} of {len(files)} {files_word} could not be classified.", EXIT_FAILED)
 
 
 @app.command()
@@ -135,29 +143,34 @@ def explain(
     tile: Annotated[Path, typer.Argument(help="A tile: JPEG, PNG, TIFF or WebP.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The PNG to write.")],
     label: Annotated[
-        str, typer.Option(help="Whose evidence: a label id, or the predicted one.")
+        str, typer.Option(help="Label whose evidence to draw, or `predicted`.")
     ] = PREDICTED,
     picture: Annotated[
-        Picture, typer.Option(help="The tile under the heat, or the heat on a transparent ground.")
+        Picture, typer.Option(help="Heat map over the tile, or on a transparent background.")
     ] = "overlay",
-    size_px: Annotated[int, typer.Option(min=64, max=2048, help="Side of the tile.")] = 512,
+    size_px: Annotated[
+        int, typer.Option(min=64, max=2048, help="Side of the tile in the picture, in pixels.")
+    ] = 512,
     opacity: Annotated[
-        float, typer.Option(min=0, max=1, help="Of the heat where it is highest.")
+        float, typer.Option(min=0, max=1, help="Opacity of the heat map where it is highest.")
     ] = 0.6,
 ) -> None:
-    """Draw where in a tile the evidence for a label lies (Grad-CAM).
+    """Draw the evidence map of a label over a tile (Grad-CAM).
 
-    Exit code 1: there is nothing to draw, and the sentence says why.
+    Exit code 1: there is nothing to draw; the error says why.
 
     Example:  osteo explain tile.jpg -o overlay.png
     """
     if output.exists() and tile.exists() and output.samefile(tile):
-        _fail(f"{output} is the tile itself; name another file to write.", EXIT_USAGE)
+        _fail(f"{output} is the tile itself; choose another output file.", EXIT_USAGE)
     with _plain_errors():
         classifier = open_classifier(read_settings(), Metrics())
         classifier.require_label(label)
     with _plain_errors(EXIT_FAILED):
-        tile_bytes = _read_tile(tile, classifier.limits.max_bytes)
+        try:
+            tile_bytes = read_tile(tile, classifier.limits.max_bytes)
+        except OSError as error:
+            _fail(f"{tile} cannot be read: {error.strerror}.", EXIT_USAGE)
         result = classifier.classify(tile_bytes, explain=label)
         if result.explanation is not None:
             drawn = classifier.draw(tile_bytes, result.explanation, picture, size_px, opacity)
@@ -166,16 +179,6 @@ def explain(
     typer.echo(f"{tile}: {result.prediction} ({probability:.3f}); {output}")
     if result.review.required:
         typer.echo(f"For review: {', '.join(result.review.reasons)}.")
-
-
-def _read_tile(path: Path, max_bytes: int) -> bytes:
-    try:
-        # A whole slide of gigabytes must not be read to be refused.
-        if path.stat().st_size > max_bytes:
-            raise TileTooLargeError(max_bytes)
-        return path.read_bytes()
-    except OSError as error:
-        _fail(f"{path} cannot be read: {error.strerror}.", EXIT_USAGE)
 
 
 def _write_file(path: Path, content: bytes) -> None:
@@ -187,7 +190,7 @@ def _write_file(path: Path, content: bytes) -> None:
 
 @app.command()
 def doctor() -> None:
-    """Say what is installed, which bundle is there, and whether it answers as released."""
+    """Check packages and bundle, and whether the model answers as it did at release."""
     n_failed = 0
     with _plain_errors():
         for finding in examine(read_settings()):

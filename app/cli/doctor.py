@@ -1,4 +1,4 @@
-"""Look the installation over: what is installed, which bundle, does it answer as released."""
+"""Check the installation: packages, the bundle, and whether it answers as it did at release."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TIMED_RUNS: Final = 15
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report; `is_ok` is None where nothing was expected."""
+    """One line of the report; `is_ok` is None if the line only informs."""
 
     what: str
     is_ok: bool | None
@@ -33,12 +33,12 @@ class Finding:
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Yield findings as they are made; one that failed does not stop the others."""
+    """Yield one finding after the other; a failed check does not stop the others."""
     yield Finding("osteo-tiles", None, f"{__version__}, Python {platform.python_version()}")
     for package in _PACKAGES:
         yield Finding(package, None, _installed_version(package))
     yield Finding("cores", None, f"{usable_cores()} usable")
-    yield Finding("GPU", None, ", ".join(visible_gpu_names()) or "none that TensorFlow sees")
+    yield Finding("GPU", None, ", ".join(visible_gpu_names()) or "none visible to TensorFlow")
     try:
         path = find_bundle(settings.models_dir, settings.model_name, settings.model_version)
         bundle = open_bundle(path)
@@ -46,7 +46,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield Finding("bundle", False, str(error))
         return
     n_files = len(bundle.manifest.files)
-    yield Finding("bundle", True, f"{path}, {n_files} files as released")
+    yield Finding("bundle", True, f"{path}, {n_files} files verified")
     yield Finding("bundle SHA-256", None, bundle.sha256)
     runtimes: list[tuple[RuntimeChoice, Precision]] = [("litert", "fp32")]
     if bundle.manifest.int8 is not None:

@@ -1,4 +1,4 @@
-"""Classify files and folders in this process: the same path as an upload, without a server."""
+"""Classify files and folders in this process, with the code that classifies uploads."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from app.api.schemas import TileResult
 from app.core.errors import InferenceError, TileError, TileTooLargeError
 from app.inference.classifier import Classifier
+from app.inference.results import TileResult
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
-"""What is taken from a folder; a file that is named itself is always tried."""
+"""Suffixes of the tiles in a folder. A file that is named itself may have any suffix."""
 
-# Tiles read ahead of each worker: enough to keep it busy, few enough to bound memory.
+# Tiles queued per worker: enough to keep it busy, few enough to limit memory.
 _READ_AHEAD: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class FileOutcome:
-    """One file: its result, or why it has none."""
+    """The result of one file, or the error that prevented it."""
 
     path: Path
     result: TileResult | None
@@ -30,7 +30,7 @@ class FileOutcome:
 
 
 def find_tiles(paths: Iterable[Path]) -> list[Path]:
-    """Files named directly, and those with an image suffix in folders, sorted within each.
+    """List the named files, and the files with an image suffix in the named folders, sorted.
 
     Raises:
         FileNotFoundError: a path does not exist.
@@ -48,7 +48,7 @@ def find_tiles(paths: Iterable[Path]) -> list[Path]:
 
 
 def classify_files(classifier: Classifier, files: Sequence[Path]) -> Iterator[FileOutcome]:
-    """Classify files on all workers of the runtime; outcomes come in the order of `files`."""
+    """Classify files on all workers of the runtime, and yield outcomes in the order of `files`."""
     n_workers = classifier.runtime.n_workers
     waiting: deque[Future[FileOutcome]] = deque()
     with ThreadPoolExecutor(n_workers, thread_name_prefix="tile") as pool:
@@ -60,12 +60,22 @@ def classify_files(classifier: Classifier, files: Sequence[Path]) -> Iterator[Fi
             yield waiting.popleft().result()
 
 
+def read_tile(file: Path, max_bytes: int) -> bytes:
+    """Read a file unless it is larger than a tile may be, such as a whole slide of gigabytes.
+
+    Raises:
+        OSError: the file cannot be read.
+        TileTooLargeError: the file is larger than `max_bytes`.
+    """
+    if file.stat().st_size > max_bytes:
+        raise TileTooLargeError(max_bytes)
+    return file.read_bytes()
+
+
 def _classify_file(classifier: Classifier, file: Path) -> FileOutcome:
     try:
-        # A folder may hold whole slides of gigabytes, which must not be read to be refused.
-        if file.stat().st_size > classifier.limits.max_bytes:
-            raise TileTooLargeError(classifier.limits.max_bytes)
-        return FileOutcome(file, classifier.classify(file.read_bytes()), None)
+        tile_bytes = read_tile(file, classifier.limits.max_bytes)
+        return FileOutcome(file, classifier.classify(tile_bytes), None)
     except (TileError, InferenceError) as error:
         return FileOutcome(file, None, str(error))
     except OSError as error:

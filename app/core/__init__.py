@@ -1,1 +1,1 @@
-"""What serving and training share. It knows NumPy, Pillow and pydantic only."""
+"""Code that serving and training share. It imports only NumPy, Pillow and pydantic."""

@@ -1,8 +1,7 @@
-"""What a tile looks like, in five numbers that tell H&E tissue from everything else.
+"""Five measurements of a decoded tile that distinguish H&E tissue from other images.
 
-They are measured on the decoded tile, so a photograph, a document or another stain is recognised
-before anybody relies on the model's answer. `training.reliability.input_gate` fits their limits on
-real tiles.
+The input gate uses them to recognise photographs, documents and other stains.
+`training.reliability.input_gate` fits their limits on real tiles.
 """
 
 from __future__ import annotations
@@ -14,14 +13,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from app.core.optical_density import density_by_value
+
 _STRIDE: Final = 4
-"""Colours are measured on every fourth pixel of every fourth row: 3,136 of 224 x 224 px."""
+"""Colours are measured on every fourth pixel of every fourth row: 3,136 pixels of 224 x 224."""
 _MIN_DENSITY: Final = 0.25
 """Optical density, summed over the channels, from which a pixel is tissue and not glass."""
 _MIN_TISSUE_PIXELS: Final = 5
-"""Fewer have no colour to speak of."""
-# Density of every 8-bit value (Beer and Lambert); 1 is added so that black stays finite.
-_DENSITY: Final = -np.log((np.arange(256, dtype=np.float32) + 1.0) / 256.0)
+"""With fewer tissue pixels, colour is not measured."""
+_DENSITY: Final = density_by_value(np.float32, offset=1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,13 @@ class Appearance:
     """Measurements of one tile.
 
     Attributes:
-        tissue_share: pixels that absorb light, in [0, 1].
+        tissue_share: share of pixels that absorb light, in [0, 1].
         contrast: standard deviation of grey levels, 0 to 127.5.
-        sharpness: standard deviation of the Laplacian of the green channel, in grey levels; the
-            measure of Pech-Pacheco et al. 2000 (ICPR), as its root.
-        stain_share: tissue pixels that absorb green most, as haematoxylin and eosin both do, in
-            [0, 1].
-        absorption: mean share of the absorbed light in red, green and blue; sums to 1.
+        sharpness: standard deviation of the Laplacian of the green channel, in grey levels: the
+            square root of the measure of Pech-Pacheco et al. 2000 (ICPR).
+        stain_share: share of tissue pixels that absorb green most, as haematoxylin and eosin
+            both do, in [0, 1].
+        absorption: shares of the absorbed light in red, green and blue; they sum to 1.
     """
 
     tissue_share: float
@@ -49,7 +49,7 @@ def measure_appearance(tile: NDArray[np.uint8]) -> Appearance:
     """Measure a tile.
 
     Args:
-        tile: uint8 `[side, side, 3]` RGB, as `app.core.tile.decode_tile` makes it.
+        tile: uint8 `[side, side, 3]` RGB, as returned by `app.core.tile.decode_tile`.
     """
     # One row a channel: along rows NumPy is several times as fast as across three columns.
     red, green, blue = sample = tile[::_STRIDE, ::_STRIDE].transpose(2, 0, 1).copy().reshape(3, -1)
@@ -77,8 +77,8 @@ def measure_appearance(tile: NDArray[np.uint8]) -> Appearance:
 
 def _sharpness(channel: NDArray[np.uint8]) -> float:
     width = channel.shape[1]
-    # All rows in one, with the neighbour below a row's length further on: a third faster than in
-    # two dimensions. Across the ends of rows that is wrong, so their first and last go.
+    # On the flattened array, where the pixel below is `width` further on, this is a third faster
+    # than in two dimensions. It is wrong at the ends of rows, so the first and last column go.
     levels = channel.astype(np.int16).ravel()
     inner = slice(width, -width)
     laplacian = 4 * levels[inner]
@@ -90,7 +90,7 @@ def _sharpness(channel: NDArray[np.uint8]) -> float:
 
 
 def _deviation(values: NDArray[np.float32]) -> float:
-    """Standard deviation; as `values.std()`, in a third of its time. Overwrites `values`."""
+    """Compute `values.std()` in a third of its time. Overwrites `values`."""
     values -= values.mean()
     np.square(values, out=values)
     return math.sqrt(values.mean())

@@ -1,7 +1,6 @@
-"""What a bundle knows of its own limits: the manifest's part behind reviews and prediction sets.
+"""The part of a manifest that prediction sets, the input gate and drift are computed from.
 
-Fitted by `training.reliability` on answers to slides the model did not see, read by
-`app.inference.assessor`.
+`training.reliability` fits it on out-of-fold answers; `app.inference.assessor` reads it.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, 
 
 def _require_ascending(values: Sequence[float]) -> Sequence[float]:
     if any(later < earlier for earlier, later in itertools.pairwise(values)):
-        raise ValueError("the numbers must ascend")
+        raise ValueError("the numbers must be in ascending order")
     return values
 
 
@@ -25,7 +24,7 @@ Range = Annotated[tuple[float, float], AfterValidator(_require_ascending)]
 
 
 class _Part(BaseModel):
-    # A limit that is no number would let everything through.
+    # A limit of NaN or infinity would let every tile pass.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -33,13 +32,13 @@ class Conformal(_Part):
     """Calibration of the prediction sets; see `app.core.conformal`."""
 
     split: Literal["slide", "site"] = Field(
-        description="Whose answers: out of fold by slide, or a site's own tiles."
+        description="Calibration set: out-of-fold answers by slide, or a site's own tiles."
     )
     scores: Ascending = Field(description="Adaptive scores of the true labels, ascending.")
 
 
 class InputGate(_Part):
-    """Limits that real tiles keep; see `app.core.appearance` and `app.core.reference_tiles`."""
+    """Limits fitted on real tiles; see `app.core.appearance` and `app.core.reference_tiles`."""
 
     min_tissue_share: Share
     min_contrast: Annotated[float, Field(ge=0)]
@@ -49,37 +48,39 @@ class InputGate(_Part):
         description="Lowest and highest share of the absorbed light in red, green and blue."
     )
     max_distance: Annotated[float, Field(gt=0)] | None = Field(
-        description="From the training tiles; null where distances were not measured."
+        description="Largest distance from the training tiles; null if it was not measured."
     )
 
 
 class Histogram(_Part):
-    """Counts between edges: `len(counts) == len(edges) + 1`."""
+    """Counts per bin; `edges` are the inner edges, so there is one more count than edges."""
 
     edges: Ascending
     counts: tuple[Annotated[int, Field(ge=0)], ...]
 
     @model_validator(mode="after")
-    def _every_bin_is_counted(self) -> Self:
+    def _require_one_more_count_than_edges(self) -> Self:
         if len(self.counts) != len(self.edges) + 1:
-            raise ValueError("there must be one count more than edges")
+            raise ValueError(
+                f"{len(self.edges)} edges need {len(self.edges) + 1} counts, not {len(self.counts)}"
+            )
         return self
 
 
 class DriftReference(_Part):
-    """What answers looked like out of fold, for the population stability index."""
+    """Distributions of out-of-fold answers, the reference of the population stability index."""
 
     predictions: dict[str, Annotated[int, Field(ge=0)]] = Field(
-        description="Tiles by predicted label."
+        description="Number of tiles by predicted label."
     )
-    probability: Histogram = Field(description="Of the predicted label.")
+    probability: Histogram = Field(description="Probabilities of the predicted label.")
     distance: Histogram | None = Field(
-        description="From the training tiles; null where it was not measured."
+        description="Distances from the training tiles; null if they were not measured."
     )
 
 
 class AssessmentRecord(_Part):
-    """All of it, and on how many tiles it stands."""
+    """All parts, and the number of tiles they were fitted on."""
 
     n_tiles: PositiveInt
     conformal: Conformal

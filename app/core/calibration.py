@@ -1,4 +1,4 @@
-"""Logits become probabilities here and nowhere else."""
+"""Convert logits to probabilities. Training and serving both call this function."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ def probabilities_from_logits(logits: ArrayLike, temperature: float) -> NDArray[
 
     Args:
         logits: `[B, C]` of any float type.
-        temperature: above 0; 1 changes nothing, more than 1 makes answers less sure.
+        temperature: above 0. 1 leaves the logits as they are; more makes probabilities less
+            extreme.
 
     Returns:
         float32 `[B, C]` in [0, 1]; rows sum to 1.
 
     Raises:
-        InferenceError: a logit is NaN or infinite, so there is no answer to give.
+        InferenceError: a logit is NaN or infinite.
     """
     scaled = np.asarray(logits, dtype=np.float64) / temperature
     if not np.isfinite(scaled).all():
-        raise InferenceError("The model answered with a value that is not a finite number.")
+        raise InferenceError("The model returned a logit that is not a finite number.")
     exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     probabilities: NDArray[np.float64] = exponentials / exponentials.sum(axis=-1, keepdims=True)
     return probabilities.astype(np.float32)

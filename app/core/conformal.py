@@ -1,8 +1,8 @@
-"""Prediction sets: labels that hold the true one with a stated probability.
+"""Prediction sets that contain the true label with a stated probability.
 
-Split-conformal prediction with adaptive scores (Romano, Sesia & Candes 2020, arXiv:2006.02544),
-without their random tie-breaking: the same tile always gets the same set, which makes the sets a
-little larger than they need to be, never smaller.
+Split-conformal prediction with adaptive scores (Romano, Sesia & Candes 2020, arXiv:2006.02544)
+without their randomisation, so that a tile always gets the same set. Sets are therefore slightly
+larger than necessary, never smaller.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 _ROUNDING: Final = 1e-6
-"""Bundles keep scores to six decimals (off by 5e-7), and a float32 row adds up to 1 within 2e-7."""
+"""Bundles store scores to six decimals (error 5e-7); a float32 row sums to 1 within 2e-7."""
 
 
 def adaptive_scores(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Of every label, the probability of all labels at least as likely as it.
+    """For every label, sum the probabilities of all labels that are at least as likely.
 
     Args:
-        probabilities: `[n, C]`; rows sum to 1.
+        probabilities: float `[n, C]` in [0, 1]; rows sum to 1.
 
     Returns:
-        float64 `[n, C]` in (0, 1 + rounding].
+        float64 `[n, C]` in (0, 1 + rounding error].
     """
     values = np.asarray(probabilities, dtype=np.float64)
     order = np.argsort(-values, axis=1, kind="stable")
@@ -37,40 +37,43 @@ def adaptive_scores(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def min_tiles(coverage: float) -> int:
-    """How many calibration tiles a coverage needs: with fewer no finite threshold guarantees it."""
+    """The least number of calibration tiles for which a threshold guarantees the coverage."""
     exact = _exactly(coverage)
     return math.ceil(exact / (1 - exact))
 
 
 def threshold_of(scores: Sequence[float], coverage: float) -> float | None:
-    """The score up to which labels belong to the set.
+    """Find the score up to which labels belong to the prediction set.
 
     Args:
-        scores: of the true labels of calibration tiles, ascending.
-        coverage: in (0, 1); asked of the set, on tiles like those.
+        scores: adaptive scores of the calibration tiles' true labels, ascending.
+        coverage: probability in (0, 1) that a set must contain the true label.
 
     Returns:
-        The ceil((n + 1) coverage)-th smallest score; None where there are too few tiles.
+        The ceil((n + 1) coverage)-th smallest score; None if there are too few tiles.
     """
     rank = math.ceil((len(scores) + 1) * _exactly(coverage))
     return float(scores[rank - 1]) if rank <= len(scores) else None
 
 
 def prediction_set(probabilities: NDArray[np.floating], threshold: float) -> list[int]:
-    """Positions of the labels in the set, likeliest first; the likeliest is always in it.
+    """Build the prediction set of one tile.
 
     Args:
-        probabilities: `[C]`.
-        threshold: as `threshold_of` found it.
+        probabilities: float `[C]` in [0, 1], summing to 1.
+        threshold: the result of `threshold_of`.
+
+    Returns:
+        Class indices, the most probable first. It is always in the set.
     """
     order = np.argsort(-probabilities, kind="stable")
     reached = np.cumsum(np.asarray(probabilities, dtype=np.float64)[order])
-    # Rounding must not drop the label that defined the threshold.
+    # Without the margin, rounding could drop the label that defined the threshold.
     return [
         int(label) for label, s in zip(order, reached, strict=True) if s <= threshold + _ROUNDING
     ] or [int(order[0])]
 
 
 def _exactly(coverage: float) -> Fraction:
-    """The decimal that was asked for: in floats 10 * 0.9 may be more than 9, and a tile missing."""
+    """The coverage as the decimal it was written as: in floats, 10 * 0.9 may exceed 9."""
     return Fraction(str(float(coverage)))

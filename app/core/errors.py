@@ -8,46 +8,67 @@ OsteoError
 │   ├── TileTooSmallError        a side shorter than `limit_px`
 │   ├── TooManyFramesError       an animation, a pyramid or a multi-page file
 │   ├── TileFormatError          not one of `formats`
-│   ├── TooManyScansError        a progressive JPEG made to take minutes to decode
-│   ├── PixelFormatError         a pixel layout (`mode`) with no agreed meaning as colour
-│   └── CorruptTileError         the file claims a format and does not keep to it
+│   ├── TooManySegmentsError     more than `limit_segments` chunks, segments, strips or tiles
+│   ├── DecodeBudgetError        decoding takes more time or memory than the settings allow
+│   ├── TooManyScansError        a progressive JPEG crafted to take minutes to decode
+│   ├── PixelFormatError         a pixel layout (`mode`) that cannot be converted to RGB
+│   └── CorruptTileError         damaged or incomplete image data
 ├── RequestError                 the request around the tiles is wrong
-│   ├── MalformedRequestError    a body that cannot be parsed
-│   ├── MissingTileError         no tile where one is expected
+│   ├── MalformedRequestError    the body cannot be parsed
+│   ├── MissingTileError         no tile in the expected `field`
 │   ├── TooManyTilesError        more tiles than `limit_tiles`
 │   ├── BodyTooLargeError        more bytes than `limit_bytes`
 │   ├── UnknownLabelError        the model has no such label; `labels` are those it has
 │   └── UploadTimeoutError       the body did not arrive within `limit_s`
 ├── UnavailableError             the service cannot answer now
 │   ├── NotReadyError            no model is loaded, or the service is draining
-│   ├── QueueFullError           `limit_tiles` are being worked on
+│   ├── QueueFullError           `limit_tiles` tiles are in flight
 │   ├── UploadsFullError         uploads hold `limit_bytes` of memory
 │   └── DeadlineError            not classified within `limit_s`
-├── ExplanationUnavailableError  the map of this tile carries nothing that could be drawn
-├── AdminDeniedError             the request may not change which model is served
+├── ExplanationUnavailableError  the evidence map of this tile shows nothing
+├── AdminDeniedError             the request may not change which version serves
 ├── ModelNotFoundError           no such model or version
-├── ActivationError              another version was not taken into service; the old one serves on
-├── InferenceError               the model answered something that is no answer (NaN, infinity)
-├── BundleError                  a model bundle cannot be trusted
-│   ├── BundleNotFoundError      no bundle where one was looked for
+│   └── NoPreviousVersionError   there is no version to roll back to
+├── ActivationError              a version was not activated; the previous one keeps serving
+├── InferenceError               the model returned NaN or infinity, or failed
+├── BundleError                  a model bundle failed verification
+│   ├── BundleNotFoundError      no bundle at the expected path
 │   ├── ManifestError            manifest.json does not follow its schema
-│   ├── ChecksumError            a file is not the one that was released
-│   └── GoldenTileError          the model does not answer its golden tiles as it did at release
-├── RuntimeUnavailableError      the runtime that was asked for is not installed or has no device
+│   ├── ChecksumError            a file differs from the released one
+│   └── GoldenTileError          the model's answers to its golden tiles differ from the release
+├── RuntimeUnavailableError      the requested runtime is not installed or has no device
 ├── SettingsError                a setting is misspelt or out of range
 └── TrainingError                training input or configuration is wrong (see `training`)
 
-Errors carry data, not only a sentence, so that callers need not parse text. HTTP is unknown here:
-`app.api.problems` maps each class to a status.
+Errors carry a stable `code` and data, so that callers need not parse the message. Nothing here
+knows HTTP: `app.api.problems` maps codes to statuses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar, Self
 
 
 class OsteoError(Exception):
-    """Root of all errors raised on purpose; `str()` of one is safe to show to a client."""
+    """Root of all errors raised on purpose; `str()` of one is safe to show to a client.
+
+    Attributes:
+        code: identifies the kind of error in answers, logs and metrics. Errors that no request
+            should meet keep the default.
+    """
+
+    code: ClassVar[str] = "internal-error"
+
+    def __init_subclass__(cls, *, code: str | None = None) -> None:
+        super().__init_subclass__()
+        if code is not None:
+            cls.code = code
+
+    def detached(self) -> Self:
+        """The error without its traceback, whose frames hold the decoder and its pixels."""
+        self.__cause__ = self.__context__ = None
+        return self.with_traceback(None)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle text and data: the constructors take other arguments than the text."""
@@ -65,18 +86,18 @@ class TileError(OsteoError):
     """The uploaded tile cannot be classified."""
 
 
-class EmptyTileError(TileError):
+class EmptyTileError(TileError, code="empty-tile"):
     def __init__(self) -> None:
         super().__init__("The tile is empty: 0 bytes were received.")
 
 
-class TileTooLargeError(TileError):
+class TileTooLargeError(TileError, code="tile-too-large"):
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         super().__init__(f"The tile is larger than {limit_bytes} bytes.")
 
 
-class TooManyPixelsError(TileError):
+class TooManyPixelsError(TileError, code="too-many-pixels"):
     def __init__(self, limit_pixels: int) -> None:
         self.limit_pixels = limit_pixels
         super().__init__(
@@ -84,7 +105,7 @@ class TooManyPixelsError(TileError):
         )
 
 
-class TileTooSmallError(TileError):
+class TileTooSmallError(TileError, code="tile-too-small"):
     def __init__(self, width_px: int, height_px: int, limit_px: int) -> None:
         self.width_px, self.height_px, self.limit_px = width_px, height_px, limit_px
         super().__init__(
@@ -92,40 +113,42 @@ class TileTooSmallError(TileError):
         )
 
 
-class TooManyFramesError(TileError):
+class TooManyFramesError(TileError, code="too-many-frames"):
     def __init__(self, limit_frames: int) -> None:
         self.limit_frames = limit_frames
         super().__init__(
-            f"The file holds more than {limit_frames} image(s). Send a single tile, "
+            f"The file holds more than {_counted(limit_frames, 'image')}. Send a single tile, "
             "not an animation, a pyramid or a multi-page file."
         )
 
 
-class TileFormatError(TileError):
+class TileFormatError(TileError, code="unsupported-format"):
     def __init__(self, formats: Sequence[str]) -> None:
         self.formats = tuple(formats)
-        super().__init__(f"The content is not an image in one of {', '.join(self.formats)}.")
+        super().__init__(
+            f"The content is not an image in a supported format ({', '.join(self.formats)})."
+        )
 
 
-class PixelFormatError(TileError):
+class PixelFormatError(TileError, code="unsupported-pixels"):
     def __init__(self, mode: str) -> None:
         self.mode = mode
         super().__init__(
-            f"Pixels of mode {mode!r} have no agreed meaning as colour. Send 8 or 16 bit "
-            "RGB, grey, palette or CMYK."
+            f"Pixels of mode {mode!r} cannot be converted to RGB. Send 8-bit or 16-bit RGB, "
+            "greyscale, palette or CMYK."
         )
 
 
-class TooManyScansError(TileError):
+class TooManyScansError(TileError, code="too-many-scans"):
     def __init__(self, limit_scans: int) -> None:
         self.limit_scans = limit_scans
         super().__init__(
-            f"The JPEG has more than {limit_scans} scans, each of which is a pass over the image. "
-            "Save it again, as an ordinary JPEG."
+            f"The JPEG has more than {_counted(limit_scans, 'scan')}, and each scan is a pass over "
+            "the image. Save it again as an ordinary JPEG."
         )
 
 
-class TooManySegmentsError(TileError):
+class TooManySegmentsError(TileError, code="too-many-segments"):
     def __init__(self, format_: str, limit_segments: int) -> None:
         self.format, self.limit_segments = format_, limit_segments
         super().__init__(
@@ -134,7 +157,7 @@ class TooManySegmentsError(TileError):
         )
 
 
-class DecodeBudgetError(TileError):
+class DecodeBudgetError(TileError, code="decode-budget"):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(
@@ -143,7 +166,7 @@ class DecodeBudgetError(TileError):
         )
 
 
-class CorruptTileError(TileError):
+class CorruptTileError(TileError, code="corrupt-tile"):
     def __init__(self, format_: str | None = None) -> None:
         self.format = format_
         what = f"{format_} image" if format_ else "image"
@@ -154,11 +177,11 @@ class RequestError(OsteoError):
     """The request around the tiles is wrong."""
 
 
-class MalformedRequestError(RequestError):
-    """A body that cannot be parsed."""
+class MalformedRequestError(RequestError, code="malformed-request"):
+    """The body cannot be parsed."""
 
 
-class MissingTileError(RequestError):
+class MissingTileError(RequestError, code="missing-tile"):
     def __init__(self, field: str) -> None:
         self.field = field
         super().__init__(
@@ -166,25 +189,27 @@ class MissingTileError(RequestError):
         )
 
 
-class TooManyTilesError(RequestError):
+class TooManyTilesError(RequestError, code="too-many-tiles"):
     def __init__(self, limit_tiles: int) -> None:
         self.limit_tiles = limit_tiles
-        super().__init__(f"More than {limit_tiles} tile(s) were sent in one request.")
+        super().__init__(f"The request holds more than {_counted(limit_tiles, 'tile')}.")
 
 
-class BodyTooLargeError(RequestError):
+class BodyTooLargeError(RequestError, code="body-too-large"):
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         super().__init__(f"The request body is larger than {limit_bytes} bytes.")
 
 
-class UnknownLabelError(RequestError):
+class UnknownLabelError(RequestError, code="unknown-label"):
     def __init__(self, label: str, labels: Sequence[str]) -> None:
         self.labels = tuple(labels)
-        super().__init__(f"The model has no label {label!r}; it has {', '.join(self.labels)}.")
+        super().__init__(
+            f"The model has no label {label!r}; its labels are {', '.join(self.labels)}."
+        )
 
 
-class UploadTimeoutError(RequestError):
+class UploadTimeoutError(RequestError, code="upload-timeout"):
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
         super().__init__(f"The request body did not arrive within {limit_s:g} s.")
@@ -194,63 +219,72 @@ class UnavailableError(OsteoError):
     """The service cannot answer now; the same request may succeed later."""
 
 
-class NotReadyError(UnavailableError):
+class NotReadyError(UnavailableError, code="not-ready"):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"The service is not ready: {reason.rstrip('.')}.")
 
 
-class QueueFullError(UnavailableError):
+class QueueFullError(UnavailableError, code="queue-full"):
     def __init__(self, limit_tiles: int, retry_after_s: int) -> None:
         self.limit_tiles, self.retry_after_s = limit_tiles, retry_after_s
         super().__init__(
-            f"{limit_tiles} tiles are being worked on already. Try again in {retry_after_s} s."
+            f"The queue is full: at most {_counted(limit_tiles, 'tile')} may be in flight. "
+            f"Try again in {retry_after_s} s."
         )
 
 
-class UploadsFullError(UnavailableError):
+class UploadsFullError(UnavailableError, code="uploads-full"):
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes, self.retry_after_s = limit_bytes, 1
         super().__init__(
-            f"Uploads hold {limit_bytes} bytes already. Try again in {self.retry_after_s} s."
+            f"Uploads in progress may hold at most {limit_bytes} bytes. "
+            f"Try again in {self.retry_after_s} s."
         )
 
 
-class DeadlineError(UnavailableError):
+class DeadlineError(UnavailableError, code="deadline-exceeded"):
     def __init__(self, limit_s: float) -> None:
         self.limit_s, self.retry_after_s = limit_s, 1
-        super().__init__(f"The tiles were not classified within {limit_s:g} s; work on them ended.")
+        super().__init__(f"The request was not answered within {limit_s:g} s and was cancelled.")
 
 
-class ExplanationUnavailableError(OsteoError):
+class ExplanationUnavailableError(OsteoError, code="explanation-unavailable"):
     def __init__(self, label: str, reason: str) -> None:
         self.label, self.reason = label, reason
         super().__init__(f"There is no explanation to draw: {reason}.")
 
 
-class AdminDeniedError(OsteoError):
-    """The request may not change which model is served."""
+class AdminDeniedError(OsteoError, code="admin-denied"):
+    """The request may not change which version serves."""
 
 
-class ActivationError(OsteoError):
+class ActivationError(OsteoError, code="activation-refused"):
     def __init__(self, model_version: str, reason: str) -> None:
         self.model_version, self.reason = model_version, reason
-        super().__init__(f"Version {model_version} was not taken into service: {reason}")
+        super().__init__(f"Version {model_version} was not activated: {reason}")
 
 
-class ModelNotFoundError(OsteoError):
-    def __init__(self, model_name: str, model_version: str | None = None) -> None:
+class ModelNotFoundError(OsteoError, code="model-not-found"):
+    def __init__(
+        self, model_name: str, model_version: str | None = None, message: str | None = None
+    ) -> None:
         self.model_name, self.model_version = model_name, model_version
         version = f" version {model_version!r}" if model_version is not None else ""
-        super().__init__(f"There is no model {model_name!r}{version} here.")
+        super().__init__(message or f"Model {model_name!r}{version} was not found.")
 
 
-class InferenceError(OsteoError):
-    """The model answered something that is no answer."""
+class NoPreviousVersionError(ModelNotFoundError):
+    def __init__(self, model_name: str) -> None:
+        super().__init__(model_name, message="No previous version to roll back to.")
+
+
+class InferenceError(OsteoError, code="inference-failed"):
+    """The model returned NaN or infinity, or failed."""
 
 
 class BundleError(OsteoError):
-    """A model bundle cannot be trusted."""
+    """A model bundle failed verification."""
 
 
 class BundleNotFoundError(BundleError):
@@ -268,7 +302,7 @@ class ManifestError(BundleError):
 class ChecksumError(BundleError):
     def __init__(self, path: str, expected: str, found: str | None) -> None:
         self.path, self.expected, self.found = path, expected, found
-        reason = "is missing" if found is None else f"has SHA-256 {found}, released was {expected}"
+        reason = "is missing" if found is None else f"has SHA-256 {found}, expected {expected}"
         super().__init__(f"{path} {reason}. Restore the bundle from its release.")
 
 
@@ -293,3 +327,7 @@ class SettingsError(OsteoError):
 
 class TrainingError(OsteoError):
     """Training input or configuration is wrong; raised before hours are spent."""
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,39 +1,26 @@
-"""The input gate: is this a tile of the kind the model was made for?
+"""The input gate decides whether a tile looks like those the model was trained on.
 
-One function for the service, which applies it, and for training, which fits and scores it.
+The service applies it; training fits and evaluates it with the same function.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import StrEnum
 
 from app.core.appearance import Appearance
 from app.core.assessment_record import InputGate
-
-
-class ReviewReason(StrEnum):
-    """Why a person should look at a tile; the codes are stable."""
-
-    LOW_PROBABILITY = "low_probability"
-    AMBIGUOUS = "ambiguous"
-    BLANK = "blank"
-    BLURRED = "blurred"
-    NOT_TISSUE = "not_tissue"
-    OUT_OF_DISTRIBUTION = "out_of_distribution"
-    NOT_SQUARE = "not_square"
-    TOO_SMALL = "too_small"
+from app.core.review import ReviewReason
 
 
 def gate_reasons(
     gate: InputGate, appearance: Appearance, distance: float | None
 ) -> Iterator[ReviewReason]:
-    """What the gate has against a tile; nothing, where it looks like the tiles it was fitted on.
+    """Yield the reasons why the gate sends a tile to review.
 
     Args:
         gate: the limits.
-        appearance: of the tile.
-        distance: from the training tiles; None where it was not measured.
+        appearance: measurements of the tile.
+        distance: mean cosine distance from the training tiles, in [0, 2]; None if not measured.
     """
     is_filled = appearance.tissue_share >= gate.min_tissue_share
     if not (is_filled and appearance.contrast >= gate.min_contrast):
@@ -46,5 +33,5 @@ def gate_reasons(
         yield ReviewReason.NOT_TISSUE
     if distance is None or gate.max_distance is None:
         return
-    if not distance <= gate.max_distance:  # NaN is out, too
+    if not distance <= gate.max_distance:  # true for NaN
         yield ReviewReason.OUT_OF_DISTRIBUTION

@@ -1,7 +1,7 @@
-"""The manifest of a model bundle: what the model is, where it comes from, what was measured.
+"""The manifest of a model bundle: the model's identity, provenance and measurements.
 
 A bundle is a directory `NAME/VERSION/` with `saved_model/`, `model.tflite`, `golden/`,
-`model-card.md` and `manifest.json`. The manifest holds the SHA-256 of every other file, so the
+`model-card.md` and `manifest.json`. The manifest contains the SHA-256 of every other file, so the
 SHA-256 of the manifest identifies the whole bundle.
 """
 
@@ -25,6 +25,7 @@ from pydantic import (
 
 from app.core.assessment_record import AssessmentRecord
 from app.core.errors import ManifestError
+from app.core.violations import describe_violation
 
 MANIFEST_NAME: Final = "manifest.json"
 SAVED_MODEL_NAME: Final = "saved_model"
@@ -36,11 +37,11 @@ MODEL_CARD_NAME: Final = "model-card.md"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 SplitKind = Literal["random", "slide", "patient"]
-"""How test tiles were kept from training tiles: by tile, by slide or by patient (case)."""
+"""How test tiles are separated from training tiles: by tile, by slide or by patient (case)."""
 
 
 class _Part(BaseModel):
-    # `model_name` and `model_version` are the field's words, so pydantic's own prefix gives way.
+    # Without protected namespaces, so that fields may be called `model_name` and `model_version`.
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
@@ -53,7 +54,7 @@ class Label(_Part):
 
 
 class InputContract(_Part):
-    """What the graph takes: uint8 `[B, side_px, side_px, 3]` RGB, scaled inside the graph."""
+    """The graph's input: uint8 `[B, side_px, side_px, 3]` RGB, which the graph itself scales."""
 
     side_px: PositiveInt = 224
     channels: Literal["RGB"] = "RGB"
@@ -65,12 +66,12 @@ class InputContract(_Part):
         default=10.0, description="Nominal magnification of the training tiles."
     )
     mpp: PositiveFloat | None = Field(
-        default=None, description="Micrometres a pixel; null where the source does not say."
+        default=None, description="Micrometres per pixel; null if the source does not state it."
     )
 
 
 class ClassMetrics(_Part):
-    """Precision, recall and F1 of one label; null where the split holds no such tile."""
+    """Precision, recall and F1 of one label; null if the split has no tile of it."""
 
     label: str
     support: Annotated[int, Field(ge=0)]
@@ -80,10 +81,10 @@ class ClassMetrics(_Part):
 
 
 class FoldMetrics(_Part):
-    """One fold: its name (a case where folds are cases), test tiles and what was measured on them.
+    """One fold: its name (the case, if folds are cases), its test tiles and their metrics.
 
-    Null, or no classes, where it was not measured: a fold of one slide has no interval, a label
-    without tiles no precision, recall or F1, and older bundles have less.
+    Metrics that were not measured are null or empty: a fold of one slide has no interval, and
+    older bundles store fewer metrics.
     """
 
     name: str
@@ -92,15 +93,16 @@ class FoldMetrics(_Part):
     support: dict[str, int]
     accuracy_low: Fraction | None = None
     accuracy_high: Fraction | None = None
-    macro_f1: Fraction | None = Field(default=None, description="Over the labels that it holds.")
+    macro_f1: Fraction | None = Field(default=None, description="Mean over the fold's labels.")
     classes: tuple[ClassMetrics, ...] = ()
 
 
 class SplitMetrics(_Part):
     """Metrics pooled over the out-of-fold answers of one split.
 
-    `tumor_precision` and `tumor_recall` merge the tumour labels against the rest, as the paper
-    does. `confusion[i][j]` counts tiles of label i that were answered as label j.
+    `tumor_precision` and `tumor_recall` merge the tumour labels against the rest, as Anisuzzaman
+    et al. 2021 (arXiv:2011.01177) do. `confusion[i][j]` counts tiles of label i that were predicted
+    as label j.
     """
 
     split: SplitKind
@@ -108,13 +110,13 @@ class SplitMetrics(_Part):
     n_folds: PositiveInt
     n_tiles: PositiveInt
     accuracy: Fraction
-    accuracy_low: Fraction = Field(description="Lower end of the 95 % interval, slides resampled.")
-    accuracy_high: Fraction = Field(description="Upper end of the 95 % interval, slides resampled.")
+    accuracy_low: Fraction = Field(description="Lower end of the 95 % interval, by slide.")
+    accuracy_high: Fraction = Field(description="Upper end of the 95 % interval, by slide.")
     macro_f1: Fraction
     macro_f1_low: Fraction | None = None
     macro_f1_high: Fraction | None = None
     balanced_accuracy: Fraction | None = Field(
-        default=None, description="Mean recall of the labels that the split holds."
+        default=None, description="Mean recall over the labels in the split."
     )
     tumor_precision: Fraction | None
     tumor_recall: Fraction | None
@@ -142,22 +144,22 @@ class DataSource(_Part):
 
 
 class WeightsSource(_Part):
-    """The weights training started from."""
+    """The weights that training started from."""
 
     name: str
     licence: str
-    sha256: Sha256 | None = Field(description="Null where Keras fetched and checked them itself.")
+    sha256: Sha256 | None = Field(description="Null if Keras downloaded and verified them itself.")
 
 
 class FileEntry(_Part):
-    """Size and SHA-256 of one file of the bundle."""
+    """Size and SHA-256 of one file in the bundle."""
 
     sha256: Sha256
     n_bytes: Annotated[int, Field(ge=0)]
 
 
 class Int8Parity(_Part):
-    """How the quantised LiteRT file compares with the fp32 one on labelled tiles."""
+    """Comparison of the quantised LiteRT file with the fp32 file on labelled tiles."""
 
     n_tiles: PositiveInt
     index_sha256: Sha256
@@ -167,17 +169,17 @@ class Int8Parity(_Part):
 
 
 class Recalibration(_Part):
-    """A version that differs from another in calibration only."""
+    """Provenance of a version that differs from its parent only in calibration."""
 
     parent_version: str
-    parent_sha256: Sha256 = Field(description="Of the other version's manifest.")
-    index_sha256: Sha256 = Field(description="Of the index that names the site's tiles.")
+    parent_sha256: Sha256 = Field(description="SHA-256 of the parent's manifest.")
+    index_sha256: Sha256 = Field(description="SHA-256 of the index of the site's tiles.")
     n_tiles: PositiveInt
     gate_widened: bool
 
 
 class Manifest(_Part):
-    """Everything a caller may want to know of a model; see the module docstring."""
+    """The content of `manifest.json`; see the module docstring."""
 
     schema_version: Literal[1] = 1
     model_name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -194,30 +196,33 @@ class Manifest(_Part):
     weights: WeightsSource
     metrics: tuple[SplitMetrics, ...]
     int8: Int8Parity | None = Field(
-        default=None, description="Null where the bundle has no `model-int8.tflite`."
+        default=None, description="Null if the bundle has no `model-int8.tflite`."
     )
     assessment: AssessmentRecord | None = Field(
         default=None,
-        description="What prediction sets, the input gate and drift are judged by; null in bundles "
+        description="Reference of prediction sets, the input gate and drift; null in bundles "
         "released without it.",
     )
     recalibration: Recalibration | None = Field(
-        default=None, description="Null where the calibration is the training's own."
+        default=None, description="Null if the bundle was calibrated by its own training."
     )
     software: dict[str, str]
     files: dict[str, FileEntry]
 
     @model_validator(mode="after")
-    def _labels_differ(self) -> Self:
+    def _require_distinct_labels(self) -> Self:
         if len({label.id for label in self.labels}) != len(self.labels):
             raise ValueError("label ids must differ")
         return self
 
     @model_validator(mode="after")
-    def _assessment_is_of_these_labels(self) -> Self:
+    def _require_known_labels_in_assessment(self) -> Self:
         predicted = self.assessment.drift.predictions if self.assessment else {}
-        if not set(predicted) <= set(self.label_ids):
-            raise ValueError("assessment.drift.predictions counts labels that the model lacks")
+        unknown = set(predicted) - set(self.label_ids)
+        if unknown:
+            raise ValueError(
+                f"assessment.drift.predictions has labels that the model lacks: {sorted(unknown)}"
+            )
         return self
 
     @property
@@ -233,7 +238,7 @@ def read_manifest(path: Path) -> tuple[Manifest, str]:
         path: the `manifest.json` of a bundle.
 
     Returns:
-        The manifest and its SHA-256, which is the identity of the whole bundle.
+        The manifest and its SHA-256, which identifies the whole bundle.
 
     Raises:
         ManifestError: the file is missing, is not JSON or does not follow the schema.
@@ -242,11 +247,12 @@ def read_manifest(path: Path) -> tuple[Manifest, str]:
         content = path.read_bytes()
         manifest = Manifest.model_validate_json(content)
     except OSError as error:
-        raise ManifestError(str(path), error.strerror or "cannot be read") from error
+        raise ManifestError(str(path), error.strerror or "it cannot be read") from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "document"
-        raise ManifestError(str(path), f"{where}: {first['msg']}") from error
+        name = ".".join(str(part) for part in first["loc"])
+        reason = describe_violation(first, name or "the document")
+        raise ManifestError(str(path), reason) from error
     return manifest, hashlib.sha256(content).hexdigest()
 
 

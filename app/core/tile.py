@@ -1,9 +1,9 @@
-"""Bytes become a tile here and nowhere else: training and serving both call `decode_tile`.
+"""Decode an encoded image to the model's input. Training and serving both call `decode_tile`.
 
-The rules, in order: limits are checked on the header before any pixel is decoded; the format is
-read from the content; JPEG is decoded at a reduced DCT scale; the EXIF orientation is applied;
-alpha lies over white; the centre square is resampled to the model's side. ICC profiles are
-ignored: the training tiles carry none, so honouring one would leave the domain of the model.
+The steps, in order: detect the format from the content; check the limits on the header before
+decoding any pixel; decode JPEG at a reduced DCT scale; resample the centre square to the model's
+side; composite transparent pixels over white; apply the EXIF orientation. ICC profiles are ignored:
+the training tiles have none, so applying one would leave the model's domain.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from app.core.errors import (
 from app.core.formats import FORMATS, Structure, read_structure
 
 TILE_SIDE_PX: Final = 224
-"""Default side of a decoded tile: the input of every ImageNet network of the study."""
+"""Default side of a decoded tile, in pixels: the input size of the study's ImageNet networks."""
 
-# Reducing by an integer factor first costs a fifth of the full resampling; with a gap of 2 the
-# result is within one grey level of it.
+# Reducing by an integer factor first takes a fifth of the time of full resampling; with a gap of 2
+# the results differ by at most one grey level.
 _REDUCING_GAP: Final = 2.0
 _WHITE: Final = (255, 255, 255, 255)
 _SIXTEEN_BIT_MODES: Final = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -47,7 +47,7 @@ _TRANSPOSE_BY_ORIENTATION: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What Pillow's decoders raise on damaged input, found by fuzzing them.
+# Exceptions that Pillow's decoders raise on damaged input, found by fuzzing.
 _DECODER_ERRORS: Final = (
     OSError,
     SyntaxError,
@@ -63,13 +63,14 @@ _DECODER_ERRORS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class TileLimits:
-    """What an upload may cost at most.
+    """Limits on the cost of decoding one upload.
 
     Attributes:
         max_bytes: encoded size.
-        max_pixels: width times height, checked on the header; memory grows with it (about 12
-            bytes a pixel at the peak).
-        min_side_px: shorter sides carry too little tissue to be enlarged to the model's side.
+        max_pixels: width times height, checked on the header. Memory grows with it, by about 12
+            bytes per pixel at the peak.
+        min_side_px: length of the shorter side. Smaller images show too little tissue to be
+            enlarged to the model's side.
     """
 
     max_bytes: int = 20 * 1024**2
@@ -82,11 +83,15 @@ DEFAULT_LIMITS: Final = TileLimits()
 
 @dataclass(frozen=True, slots=True)
 class TileHeader:
-    """What the file says of itself: format (one of `FORMATS`) and size as displayed, in pixels."""
+    """Format (one of `FORMATS`), and the size in pixels after applying the EXIF orientation."""
 
     format: str
     width_px: int
     height_px: int
+
+
+Decoded = tuple[NDArray[np.uint8], TileHeader]
+"""A tile, uint8 `[side_px, side_px, 3]` RGB, and the header of its file."""
 
 
 def decode_tile(
@@ -95,23 +100,23 @@ def decode_tile(
     """Decode an encoded image to the model's input.
 
     Args:
-        tile_bytes: a JPEG, PNG, TIFF or WebP file; names and media types play no role.
+        tile_bytes: content of a JPEG, PNG, TIFF or WebP file, recognised by the content alone.
         limits: checked before any pixel is decoded.
-        side_px: side of the result.
+        side_px: side of the result, in pixels.
 
     Returns:
         uint8 `[side_px, side_px, 3]`, RGB, 0 to 255.
 
     Raises:
-        TileError: one of its subclasses, for every input that cannot be decoded.
+        TileError: a subclass of it, for every input that cannot be decoded.
     """
     return decode_tile_and_header(tile_bytes, limits, side_px)[0]
 
 
 def decode_tile_and_header(
     tile_bytes: bytes, limits: TileLimits = DEFAULT_LIMITS, side_px: int = TILE_SIDE_PX
-) -> tuple[NDArray[np.uint8], TileHeader]:
-    """As `decode_tile`, with what the file's header says beside the pixels."""
+) -> Decoded:
+    """Decode like `decode_tile`, and return the header as well."""
     structure = read_tile_structure(tile_bytes, limits)
     return decode_structure(structure, limits, side_px)
 
@@ -131,9 +136,7 @@ def read_tile_structure(tile_bytes: bytes, limits: TileLimits) -> Structure:
     return structure
 
 
-def decode_structure(
-    structure: Structure, limits: TileLimits, side_px: int
-) -> tuple[NDArray[np.uint8], TileHeader]:
+def decode_structure(structure: Structure, limits: TileLimits, side_px: int) -> Decoded:
     """Decode a file whose structure was read; see `decode_tile_and_header`."""
     format_, tile_bytes = structure.format, structure.pixel_bytes
     image = _open_within_limits(tile_bytes, limits)
@@ -141,7 +144,7 @@ def decode_structure(
     try:
         image.draft(None, (side_px, side_px))
         if isinstance(image, ImageFile.ImageFile):
-            # All are in memory: of pieces of 64 kB the decoder would copy what is left each time.
+            # In blocks of 64 kB, the default, the decoder would copy the rest for every block.
             image.decodermaxblock = len(tile_bytes)
         image.load()
         square = _resample_centre_square(_with_colour(image), side_px)
@@ -179,9 +182,9 @@ def _require_size(width_px: int, height_px: int, limits: TileLimits) -> None:
 
 
 def _with_colour(image: Image.Image) -> Image.Image:
-    """Bring every supported pixel layout to RGB or, where something is transparent, RGBA."""
+    """Convert every supported pixel layout to RGB, or to RGBA if it has transparency."""
     if image.mode in _SIXTEEN_BIT_MODES:
-        # The high byte: exact for 8-bit values that were widened by 257, as scanners and TIFF do.
+        # The high byte is exact for 8-bit values multiplied by 257, as scanners and TIFF do it.
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         return image.convert("RGBA")
@@ -189,7 +192,7 @@ def _with_colour(image: Image.Image) -> Image.Image:
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
+    return image if image.mode == "RGB" else image.convert("RGB")  # would copy
 
 
 def _resample_centre_square(image: Image.Image, side_px: int) -> Image.Image:

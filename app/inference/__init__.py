@@ -1,1 +1,1 @@
-"""One tile, from encoded bytes to an assessed answer. No HTTP, no event loop."""
+"""From one encoded tile to an assessed answer, without HTTP or an event loop."""

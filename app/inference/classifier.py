@@ -1,7 +1,4 @@
-"""One tile, start to end: bytes -> pixels -> logits -> probabilities -> how far to trust them.
-
-No HTTP, no event loop.
-"""
+"""Classify one tile: bytes -> pixels -> logits -> probabilities -> assessment."""
 
 from __future__ import annotations
 
@@ -13,49 +10,42 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from app.api.schemas import (
-    Explanation,
-    ModelIdentity,
-    TileFacts,
-    TileResult,
-    Timing,
-)
 from app.bundle import Bundle, check_golden_tiles
 from app.core.calibration import probabilities_from_logits
 from app.core.errors import ExplanationUnavailableError, UnknownLabelError
-from app.core.input_gate import ReviewReason
-from app.core.tile import decode_tile, decode_tile_and_header
+from app.core.review import ReviewReason
 from app.inference.assessor import Assessment, Assessor
-from app.inference.explanation import PREDICTED, Picture, draw_explanation, explain_map
-from app.runtime.cores import usable_cores
+from app.inference.decoder import Decoder
+from app.inference.explanation import PREDICTED, explain_map
+from app.inference.heatmap import Picture, draw_explanation
+from app.inference.results import Explanation, ModelIdentity, TileFacts, TileResult, Timing
 from app.runtime.protocol import ModelOutputs, Runtime
 from app.settings import Settings
 
 _OUT_OF_DISTRIBUTION: Final = (
-    "the tile does not look like those the model was trained on, so its map means nothing"
+    "the tile does not look like those the model was trained on, so its map is meaningless"
 )
-_ESTRANGED: Final = frozenset(
+_OUT_OF_DISTRIBUTION_REASONS: Final = frozenset(
     {ReviewReason.BLANK, ReviewReason.NOT_TISSUE, ReviewReason.OUT_OF_DISTRIBUTION}
 )
-"""Reasons that say the model has never seen the like of a tile."""
+"""With one of these the tile is unlike anything in the training data."""
 
 
 class Classifier:
-    """A bundle in a runtime; `classify` may be called from several threads at once."""
+    """A bundle loaded into a runtime; `classify` is thread-safe."""
 
     def __init__(self, bundle: Bundle, runtime: Runtime, settings: Settings) -> None:
-        """Put the parts together; nothing is run yet, see `check`.
+        """Assemble the parts without running the model; see `check`.
 
         Raises:
-            ManifestError: the bundle's reference tiles cannot be read.
+            ManifestError: the bundle's reference tiles are unreadable or belong to another model.
         """
         self.bundle = bundle
         self.runtime = runtime
         self.limits = settings.tile_limits
+        self._decoder = Decoder(settings)
         self._assessor = Assessor(bundle, settings)
-        # Decoding is all CPU: more at once than there are cores only evicts each other's caches.
-        self._decoding = threading.BoundedSemaphore(usable_cores())
-        self._at_work = _AtWork()
+        self._in_flight = _InFlightCounter()
         manifest = bundle.manifest
         self._label_ids = manifest.label_ids
         self._tumor_indices = [i for i, label in enumerate(manifest.labels) if label.is_tumor]
@@ -71,40 +61,40 @@ class Classifier:
         return self._identity
 
     def check(self) -> float:
-        """Warm the runtime up on the golden tiles and hold its answers against the release.
+        """Warm the runtime up on the golden tiles and compare its logits with the release.
 
         Returns:
-            The largest difference of a logit.
+            The largest absolute difference of a logit.
 
         Raises:
             GoldenTileError: the runtime does not reproduce the released model.
         """
-        in_company = [False] * self.runtime.n_warm_ups
-        return max(self._golden_difference(alone) for alone in (*in_company, True))
+        concurrent = [False] * self.runtime.n_warm_ups
+        return max(self._golden_difference(alone) for alone in (*concurrent, True))
 
     def classify(
         self, tile_bytes: bytes, queued_at: float | None = None, explain: str | None = None
     ) -> TileResult:
-        """Classify one encoded tile and say how far the answer can be trusted.
+        """Classify one encoded tile and assess the answer.
 
         Args:
             tile_bytes: a JPEG, PNG, TIFF or WebP file.
-            queued_at: `time.perf_counter()` when the tile began to wait for this thread.
-            explain: the label whose evidence is asked for, or `PREDICTED`.
+            queued_at: `time.perf_counter()` when the tile was queued for this thread.
+            explain: the label to explain, or `PREDICTED`; None for no explanation.
 
         Raises:
-            TileError: the bytes are no tile.
+            TileError: the tile cannot be decoded or exceeds a limit.
             UnknownLabelError: the model has no label `explain`.
-            InferenceError: the model answered NaN or infinity.
+            InferenceError: the model returned NaN or infinity.
         """
         self.require_label(explain)
         side_px = self.bundle.manifest.input.side_px
-        with self._at_work:
-            with self._decoding:
+        with self._in_flight:
+            with self._decoder.slot():
                 started = time.perf_counter()
-                tile, header = decode_tile_and_header(tile_bytes, self.limits, side_px)
+                tile, header = self._decoder.decode(tile_bytes, side_px)
             decoded = time.perf_counter()
-            outputs = self.runtime.infer(tile[np.newaxis], alone=self._at_work.n_tiles == 1)
+            outputs = self.runtime.infer(tile[np.newaxis], alone=self._in_flight.n_tiles == 1)
         probabilities = self._probabilities(outputs)
         inferred = time.perf_counter()
         assessment = self._assessor.assess(tile, header, outputs.embedding[0], probabilities)
@@ -142,23 +132,23 @@ class Classifier:
         """Draw an available explanation over its tile, as a PNG; the model does not run again.
 
         Args:
-            tile_bytes: what `classify` was given.
-            explanation: what it answered.
-            picture: `overlay` with a colour bar, or `heat` alone on a transparent ground.
+            tile_bytes: the encoded tile that was classified.
+            explanation: the explanation in its result.
+            picture: `overlay` with a colour bar, or `heat` alone on a transparent background.
             size_px: side of the tile in the picture.
-            opacity: of the heat where it is highest, in [0, 1].
+            opacity: opacity of the heat map at its maximum, in [0, 1].
 
         Raises:
             ExplanationUnavailableError: there is nothing to draw.
         """
         if explanation.grid is None:
             raise ExplanationUnavailableError(explanation.label, explanation.reason or "")
-        with self._decoding:
-            tile = decode_tile(tile_bytes, self.limits, size_px)
+        with self._decoder.slot():
+            tile, _ = self._decoder.decode(tile_bytes, size_px)
         return draw_explanation(tile, explanation.grid, picture, opacity, explanation.label)
 
     def require_label(self, label: str | None) -> None:
-        """Refuse a label that this model does not have.
+        """Check that the model has a label.
 
         Raises:
             UnknownLabelError: it is neither None, `PREDICTED` nor a label id.
@@ -167,7 +157,8 @@ class Classifier:
             raise UnknownLabelError(str(label), self._label_ids)
 
     def close(self) -> None:
-        """Give the runtime's memory back."""
+        """Free the runtime's memory and end the decoder's processes."""
+        self._decoder.close()
         self.runtime.close()
 
     def _golden_difference(self, alone: bool) -> float:
@@ -177,7 +168,7 @@ class Classifier:
         return check_golden_tiles(self.bundle, infer, self.runtime.precision)
 
     def _probabilities(self, outputs: ModelOutputs) -> NDArray[np.float32]:
-        """Of one tile, float32 `[C]`."""
+        """The probabilities of one tile, float32 `[C]`."""
         probabilities: NDArray[np.float32] = probabilities_from_logits(
             outputs.logits, self.bundle.manifest.temperature
         )[0]
@@ -189,22 +180,22 @@ class Classifier:
         if explain is None:
             return None
         label = prediction if explain == PREDICTED else explain
-        is_strange = not _ESTRANGED.isdisjoint(assessment.review.reasons)
+        reasons = _OUT_OF_DISTRIBUTION_REASONS.intersection(assessment.review.reasons)
         cam = outputs.cam[0, :, :, self._label_ids.index(label)]
-        return explain_map(label, cam, _OUT_OF_DISTRIBUTION if is_strange else None)
+        return explain_map(label, cam, _OUT_OF_DISTRIBUTION if reasons else None)
 
 
-class _AtWork:
-    """How many tiles are being decoded or inferred; a context manager around each."""
+class _InFlightCounter:
+    """Counts the tiles being decoded or inferred; a context manager around each."""
 
     def __init__(self) -> None:
         self.n_tiles = 0
-        self._counting = threading.Lock()
+        self._lock = threading.Lock()
 
     def __enter__(self) -> None:
-        with self._counting:
+        with self._lock:
             self.n_tiles += 1
 
     def __exit__(self, *_: object) -> None:
-        with self._counting:
+        with self._lock:
             self.n_tiles -= 1

@@ -21,18 +21,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from app.core.errors import DecodeBudgetError, TileError
-from app.core.tile import TileHeader, TileLimits, decode_tile_and_header
+from app.core.tile import Decoded, TileLimits, decode_tile_and_header
 
 _WALL_S_PER_CPU_S: Final = 5.0
 """A process that shares its core with four others is given its time all the same."""
 _NICENESS: Final = 10
 _STATM: Final = Path("/proc/self/statm")
-
-Decoded = tuple[NDArray[np.uint8], TileHeader]
 
 
 class DecodeProcesses:

@@ -1,6 +1,6 @@
-"""Do tiles still look as they did when the model was measured? Counts over a sliding window.
+"""Drift monitoring: compares recent answers with the bundle's reference over a sliding window.
 
-Nothing of an image is kept: of each tile three bin numbers, of as many tiles as the window holds.
+Nothing of an image is kept: the window holds three bin numbers a tile.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from app.core.assessment_record import DriftReference, Histogram
+from app.core.assessment_record import DriftReference
 from app.core.population_stability import bin_of, stability_index
 
 MIN_TILES: Final = 100
-"""With fewer tiles the index says more of chance than of drift."""
+"""With fewer tiles the index reflects chance more than drift."""
 QUANTITIES: Final = ("prediction", "probability", "distance")
 
 
 class _Window:
-    """Counts of the latest bin numbers."""
+    """Counts of the most recent bin numbers."""
 
     def __init__(self, reference: Sequence[int], n_tiles: int) -> None:
         self._reference = reference
@@ -40,15 +40,15 @@ class _Window:
 
 
 class DriftWatch:
-    """The population stability index of one model's answers, for the event loop."""
+    """The population stability index of one model's answers; used from the event loop only."""
 
     def __init__(self, reference: DriftReference, label_ids: Sequence[str], n_tiles: int) -> None:
         """Start with an empty window.
 
         Args:
-            reference: what the bundle's answers looked like out of fold.
-            label_ids: of the model; what was never predicted out of fold may be predicted now.
-            n_tiles: how many of the latest tiles count; at least `MIN_TILES` are waited for.
+            reference: the distribution of the out-of-fold answers.
+            label_ids: all labels of the model, including those never predicted out-of-fold.
+            n_tiles: size of the window; at least `MIN_TILES`.
         """
         n_tiles = max(n_tiles, MIN_TILES)
         self._label_ids = tuple(label_ids)
@@ -65,15 +65,11 @@ class DriftWatch:
     def observe(self, prediction: str, probability: float, distance: float | None) -> None:
         """Count one answer."""
         self._windows["prediction"].add(self._label_ids.index(prediction))
-        self._windows["probability"].add(_bin(probability, self._probability))
+        self._windows["probability"].add(bin_of(probability, self._probability.edges))
         if distance is not None and self._distance is not None:
-            self._windows["distance"].add(_bin(distance, self._distance))
+            self._windows["distance"].add(bin_of(distance, self._distance.edges))
 
     def index(self, quantity: str) -> float:
-        """Of one of `QUANTITIES`; NaN before `MIN_TILES` tiles, and of what is not measured."""
+        """The index of one of `QUANTITIES`; NaN below `MIN_TILES` tiles or without a reference."""
         window = self._windows.get(quantity)
         return math.nan if window is None else window.index
-
-
-def _bin(value: float, histogram: Histogram) -> int:
-    return bin_of(value, histogram.edges)

@@ -1,1 +1,1 @@
-"""The only door to TensorFlow and LiteRT; both are imported lazily, inside this package."""
+"""The only package of the service that imports TensorFlow and LiteRT, and only when needed."""

@@ -1,6 +1,6 @@
-"""Micro-batching: single tiles from many threads become batches for a runtime that likes them.
+"""Micro-batching: combine single tiles from many threads into batches.
 
-Wraps any runtime and is one itself, so nothing else knows that batches exist.
+`MicroBatchingRuntime` wraps a runtime and is one itself, so its callers need not know of batches.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _Waiting = tuple[NDArray[np.uint8], "Future[ModelOutputs]"]
 
 
 class MicroBatchingRuntime:
-    """Gathers tiles until a batch is full, nobody else can join, or its first has waited enough.
+    """Collects tiles until a batch is full or its first tile has waited for `max_delay_s`.
 
-    Nobody else can join once a batch holds its share of all tiles that are here: a single client
-    never waits, and the threads of a CPU get batches of the same size.
+    A batch is full when it has `max_batch_tiles`, or its thread's share of all tiles in the
+    runtime. So a single client never waits, and all threads get batches of equal size.
 
-    Batches are padded to a few sizes (powers of two), each run once at the start: TensorFlow
-    traces, and a GPU tunes, once for each shape it meets, and no request should pay for that.
+    Batches are padded to a few sizes (powers of two), each of which runs once at the start:
+    TensorFlow traces, and a GPU tunes, each new batch size once, which should not delay a request.
     """
 
     def __init__(
@@ -37,14 +37,14 @@ class MicroBatchingRuntime:
         max_delay_s: float,
         on_batch: Callable[[int], None],
     ) -> None:
-        """Warm the batch sizes up and start gathering.
+        """Run every batch size once and start the threads.
 
         Args:
             runtime: runs the batches, `runtime.n_workers` at a time.
-            side_px: side of a tile.
-            max_batch_tiles: counted in tiles, not in requests.
-            max_delay_s: longest wait of the first tile of a batch for others.
-            on_batch: told the number of tiles of each batch, before padding.
+            side_px: side of a tile, in pixels.
+            max_batch_tiles: maximum number of tiles in a batch.
+            max_delay_s: seconds that the first tile of a batch waits for others.
+            on_batch: called with the number of tiles in each batch, before padding.
         """
         self._runtime = runtime
         self._max_batch_tiles = max_batch_tiles
@@ -54,7 +54,7 @@ class MicroBatchingRuntime:
         for size in self._sizes:
             runtime.infer(np.zeros((size, side_px, side_px, 3), np.uint8))
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        self._gathering = threading.Lock()  # one batch fills up before the next begins
+        self._collecting = threading.Lock()  # a batch is filled before the next begins
         self._counting = threading.Lock()
         self._n_tiles = 0
         self._threads = [
@@ -81,33 +81,33 @@ class MicroBatchingRuntime:
 
     @property
     def computes_in_caller(self) -> bool:
-        """Batches run on threads of their own."""
+        """False: batches run on their own threads."""
         return False
 
     @property
     def n_warm_ups(self) -> int:
-        """One: the batch sizes were run at the start."""
+        """One: every batch size has already run."""
         return 1
 
     @property
     def n_workers(self) -> int:
-        """A batch for each thread of the runtime, and one that gathers."""
+        """Enough calls for one batch per thread and one that is being collected."""
         return (1 + self._runtime.n_workers) * self._max_batch_tiles
 
     def infer(
         self,
         tiles: NDArray[np.uint8],
         *,
-        alone: bool = False,  # noqa: ARG002 - batches have threads of their own
+        alone: bool = False,  # noqa: ARG002 - batches run on their own threads
     ) -> ModelOutputs:
-        """See `Runtime.infer`; waits until the batch of these tiles has run."""
+        """See `Runtime.infer`; blocks until the batch with these tiles has run."""
         answer: Future[ModelOutputs] = Future()
         self._count(len(tiles))
         self._waiting.put((tiles, answer))
         return answer.result()
 
     def close(self) -> None:
-        """Run what waits, then stop."""
+        """Answer the tiles that wait, then stop."""
         for _ in self._threads:
             self._waiting.put(None)
         for thread in self._threads:
@@ -117,13 +117,13 @@ class MicroBatchingRuntime:
     def _run(self) -> None:
         is_last = False
         while not is_last:
-            with self._gathering:
-                batch, is_last = self._gather()
+            with self._collecting:
+                batch, is_last = self._collect()
             if batch:
                 self._answer(batch)
 
-    def _gather(self) -> tuple[list[_Waiting], bool]:
-        """Tiles that travel together, and whether this thread has been told to end."""
+    def _collect(self) -> tuple[list[_Waiting], bool]:
+        """Collect a batch; the flag says whether this thread must end after it."""
         first = self._waiting.get()
         if first is None:
             return [], True
@@ -141,7 +141,7 @@ class MicroBatchingRuntime:
         return batch, False
 
     def _share(self) -> int:
-        """Tiles that fill a batch now."""
+        """Number of tiles that currently fill a batch."""
         share = -(-self._n_tiles // len(self._threads))  # rounded up
         return min(self._max_batch_tiles, share)
 
@@ -154,12 +154,12 @@ class MicroBatchingRuntime:
         self._on_batch(len(tiles))
         try:
             outputs = self._runtime.infer(self._padded(tiles))
-        except BaseException as error:  # noqa: BLE001 - whoever waits for the answer raises it
+        except BaseException as error:  # noqa: BLE001 - the waiting callers raise it
             self._count(-len(tiles))
             for _, answer in batch:
                 answer.set_exception(error)
             return
-        self._count(-len(tiles))  # before the answers, which bring the next tiles
+        self._count(-len(tiles))  # first, because callers send their next tiles at once
         start = 0
         for own, answer in batch:
             end = start + len(own)
@@ -179,7 +179,7 @@ class MicroBatchingRuntime:
 
 
 def batch_sizes(max_batch_tiles: int) -> tuple[int, ...]:
-    """The powers of two below the largest batch, and the largest batch.
+    """List the powers of two below the maximum, and the maximum.
 
     >>> batch_sizes(12)
     (1, 2, 4, 8, 12)

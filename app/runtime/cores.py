@@ -1,4 +1,4 @@
-"""How many cores this process may use, which in a container is not what the machine has."""
+"""The cores that this process may use, which are often fewer in a container, and priorities."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ _WORKER_NICENESS: Final = 10
 
 
 def usable_cores() -> int:
-    """The affinity mask's cores, lowered by a cgroup's CPU quota; at least 1."""
+    """Count the cores in the affinity mask, limited by the cgroup's CPU quota; at least 1."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
     n_cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     quota = _cgroup_quota_cores()
     return max(1, min(n_cores, int(quota))) if quota else n_cores
 
 
-def give_way() -> None:
-    """Lower the priority of this thread, so that the event loop need not wait for a core.
+def lower_thread_priority() -> None:
+    """Lower the priority of the calling thread below that of the event loop.
 
-    The loop answers probes and refuses tiles within milliseconds, but for each it would stand in
-    line behind threads that compute. Linux only: elsewhere a priority is the whole process's.
+    The loop needs milliseconds to answer a probe or to reject a tile, but would first have to wait
+    for a core. Linux only: elsewhere the priority would apply to the whole process.
     """
     if sys.platform == "linux":
-        with suppress(OSError):  # a sandbox may forbid it
+        with suppress(OSError):  # sandboxes may forbid it
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _WORKER_NICENESS)
 
 
 def _cgroup_quota_cores() -> float | None:
-    """The CPU quota in cores; None where there is none."""
+    """Read the CPU quota, in cores; None if there is no quota."""
     try:
         if _CGROUP_V2.is_file():
             quota, period = _CGROUP_V2.read_text().split()

@@ -1,9 +1,9 @@
-"""LiteRT (XNNPACK) on the CPU: the fastest way to run this model where there is no GPU.
+"""LiteRT (XNNPACK) on the CPU: the fastest way to run this model without a GPU.
 
-Single tiles on single-threaded interpreters, one interpreter a worker: on two cores this gives
-twice the throughput of one interpreter with two threads, and batches only make it slower. One more
-interpreter has several threads, for the tile that is alone in the house: it is answered sooner, and
-nobody waits for the cores it takes.
+Each worker runs single tiles on a single-threaded interpreter of its own. On two cores this gives
+twice the throughput of one interpreter with two threads, and batches only make it slower. A
+further interpreter with several threads serves a tile that is alone in the service, because the
+other cores are idle then.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from app.runtime.protocol import ModelOutputs
 
 _SIGNATURE: Final = "serving_default"
 MAX_THREADS_ALONE: Final = 4
-"""The network's layers are too small to gain by more."""
+"""More threads do not help, because the network's layers are too small."""
 
 
 class LiteRtRuntime:
@@ -39,21 +39,23 @@ class LiteRtRuntime:
 
         Args:
             model_file: the bundle's `model.tflite` or `model-int8.tflite`.
-            n_workers: interpreters, so calls of `infer` that run at the same time.
-            precision: of that file, for the record.
-            n_threads_alone: threads for a tile that is alone; up to `MAX_THREADS_ALONE` are used,
-                and with 1 such a tile is treated as any other.
+            n_workers: number of interpreters, and so of `infer` calls that run at the same time.
+            precision: `fp32` or `int8`, whichever the file has.
+            n_threads_alone: threads for a tile that is alone, of which at most
+                `MAX_THREADS_ALONE` are used; 1 treats such a tile like any other.
 
         Raises:
-            RuntimeUnavailableError: LiteRT is not installed, or the file is no model it can run.
+            RuntimeUnavailableError: LiteRT is not installed, or cannot run the file.
         """
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
-            raise RuntimeUnavailableError(self.name, "install ai-edge-litert") from error
+            raise RuntimeUnavailableError(
+                self.name, "ai-edge-litert is not installed; run `pip install ai-edge-litert`."
+            ) from error
         self.n_workers = n_workers
         self.precision = precision
-        self.n_warm_ups = n_workers  # the pool is first in, first out
+        self.n_warm_ups = n_workers  # a first-in, first-out queue, so each runs once
         self._idle: _Runners = queue.SimpleQueue()
         self._idle_alone: _Runners = queue.SimpleQueue()
 
@@ -66,15 +68,17 @@ class LiteRtRuntime:
             if n_threads_alone > 1:
                 self._idle_alone.put(open_runner(min(n_threads_alone, MAX_THREADS_ALONE)))
         except (ValueError, RuntimeError) as error:
-            raise RuntimeUnavailableError(self.name, f"{model_file.name}: {error}") from error
+            raise RuntimeUnavailableError(
+                self.name, f"it cannot load {model_file.name}: {error}"
+            ) from error
 
     def infer(self, tiles: NDArray[np.uint8], *, alone: bool = False) -> ModelOutputs:
-        """See `Runtime.infer`; tiles go through one at a time."""
+        """See `Runtime.infer`; runs one tile at a time."""
         with self._borrowed_runner(alone) as run:
             try:
                 answers = [run(tile) for tile in tiles]
             except (RuntimeError, ValueError) as error:
-                raise InferenceError("The LiteRT interpreter failed.") from error
+                raise InferenceError("LiteRT failed to run the model.") from error
         return ModelOutputs(
             logits=np.concatenate([answer["logits"] for answer in answers]),
             embedding=np.concatenate([answer["embedding"] for answer in answers]),
@@ -82,22 +86,22 @@ class LiteRtRuntime:
         )
 
     def close(self) -> None:
-        """Drop the interpreters; their memory goes with them."""
+        """Drop the interpreters and so free their memory."""
         for idle in (self._idle, self._idle_alone):
             while not idle.empty():
                 idle.get_nowait()
 
     @contextmanager
     def _borrowed_runner(self, alone: bool) -> Iterator[_TileRunner]:
-        runner, home = self._take_runner(alone)
+        runner, pool = self._take_runner(alone)
         try:
             yield runner
         finally:
-            home.put(runner)
+            pool.put(runner)
 
     def _take_runner(self, alone: bool) -> tuple[_TileRunner, _Runners]:
         if alone:
-            # There is one at most, and whoever was alone a moment ago may still have it.
+            # There is at most one, and the previous tile that was alone may still be using it.
             with suppress(queue.Empty):
                 return self._idle_alone.get_nowait(), self._idle_alone
         return self._idle.get(), self._idle
@@ -108,7 +112,7 @@ class _TileRunner:
 
     def __init__(self, interpreter: Any) -> None:
         interpreter.allocate_tensors()
-        # The signature names the tensors; without it outputs have an order that conversion chooses.
+        # The signature names the outputs; their order is up to the converter.
         runner = interpreter.get_signature_runner(_SIGNATURE)
         (input_detail,) = runner.get_input_details().values()
         self._interpreter = interpreter
@@ -120,7 +124,7 @@ class _TileRunner:
     def __call__(self, tile: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         self._interpreter.set_tensor(self._input_index, tile[np.newaxis])
         self._interpreter.invoke()
-        # get_tensor copies, so the answer outlives the next invoke.
+        # get_tensor copies, so the arrays stay valid after the next invoke.
         return {
             name: self._interpreter.get_tensor(index)
             for name, index in self._output_indices.items()

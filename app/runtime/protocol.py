@@ -1,4 +1,4 @@
-"""What every runtime does; the rest of the service knows no more of TensorFlow and LiteRT."""
+"""The interface of all runtimes, which hides TensorFlow and LiteRT from the rest of the service."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class ModelOutputs:
-    """What the graph answers for `B` tiles and `C` labels.
+    """The graph's outputs for `B` tiles and `C` labels.
 
     Attributes:
         logits: float32 `[B, C]`, before temperature.
-        embedding: float32 `[B, E]`, the pooled features of the base network.
-        cam: float32 `[B, h, w, C]`, class-activation maps (Grad-CAM in closed form), before ReLU.
+        embedding: float32 `[B, E]`, the pooled features of the backbone.
+        cam: float32 `[B, h, w, C]`, class activation maps (Grad-CAM in closed form), before ReLU.
     """
 
     logits: NDArray[np.float32]
@@ -25,7 +25,7 @@ class ModelOutputs:
 
 
 class Runtime(Protocol):
-    """An opened model. `infer` may be called from up to `n_workers` threads at once."""
+    """An opened model. Up to `n_workers` threads may call `infer` at once."""
 
     @property
     def name(self) -> str:
@@ -33,32 +33,35 @@ class Runtime(Protocol):
 
     @property
     def device(self) -> str:
-        """Where it computes, in words: `cpu` or the name of the GPU."""
+        """The device that computes: `cpu` or the name of the GPU."""
 
     @property
     def precision(self) -> str:
-        """`fp32`, `mixed` (half precision where a GPU gains by it) or `int8`."""
+        """`fp32`, `mixed` (half precision where it is faster on a GPU) or `int8`."""
 
     @property
     def n_workers(self) -> int:
-        """How many calls of `infer` are worth having in flight at once."""
+        """Number of `infer` calls that should be in flight at once for full throughput."""
 
     @property
     def computes_in_caller(self) -> bool:
-        """Whether `infer` computes on the thread that calls it, rather than on others."""
+        """Whether `infer` computes on the calling thread rather than on others."""
 
     @property
     def n_warm_ups(self) -> int:
-        """How many calls it takes, one after the other, until every part has run once."""
+        """Number of consecutive `infer` calls after which every part has run once."""
 
     def infer(self, tiles: NDArray[np.uint8], *, alone: bool = False) -> ModelOutputs:
         """Run the graph.
 
         Args:
-            tiles: uint8 `[B, side, side, 3]` RGB, as `app.core.tile.decode_tile` makes them.
-            alone: nobody else is at work, so these tiles may have every core. The answer is the
-                same.
+            tiles: uint8 `[B, side, side, 3]` RGB, as returned by `app.core.tile.decode_tile`.
+            alone: no other tile is being classified, so this call may use every core. The outputs
+                are the same.
+
+        Raises:
+            InferenceError: the runtime failed.
         """
 
     def close(self) -> None:
-        """Give memory back; no call may follow."""
+        """Free the memory; no call may follow."""

@@ -1,4 +1,4 @@
-"""TensorFlow SavedModel: the runtime of choice on a GPU, and the reference everywhere."""
+"""TensorFlow SavedModel: the best runtime on a GPU, and the reference for the others."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _GPU_DEVICE_NODES: Final = ("nvidia[0-9]*", "dxg", "kfd")  # CUDA, CUDA under WS
 
 
 def visible_gpu_names() -> tuple[str, ...]:
-    """Names of the GPUs TensorFlow sees; empty where there is none or no TensorFlow.
+    """List the names of the GPUs that TensorFlow sees; none if it is not installed.
 
-    Importing TensorFlow costs seconds, so where no device node shows a GPU it is not asked.
+    Importing TensorFlow takes seconds, so it is skipped if there is no device node of a GPU.
     """
     has_device_node = any(any(Path("/dev").glob(name)) for name in _GPU_DEVICE_NODES)
     if find_spec("tensorflow") is None or not has_device_node:
@@ -45,31 +45,31 @@ class SavedModelRuntime:
     def __init__(
         self, model_dir: Path, *, mixed_precision: bool = False, xla: bool = False
     ) -> None:
-        """Load the graph on the first GPU TensorFlow sees, else on the CPU.
+        """Load the graph on the first GPU that TensorFlow sees, else on the CPU.
 
         Args:
             model_dir: the bundle's `saved_model/`.
-            mixed_precision: let TensorFlow compute in half precision where a GPU gains by it.
-            xla: compile with XLA; a gain on a GPU, a tenfold loss on a CPU.
+            mixed_precision: let TensorFlow compute in half precision where it is faster on a GPU.
+            xla: compile with XLA: faster on a GPU, ten times slower on a CPU.
 
         Raises:
-            RuntimeUnavailableError: TensorFlow is not installed, or the directory is no SavedModel
-                with the expected signature.
+            RuntimeUnavailableError: TensorFlow is not installed, or the directory is not a
+                SavedModel with the expected signature.
         """
         tensorflow = _import_tensorflow()
         gpus = tensorflow.config.list_physical_devices("GPU")
-        # One batch at a time keeps a GPU busy. A CPU is used best by one batch a core, each on one
-        # thread: TensorFlow's own threads wait for each other at every small operation.
+        # One batch at a time keeps a GPU busy. A CPU is fastest with one batch per core, each
+        # on one thread: threads that share a batch wait for each other at every small operation.
         self.n_workers = 1 if gpus else usable_cores()
         if not gpus:
-            with suppress(RuntimeError):  # set already, when a second version is loaded
+            with suppress(RuntimeError):  # already set if this is a second version
                 tensorflow.config.threading.set_intra_op_parallelism_threads(1)
         self.precision = "mixed" if mixed_precision else "fp32"
-        # A GPU's TF32 would round inputs to 10 bits behind everybody's back.
+        # By default a GPU rounds inputs to 10 bits of mantissa (TF32), which fp32 must not do.
         tensorflow.config.experimental.enable_tensor_float_32_execution(mixed_precision)
         try:
             for gpu in gpus:
-                # Without growth TensorFlow takes the whole GPU from everybody else at once.
+                # Otherwise TensorFlow reserves all of the GPU's memory.
                 tensorflow.config.experimental.set_memory_growth(gpu, True)
             if mixed_precision:
                 tensorflow.config.optimizer.set_experimental_options({"auto_mixed_precision": True})
@@ -78,24 +78,26 @@ class SavedModelRuntime:
             if xla:
                 signature = tensorflow.function(signature, jit_compile=True)
         except (OSError, KeyError, ValueError, RuntimeError) as error:
-            raise RuntimeUnavailableError(self.name, f"{model_dir.name}: {error}") from error
+            raise RuntimeUnavailableError(
+                self.name, f"it cannot load {model_dir.name}: {error}"
+            ) from error
         self.device = visible_gpu_names()[0] if gpus else "cpu"
         self._to_tensor: Any = tensorflow.convert_to_tensor
         self._op_error: type[Exception] = tensorflow.errors.OpError
-        self._loaded = loaded  # the signature holds its variables weakly
+        self._loaded = loaded  # the signature has only weak references to its variables
         self._signature = signature
 
     def infer(
         self,
         tiles: NDArray[np.uint8],
         *,
-        alone: bool = False,  # noqa: ARG002 - TensorFlow fixes its threads at the start
+        alone: bool = False,  # noqa: ARG002 - TensorFlow fixes its number of threads at start
     ) -> ModelOutputs:
         """See `Runtime.infer`."""
         try:
             answer = self._signature(tiles=self._to_tensor(tiles))
         except self._op_error as error:
-            raise InferenceError("TensorFlow failed to run the graph.") from error
+            raise InferenceError("TensorFlow failed to run the model.") from error
         return ModelOutputs(
             logits=answer["logits"].numpy(),
             embedding=answer["embedding"].numpy(),
@@ -103,17 +105,18 @@ class SavedModelRuntime:
         )
 
     def close(self) -> None:
-        """Drop the graph; TensorFlow keeps the device memory it has grown to."""
+        """Drop the graph; TensorFlow does not return device memory."""
         del self._signature, self._loaded
 
 
 def _import_tensorflow() -> Any:
-    # Its start-up chatter goes to standard error past every logger; real errors are raised anyway.
+    # It prints start-up messages to standard error past every logger; real errors are raised.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         import tensorflow
     except ImportError as error:
         raise RuntimeUnavailableError(
-            SavedModelRuntime.name, "install TensorFlow (pip install 'osteo-tiles[gpu]')"
+            SavedModelRuntime.name,
+            "TensorFlow is not installed; run `pip install 'osteo-tiles[gpu]'`.",
         ) from error
     return tensorflow

@@ -25,19 +25,19 @@ def open_runtime(
     mixed_precision: bool = False,
     xla: bool = False,
 ) -> Runtime:
-    """Open a bundle with the runtime asked for.
+    """Open a bundle with a runtime.
 
     Args:
         bundle: an opened bundle.
-        choice: `auto` takes the SavedModel where TensorFlow sees a GPU, else LiteRT.
-        n_workers: LiteRT interpreters; by default one more than cores this process may use.
-        precision: `int8` is a matter of LiteRT, and of bundles whose quantised file never changed
-            a prediction.
-        mixed_precision: for the SavedModel on a GPU.
-        xla: for the SavedModel on a GPU.
+        choice: `auto` uses the SavedModel if TensorFlow sees a GPU, else LiteRT.
+        n_workers: number of LiteRT interpreters; by default the number of usable cores plus one.
+        precision: `int8` needs LiteRT, and a bundle whose quantised file changed no prediction at
+            release.
+        mixed_precision: compute in half precision; SavedModel on a GPU only.
+        xla: compile with XLA; SavedModel on a GPU only.
 
     Raises:
-        RuntimeUnavailableError: the runtime is not installed, cannot read the model, or must not
+        RuntimeUnavailableError: the runtime is not installed, cannot load the model, or must not
             run it in this precision.
     """
     if precision == "int8":
@@ -50,17 +50,19 @@ def open_runtime(
 def _open_litert(
     model_file: Path, n_workers: int | None, precision: Precision = "fp32"
 ) -> LiteRtRuntime:
-    """One interpreter a core, and one more: it fills gaps in which a thread waits for Python."""
+    """Open one interpreter per core, and one that runs while another waits for Python's lock."""
     n_cores = usable_cores()
     return LiteRtRuntime(model_file, n_workers or n_cores + 1, precision, n_threads_alone=n_cores)
 
 
 def _open_int8(bundle: Bundle, choice: RuntimeChoice, n_workers: int | None) -> Runtime:
     if choice == "savedmodel":
-        raise RuntimeUnavailableError(choice, "it has no int8; set OSTEO_RUNTIME=litert.")
+        raise RuntimeUnavailableError(choice, "it does not support int8; set OSTEO_RUNTIME=litert.")
     parity = bundle.manifest.int8
     if parity is None:
-        raise RuntimeUnavailableError("litert", "this bundle has no int8 file.")
+        raise RuntimeUnavailableError(
+            "litert", "this bundle has no int8 file; set OSTEO_PRECISION=fp32."
+        )
     if parity.n_flips > 0:
         raise RuntimeUnavailableError(
             "litert",

@@ -1,4 +1,4 @@
-"""Run the application under uvicorn and end as orchestrators expect: drained, exit code 0."""
+"""Run the application under uvicorn; on SIGTERM drain and exit with code 0."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Final
 import uvicorn
 
 from app.main import create_app
+from app.server.connection_limits import NO_LIMITS
 from app.server.tile_protocol import TileProtocol
 from app.serving.service import TileService
 from app.settings import Settings
@@ -23,22 +24,32 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _logger = logging.getLogger(LOGGER_NAME)
 
 
-class DrainingServer(uvicorn.Server):
-    """Turns readiness off first, closes the port after a delay, finishes what is in flight.
+class UnlimitedTileProtocol(TileProtocol):
+    """For a server behind an ingress that limits connections itself."""
 
-    uvicorn itself closes the port at once and then dies of the signal it caught, which an
-    orchestrator reads as a failure.
+    limits = NO_LIMITS
+
+
+class DrainingServer(uvicorn.Server):
+    """Turns readiness off, closes the port after a delay, and finishes the requests in flight.
+
+    uvicorn closes the port at once and then raises the signal again, so that the process dies of
+    it, which an orchestrator reads as a failure.
     """
 
     def __init__(self, config: uvicorn.Config, service: TileService, drain_delay_s: float) -> None:
-        """Wrap a uvicorn configuration."""
+        """Add to uvicorn's configuration what a drain needs."""
         super().__init__(config)
         self._service = service
         self._drain_delay_s = drain_delay_s
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Replaces uvicorn's handlers, which raise the signal again at the end."""
+        """Drain on SIGINT and SIGTERM.
+
+        This includes a SIGINT that was ignored when the process started, as a background shell
+        has it: whoever sends it to this process means it.
+        """
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._begin_drain, number)
@@ -46,7 +57,7 @@ class DrainingServer(uvicorn.Server):
 
     def _begin_drain(self, number: int) -> None:
         if self._service.is_draining:
-            self.force_exit = number == signal.SIGINT  # a second Ctrl-C: do not wait
+            self.force_exit = number == signal.SIGINT  # a second Ctrl-C does not wait
             self.should_exit = True
             return
         _logger.info("draining", extra={"signal": signal.Signals(number).name})
@@ -56,25 +67,25 @@ class DrainingServer(uvicorn.Server):
 
 
 def serve(settings: Settings) -> int:
-    """Serve until SIGTERM or Ctrl-C.
+    """Serve until SIGTERM or SIGINT (Ctrl-C).
 
     Returns:
-        The exit code: 0 after a drain, 1 where the server could not start.
+        The exit code: 0 after a drain, 1 if the server could not start.
     """
     configure_logs(settings.log_level)
-    # A worker that holds Python's lock gives it to the event loop within a millisecond, not five.
+    # A worker thread hands Python's lock to the event loop after 1 ms instead of 5 ms.
     sys.setswitchinterval(0.001)
     app = create_app(settings)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
-        http=TileProtocol,
+        http=TileProtocol if settings.connection_limits else UnlimitedTileProtocol,
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # nothing here asks who or where the client is
+        proxy_headers=False,  # the service does not use the address of the client
         timeout_graceful_shutdown=math.ceil(settings.drain_timeout_s),
     )
     server = DrainingServer(config, app.state.service, settings.drain_delay_s)

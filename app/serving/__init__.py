@@ -1,1 +1,1 @@
-"""Which model answers, and when: admission, loading, rollout, readiness."""
+"""Which model answers, and when: admission, loading, rollout, readiness, the worker pool."""

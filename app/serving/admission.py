@@ -1,4 +1,4 @@
-"""Bounded admission: how many tiles and bytes may be in the house, and when to come back."""
+"""Admission: limits on tiles in flight and upload bytes, and when a rejected client may retry."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from typing import Final
 
 from app.core.errors import QueueFullError, UploadsFullError
 
-# Weight of the newest tile in the running mean: about the last 50 tiles decide.
+# Weight of the newest tile in the moving average, which spans about the last 50 tiles.
 _SMOOTHING: Final = 0.04
-_FIRST_GUESS_TILE_S: Final = 0.02
+_INITIAL_TILE_S: Final = 0.02
 MAX_SPREAD_S: Final = 10.0
-"""Clients are told to come back one after the other, over so long at most: those who come back
-earlier than told, and are refused again, would put off the others without end."""
+"""Rejected clients are spread over at most this long. Clients that retry too early get a new turn
+each time, which would otherwise delay all others without limit."""
 SLOW_UPLOAD_S: Final = 1.0
-"""A tile of 250 kB takes this long at 2 Mbit/s; hospital networks are faster.
+"""A reserved place expires after this long: a tile of 250 kB takes it at 2 Mbit/s, and hospital
+networks are faster.
 
-It is a bound, not a wall: whoever opens as many uploads a second as there are places keeps others
-out, which only a limit on connections in front of the service can prevent.
+A client that starts as many uploads a second as there are places can still fill the queue, which
+only a connection limit in front of the service prevents.
 """
 
 
 class Admission:
-    """A counter of tiles that refuses at once when full; used from the event loop only."""
+    """Counts tiles in flight and rejects at once when full; used from the event loop only."""
 
     def __init__(
         self,
@@ -37,92 +38,94 @@ class Admission:
         """Start empty.
 
         Args:
-            limit_tiles: tiles waiting or worked on in all.
-            on_change: called with the number of tiles in flight whenever it changes.
-            clock: seconds, never going back.
+            limit_tiles: most tiles in flight, waiting ones included.
+            on_change: called with the number of tiles in flight when it changes.
+            clock: seconds, monotonic.
         """
         self._limit_tiles = limit_tiles
         self._on_change = on_change
         self._n_tiles = 0
-        self._n_expected = 0
-        self._tile_s = _FIRST_GUESS_TILE_S
+        self._n_reserved = 0
+        self._tile_s = _INITIAL_TILE_S
         self._n_workers = 1
         self._clock = clock
         self._last_return_at = -math.inf
 
     @property
     def n_tiles(self) -> int:
-        """Tiles waiting or worked on now."""
+        """Tiles in flight, waiting ones included."""
         return self._n_tiles
 
-    def expect(self) -> Callable[[], None]:
-        """Count a request whose head was read as one tile to come.
+    def reserve(self) -> Callable[[], None]:
+        """Reserve a place for the tile of a request whose body has not arrived yet.
 
-        So a burst of clients is refused now rather than let in to be turned away at the queue once
-        their bodies were read for nothing. After `SLOW_UPLOAD_S` it no longer counts: slow
-        uploads, meant or not, keep nobody out.
+        A burst is thus rejected on its headers, rather than at the queue after its bodies were
+        read for nothing. A reservation expires after `SLOW_UPLOAD_S`, so that slow uploads,
+        malicious or not, block nobody.
 
         Returns:
-            A function that ends this, for when the tile is admitted or given up; any time after
-            the first it does nothing.
+            A function that releases the place, to be called when the tile is admitted or the
+            request ends; further calls do nothing.
 
         Raises:
-            QueueFullError: there is no room now; it says when there should be.
+            QueueFullError: there is no place; it carries when to retry.
         """
-        self._require_room(1, self._n_expected)
-        self._n_expected += 1
-        counts = True
+        self._require_room(1, self._n_reserved)
+        self._n_reserved += 1
+        is_reserved = True
 
-        def end() -> None:
-            nonlocal counts
+        def release() -> None:
+            nonlocal is_reserved
             timer.cancel()
-            if counts:
-                counts = False
-                self._n_expected -= 1
+            if is_reserved:
+                is_reserved = False
+                self._n_reserved -= 1
 
-        timer = asyncio.get_running_loop().call_later(SLOW_UPLOAD_S, end)
-        return end
+        timer = asyncio.get_running_loop().call_later(SLOW_UPLOAD_S, release)
+        return release
 
     @contextmanager
     def admit(self, n_tiles: int) -> Iterator[Callable[[], None]]:
-        """Hold room for `n_tiles` in a `with` block.
+        """Hold places for `n_tiles` during a `with` block.
 
         Yields:
-            A function that gives the room of one tile back early, called once a finished tile;
-            what is left of the room comes back at the end of the block.
+            A function that releases the place of one finished tile early; the remaining places are
+            released at the end of the block.
 
         Raises:
-            QueueFullError: there is no room; it says when there should be.
+            QueueFullError: there are not enough places; it carries when to retry.
         """
         self._require_room(n_tiles)
         self._change(n_tiles)
-        held = n_tiles
+        n_held = n_tiles
 
         def finish_one() -> None:
-            nonlocal held
-            held -= 1
-            self._change(-1)
+            nonlocal n_held
+            if n_held:  # a tile may outlive its request, which has then released all places
+                n_held -= 1
+                self._change(-1)
 
         try:
             yield finish_one
         finally:
-            self._change(-held)
+            self._change(-n_held)
+            n_held = 0
 
     def observe_tile(self, work_s: float, n_workers: int) -> None:
-        """Learn how long one of `n_workers` is busy with one tile."""
+        """Update the average time that one of `n_workers` takes for a tile."""
         self._tile_s += _SMOOTHING * (work_s - self._tile_s)
         self._n_workers = n_workers
 
-    def _require_room(self, n_tiles: int, n_expected: int = 0) -> None:
-        n_ahead = self._n_tiles + n_expected
+    def _require_room(self, n_tiles: int, n_reserved: int = 0) -> None:
+        n_ahead = self._n_tiles + n_reserved
         if n_ahead + n_tiles > self._limit_tiles:
-            raise QueueFullError(self._limit_tiles, self._seconds_until_room(n_tiles, n_ahead))
+            raise QueueFullError(self._limit_tiles, self._retry_after_s(n_tiles, n_ahead))
 
-    def _seconds_until_room(self, n_tiles: int, n_ahead: int) -> int:
-        """Half of what waits is worked off by then, and whoever was refused before has had a turn.
+    def _retry_after_s(self, n_tiles: int, n_ahead: int) -> int:
+        """When half of the queue is done and the clients rejected earlier have had their turns.
 
-        All that are refused in one second would otherwise come back in one second, most of them to
-        be refused again.
+        Without turns, all clients rejected in one second would come back in one second, and most
+        would be rejected again.
         """
         now, tile_s = self._clock(), self._tile_s / self._n_workers
         soonest = now + n_ahead * tile_s / 2
@@ -136,38 +139,40 @@ class Admission:
 
 
 class UploadBudget:
-    """The bytes that all uploads together may hold; used from the event loop only."""
+    """Limits the bytes that all uploads together hold; used from the event loop only."""
 
     def __init__(self, limit_bytes: int, on_change: Callable[[int], None]) -> None:
         """Start empty.
 
         Args:
-            limit_bytes: in all requests together.
-            on_change: called with the bytes held whenever they change.
+            limit_bytes: for all requests together.
+            on_change: called with the bytes held when they change.
         """
         self._limit_bytes = limit_bytes
         self._on_change = on_change
         self._n_bytes = 0
 
     @contextmanager
-    def account(self) -> Iterator[Callable[[int], None]]:
-        """A function that takes bytes from the budget; they come back at the end of the block.
+    def track(self) -> Iterator[Callable[[int], None]]:
+        """Count the bytes of one upload; they are released at the end of the `with` block.
 
-        The function raises `UploadsFullError` where the budget does not hold that many.
+        Yields:
+            A function that takes bytes from the budget, and raises `UploadsFullError` if there are
+            not enough left.
         """
-        taken = 0
+        n_taken = 0
 
         def take(n_bytes: int) -> None:
-            nonlocal taken
+            nonlocal n_taken
             if self._n_bytes + n_bytes > self._limit_bytes:
                 raise UploadsFullError(self._limit_bytes)
-            taken += n_bytes
+            n_taken += n_bytes
             self._change(n_bytes)
 
         try:
             yield take
         finally:
-            self._change(-taken)
+            self._change(-n_taken)
 
     def _change(self, n_bytes: int) -> None:
         self._n_bytes += n_bytes

@@ -1,4 +1,4 @@
-"""From settings to a checked classifier: bundle, runtime, warm-up, golden tiles."""
+"""Open the classifier that the settings name: bundle, runtime, warm-up, golden tiles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RuntimeOpener = Callable[[Bundle, Settings, Metrics], Runtime]
 
 
 def open_configured_runtime(bundle: Bundle, settings: Settings, metrics: Metrics) -> Runtime:
-    """The runtime the settings ask for; the SavedModel behind micro-batches."""
+    """The runtime that the settings name; a SavedModel runtime gets micro-batches."""
     runtime = open_runtime(
         bundle,
         settings.runtime,
@@ -46,15 +46,15 @@ def open_classifier(
     """Open a version of the configured model, verified, warmed up and checked.
 
     Args:
-        settings: which model, which runtime.
-        metrics: where the runtime counts its batches.
-        opener: makes the runtime of a bundle.
-        version: the one to open; by default the configured one, else the newest.
+        settings: the model and the runtime.
+        metrics: counts the micro-batches.
+        opener: opens the runtime of a bundle.
+        version: the version to open; by default the one in the settings, else the newest.
 
     Raises:
-        BundleError: there is no such bundle, or it is not the released one.
+        BundleError: there is no such bundle, or it failed verification.
         RuntimeUnavailableError: the runtime cannot be used here.
-        InferenceError: the model gives no usable answer.
+        InferenceError: the model returned NaN or infinity, or failed.
     """
     path = find_bundle(settings.models_dir, settings.model_name, version or settings.model_version)
     bundle = open_bundle(path)

@@ -1,4 +1,4 @@
-"""Which version serves: load beside the old one, check, switch between two requests, roll back."""
+"""Version rollout: load a version beside the one that serves, check it, switch, roll back."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Final
 
-from app.api.schemas import TileResult
 from app.bundle import list_versions
 from app.core.errors import (
     ActivationError,
@@ -20,108 +17,32 @@ from app.core.errors import (
     BundleNotFoundError,
     InferenceError,
     ModelNotFoundError,
-    NotReadyError,
+    NoPreviousVersionError,
     OsteoError,
     RuntimeUnavailableError,
 )
 from app.inference.classifier import Classifier
-from app.inference.drift import QUANTITIES, DriftWatch
-from app.runtime.cores import give_way
+from app.inference.drift import QUANTITIES
+from app.inference.results import ModelIdentity
+from app.serving.worker_pool import ActiveModel
 from app.settings import Settings
 from app.telemetry.logs import LOGGER_NAME
 from app.telemetry.metrics import Metrics
 
 ClassifierOpener = Callable[[str | None], Classifier]
-"""Opens a version, or the newest for None; raises what `LOAD_ERRORS` names."""
+"""Opens a version, or the newest for None; raises `_LOAD_ERRORS` or OSError."""
 
-LOAD_ERRORS = (BundleError, RuntimeUnavailableError, InferenceError)
-"""Why a version is not taken into service."""
-
-Done = TypeVar("Done")
+_LOAD_ERRORS: Final = (BundleError, RuntimeUnavailableError, InferenceError, OSError)
+"""Errors that keep a version from being activated."""
 
 _logger = logging.getLogger(LOGGER_NAME)
-
-
-class ActiveModel:
-    """A checked classifier with threads of its own; it outlives its last tile, not longer."""
-
-    def __init__(
-        self, classifier: Classifier, on_waiting: Callable[[int], None], drift_window_tiles: int
-    ) -> None:
-        """Start the threads.
-
-        Args:
-            classifier: checked.
-            on_waiting: called with 1 when a tile begins to wait for a thread, with -1 when it ends.
-            drift_window_tiles: latest tiles that are held against the bundle's reference.
-        """
-        self.classifier = classifier
-        manifest = classifier.bundle.manifest
-        record = manifest.assessment
-        self.drift = (
-            DriftWatch(record.drift, manifest.label_ids, drift_window_tiles) if record else None
-        )
-        self._on_waiting = on_waiting
-        self._pool = ThreadPoolExecutor(
-            classifier.runtime.n_workers,
-            thread_name_prefix=f"tile-v{classifier.identity.version}",
-            # TensorFlow's own threads would not give way, and decoding would wait behind them.
-            initializer=give_way if classifier.runtime.computes_in_caller else None,
-        )
-        self._n_leases = 0
-        self._is_idle = asyncio.Event()
-        self._is_idle.set()
-
-    @contextmanager
-    def lease(self) -> Iterator[None]:
-        """Keep the model open for the length of a `with` block."""
-        self._n_leases += 1
-        self._is_idle.clear()
-        try:
-            yield
-        finally:
-            self._n_leases -= 1
-            if self._n_leases == 0:
-                self._is_idle.set()
-
-    async def classify(self, tile_bytes: bytes, explain: str | None = None) -> TileResult:
-        """`Classifier.classify` on a worker thread."""
-        queued_at = time.perf_counter()
-        return await self.run(lambda: self.classifier.classify(tile_bytes, queued_at, explain))
-
-    async def run(self, work: Callable[[], Done]) -> Done:
-        """Run `work` on a worker thread; cancelled before it starts, it never runs."""
-        self._on_waiting(1)
-        waiting = [work]
-
-        def stop_waiting() -> None:
-            # The thread and a cancellation may come here at once; only one of them pops.
-            with suppress(IndexError):
-                waiting.pop()
-                self._on_waiting(-1)
-
-        def begin() -> Done:
-            stop_waiting()
-            return work()
-
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, begin)
-        finally:
-            stop_waiting()
-
-    async def close(self) -> None:
-        """Wait for the last lease to end, then give everything back."""
-        await self._is_idle.wait()
-        # A tile whose request was given up may still be running on its thread.
-        await asyncio.to_thread(self._pool.shutdown)
-        self.classifier.close()
 
 
 class Rollout:
     """Holds the version that serves. Switching is one assignment on the event loop."""
 
     def __init__(self, settings: Settings, metrics: Metrics, opener: ClassifierOpener) -> None:
-        """Nothing is loaded yet; see `activate`."""
+        """Start without a model; see `activate`."""
         self._settings = settings
         self._metrics = metrics
         self._opener = opener
@@ -132,26 +53,15 @@ class Rollout:
         self._newest_seen = 0
 
     @property
-    def active(self) -> ActiveModel:
-        """The model that serves.
-
-        Raises:
-            NotReadyError: none does yet.
-        """
-        if self._active is None:
-            raise NotReadyError("no model is loaded")
+    def active(self) -> ActiveModel | None:
+        """The model that serves; None before one is loaded."""
         return self._active
 
-    @property
-    def has_model(self) -> bool:
-        """Whether a model serves."""
-        return self._active is not None
-
     def versions(self) -> list[str]:
-        """Versions in the models folder, oldest first, trustworthy or not."""
+        """Versions in the models folder, oldest first, valid or not."""
         return list_versions(self._settings.models_dir, self._settings.model_name)
 
-    async def activate(self, version: str | None) -> Classifier:
+    async def activate(self, version: str | None) -> ModelIdentity:
         """Load a version beside the one that serves, check it, then switch.
 
         Args:
@@ -159,7 +69,8 @@ class Rollout:
 
         Raises:
             ModelNotFoundError: there is no such version.
-            ActivationError: it cannot be trusted or run; the old one serves on.
+            ActivationError: it failed verification or cannot run; the previous version keeps
+                serving.
         """
         async with self._switching:
             started = time.perf_counter()
@@ -167,35 +78,37 @@ class Rollout:
                 classifier = await asyncio.to_thread(self._opener, version)
             except BundleNotFoundError as error:
                 raise ModelNotFoundError(self._settings.model_name, version) from error
-            except (*LOAD_ERRORS, OSError) as error:
+            except _LOAD_ERRORS as error:
                 self._metrics.model_swaps.labels("refused").inc()
                 _logger.warning("model_refused", extra={"version": version, "reason": str(error)})
                 raise ActivationError(version or "newest", str(error)) from error
-            self._switch_to(classifier)
-            self._announce(classifier, time.perf_counter() - started)
-            return classifier
+            model = self._switch_to(classifier)
+            self._announce(model, time.perf_counter() - started)
+            return classifier.identity
 
-    async def roll_back(self) -> Classifier:
-        """Activate the version that served before.
+    async def roll_back(self) -> ModelIdentity:
+        """Activate the previous version.
 
         Raises:
-            ModelNotFoundError: no other version has served.
+            NoPreviousVersionError: no other version has served.
+            ModelNotFoundError: its folder is gone.
+            ActivationError: it cannot be activated any more.
         """
         if self._previous_version is None:
-            raise ModelNotFoundError(self._settings.model_name, "before this one")
+            raise NoPreviousVersionError(self._settings.model_name)
         return await self.activate(self._previous_version)
 
     async def watch(self, period_s: float, on_activated: Callable[[], None]) -> None:
-        """Look for newer versions every `period_s` seconds and activate them; until cancelled.
+        """Look for new versions every `period_s` seconds and activate the newest; until cancelled.
 
-        Newer is what no earlier look has seen: a version that was refused, rolled back or passed
-        over by name is not taken again. Half-copied folders should arrive under another name and
-        be renamed. Without a model that serves, everything is tried at every look.
+        Each version is tried once, so one that was refused, rolled back or skipped in favour of a
+        newer one is not tried again. While no model serves, every version is tried each time. Copy
+        a folder under another name and rename it, so that it is never seen half-copied.
         """
         self._newest_seen = max(map(int, self.versions()), default=0)
         while True:
             await asyncio.sleep(period_s)
-            floor = self._newest_seen if self.has_model else 0
+            floor = 0 if self._active is None else self._newest_seen
             for version in reversed([v for v in self.versions() if int(v) > floor]):
                 self._newest_seen = max(self._newest_seen, int(version))
                 try:
@@ -206,13 +119,13 @@ class Rollout:
                 break
 
     async def close(self) -> None:
-        """Close what serves, and wait for what is closing."""
+        """Close the model that serves and wait for those still closing."""
         last, self._active = self._active, None
         if last is not None:
             await last.close()
         await asyncio.gather(*self._closing)
 
-    def _switch_to(self, classifier: Classifier) -> None:
+    def _switch_to(self, classifier: Classifier) -> ActiveModel:
         new = ActiveModel(
             classifier, self._metrics.tiles_waiting.inc, self._settings.drift_window_tiles
         )
@@ -222,9 +135,10 @@ class Rollout:
             closing = asyncio.get_running_loop().create_task(old.close())
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
+        return new
 
-    def _announce(self, classifier: Classifier, load_s: float) -> None:
-        identity, runtime = classifier.identity, classifier.runtime
+    def _announce(self, model: ActiveModel, load_s: float) -> None:
+        identity, runtime = model.classifier.identity, model.classifier.runtime
         self._metrics.model_swaps.labels("activated").inc()
         self._metrics.set_model(
             identity.name,
@@ -234,7 +148,7 @@ class Rollout:
             runtime.precision,
             runtime.device,
         )
-        drift = self.active.drift
+        drift = model.drift
         for quantity in QUANTITIES:
             self._metrics.watch_drift(
                 quantity, partial(drift.index, quantity) if drift else lambda: math.nan

@@ -1,4 +1,4 @@
-"""JSON log lines on standard error, one event a line; no file name, no pixel, no upload ever."""
+"""JSON log lines on standard error, one event per line, without file names or image content."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def configure_logs(level: str) -> None:
         JsonFormatter(
             "%(levelname)s %(name)s %(message)s",
             timestamp=True,
-            reserved_attrs=[*RESERVED_ATTRS, "color_message"],  # uvicorn's, for terminals
+            reserved_attrs=[*RESERVED_ATTRS, "color_message"],  # uvicorn adds it for terminals
             rename_fields={"levelname": "level", "name": "logger", "message": "event"},
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
-    # It warns of every malformed form, which the request's own line reports already.
+    # It warns of every malformed form, which the request's log line already reports.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)

@@ -17,7 +17,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-# A tile takes 10 ms on one core; the edges are fit for 1 ms to 2 s.
+# A tile takes 10 ms on one core.
 _SECONDS_BUCKETS: Final = (
     *(0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075),
     *(0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0),
@@ -28,44 +28,44 @@ _BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
-    """All metrics of one service, on a registry of its own so that two can live in one process."""
+    """All metrics of one service, on their own registry so that a process can have several."""
 
     def __init__(self) -> None:
         """Create the metrics, all at zero."""
-        # A creation time beside every counter would double the page; the process has one already.
-        disable_created_metrics()  # type: ignore[no-untyped-call] # the library has no type for it
+        # A creation time for every counter would double the output.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client has no type for it
         self.registry = CollectorRegistry()
-        # They register themselves; the process collector brings start time, memory and CPU.
+        # They register themselves. The process collector has start time, memory and CPU time.
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         self.requests = self._counter(
-            "osteo_requests", "HTTP requests by route and status.", "route", "status"
+            "osteo_requests", "HTTP requests, by route and status.", "route", "status"
         )
         self.request_seconds = self._histogram(
             "osteo_request_seconds",
-            "From the end of a request's head to the last byte of its answer.",
+            "Seconds from the end of a request's headers to the last byte of its response.",
             "route",
         )
         self.stage_seconds = self._histogram(
             "osteo_stage_seconds",
-            "Time of one tile in each stage: decode, queue, inference.",
+            "Seconds that a tile spent in each stage: decode, queue, inference.",
             "stage",
         )
-        # Looked up once: by its label costs more than counting.
+        # Cached, because looking a label up takes longer than counting.
         self._decode_seconds, self._queue_seconds, self._inference_seconds = (
             self.stage_seconds.labels(stage) for stage in ("decode", "queue", "inference")
         )
         self.predictions = self._counter(
-            "osteo_predictions", "Classified tiles by predicted label.", "label"
+            "osteo_predictions", "Classified tiles, by predicted label.", "label"
         )
         self.reviews = self._counter(
             "osteo_reviews",
-            "Answers sent to review, by reason; one answer may have several.",
+            "Answers sent to review, by reason; an answer may have several.",
             "reason",
         )
         self.reviewed_tiles = self._counter(
-            "osteo_reviewed_tiles", "Answers sent to review, for whatever reason."
+            "osteo_reviewed_tiles", "Answers sent to review, for any reason."
         )
         self.probability = self._histogram(
             "osteo_probability",
@@ -79,47 +79,49 @@ class Metrics:
         )
         self._drift = self._gauge(
             "osteo_population_stability_index",
-            "How far the latest answers have moved from those at release; NaN below 100 tiles.",
+            "Population stability index of recent answers; NaN below 100 tiles.",
             "quantity",
         )
         self.tile_problems = self._counter(
             "osteo_tile_problems", "Tiles that could not be classified, by problem.", "problem"
         )
         self.request_problems = self._counter(
-            "osteo_request_problems", "Requests answered with a problem, by problem.", "problem"
+            "osteo_request_problems", "Requests that got a problem response, by problem.", "problem"
         )
         self.model_swaps = self._counter(
-            "osteo_model_swaps", "Versions taken into service or refused, by outcome.", "outcome"
+            "osteo_model_swaps", "Attempts to activate a version, by outcome.", "outcome"
         )
         self.inference_failures = self._counter(
-            "osteo_inference_failures", "Tiles for which the model gave no usable answer."
+            "osteo_inference_failures", "Tiles for which the model returned no usable answer."
         )
         self.batch_tiles = self._histogram(
             "osteo_batch_tiles", "Tiles in a micro-batch, before padding.", buckets=_BATCH_BUCKETS
         )
-        self.tiles_in_flight = self._gauge("osteo_tiles_in_flight", "Tiles waiting or worked on.")
-        self.tiles_waiting = self._gauge("osteo_tiles_waiting", "Tiles waiting for a worker.")
-        self.upload_bytes = self._gauge("osteo_upload_bytes", "Bytes of uploads held in memory.")
-        self.ready = self._gauge("osteo_ready", "1 while the service answers /readyz with 200.")
+        self.tiles_in_flight = self._gauge(
+            "osteo_tiles_in_flight", "Tiles that wait or are being classified."
+        )
+        self.tiles_waiting = self._gauge("osteo_tiles_waiting", "Tiles that wait for a worker.")
+        self.upload_bytes = self._gauge("osteo_upload_bytes", "Bytes of uploads in memory.")
+        self.ready = self._gauge("osteo_ready", "1 while /readyz answers 200, else 0.")
         self._model_info = self._gauge(
             "osteo_model_info",
-            "1 for the model that is served.",
+            "1, with the model that is served as labels.",
             *("model_name", "model_version", "bundle_sha256", "runtime", "precision", "device"),
         )
 
     def set_model(self, *labels: str) -> None:
-        """Name the model that is served, in the order of `osteo_model_info`'s labels."""
+        """Set the served model, with label values in the order of `osteo_model_info`."""
         self._model_info.clear()
         self._model_info.labels(*labels).set(1)
 
     def watch_drift(self, quantity: str, index: Callable[[], float]) -> None:
-        """Ask `index` for a quantity's population stability index whenever somebody scrapes."""
+        """Register a function that computes a quantity's stability index on every scrape."""
         self._drift.labels(quantity).set_function(index)
 
     def observe_answer(
         self, label: str, probability: float, distance: float | None, reasons: Sequence[str]
     ) -> None:
-        """Count one answer and what is thought of it."""
+        """Count one answer with its reasons for review."""
         self.predictions.labels(label).inc()
         self.probability.observe(probability)
         if distance is not None:
@@ -130,13 +132,13 @@ class Metrics:
             self.reviewed_tiles.inc()
 
     def observe_timing(self, *, decode_s: float, queue_s: float, inference_s: float) -> None:
-        """Count the time of one classified tile."""
+        """Record the times of one classified tile, in seconds."""
         self._decode_seconds.observe(decode_s)
         self._queue_seconds.observe(queue_s)
         self._inference_seconds.observe(inference_s)
 
     def render(self) -> bytes:
-        """The exposition text that Prometheus scrapes."""
+        """Render the exposition text that Prometheus scrapes."""
         return generate_latest(self.registry)
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:

@@ -1,4 +1,4 @@
-"""A service whose bundle knows its limits, and whose answers a test can choose."""
+"""A service whose bundle has an assessment record, and whose answers a test can choose."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.records import a_record, embedding_at
 
 @pytest.fixture
 def runtime() -> FakeRuntime:
-    """Evidence for each label in a corner of its own; none for viable tumour."""
+    """Evidence for two labels in opposite corners; none for viable tumour."""
     runtime = FakeRuntime()
     runtime.embedding = embedding_at(0.1)
     runtime.cam[0, 0, 0] = 3.0
@@ -25,7 +25,7 @@ def runtime() -> FakeRuntime:
 
 @pytest.fixture
 def assessed(make_client: MakeClient, models_dir: Path, runtime: FakeRuntime) -> TestClient:
-    """A service of a bundle that has a record; it is sure of non_tumor."""
+    """A service with an assessed bundle that predicts non_tumor with high probability."""
     build_bundle(models_dir, "2", a_record())
     assessed = make_client()
     runtime.poison = saying(9.0, 1.0, 0.0)

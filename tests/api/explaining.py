@@ -1,4 +1,4 @@
-"""A tile, a picture that is none, and the question where the evidence lies."""
+"""A tile, a picture that is not tissue, and a request to explain one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DRAWN = draw_tile("viable_tumor", 512, 0)
 TISSUE = encode_tile(DRAWN)
 
 
-PHOTOGRAPH = encode_tile(DRAWN[..., (1, 0, 2)])  # its colours are none of the stain's
+PHOTOGRAPH = encode_tile(DRAWN[..., (1, 0, 2)])  # colours that the stain does not have
 
 
 def explain(assessed: TestClient, content: bytes = TISSUE, **query: Any) -> Any:

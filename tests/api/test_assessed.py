@@ -1,4 +1,4 @@
-"""What every answer says of itself, beside what it always said."""
+"""The assessment in every answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.records import GATE, a_record
 from training.data.drawn_tiles import encode_tile
 
 
-def test_embedding_that_is_no_number_spoils_neither_answer_nor_metrics(
+def test_nan_embedding_corrupts_neither_answer_nor_metrics(
     assessed: TestClient, runtime: FakeRuntime
 ) -> None:
     assessed.post("/v1/classify", content=TISSUE)
@@ -40,7 +40,7 @@ BEFORE: dict[str, type] = {
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
-def test_answer_stays_what_it_was_with_more_beside(
+def test_answer_keeps_its_first_fields_and_adds_the_assessment(
     make_client: MakeClient, models_dir: Path, version: str
 ) -> None:
     build_bundle(models_dir, "2", a_record())
@@ -60,7 +60,7 @@ def test_answer_stays_what_it_was_with_more_beside(
     assert document["checks"]["max_distance"] == (GATE.max_distance if has_record else None)
 
 
-def test_tiles_of_a_batch_are_judged_each(assessed: TestClient) -> None:
+def test_each_tile_of_a_batch_is_assessed(assessed: TestClient) -> None:
     files = [("files", ("t", content)) for content in (TISSUE, PHOTOGRAPH, b"junk")]
     first, second, third = assessed.post("/v1/classify/batch", files=files).json()["items"]
     assert first["result"]["review"] == {"required": False, "reasons": []}
@@ -69,7 +69,7 @@ def test_tiles_of_a_batch_are_judged_each(assessed: TestClient) -> None:
     assert "review" not in third
 
 
-def test_metrics_show_what_was_answered_and_reviewed(assessed: TestClient) -> None:
+def test_metrics_count_answers_and_reviews(assessed: TestClient) -> None:
     assessed.post("/v1/classify", content=TISSUE)
     explain(assessed, PHOTOGRAPH, format="grid")
     explain(assessed, encode_tile(np.full_like(DRAWN, 255)))

@@ -14,6 +14,7 @@ from app.core.calibration import probabilities_from_logits
 from app.core.tile import decode_tile
 from tests.bundles import FakeRuntime, encode, failing, nan_logits, plain_tile
 from tests.conftest import MakeClient
+from tests.queues import occupy
 
 RED, GREEN, BLUE = (220, 30, 30), (30, 220, 30), (30, 30, 220)
 PREDICTIONS = {RED: "non_tumor", GREEN: "non_viable_tumor", BLUE: "viable_tumor"}
@@ -47,7 +48,7 @@ def test_classify_answers_a_form(
 
 
 @pytest.mark.parametrize("media_type", ["image/jpeg", "text/plain", None])
-def test_classify_answers_a_raw_body_whatever_it_is_called(
+def test_classify_ignores_the_media_type_of_a_raw_body(
     client: TestClient, media_type: str | None
 ) -> None:
     headers = {"content-type": media_type} if media_type else {}
@@ -64,18 +65,20 @@ def test_form_and_raw_body_give_the_same_answer(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "?explain=false", "?unknown=1"])
-def test_classify_answers_alike_with_and_without_a_query(client: TestClient, query: str) -> None:
+def test_classify_gives_the_same_answer_with_and_without_a_query(
+    client: TestClient, query: str
+) -> None:
     reply = client.post("/v1/classify" + query, files={"file": plain_tile(RED, 300)})
     assert reply.status_code == 200
     assert (reply.json()["prediction"], reply.json()["explanation"]) == (PREDICTIONS[RED], None)
 
 
-def test_classify_still_checks_a_query(client: TestClient) -> None:
+def test_classify_validates_the_query(client: TestClient) -> None:
     reply = client.post("/v1/classify?explain=maybe", files={"file": plain_tile(RED, 300)})
     assert (reply.status_code, reply.headers["content-type"]) == (422, "application/problem+json")
 
 
-def test_other_fields_of_a_form_are_skipped(client: TestClient) -> None:
+def test_other_fields_of_a_form_are_ignored(client: TestClient) -> None:
     answer = client.post(
         "/v1/classify",
         data={"note": "from the lab system"},
@@ -84,7 +87,7 @@ def test_other_fields_of_a_form_are_skipped(client: TestClient) -> None:
     assert answer.status_code == 200
 
 
-def test_request_id_of_the_caller_is_kept(client: TestClient) -> None:
+def test_request_id_of_the_client_is_kept(client: TestClient) -> None:
     answer = client.post(
         "/v1/classify", content=plain_tile(RED), headers={"X-Request-ID": "lab-42"}
     )
@@ -92,7 +95,7 @@ def test_request_id_of_the_caller_is_kept(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("bad", ["a b", "x" * 200, 'quote"', ""])
-def test_request_id_unfit_for_a_log_is_replaced(client: TestClient, bad: str) -> None:
+def test_request_id_that_is_unsafe_to_log_is_replaced(client: TestClient, bad: str) -> None:
     answer = client.get("/livez", headers={"X-Request-ID": bad})
     assert answer.headers["X-Request-ID"] != bad
     assert len(answer.headers["X-Request-ID"]) == 32
@@ -146,13 +149,13 @@ def test_form_without_the_field_is_explained(client: TestClient) -> None:
     assert "curl -F file=@" in answer.json()["detail"]
 
 
-def test_two_tiles_are_one_too_many_for_classify(client: TestClient) -> None:
+def test_classify_rejects_two_tiles(client: TestClient) -> None:
     files = [("file", ("a", plain_tile(RED))), ("file", ("b", plain_tile(RED)))]
     answer = client.post("/v1/classify", files=files)
     assert (answer.status_code, answer.json()["limit_tiles"]) == (413, 1)
 
 
-def test_batch_keeps_the_order_and_isolates_the_bad(make_client: MakeClient) -> None:
+def test_batch_keeps_the_order_and_isolates_failures(make_client: MakeClient) -> None:
     client = make_client(max_tile_bytes=5_000)
     tiles = [plain_tile(BLUE), b"junk", plain_tile(RED), bytes(6_000), plain_tile(GREEN), b""]
     answer = client.post("/v1/classify/batch", files=[("files", ("t", tile)) for tile in tiles])
@@ -188,17 +191,17 @@ def test_batch_limits_the_bytes_of_a_request(make_client: MakeClient) -> None:
     assert (answer.status_code, answer.json()["type"]) == (413, "/problems/body-too-large")
 
 
-def test_batch_wants_a_form(client: TestClient) -> None:
+def test_batch_requires_a_form(client: TestClient) -> None:
     answer = client.post("/v1/classify/batch", content=plain_tile(RED))
     assert (answer.status_code, answer.json()["field"]) == (422, "files")
 
 
 @pytest.mark.parametrize("route", ["/v1/classify", "/v1/classify/batch"])
-def test_full_queue_is_refused_at_once(make_client: MakeClient, route: str) -> None:
+def test_tile_is_rejected_when_the_queue_is_full(make_client: MakeClient, route: str) -> None:
     client = make_client(max_tiles_in_flight=2, max_request_tiles=2)
     field = "files" if route.endswith("batch") else "file"
     service = client.app.state.service  # type: ignore[attr-defined] # a FastAPI application
-    with service.admission.admit(2):
+    with occupy(service, 2):
         answer = client.post(route, files={field: ("t", plain_tile(RED))})
     assert (answer.status_code, answer.json()["type"]) == (429, "/problems/queue-full")
     assert int(answer.headers["Retry-After"]) == answer.json()["retry_after_s"] >= 1
@@ -206,7 +209,7 @@ def test_full_queue_is_refused_at_once(make_client: MakeClient, route: str) -> N
 
 
 @pytest.mark.parametrize("poison", [nan_logits, failing])
-def test_answer_that_is_no_answer_is_never_sent(
+def test_unusable_answer_of_the_model_is_never_sent(
     client: TestClient, runtime: FakeRuntime, poison: Any
 ) -> None:
     runtime.poison = poison
@@ -217,9 +220,7 @@ def test_answer_that_is_no_answer_is_never_sent(
     assert post_form(client, plain_tile(RED)).status_code == 200
 
 
-def test_unexpected_failure_says_nothing_of_itself(
-    client: TestClient, runtime: FakeRuntime
-) -> None:
+def test_unexpected_error_reveals_no_details(client: TestClient, runtime: FakeRuntime) -> None:
     def explode(_logits: Any) -> Any:
         raise RuntimeError("secret path /models")
 
@@ -229,7 +230,7 @@ def test_unexpected_failure_says_nothing_of_itself(
     assert "secret" not in answer.text
 
 
-def test_readiness_goes_off_after_failures_in_a_row_and_comes_back(
+def test_readiness_turns_off_after_consecutive_failures_and_on_again(
     client: TestClient, runtime: FakeRuntime
 ) -> None:
     runtime.poison = nan_logits
@@ -243,7 +244,7 @@ def test_readiness_goes_off_after_failures_in_a_row_and_comes_back(
     assert client.get("/readyz").status_code == 200
 
 
-def test_deadline_ends_the_work(make_client: MakeClient, runtime: FakeRuntime) -> None:
+def test_deadline_cancels_waiting_tiles(make_client: MakeClient, runtime: FakeRuntime) -> None:
     client = make_client(request_timeout_s=0.1, workers=1)
     n_before = runtime.n_tiles
     runtime.delay_s = 0.08
@@ -252,12 +253,12 @@ def test_deadline_ends_the_work(make_client: MakeClient, runtime: FakeRuntime) -
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/deadline-exceeded")
     assert answer.headers["Retry-After"]
     runtime.delay_s = 0.0
-    # What was begun may still be at work, and a busy machine take the next one's tenth of a second.
+    # The worker may still be busy, and a busy machine may need more than 0.1 s for a tile.
     give_up_at = time.monotonic() + 10
     while (status := post_form(client, plain_tile(RED)).status_code) == 503:
         assert time.monotonic() < give_up_at
     assert status == 200
-    assert runtime.n_tiles - n_before < 20, "tiles that still waited were not computed"
+    assert runtime.n_tiles - n_before < 20, "waiting tiles must not be classified"
 
 
 def test_uploads_share_a_budget(make_client: MakeClient) -> None:

@@ -1,4 +1,4 @@
-"""A client that goes away, seen from inside: which tiles were computed for nobody?"""
+"""Tiles of clients that disconnect are not classified."""
 
 from __future__ import annotations
 
@@ -26,8 +26,14 @@ SCOPE = {
 }
 
 
+async def wait_until_ready(app: Any) -> None:
+    async with asyncio.timeout(60):
+        while app.state.service.unready_reason:  # noqa: ASYNC110 - readiness has no event
+            await asyncio.sleep(0.005)
+
+
 async def post_and_leave(app: Any, after_s: float) -> list[int]:
-    """Send a tile, go away after a while; returns the statuses that were sent, to nobody."""
+    """Send a tile and disconnect after a while; returns the statuses that were sent."""
     messages = [{"type": "http.request", "body": TILE, "more_body": False}]
     statuses = []
 
@@ -45,31 +51,31 @@ async def post_and_leave(app: Any, after_s: float) -> list[int]:
     return statuses
 
 
-def test_tile_whose_client_has_gone_is_not_computed(models_dir: Path) -> None:
+def test_tile_is_not_classified_when_its_client_has_disconnected(models_dir: Path) -> None:
     runtime = FakeRuntime(n_workers=1)
     app = create_app(Settings(models_dir=models_dir), opener_of(runtime))
 
     async def scenario() -> tuple[list[list[int]], int]:
         async with app.router.lifespan_context(app):
-            await asyncio.wait(app.state.service._tasks)  # loaded
+            await wait_until_ready(app)
             n_before = runtime.n_tiles
             runtime.delay_s = 0.2
             statuses = await asyncio.gather(*(post_and_leave(app, 0.05) for _ in range(10)))
-            assert app.state.service.admission.n_tiles == 0
-            await asyncio.sleep(0.3)  # time in which waiting tiles would be computed
+            assert app.state.service.n_tiles_in_flight == 0
+            await asyncio.sleep(0.3)  # time in which waiting tiles would be classified
             return statuses, runtime.n_tiles - n_before
 
     statuses, n_computed = asyncio.run(scenario())
     assert statuses == [[499]] * 10
-    assert n_computed == 1, "only the one that had begun"
+    assert n_computed == 1, "only the tile that had begun"
 
 
-def test_client_that_stays_gets_its_answer(models_dir: Path) -> None:
+def test_connected_client_gets_its_answer(models_dir: Path) -> None:
     app = create_app(Settings(models_dir=models_dir), opener_of(FakeRuntime(n_workers=1)))
 
     async def scenario() -> list[int]:
         async with app.router.lifespan_context(app):
-            await asyncio.wait(app.state.service._tasks)  # loaded
+            await wait_until_ready(app)
             return await post_and_leave(app, 30)
 
     assert asyncio.run(scenario()) == [200]

@@ -12,6 +12,7 @@ from PIL import Image
 from tests.api.explaining import DRAWN, PHOTOGRAPH, TISSUE, explain
 from tests.bundles import FakeRuntime, failing, saying
 from tests.conftest import MakeClient
+from tests.queues import occupy
 from tests.records import embedding_at
 from training.data.drawn_tiles import draw_tile, encode_tile
 
@@ -24,7 +25,7 @@ def picture(answer: Any) -> Image.Image:
     return image
 
 
-def test_overlay_is_the_tile_under_the_heat_beside_a_colour_bar(
+def test_overlay_shows_heat_map_tile_and_colour_bar(
     assessed: TestClient,
 ) -> None:
     image = picture(explain(assessed))
@@ -42,20 +43,21 @@ def test_heat_is_a_transparent_layer(assessed: TestClient) -> None:
     assert (alpha[0, 0], alpha[-1, -1]) == (255, 0)
 
 
-def test_grid_is_the_answer_of_classify_with_the_map(assessed: TestClient) -> None:
+def test_grid_equals_the_answer_of_classify_with_the_map(assessed: TestClient) -> None:
     document = explain(assessed, format="grid").json()
-    said = document["explanation"]
-    assert (said["status"], said["label"], said["max_logit"]) == ("available", "non_tumor", 3.0)
+    explanation = document["explanation"]
+    assert (explanation["status"], explanation["label"]) == ("available", "non_tumor")
+    assert explanation["max_logit"] == 3.0
     expected = np.zeros((7, 7))
     expected[0, 0] = 1
-    assert said["grid"] == expected.tolist()
+    assert explanation["grid"] == expected.tolist()
     classified = assessed.post("/v1/classify", content=TISSUE, params={"explain": "true"}).json()
     for answer in (document, classified):
         del answer["request_id"], answer["timing"]
     assert document == classified
 
 
-def test_evidence_of_a_named_label_is_shown(assessed: TestClient) -> None:
+def test_requested_label_is_explained(assessed: TestClient) -> None:
     answer = explain(assessed, label="non_viable_tumor", format="heat")
     alpha = np.asarray(picture(answer))[..., 3]
     assert (alpha[0, 0], alpha[-1, -1]) == (0, alpha.max())
@@ -65,7 +67,7 @@ def test_evidence_of_a_named_label_is_shown(assessed: TestClient) -> None:
     assert document["explanation"]["label"] == "non_viable_tumor"
 
 
-def test_picture_says_what_it_shows(assessed: TestClient) -> None:
+def test_headers_describe_the_picture(assessed: TestClient) -> None:
     headers = explain(assessed).headers
     assert headers["X-Osteo-Prediction"] == headers["X-Osteo-Explained"] == "non_tumor"
     assert headers["X-Osteo-Probability"] == "0.9714"
@@ -80,7 +82,7 @@ def test_picture_says_what_it_shows(assessed: TestClient) -> None:
 
 @pytest.mark.parametrize("form", ["overlay", "heat", "grid"])
 @pytest.mark.parametrize("label", ["osteoma", "", "NON_TUMOR", "a\r\nX-Evil: 1", "é", "x" * 2000])
-def test_label_that_the_model_lacks_is_refused_and_the_others_named(
+def test_unknown_label_is_rejected_with_the_known_ones(
     assessed: TestClient, runtime: FakeRuntime, form: str, label: str
 ) -> None:
     n_before = runtime.n_tiles
@@ -114,34 +116,34 @@ def test_parameters_have_limits(assessed: TestClient, query: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("size_px", [64, 2048])
-def test_smallest_and_largest_picture(assessed: TestClient, size_px: int) -> None:
+def test_smallest_and_largest_picture_can_be_drawn(assessed: TestClient, size_px: int) -> None:
     assert picture(explain(assessed, size_px=size_px, opacity=0)).height == size_px
 
 
-def test_explain_on_classify_is_a_truth(assessed: TestClient) -> None:
-    for said, is_there in (("true", True), ("1", True), ("false", False), ("0", False)):
-        answer = assessed.post("/v1/classify", content=TISSUE, params={"explain": said}).json()
-        assert (answer["explanation"] is not None) == is_there
+def test_explain_parameter_of_classify_is_a_boolean(assessed: TestClient) -> None:
+    for value, expected in (("true", True), ("1", True), ("false", False), ("0", False)):
+        answer = assessed.post("/v1/classify", content=TISSUE, params={"explain": value}).json()
+        assert (answer["explanation"] is not None) == expected
     answer = assessed.post("/v1/classify", content=TISSUE, params={"explain": "maybe"})
     assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-request")
 
 
 @pytest.mark.parametrize(
-    ("content", "distance", "label", "said"),
+    ("content", "distance", "label", "reason"),
     [
-        (TISSUE, 0.1, "viable_tumor", "nothing in the tile speaks for viable_tumor"),
+        (TISSUE, 0.1, "viable_tumor", "the tile holds no evidence for viable_tumor"),
         (TISSUE, 0.9, "non_tumor", "does not look like those the model was trained on"),
         (PHOTOGRAPH, 0.1, "non_tumor", "does not look like those the model was trained on"),
         (encode_tile(np.full_like(DRAWN, 255)), 0.1, "non_tumor", "does not look like those"),
     ],
 )
-def test_where_nothing_can_be_shown_it_is_said(
+def test_unavailable_explanation_has_a_reason(
     assessed: TestClient,
     runtime: FakeRuntime,
     content: bytes,
     distance: float,
     label: str,
-    said: str,
+    reason: str,
 ) -> None:
     runtime.embedding = embedding_at(distance)
     for form in ("overlay", "heat"):
@@ -150,13 +152,13 @@ def test_where_nothing_can_be_shown_it_is_said(
             422,
             "/problems/explanation-unavailable",
         )
-        assert said in answer.json()["detail"]
+        assert reason in answer.json()["detail"]
         assert answer.json()["label"] == label
     answer = explain(assessed, content, label=label, format="grid")
     assert answer.status_code == 200
     explanation = answer.json()["explanation"]
     assert (explanation["status"], explanation["grid"]) == ("unavailable", None)
-    assert said in explanation["reason"]
+    assert reason in explanation["reason"]
 
 
 def test_form_and_raw_body_give_the_same_picture(assessed: TestClient) -> None:
@@ -189,18 +191,18 @@ def test_tile_that_cannot_be_read_is_explained(
     assert (answer.status_code, answer.json()["type"]) == (status, f"/problems/{slug}")
 
 
-def test_model_that_fails_is_a_problem(assessed: TestClient, runtime: FakeRuntime) -> None:
+def test_failing_model_is_a_problem(assessed: TestClient, runtime: FakeRuntime) -> None:
     runtime.poison = failing
     answer = explain(assessed)
     assert (answer.status_code, answer.json()["type"]) == (500, "/problems/inference-failed")
 
 
-def test_explaining_takes_room_and_gives_it_back(
+def test_explain_holds_a_place_in_the_queue_and_releases_it(
     make_client: MakeClient, runtime: FakeRuntime
 ) -> None:
     assessed = make_client(max_tiles_in_flight=1, max_request_tiles=1)
     service = assessed.app.state.service  # type: ignore[attr-defined] # a FastAPI application
-    with service.admission.admit(1):
+    with occupy(service, 1):
         answer = explain(assessed)
         assert (answer.status_code, answer.json()["type"]) == (429, "/problems/queue-full")
     runtime.poison = saying(9.0, 1.0, 0.0)
@@ -213,7 +215,7 @@ def test_explaining_takes_room_and_gives_it_back(
     assert 'osteo_request_problems_total{problem="explanation-unavailable"} 3.0' in text
 
 
-def test_deadline_covers_the_drawing(
+def test_deadline_includes_drawing(
     make_client: MakeClient, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assessed = make_client(request_timeout_s=0.1)
@@ -231,12 +233,7 @@ def test_deadline_covers_the_drawing(
     assert "osteo_tiles_in_flight 0.0" in assessed.get("/metrics").text
 
 
-"""What an answer held before there were assessments: nothing of it may change."""
-
-
-def test_nothing_is_explained_before_a_model_is_there(
-    make_client: MakeClient, models_dir: Path
-) -> None:
+def test_explain_is_not_ready_without_a_model(make_client: MakeClient, models_dir: Path) -> None:
     (models_dir / "osteo-mobilenetv2").rename(models_dir / "away")
     answer = explain(make_client(wait=False))
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/not-ready")

@@ -38,21 +38,21 @@ def remove(models_dir: Path) -> None:
     (models_dir / MODEL_NAME).rename(models_dir / "elsewhere")
 
 
-@pytest.mark.parametrize(("fault", "said"), [(damage, "SHA-256"), (remove, "No model bundle")])
-def test_never_ready_without_a_bundle_that_can_be_trusted(
-    make_client: MakeClient, models_dir: Path, fault: object, said: str
+@pytest.mark.parametrize(("fault", "expected"), [(damage, "SHA-256"), (remove, "No model bundle")])
+def test_not_ready_without_a_valid_bundle(
+    make_client: MakeClient, models_dir: Path, fault: object, expected: str
 ) -> None:
     fault(models_dir)  # type: ignore[operator] # one of the two above
     client = make_client(wait=False)
     wait_until_loaded(client)
     answer = client.get("/readyz")
     assert answer.status_code == 503
-    assert said in answer.json()["reason"]
+    assert expected in answer.json()["reason"]
     assert client.get("/livez").status_code == 200
     assert "osteo_ready 0.0" in client.get("/metrics").text
 
 
-def test_never_ready_when_the_golden_tiles_differ(
+def test_not_ready_when_the_golden_tiles_differ(
     make_client: MakeClient, runtime: FakeRuntime
 ) -> None:
     runtime.poison = nan_logits
@@ -95,7 +95,7 @@ def test_metrics_count_requests_tiles_and_problems(client: TestClient) -> None:
     assert 'model_name="osteo-mobilenetv2"' in text
 
 
-def test_models_say_what_is_served(client: TestClient) -> None:
+def test_models_describe_the_model_that_serves(client: TestClient) -> None:
     document = client.get("/v1/models").json()
     (model,) = document["models"]
     assert (model["runtime"], model["device"], model["workers"]) == ("fake", "cpu", 2)
@@ -110,7 +110,7 @@ def test_models_say_what_is_served(client: TestClient) -> None:
     assert tile["model"]["bundle_sha256"] == model["bundle_sha256"]
 
 
-def test_docs_need_no_other_host(client: TestClient) -> None:
+def test_docs_load_nothing_from_other_hosts(client: TestClient) -> None:
     page = client.get("/docs").text
     assert "http://" not in page
     assert "https://" not in page
@@ -118,7 +118,7 @@ def test_docs_need_no_other_host(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), ZeroDivisionError()])
-def test_whatever_keeps_the_model_from_loading_shows(models_dir: Path, error: Exception) -> None:
+def test_any_error_while_loading_shows_in_readiness(models_dir: Path, error: Exception) -> None:
     def opener(*_: object) -> FakeRuntime:
         raise error
 
@@ -130,10 +130,10 @@ def test_whatever_keeps_the_model_from_loading_shows(models_dir: Path, error: Ex
     assert "Permission denied" in answer.text or "could not be loaded" in answer.text
 
 
-def test_readiness_comes_back_without_a_tile(
+def test_readiness_recovers_without_a_tile(
     make_client: MakeClient, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.serving.service.RECOVERY_PERIOD_S", 0.05)
+    monkeypatch.setattr("app.serving.lifecycle.RECOVERY_PERIOD_S", 0.05)
     client = make_client()
     runtime.poison = nan_logits
     for _ in range(5):
@@ -145,7 +145,7 @@ def test_readiness_comes_back_without_a_tile(
         assert time.monotonic() < deadline
 
 
-def test_gauges_are_at_rest_after_a_batch(client: TestClient) -> None:
+def test_gauges_return_to_zero_after_a_batch(client: TestClient) -> None:
     client.post("/v1/classify/batch", files=[("files", ("t", plain_tile((1, 2, 3))))] * 60)
     text = client.get("/metrics").text
     for gauge in ("osteo_tiles_in_flight", "osteo_tiles_waiting", "osteo_upload_bytes"):

@@ -1,4 +1,4 @@
-"""The form reader against forms cut into pieces at any place, whole or damaged."""
+"""Forms in chunks of any size, complete or damaged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BOUNDARY = b"frontier"
 
 
 def take_all(_n_bytes: int) -> None:
-    """A budget without an end."""
+    """An unlimited budget."""
 
 
 def form(parts: Sequence[tuple[str, bytes]]) -> bytes:
@@ -63,7 +63,7 @@ chunk_sizes = st.lists(st.integers(1, 60), max_size=20)
 
 
 @given(parts, chunk_sizes)
-def test_tiles_are_the_same_however_the_body_is_cut(
+def test_tiles_do_not_depend_on_the_chunks_of_the_body(
     sent: list[tuple[str, bytes]], sizes: list[int]
 ) -> None:
     expected = [content for name, content in sent if name == "files"]
@@ -76,7 +76,7 @@ def test_tiles_are_the_same_however_the_body_is_cut(
 
 
 @given(st.data(), parts)
-def test_cut_off_form_is_refused(data: st.DataObject, sent: list[tuple[str, bytes]]) -> None:
+def test_truncated_form_is_rejected(data: st.DataObject, sent: list[tuple[str, bytes]]) -> None:
     body = form(sent)
     end = body.rindex(b"--\r\n")
     cut = data.draw(st.integers(1, end))
@@ -85,12 +85,12 @@ def test_cut_off_form_is_refused(data: st.DataObject, sent: list[tuple[str, byte
 
 
 @given(st.binary(max_size=300), chunk_sizes)
-def test_any_body_is_read_or_refused(body: bytes, sizes: list[int]) -> None:
+def test_any_body_is_read_or_rejected(body: bytes, sizes: list[int]) -> None:
     with contextlib.suppress(RequestError):
         asyncio.run(read_tiles(form_request(body, sizes), 100, 10_000, 10, take_all))
 
 
-def test_oversized_tile_leaves_an_error_in_its_place() -> None:
+def test_oversized_tile_is_replaced_by_an_error() -> None:
     tiles = asyncio.run(
         read_tiles(
             form_request(form([("files", bytes(101)), ("files", b"ok")])), 100, 10_000, 5, take_all
@@ -100,7 +100,7 @@ def test_oversized_tile_leaves_an_error_in_its_place() -> None:
     assert tiles[1] == b"ok"
 
 
-def test_announced_length_is_refused_before_a_byte_is_read() -> None:
+def test_large_content_length_is_rejected_before_a_byte_is_read() -> None:
     async def receive() -> dict[str, object]:
         raise AssertionError("the body was read")
 
@@ -131,12 +131,12 @@ def test_number_of_tiles_is_limited_while_reading() -> None:
 
 
 @pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary="])
-def test_form_without_a_boundary_is_refused(content_type: str) -> None:
+def test_form_without_a_boundary_is_rejected(content_type: str) -> None:
     with pytest.raises(MalformedRequestError):
         asyncio.run(read_tile(request_of([b"x"], {"content-type": content_type}), 100, take_all))
 
 
-def test_boundary_that_is_too_long_is_refused() -> None:
+def test_boundary_that_is_too_long_is_rejected() -> None:
     headers = {"content-type": "multipart/form-data; boundary=" + "x" * 500}
     with pytest.raises(MalformedRequestError):
         asyncio.run(read_tile(request_of([b"x"], headers), 100, take_all))

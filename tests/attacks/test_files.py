@@ -1,4 +1,4 @@
-"""Every hostile file, sent to a real service: bounded processor time and memory, and it stays up."""
+"""Hostile files cost a real service no more than its settings say, and it stays up."""
 
 from __future__ import annotations
 

@@ -7,15 +7,14 @@ from typing import Any
 import pytest
 
 from benchmarks.bodies import encode_batches, encode_form, encode_raw, write_bodies
+from benchmarks.publish import Results, replace_section
 from benchmarks.report import (
     Ratio,
-    Results,
     best_peer,
     median_cell,
     percentile,
     quotient,
     ratios,
-    replace_between_markers,
     slope,
 )
 from benchmarks.soak import Sample, summarise
@@ -80,7 +79,7 @@ def value_of(results: Results, what: str) -> float | None:
     return next(ratio.value for ratio in ratios(results) if what in ratio.what)
 
 
-def test_parse_load_reads_what_the_script_prints_after_the_report() -> None:
+def test_parse_load_reads_the_line_after_the_report() -> None:
     parsed = parse_load(WRK_OUTPUT, clients=8)
     assert parsed.tiles_per_s == 145.0
     assert (parsed.p50_ms, parsed.p99_ms) == (48.502, 90.298)
@@ -91,17 +90,17 @@ def test_parse_load_counts_every_request_without_2xx_as_failed() -> None:
     assert parse_load(WRK_OUTPUT, clients=8).n_failed == 5 + 1 + 2
 
 
-def test_parse_load_counts_tiles_and_not_requests() -> None:
+def test_parse_load_counts_tiles_rather_than_requests() -> None:
     assert parse_load(WRK_OUTPUT, clients=8, n_tiles=16).tiles_per_s == 145.0 * 16
 
 
-def test_parse_load_says_so_when_there_is_no_result() -> None:
+def test_parse_load_raises_without_a_result() -> None:
     with pytest.raises(RuntimeError, match="no result: unable to connect"):
         parse_load("unable to connect", clients=8)
 
 
 @pytest.mark.parametrize(("percent", "expected"), [(50, 2.0), (99, 4.0), (0, 1.0)])
-def test_percentile_is_a_value_that_was_seen(percent: float, expected: float) -> None:
+def test_percentile_is_one_of_the_values(percent: float, expected: float) -> None:
     assert percentile([4.0, 1.0, 3.0, 2.0], percent) == expected
 
 
@@ -113,11 +112,11 @@ def test_median_cell_is_none_when_not_measured(results: Results) -> None:
     assert median_cell(results, "bentoml", "tiles_per_s") is None
 
 
-def test_best_peer_is_never_our_own_service(results: Results) -> None:
+def test_best_peer_is_not_our_service(results: Results) -> None:
     assert best_peer(results) == ("litserve", 40)
 
 
-def test_quotient_is_none_when_a_side_is_missing() -> None:
+def test_quotient_is_none_when_a_value_is_missing() -> None:
     assert quotient(None, 2.0) is None
     assert quotient(2.0, None) is None
     assert quotient(2.0, 0.0) is None
@@ -128,10 +127,10 @@ def test_ratios_compare_medians(results: Results) -> None:
     assert value_of(results, "naive") == 150 / 8
     assert value_of(results, "in-process limit") == 150 / 165
     assert value_of(results, "p99 / p50") == 1.5
-    assert value_of(results, "one client") == 1.1
+    assert value_of(results, "1 client") == 1.1
 
 
-def test_ratios_leave_out_what_was_not_measured(results: Results) -> None:
+def test_ratio_is_none_when_a_value_was_not_measured(results: Results) -> None:
     assert value_of(results, "int8") is None
 
 
@@ -144,7 +143,7 @@ def test_ratios_leave_out_what_was_not_measured(results: Results) -> None:
         (Ratio("less", None, "at most", 2), None),
     ],
 )
-def test_a_ratio_knows_whether_its_goal_is_met(ratio: Ratio, expected: bool | None) -> None:
+def test_ratio_is_met_when_it_reaches_its_goal(ratio: Ratio, expected: bool | None) -> None:
     assert ratio.is_met is expected
 
 
@@ -163,16 +162,16 @@ def test_render_report_names_servers_ratios_machine_and_notes(results: Results) 
     assert "- int8 was not measured" in report
 
 
-def test_replace_between_markers_keeps_the_rest_of_the_page() -> None:
+def test_replace_section_preserves_the_rest_of_the_page() -> None:
     page = "before\n<!-- serving:begin -->\nold\n<!-- serving:end -->\nafter\n"
-    assert replace_between_markers(page, "new\n") == (
+    assert replace_section(page, "serving", "new\n") == (
         "before\n<!-- serving:begin -->\nnew\n<!-- serving:end -->\nafter\n"
     )
 
 
-def test_replace_between_markers_refuses_a_page_without_them() -> None:
+def test_replace_section_rejects_a_page_without_markers() -> None:
     with pytest.raises(ValueError, match="markers"):
-        replace_between_markers("a page", "new")
+        replace_section("a page", "serving", "new")
 
 
 def test_slope_of_a_flat_line_is_zero() -> None:
@@ -180,7 +179,7 @@ def test_slope_of_a_flat_line_is_zero() -> None:
     assert slope([1.0], [5.0]) == 0.0
 
 
-def test_a_soak_is_judged_after_memory_has_settled() -> None:
+def test_soak_measures_growth_after_memory_has_settled() -> None:
     sizes_mib = [100.0, 150.0, 150.0, 150.0]
     samples = [Sample(i * 1000, float(i), rss_mib) for i, rss_mib in enumerate(sizes_mib)]
     soaked = summarise(samples, n_failed=0)
@@ -188,7 +187,7 @@ def test_a_soak_is_judged_after_memory_has_settled() -> None:
     assert soaked["mib_per_10000_requests"] == 0.0
 
 
-def test_a_form_carries_the_tiles_in_the_field(tmp_path: Path) -> None:
+def test_encode_form_puts_the_tiles_in_the_field(tmp_path: Path) -> None:
     tile = tmp_path / "a.png"
     tile.write_bytes(b"pixels")
     body = encode_form("files", [tile, tile])
@@ -198,7 +197,7 @@ def test_a_form_carries_the_tiles_in_the_field(tmp_path: Path) -> None:
     assert body.content.endswith(b"--\r\n")
 
 
-def test_batches_send_every_tile_and_are_full(tmp_path: Path) -> None:
+def test_encode_batches_sends_every_tile_in_full_batches(tmp_path: Path) -> None:
     tiles = [tmp_path / f"{i}.jpg" for i in range(3)]
     for tile in tiles:
         tile.write_bytes(tile.name.encode())
@@ -207,7 +206,7 @@ def test_batches_send_every_tile_and_are_full(tmp_path: Path) -> None:
     assert all(tile.name.encode() in b"".join(b.content for b in batches) for tile in tiles)
 
 
-def test_write_bodies_keeps_one_content_type(tmp_path: Path) -> None:
+def test_write_bodies_writes_one_content_type(tmp_path: Path) -> None:
     for name in ("a.jpg", "b.png", "c.jpg"):
         (tmp_path / name).write_bytes(b"pixels")
     bodies = [encode_raw(tmp_path / name) for name in ("a.jpg", "b.png", "c.jpg")]

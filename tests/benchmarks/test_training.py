@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.training import index_of, render_report
+from benchmarks.training import render_report
+from benchmarks.training_memory import index_of
 
 
-def test_index_names_files_again_until_there_are_enough(tmp_path: Path) -> None:
+def test_index_repeats_files_until_there_are_enough(tmp_path: Path) -> None:
     files = [tmp_path / name for name in ("a.jpg", "b.jpg")]
     index = index_of(files, 5)
     assert [Path(tile.file).name for tile in index.tiles] == [
@@ -14,7 +15,7 @@ def test_index_names_files_again_until_there_are_enough(tmp_path: Path) -> None:
     assert len({tile.name for tile in index.tiles}) == 5
 
 
-def test_report_says_what_grew_and_where_features_lie() -> None:
+def test_report_shows_memory_growth_and_features_on_disk() -> None:
     report = render_report(
         {
             "machine": {"date": "today", "cores": 2, "cpu": "a CPU", "load_at_start": 0.1},
@@ -35,8 +36,8 @@ def test_report_says_what_grew_and_where_features_lie() -> None:
             ],
         }
     )
-    assert "250 |       50 % |             4.0" in report
+    assert "250 |       50 % |               4.0" in report
     assert (
-        "| 100,000 |      60 |        340 |         +40 |  488 (on disk) |        14,355 |"
+        "| 100,000 |      60 |        340 |         +40 |  488 (on disk) |          14,355 |"
         in report
     )

@@ -23,12 +23,12 @@ def _released_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two tiles, one of them deeper, and a file that is none."""
+    """Two tiles, one of them in a subfolder, and a file that is not a tile."""
     tiles = tmp_path / "tiles"
     (tiles / "deeper").mkdir(parents=True)
     (tiles / "a.PNG").write_bytes(plain_tile((200, 100, 150)))
     (tiles / "deeper" / "b.tiff").write_bytes(plain_tile((250, 250, 250), 300, "TIFF"))
-    (tiles / "notes.txt").write_text("no tile")
+    (tiles / "notes.txt").write_text("not a tile")
     return tiles
 
 
@@ -51,7 +51,7 @@ def test_classify_prints_csv(folder: Path) -> None:
         assert sum(float(row[label]) for label in labels) == pytest.approx(1, abs=1e-5)
 
 
-def test_csv_keeps_the_old_columns_where_they_were(folder: Path) -> None:
+def test_csv_columns_keep_their_positions(folder: Path) -> None:
     run = runner.invoke(app, ["classify", str(folder), "--format", "csv"])
     header, first, *_ = run.stdout.splitlines()
     assert header == (
@@ -88,8 +88,8 @@ def test_classify_prints_json_as_the_service_answers(folder: Path) -> None:
     assert {"path", "prediction", "probabilities", "model", "tile", "timing"} <= set(document)
 
 
-def test_bad_file_is_reported_and_the_rest_done(folder: Path) -> None:
-    (folder / "bad.jpg").write_bytes(b"no image")
+def test_bad_file_is_reported_and_the_others_are_classified(folder: Path) -> None:
+    (folder / "bad.jpg").write_bytes(b"not an image")
     run = runner.invoke(app, ["classify", str(folder), "--format", "csv"])
     assert run.exit_code == 1
     rows = {Path(row["path"]).name: row for row in csv.DictReader(run.stdout.splitlines())}
@@ -98,25 +98,25 @@ def test_bad_file_is_reported_and_the_rest_done(folder: Path) -> None:
     assert "1 of 3 files" in run.stderr
 
 
-def test_file_named_itself_is_tried_whatever_its_suffix(folder: Path) -> None:
+def test_named_file_is_tried_with_any_suffix(folder: Path) -> None:
     run = runner.invoke(app, ["classify", str(folder / "notes.txt"), "--format", "csv"])
     assert run.exit_code == 1
     assert "not an image" in run.stdout
 
 
-def test_missing_path_is_an_error(tmp_path: Path) -> None:
+def test_missing_path_is_rejected(tmp_path: Path) -> None:
     run = runner.invoke(app, ["classify", str(tmp_path / "nowhere")])
     assert run.exit_code == 2
     assert "nowhere" in run.stderr
 
 
-def test_folder_without_tiles_is_an_error(tmp_path: Path) -> None:
+def test_folder_without_tiles_is_rejected(tmp_path: Path) -> None:
     run = runner.invoke(app, ["classify", str(tmp_path)])
     assert run.exit_code == 2
-    assert "no tiles" in run.stderr
+    assert "No tiles" in run.stderr
 
 
-def test_missing_bundle_is_one_sentence(
+def test_missing_bundle_is_reported_without_traceback(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OSTEO_MODELS_DIR", str(tmp_path / "empty"))
@@ -126,14 +126,14 @@ def test_missing_bundle_is_one_sentence(
     assert "Traceback" not in run.output
 
 
-def test_doctor_finds_the_released_bundle_well() -> None:
+def test_doctor_passes_the_released_bundle() -> None:
     run = runner.invoke(app, ["doctor"])
     assert run.exit_code == 0, run.output
     assert "litert: golden tiles" in run.output
     assert "inference" in run.output
 
 
-def test_doctor_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_reports_a_missing_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OSTEO_MODELS_DIR", str(tmp_path))
     run = runner.invoke(app, ["doctor"])
     assert run.exit_code == 1
@@ -141,7 +141,7 @@ def test_doctor_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("command", [[], ["serve"], ["classify"], ["explain"], ["doctor"]])
-def test_every_command_teaches(command: list[str]) -> None:
+def test_every_command_has_help(command: list[str]) -> None:
     run = runner.invoke(app, [*command, "--help"])
     assert run.exit_code == 0
     assert "Usage" in run.output
@@ -151,9 +151,9 @@ def test_version_is_printed() -> None:
     assert runner.invoke(app, ["--version"]).output.startswith("osteo 1.")
 
 
-def test_file_larger_than_a_tile_may_be_is_not_read(tmp_path: Path) -> None:
+def test_file_above_the_size_limit_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "slide.tif").open("wb") as stream:
-        stream.truncate(200 * 1024**3)  # sparse: it takes no room on disk
+        stream.truncate(200 * 1024**3)  # sparse, so it takes no disk space
     run = runner.invoke(app, ["classify", str(tmp_path), "--format", "csv"])
     assert run.exit_code == 1
     assert "larger than" in run.stdout

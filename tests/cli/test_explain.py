@@ -18,20 +18,20 @@ from tests.records import a_record, embedding_at
 from training.data.drawn_tiles import draw_tile, encode_tile
 
 runner = CliRunner()
-N_CHECKS = 2  # of the golden tile at the start: in company, alone
+N_CHECKS = 2  # runs of the golden tile at start: with others, and alone
 TISSUE = encode_tile(draw_tile("viable_tumor", 256, 0))
 
 
 @pytest.fixture
 def tile(tmp_path: Path) -> Path:
-    path = tmp_path / "tile[bold].png"  # which is no markup
+    path = tmp_path / "tile[bold].png"  # must not be read as markup
     path.write_bytes(TISSUE)
     return path
 
 
 @pytest.fixture
 def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
-    """What answers `osteo explain`: sure of non_tumor, with evidence in the upper left."""
+    """The runtime of `osteo explain`: predicts non_tumor, with evidence in the upper left."""
     build_bundle(tmp_path / "models", record=a_record())
     monkeypatch.setenv("OSTEO_MODELS_DIR", str(tmp_path / "models"))
     fake = FakeRuntime()
@@ -40,7 +40,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
 
     def open_fake(*_arguments: object) -> object:
         fake.poison = lambda logits: logits  # the golden tile is answered as released
-        classifier = open_classifier(read_settings(), None, opener_of(fake))  # type: ignore[arg-type] # unused
+        classifier = open_classifier(read_settings(), None, opener_of(fake))  # type: ignore[arg-type]  # the metrics are unused
         fake.poison = saying(9.0, 0.0, 0.0)
         return classifier
 
@@ -73,7 +73,7 @@ def test_explain_runs_the_model_once(tile: Path, runtime: FakeRuntime) -> None:
     assert runtime.n_tiles == N_CHECKS + 1
 
 
-def test_explain_says_what_needs_review(tile: Path, runtime: FakeRuntime) -> None:
+def test_explain_reports_reasons_for_review(tile: Path, runtime: FakeRuntime) -> None:
     tile.write_bytes(encode_tile(draw_tile("viable_tumor", 256, 0)[:90]))
     run = runner.invoke(app, ["explain", str(tile), "-o", str(tile.with_name("overlay.png"))])
     assert run.exit_code == 0, run.output
@@ -81,22 +81,22 @@ def test_explain_says_what_needs_review(tile: Path, runtime: FakeRuntime) -> Non
     assert runtime.n_tiles == N_CHECKS + 1
 
 
-def test_nothing_to_draw_is_one_sentence(tile: Path, runtime: FakeRuntime) -> None:
+def test_nothing_to_draw_is_reported_without_traceback(tile: Path, runtime: FakeRuntime) -> None:
     output = tile.with_name("overlay.png")
-    for embedding, cam, said in (
+    for embedding, cam, sentence in (
         (embedding_at(0.9), runtime.cam, "does not look like those"),
-        (runtime.embedding, np.zeros_like(runtime.cam), "nothing in the tile speaks for"),
+        (runtime.embedding, np.zeros_like(runtime.cam), "the tile holds no evidence for"),
     ):
         runtime.embedding, runtime.cam = embedding, cam
         run = runner.invoke(app, ["explain", str(tile), "-o", str(output)])
         assert run.exit_code == 1, run.output
-        assert said in run.stderr
+        assert sentence in run.stderr
         assert "Traceback" not in run.output
         assert not output.exists()
 
 
 @pytest.mark.usefixtures("runtime")
-def test_tile_is_never_written_over(tile: Path) -> None:
+def test_tile_is_not_overwritten(tile: Path) -> None:
     run = runner.invoke(app, ["explain", str(tile), "-o", str(tile)])
     assert run.exit_code == 2
     assert "is the tile itself" in run.stderr
@@ -104,13 +104,13 @@ def test_tile_is_never_written_over(tile: Path) -> None:
 
 
 @pytest.mark.usefixtures("runtime")
-def test_mistakes_are_sentences(tile: Path, tmp_path: Path) -> None:
-    (tmp_path / "bad.png").write_bytes(b"no image")
+def test_mistakes_are_reported_without_traceback(tile: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"not an image")
     with (tmp_path / "slide.tif").open("wb") as stream:
-        stream.truncate(200 * 1024**3)  # sparse: it takes no room on disk
+        stream.truncate(200 * 1024**3)  # sparse, so it takes no disk space
     output = str(tmp_path / "overlay.png")
     nowhere = str(tmp_path / "missing" / "overlay.png")
-    for arguments, exit_code, said in (
+    for arguments, exit_code, sentence in (
         ([str(tmp_path / "nowhere"), "-o", output], 2, "cannot be read"),
         ([str(tmp_path), "-o", output], 2, "cannot be read"),
         ([str(tmp_path / "bad.png"), "-o", output], 1, "not an image"),
@@ -124,7 +124,7 @@ def test_mistakes_are_sentences(tile: Path, tmp_path: Path) -> None:
         ([str(tile)], 2, "--output"),
     ):
         run = runner.invoke(app, ["explain", *arguments])
-        assert (run.exit_code, said in " ".join(run.stderr.split())) == (exit_code, True), (
+        assert (run.exit_code, sentence in " ".join(run.stderr.split())) == (exit_code, True), (
             run.output
         )
         assert not Path(output).exists()
@@ -144,7 +144,7 @@ def test_released_bundle_explains_a_golden_tile(
     assert (drawn != np.asarray(Image.open(tile).convert("RGB").resize((512, 512)))).any()
 
 
-def test_bundle_whose_reference_is_gone_is_one_sentence(
+def test_missing_reference_is_reported_without_traceback(
     tile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (build_bundle(tmp_path / "models", record=a_record()) / REFERENCE_NAME).unlink()

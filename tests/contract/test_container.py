@@ -1,4 +1,4 @@
-"""The image holds what the repository releases."""
+"""The image contains the newest released bundle."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from app.bundle import find_bundle
 from tests.conftest import REPOSITORY
 
 
-def test_image_holds_the_newest_bundle() -> None:
+def test_image_contains_the_newest_bundle() -> None:
     named = re.search(r"^ARG BUNDLE=(.*)$", (REPOSITORY / "Dockerfile").read_text(), re.M)
     newest = find_bundle(REPOSITORY / "models", "osteo-mobilenetv2")
     assert named

@@ -1,6 +1,6 @@
-"""A fuzzer reads the OpenAPI description and sends what it allows, and what it does not.
+"""Fuzz the routes with requests that the OpenAPI document allows, and with ones that it forbids.
 
-Nothing it sends may crash a route, and no route may answer what it does not document.
+No request may crash a route, and no route may answer with a status or body it does not document.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from app.main import create_app
 from app.settings import Settings
 from tests.servers import RunningServer, running_server
 
-# A route without parameters and body leaves nothing to get wrong.
+# A request to a route without parameters and body cannot be invalid.
 CASES = [
     (path, method, mode)
     for path, operations in create_app(Settings()).openapi()["paths"].items()
@@ -43,7 +43,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 
 @pytest.mark.parametrize(("path", "method", "mode"), CASES)
-def test_every_route_keeps_to_its_description(
+def test_every_route_conforms_to_its_description(
     server: RunningServer, path: str, method: str, mode: GenerationMode
 ) -> None:
     schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")

@@ -1,4 +1,4 @@
-"""A tile through training's pipeline is bit-equal to the same tile through the service."""
+"""Training and service turn the same file into exactly the same pixels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from training.features.extract import read_tiles
 
 
 class RecordingRuntime(FakeRuntime):
-    """Remembers what reached the model."""
+    """Records the tiles that reach the model."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ def test_training_and_service_see_the_same_pixels(
 
 
 @pytest.mark.real_tiles
-def test_they_do_on_real_tiles_too(
+def test_training_and_service_see_the_same_pixels_of_real_tiles(
     make_client: MakeClient, runtime: RecordingRuntime, real_tiles_dir: Path
 ) -> None:
     client = make_client()

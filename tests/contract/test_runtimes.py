@@ -1,4 +1,4 @@
-"""One suite that every runtime passes, on the released bundle."""
+"""Every runtime passes the same suite on the released bundle."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def tiles(bundle: Bundle) -> NDArray[np.uint8]:
     return np.stack([golden.tile for golden in read_golden_tiles(bundle)])
 
 
-def test_runtime_answers_the_contract(
+def test_runtime_returns_the_shapes_of_the_manifest(
     runtime: Runtime, bundle: Bundle, tiles: NDArray[np.uint8]
 ) -> None:
     outputs = runtime.infer(tiles)
@@ -71,7 +71,9 @@ def test_runtime_reproduces_the_golden_tiles(runtime: Runtime, bundle: Bundle) -
     assert difference < GOLDEN_TOLERANCE[runtime.precision]
 
 
-def test_a_batch_answers_as_its_tiles_do(runtime: Runtime, tiles: NDArray[np.uint8]) -> None:
+def test_runtime_gives_a_batch_the_outputs_of_its_tiles(
+    runtime: Runtime, tiles: NDArray[np.uint8]
+) -> None:
     together = runtime.infer(tiles)
     for i in range(len(tiles)):
         alone = runtime.infer(tiles[i : i + 1])
@@ -79,20 +81,22 @@ def test_a_batch_answers_as_its_tiles_do(runtime: Runtime, tiles: NDArray[np.uin
         assert np.allclose(alone.cam[0], together.cam[i], atol=1e-3)
 
 
-def test_a_tile_alone_is_answered_as_in_company(runtime: Runtime, tiles: NDArray[np.uint8]) -> None:
-    alone, in_company = runtime.infer(tiles, alone=True), runtime.infer(tiles)
-    assert np.allclose(alone.logits, in_company.logits, atol=1e-5)
-    assert np.allclose(alone.embedding, in_company.embedding, atol=1e-5)
+def test_runtime_gives_the_same_outputs_on_all_cores(
+    runtime: Runtime, tiles: NDArray[np.uint8]
+) -> None:
+    on_all_cores, on_one = runtime.infer(tiles, alone=True), runtime.infer(tiles)
+    assert np.allclose(on_all_cores.logits, on_one.logits, atol=1e-5)
+    assert np.allclose(on_all_cores.embedding, on_one.embedding, atol=1e-5)
 
 
-def test_runtime_gives_each_thread_its_own_answer(
+def test_runtime_gives_each_thread_its_own_outputs(
     runtime: Runtime, tiles: NDArray[np.uint8]
 ) -> None:
     expected = runtime.infer(tiles).logits
     order = np.random.default_rng(0).integers(0, len(tiles), 60)
 
     def infer(i: int) -> NDArray[np.float32]:
-        # Some believe themselves alone and are not.
+        # `alone` is a hint that may be wrong.
         (logits,) = runtime.infer(tiles[i : i + 1], alone=i % 2 == 0).logits
         return np.asarray(logits)
 
@@ -101,7 +105,9 @@ def test_runtime_gives_each_thread_its_own_answer(
     assert np.allclose(answers, expected[order], atol=1e-3)
 
 
-def test_answer_is_not_overwritten_by_the_next(runtime: Runtime, tiles: NDArray[np.uint8]) -> None:
+def test_runtime_does_not_overwrite_earlier_outputs(
+    runtime: Runtime, tiles: NDArray[np.uint8]
+) -> None:
     first = runtime.infer(tiles[:1])
     before = first.embedding.copy()
     runtime.infer(tiles[1:2])
@@ -120,7 +126,9 @@ def test_runtimes_agree(bundle: Bundle, tiles: NDArray[np.uint8]) -> None:
     assert np.abs(litert.cam - savedmodel.cam).max() < 1e-3
 
 
-def test_file_that_is_no_model_is_refused(bundle: Bundle, tmp_path_factory: object) -> None:
+def test_open_runtime_rejects_a_file_that_is_not_a_model(
+    bundle: Bundle, tmp_path_factory: object
+) -> None:
     assert isinstance(tmp_path_factory, pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("damaged")
     (folder / LITERT_NAME).write_bytes(b"no model at all" * 10)
@@ -128,7 +136,9 @@ def test_file_that_is_no_model_is_refused(bundle: Bundle, tmp_path_factory: obje
         open_runtime(Bundle(folder, bundle.manifest, bundle.sha256), "litert", 1)
 
 
-def test_int8_keeps_maps_and_embedding_usable(bundle: Bundle, tiles: NDArray[np.uint8]) -> None:
+def test_int8_preserves_evidence_maps_and_embedding(
+    bundle: Bundle, tiles: NDArray[np.uint8]
+) -> None:
     exact, quantised = (
         open_runtime(bundle, "litert", 1, precision=precision).infer(tiles)
         for precision in ("fp32", "int8")
@@ -139,7 +149,9 @@ def test_int8_keeps_maps_and_embedding_usable(bundle: Bundle, tiles: NDArray[np.
 
 
 @pytest.mark.parametrize("parity", [None, "flips"])
-def test_int8_is_refused_where_it_changed_a_prediction(bundle: Bundle, parity: str | None) -> None:
+def test_open_runtime_rejects_int8_if_it_changed_a_prediction(
+    bundle: Bundle, parity: str | None
+) -> None:
     report = bundle.manifest.int8
     assert report is not None
     changed = report.model_copy(update={"n_flips": 1}) if parity else None
@@ -148,20 +160,18 @@ def test_int8_is_refused_where_it_changed_a_prediction(bundle: Bundle, parity: s
         open_runtime(Bundle(bundle.path, manifest, bundle.sha256), "litert", 1, precision="int8")
 
 
-def test_auto_takes_litert_where_there_is_no_gpu(
-    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_auto_selects_litert_without_a_gpu(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.runtime.select.visible_gpu_names", lambda: ())
     assert open_runtime(bundle, "auto", 1).name == "litert"
 
 
 @pytest.mark.tensorflow
-def test_auto_takes_the_savedmodel_where_there_is_a_gpu(
+def test_auto_selects_the_savedmodel_with_a_gpu(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.runtime.select.visible_gpu_names", lambda: ("a GPU",))
     assert open_runtime(bundle, "auto", 1).name == "savedmodel"
 
 
-def test_choices_of_runtime_are_the_settings() -> None:
+def test_runtime_choices_match_the_setting() -> None:
     assert get_args(Settings.model_fields["runtime"].annotation) == get_args(RuntimeChoice)

@@ -44,7 +44,7 @@ def test_measurements_of_one_colour_are_in_range(colour: tuple[int, int, int]) -
 
 
 @given(st.integers(0, 255))
-def test_grey_is_no_stain(level: int) -> None:
+def test_grey_is_not_a_stain(level: int) -> None:
     rng = np.random.default_rng(level)
     noise = rng.integers(0, level + 1, (64, 64, 1), dtype=np.uint8).repeat(3, axis=2)
     for tile in (plain((level, level, level)), noise):
@@ -66,11 +66,11 @@ def test_drawn_tissue_is_stained_tissue(label_id: str) -> None:
 @pytest.mark.parametrize(
     "colour", [(90, 160, 90), (60, 90, 200), (200, 160, 60), (30, 200, 220), (150, 110, 70)]
 )
-def test_other_colours_are_no_stain(colour: tuple[int, int, int]) -> None:
+def test_other_colours_are_not_a_stain(colour: tuple[int, int, int]) -> None:
     assert measure_appearance(plain(colour)).stain_share == 0
 
 
-def test_glass_is_no_tissue() -> None:
+def test_glass_is_not_tissue() -> None:
     appearance = measure_appearance(plain((245, 243, 246)))
     assert (appearance.tissue_share, appearance.stain_share) == (0, 0)
 

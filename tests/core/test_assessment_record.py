@@ -10,7 +10,7 @@ from app.core.assessment_record import AssessmentRecord
 from tests.records import a_record
 
 
-def test_record_survives_writing_and_reading() -> None:
+def test_record_round_trips_through_json() -> None:
     record = a_record()
     assert AssessmentRecord.model_validate_json(record.model_dump_json()) == record
 
@@ -33,9 +33,9 @@ def test_record_survives_writing_and_reading() -> None:
         ("drift", {"surprise": 1}),
     ],
 )
-def test_record_that_cannot_be_one_is_refused(part: str, change: dict[str, Any]) -> None:
+def test_invalid_record_is_rejected(part: str, change: dict[str, Any]) -> None:
     document = a_record().model_dump()
     document[part] |= change
-    # JSON as Python writes it: with NaN and Infinity, which JSON does not have.
+    # Python writes NaN and Infinity, although they are not valid JSON.
     with pytest.raises(ValidationError):
         AssessmentRecord.model_validate_json(json.dumps(document))

@@ -32,16 +32,16 @@ def test_temperature_never_changes_the_prediction(
 ) -> None:
     probabilities = probabilities_from_logits(values, temperature)
     rows = np.arange(len(values))
-    # Where two logits are nearly equal their probabilities may round to the same number.
+    # Probabilities of two nearly equal logits may round to the same number.
     assert np.all(probabilities[rows, values.argmax(axis=1)] == probabilities.max(axis=1))
 
 
-def test_higher_temperature_is_less_sure() -> None:
-    sure, unsure = (probabilities_from_logits([[2.0, 0.0]], t)[0, 0] for t in (1.0, 3.0))
-    assert 0.5 < unsure < sure
+def test_higher_temperature_lowers_the_probability() -> None:
+    cold, hot = (probabilities_from_logits([[2.0, 0.0]], t)[0, 0] for t in (1.0, 3.0))
+    assert 0.5 < hot < cold
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_logit_that_is_no_number_is_refused(bad: float) -> None:
+def test_non_finite_logit_is_rejected(bad: float) -> None:
     with pytest.raises(InferenceError):
         probabilities_from_logits([[0.0, bad, 1.0]], 1.0)

@@ -34,7 +34,7 @@ def test_sets_nest_with_the_threshold(
 def test_thresholds_rise_with_the_coverage(scores: list[float], one: float, other: float) -> None:
     lower, higher = (threshold_of(sorted(scores), coverage) for coverage in sorted((one, other)))
     if higher is not None:
-        assert lower is not None, "what is possible for more is possible for less"
+        assert lower is not None, "enough tiles for a higher coverage are enough for a lower one"
         assert lower <= higher
 
 
@@ -50,7 +50,7 @@ def test_likeliest_label_is_always_in_the_set_and_first(
 
 
 @given(weights)
-def test_set_of_a_labels_own_score_holds_it(values: NDArray[np.float32]) -> None:
+def test_set_at_a_labels_score_contains_it(values: NDArray[np.float32]) -> None:
     probabilities = normalised(values)
     for label, score in enumerate(adaptive_scores(probabilities[np.newaxis])[0]):
         assert label in prediction_set(probabilities, float(score))
@@ -65,7 +65,7 @@ def test_score_is_the_probability_of_all_at_least_as_likely(values: NDArray[np.f
 
 
 @given(st.integers(1, 999))
-def test_there_is_a_threshold_from_min_tiles_on_and_not_before(thousandths: int) -> None:
+def test_threshold_needs_at_least_min_tiles(thousandths: int) -> None:
     coverage = thousandths / 1000
     enough = min_tiles(coverage)
     assert threshold_of([0.5] * (enough - 1), coverage) is None
@@ -76,24 +76,24 @@ def test_there_is_a_threshold_from_min_tiles_on_and_not_before(thousandths: int)
     ("coverage", "n_tiles"),
     [(0.5, 1), (0.8, 4), (0.9, 9), (0.95, 19), (0.99, 99), (0.999999, 999_999), (1e-5, 1)],
 )
-def test_min_tiles_of_coverages_people_ask_for(coverage: float, n_tiles: int) -> None:
+def test_min_tiles_of_common_coverages(coverage: float, n_tiles: int) -> None:
     assert min_tiles(coverage) == n_tiles
 
 
 @pytest.mark.parametrize(("n_tiles", "rank"), [(9, 9), (10, 10), (19, 18), (99, 90), (100, 91)])
-def test_threshold_is_the_papers_rank(n_tiles: int, rank: int) -> None:
+def test_threshold_has_the_rank_of_romano_et_al(n_tiles: int, rank: int) -> None:
     scores = [i / n_tiles for i in range(1, n_tiles + 1)]
     assert threshold_of(scores, 0.9) == scores[rank - 1]
 
 
 @pytest.mark.parametrize("coverage", [0.6, 0.8, 0.9, 0.95])
-def test_asked_coverage_is_kept_on_exchangeable_tiles(coverage: float) -> None:
+def test_coverage_holds_on_exchangeable_tiles(coverage: float) -> None:
     rng = np.random.default_rng(5)
     n_calibration, n_tests, n_rounds = 41, 200, 60
     n_covered = 0
     for _ in range(n_rounds):
         probabilities = rng.dirichlet((0.6, 0.5, 0.4), n_calibration + n_tests)
-        # A model that is wrong about its own probabilities: the guarantee holds all the same.
+        # The guarantee holds even if the model's probabilities are wrong.
         odds = probabilities**0.3
         odds /= odds.sum(axis=1, keepdims=True)
         truth = (odds.cumsum(axis=1) < rng.random((len(odds), 1))).sum(axis=1)

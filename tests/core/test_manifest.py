@@ -12,7 +12,7 @@ from app.core.manifest import read_manifest, sha256_of_file, write_manifest
 from tests.bundles import manifest_of
 
 
-def test_manifest_survives_writing_and_reading(tmp_path: Path) -> None:
+def test_manifest_round_trips_through_its_file(tmp_path: Path) -> None:
     manifest = manifest_of(tmp_path)
     written_sha256 = write_manifest(tmp_path / "manifest.json", manifest)
     read, sha256 = read_manifest(tmp_path / "manifest.json")
@@ -32,14 +32,14 @@ def test_labels_keep_their_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"schema_version": 2}, "schema_version"),
-        ({"temperature": 0}, "temperature"),
-        ({"surprise": 1}, "surprise"),
-        ({"model_version": "v1"}, "model_version"),
-        ({"labels": []}, "labels"),
+        ({"schema_version": 2}, "schema_version must be 1"),
+        ({"temperature": 0}, "temperature must be greater than 0"),
+        ({"surprise": 1}, "surprise is not a known field"),
+        ({"model_version": "v1"}, "model_version must match the pattern"),
+        ({"labels": []}, "labels must have at least 2 items"),
     ],
 )
-def test_manifest_that_breaks_the_schema_is_refused_by_name(
+def test_schema_violation_is_reported_with_its_key(
     tmp_path: Path, change: dict[str, Any], named: str
 ) -> None:
     document = manifest_of(tmp_path).model_dump(mode="json") | change
@@ -48,7 +48,7 @@ def test_manifest_that_breaks_the_schema_is_refused_by_name(
         read_manifest(tmp_path / "manifest.json")
 
 
-def test_equal_labels_are_refused(tmp_path: Path) -> None:
+def test_equal_labels_are_rejected(tmp_path: Path) -> None:
     document = manifest_of(tmp_path).model_dump(mode="json")
     document["labels"][1]["id"] = document["labels"][0]["id"]
     (tmp_path / "manifest.json").write_text(json.dumps(document))
@@ -57,12 +57,12 @@ def test_equal_labels_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]"])
-def test_file_that_is_no_manifest_is_refused(tmp_path: Path, content: str) -> None:
+def test_file_that_is_not_a_manifest_is_rejected(tmp_path: Path, content: str) -> None:
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(ManifestError):
         read_manifest(tmp_path / "manifest.json")
 
 
-def test_missing_manifest_is_refused(tmp_path: Path) -> None:
+def test_missing_manifest_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="No such file"):
         read_manifest(tmp_path / "manifest.json")

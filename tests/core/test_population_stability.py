@@ -38,7 +38,7 @@ def test_index_is_the_formula() -> None:
     assert stability_index([30, 70], [50, 50]) == pytest.approx(expected)
 
 
-def test_index_of_a_moved_mix_is_above_what_is_called_moved() -> None:
+def test_index_is_above_the_convention_when_labels_shift() -> None:
     assert stability_index([34, 33, 33], [30, 34, 36]) < 0.1
     assert stability_index([80, 10, 10], [30, 34, 36]) > 0.25
 
@@ -56,5 +56,5 @@ def test_every_value_falls_into_one_bin(numbers: list[float], n_bins: int) -> No
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_any_number_has_a_bin(value: float) -> None:
+def test_every_number_has_a_bin(value: float) -> None:
     assert 0 <= bin_of(value, (0.1, 0.2)) <= 2

@@ -17,13 +17,13 @@ REFERENCE = ReferenceTiles(EMBEDDINGS)
 
 
 @given(st.integers(0, 40))
-def test_distance_of_a_training_tile_seen_often_is_zero(row: int) -> None:
+def test_distance_of_a_repeated_training_tile_is_zero(row: int) -> None:
     repeated = ReferenceTiles(np.vstack([EMBEDDINGS, *[EMBEDDINGS[row]] * N_NEIGHBOURS]))
     assert repeated.distance(EMBEDDINGS[row]) == pytest.approx(0, abs=1e-6)
 
 
 @given(st.integers(0, 40), st.floats(1e-3, 1e3))
-def test_distance_does_not_know_lengths(row: int, length: float) -> None:
+def test_distance_ignores_the_length_of_embeddings(row: int, length: float) -> None:
     expected = REFERENCE.distance(EMBEDDINGS[row])
     assert REFERENCE.distance(EMBEDDINGS[row] * np.float32(length)) == pytest.approx(
         expected, abs=1e-6
@@ -38,23 +38,23 @@ def test_distance_is_the_mean_of_the_nearest() -> None:
     assert reference.distance(np.array([-3.0, 0.0])) == pytest.approx((0 + 1 + 2) / 3)
 
 
-def test_distances_are_those_of_one_at_a_time() -> None:
+def test_distances_equal_single_distances() -> None:
     some = RNG.normal(size=(5, 32))
     alone = [REFERENCE.distance(embedding) for embedding in some]
     assert REFERENCE.distances(some) == pytest.approx(alone, abs=1e-6)
     assert all(0 <= distance <= 2 for distance in alone)
 
 
-def test_embedding_of_nothing_is_far_from_everything() -> None:
+def test_zero_embedding_has_distance_one() -> None:
     assert REFERENCE.distance(np.zeros(32)) == 1
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_embedding_that_is_no_number_has_no_distance(value: float) -> None:
+def test_non_finite_embedding_has_distance_nan(value: float) -> None:
     assert np.isnan(REFERENCE.distance(np.full(32, value)))
 
 
-def test_file_keeps_distances(tmp_path: Path) -> None:
+def test_file_preserves_distances(tmp_path: Path) -> None:
     REFERENCE.write(tmp_path / "reference.npz")
     read = read_reference(tmp_path / "reference.npz")
     some = RNG.normal(size=(200, 32))
@@ -90,7 +90,7 @@ def write_pickled(path: Path) -> None:
         write_as_npy,
         write_pickled,
         lambda path: path.write_bytes(b""),
-        lambda path: path.write_bytes(b"no file of arrays"),
+        lambda path: path.write_bytes(b"not an archive"),
         lambda path: np.savez(path, other=EMBEDDINGS),
         lambda path: np.savez(path, directions=EMBEDDINGS[0]),
         lambda path: np.savez(path, directions=EMBEDDINGS[: N_NEIGHBOURS - 1]),
@@ -98,9 +98,7 @@ def write_pickled(path: Path) -> None:
         lambda path: np.savez(path, directions=np.full((5, 32), "text")),
     ],
 )
-def test_file_that_is_not_what_was_written_is_refused(
-    tmp_path: Path, damage: Callable[[Path], object]
-) -> None:
+def test_damaged_file_is_rejected(tmp_path: Path, damage: Callable[[Path], object]) -> None:
     path = tmp_path / "reference.npz"
     REFERENCE.write(path)
     damage(path)

@@ -27,7 +27,7 @@ from tests.bundles import encode, plain_tile
 
 
 def gradient(height: int = 300, width: int = 300) -> NDArray[np.uint8]:
-    """Smooth, asymmetric in every direction, so that a flip or a crop shows."""
+    """A smooth gradient, asymmetric in both directions so that a flip or a crop shows."""
     y, x = np.mgrid[0:height, 0:width]
     return np.stack(
         [255 * y / height, 255 * x / width, 255 * (x + y) / (height + width)], axis=-1
@@ -42,7 +42,9 @@ def encode_image(image: Image.Image, format_: str, **options: object) -> bytes:
 
 @pytest.mark.parametrize("format_", FORMATS)
 @given(width=st.integers(64, 700), height=st.integers(64, 700))
-def test_decode_tile_gives_the_contract_for_any_size(format_: str, width: int, height: int) -> None:
+def test_decode_tile_returns_the_documented_shape_for_any_size(
+    format_: str, width: int, height: int
+) -> None:
     tile, header = decode_tile_and_header(
         encode_image(Image.new("RGB", (width, height), "plum"), format_)
     )
@@ -52,7 +54,7 @@ def test_decode_tile_gives_the_contract_for_any_size(format_: str, width: int, h
     assert np.abs(tile.astype(int) - (221, 160, 221)).max() <= 5
 
 
-def test_decode_tile_takes_another_side() -> None:
+def test_decode_tile_resamples_to_the_given_side() -> None:
     assert decode_tile(plain_tile((1, 2, 3)), side_px=96).shape == (96, 96, 3)
 
 
@@ -80,7 +82,7 @@ def test_exif_orientation_is_applied(format_: str, orientation: int) -> None:
     assert np.abs(difference).max() <= 1
 
 
-def test_alpha_lies_over_white() -> None:
+def test_alpha_is_composited_over_white() -> None:
     pixels = np.zeros((256, 256, 4), np.uint8)
     pixels[:, 128:] = (255, 0, 0, 255)
     tile = decode_tile(encode(pixels))
@@ -88,7 +90,7 @@ def test_alpha_lies_over_white() -> None:
     assert tile[100, 200].tolist() == [255, 0, 0]
 
 
-def test_transparent_palette_colour_lies_over_white() -> None:
+def test_transparent_palette_colour_is_composited_over_white() -> None:
     image = Image.new("P", (256, 256), 0)
     image.putpalette([0, 0, 0, 255, 0, 0])
     assert decode_tile(encode_image(image, "PNG", transparency=0)).min() == 255
@@ -139,46 +141,46 @@ def test_centre_square_of_an_oblong_image_is_used(shape: tuple[int, int]) -> Non
     pixels = np.zeros((height, width, 3), np.uint8)
     top, left = (height - 256) // 2, (width - 256) // 2
     pixels[top : top + 256, left : left + 256] = 200
-    # The resampling kernel reaches a little over the edge, into the image's own pixels.
+    # At the edge the resampling kernel includes pixels outside the centre square.
     assert decode_tile(encode(pixels))[3:-3, 3:-3].min() >= 199
 
 
-def test_float_pixels_are_refused() -> None:
+def test_float_pixels_are_rejected() -> None:
     with pytest.raises(PixelFormatError):
         decode_tile(encode_image(Image.new("F", (100, 100)), "TIFF"))
 
 
-def test_empty_bytes_are_refused() -> None:
+def test_empty_bytes_are_rejected() -> None:
     with pytest.raises(EmptyTileError):
         decode_tile(b"")
 
 
 @pytest.mark.parametrize("content", [b"hello", b"%PDF-1.7", b"GIF89a" + bytes(50), bytes(9999)])
-def test_content_that_is_no_image_is_refused(content: bytes) -> None:
+def test_content_that_is_not_an_image_is_rejected(content: bytes) -> None:
     with pytest.raises(TileFormatError):
         decode_tile(content)
 
 
-def test_gif_is_refused_whatever_it_is_called() -> None:
+def test_gif_is_rejected() -> None:
     with pytest.raises(TileFormatError) as caught:
         decode_tile(encode_image(Image.new("P", (100, 100)), "GIF"))
     assert caught.value.formats == FORMATS
 
 
-def test_too_many_bytes_are_refused() -> None:
+def test_too_many_bytes_are_rejected() -> None:
     with pytest.raises(TileTooLargeError) as caught:
         decode_tile(plain_tile((1, 2, 3)), TileLimits(max_bytes=100))
     assert caught.value.limit_bytes == 100
 
 
-def test_short_side_is_refused() -> None:
+def test_short_side_is_rejected() -> None:
     with pytest.raises(TileTooSmallError) as caught:
         decode_tile(encode(gradient(63, 300)))
     assert (caught.value.width_px, caught.value.height_px) == (300, 63)
 
 
 @pytest.mark.parametrize("format_", ["TIFF", "WEBP", "PNG"])
-def test_several_frames_are_refused(format_: str) -> None:
+def test_several_frames_are_rejected(format_: str) -> None:
     frames = [Image.new("RGB", (100, 100), colour) for colour in ("red", "green")]
     several = encode_image(frames[0], format_, save_all=True, append_images=frames[1:])
     with pytest.raises(TooManyFramesError):
@@ -193,20 +195,18 @@ def test_decode_tile_takes_the_first_picture_of_a_camera_file() -> None:
 
 @pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
-def test_truncated_image_is_refused(format_: str, share: float) -> None:
+def test_truncated_image_is_rejected(format_: str, share: float) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8)
     whole = encode(noise, format_)
     with pytest.raises((CorruptTileError, TileFormatError)):
         decode_tile(whole[: int(len(whole) * share)])
 
 
-# Pillow warns of the damage that the test does.
+# Pillow warns about the damage.
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("format_", FORMATS)
 @given(data=st.data())
-def test_mutated_image_is_decoded_or_refused_but_never_crashes(
-    format_: str, data: st.DataObject
-) -> None:
+def test_mutated_image_is_decoded_or_rejected(format_: str, data: st.DataObject) -> None:
     content = bytearray(encode(gradient(80, 80), format_))
     for _ in range(data.draw(st.integers(1, 8))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
@@ -215,7 +215,7 @@ def test_mutated_image_is_decoded_or_refused_but_never_crashes(
 
 
 @given(st.binary(max_size=2000))
-def test_any_bytes_are_decoded_or_refused(content: bytes) -> None:
+def test_any_bytes_are_decoded_or_rejected(content: bytes) -> None:
     with contextlib.suppress(TileError):
         decode_tile(content)
 

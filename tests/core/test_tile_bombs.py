@@ -1,4 +1,4 @@
-"""Files made to cost memory or time far beyond their size: refused before any pixel is decoded."""
+"""Files that would take far more memory or time than their size suggests are rejected unread."""
 
 from __future__ import annotations
 
@@ -65,16 +65,16 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_bomb_is_refused_from_its_header(name: str) -> None:
+def test_bomb_is_rejected_by_its_header(name: str) -> None:
     with pytest.raises(TooManyPixelsError) as caught:
         decode_tile(BOMBS[name])
     assert caught.value.limit_pixels == TileLimits().max_pixels
 
 
-def test_bombs_cost_no_memory(tmp_path: Path) -> None:
+def test_bombs_allocate_no_pixels(tmp_path: Path) -> None:
     for i, bomb in enumerate(BOMBS.values()):
         (tmp_path / str(i)).write_bytes(bomb)
-    # A process of its own: the peak of this one has been set by other tests.
+    # In a new process, because other tests have already raised this one's peak.
     program = (
         "import pathlib, resource, sys\n"
         "from app.core.errors import TooManyPixelsError\n"
@@ -90,10 +90,10 @@ def test_bombs_cost_no_memory(tmp_path: Path) -> None:
         [sys.executable, "-c", program, str(tmp_path)], check=True, capture_output=True, text=True
     )
     unit_bytes = 1 if sys.platform == "darwin" else 1024
-    assert int(run.stdout) * unit_bytes < 16 * 1024**2, "a bomb of 7 GB of pixels was touched"
+    assert int(run.stdout) * unit_bytes < 16 * 1024**2, "a bomb of 7 GB of pixels was decoded"
 
 
-def test_jpeg_of_endless_scans_is_refused() -> None:
+def test_jpeg_with_too_many_scans_is_rejected() -> None:
     buffer = io.BytesIO()
     Image.fromarray(gradient(512, 512)).save(buffer, "JPEG", progressive=True)
     jpeg = buffer.getvalue()

@@ -13,9 +13,9 @@ from PIL import Image, ImageFilter
 from app.bundle import Bundle, open_bundle
 from app.core.assessment_record import AssessmentRecord
 from app.core.errors import ManifestError
-from app.core.input_gate import ReviewReason
 from app.core.manifest import MANIFEST_NAME, write_manifest
 from app.core.reference_tiles import REFERENCE_NAME, ReferenceTiles
+from app.core.review import ReviewReason
 from app.core.tile import TileHeader
 from app.inference.assessor import NO_RECORD, Assessment, Assessor
 from app.settings import Settings
@@ -39,7 +39,7 @@ def blurred(tile: Tile) -> Tile:
 
 
 def above_glass(n_rows: int) -> Tile:
-    """Some rows of tissue, and the rest of the slide empty."""
+    """Rows of tissue above empty glass."""
     return np.vstack([TISSUE[:n_rows], plain(255, 255, 255)[n_rows:]])
 
 
@@ -47,7 +47,7 @@ def bundle_of(folder: Path, record: AssessmentRecord | None) -> Bundle:
     return open_bundle(build_bundle(folder, record=record))
 
 
-def judge(
+def assess(
     bundle: Bundle,
     *,
     tile: Tile = TISSUE,
@@ -68,16 +68,16 @@ def bundle(tmp_path: Path) -> Bundle:
 
 @pytest.fixture
 def old_bundle(tmp_path: Path) -> Bundle:
-    """Released before there were records."""
+    """A bundle released without an assessment record."""
     return bundle_of(tmp_path, None)
 
 
-def test_sure_answer_on_tissue_needs_no_review(bundle: Bundle) -> None:
-    said = judge(bundle)
-    assert (said.review.required, said.review.reasons) == (False, [])
-    assert said.prediction_set.labels == ["non_tumor"]
-    assert said.checks.distance == pytest.approx(0.1, abs=1e-3)
-    assert said.checks.max_distance == GATE.max_distance
+def test_confident_answer_on_tissue_needs_no_review(bundle: Bundle) -> None:
+    assessment = assess(bundle)
+    assert (assessment.review.required, assessment.review.reasons) == (False, [])
+    assert assessment.prediction_set.labels == ["non_tumor"]
+    assert assessment.checks.distance == pytest.approx(0.1, abs=1e-3)
+    assert assessment.checks.max_distance == GATE.max_distance
 
 
 REASONS: dict[ReviewReason, dict[str, Any]] = {
@@ -93,25 +93,25 @@ REASONS: dict[ReviewReason, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("reason", ReviewReason)
-def test_every_reason_is_reached_alone(bundle: Bundle, reason: ReviewReason) -> None:
-    said = judge(bundle, **REASONS[reason])
-    assert (said.review.required, said.review.reasons) == (True, [reason])
+def test_every_reason_occurs_alone(bundle: Bundle, reason: ReviewReason) -> None:
+    assessment = assess(bundle, **REASONS[reason])
+    assert (assessment.review.required, assessment.review.reasons) == (True, [reason])
 
 
 def test_reasons_add_up(bundle: Bundle) -> None:
-    said = judge(
+    assessment = assess(
         bundle,
         tile=plain(255, 255, 255),
         header=TileHeader("PNG", 100, 300),
         probabilities=(0.4, 0.35, 0.25),
         distance=1.0,
     )
-    assert set(said.review.reasons) == set(ReviewReason)
-    assert len(said.review.reasons) == len(ReviewReason)
+    assert set(assessment.review.reasons) == set(ReviewReason)
+    assert len(assessment.review.reasons) == len(ReviewReason)
 
 
-def test_tile_without_contrast_is_blank_whatever_it_absorbs(bundle: Bundle) -> None:
-    assert ReviewReason.BLANK in judge(bundle, tile=plain(190, 120, 170)).review.reasons
+def test_tile_without_contrast_is_blank_despite_absorption(bundle: Bundle) -> None:
+    assert ReviewReason.BLANK in assess(bundle, tile=plain(190, 120, 170)).review.reasons
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_tile_without_contrast_is_blank_whatever_it_absorbs(bundle: Bundle) -> N
 def test_shape_limits_are_inclusive(
     bundle: Bundle, header: TileHeader, reasons: list[ReviewReason]
 ) -> None:
-    assert judge(bundle, header=header).review.reasons == reasons
+    assert assess(bundle, header=header).review.reasons == reasons
 
 
 @pytest.mark.parametrize(
@@ -143,12 +143,12 @@ def test_shape_limits_are_inclusive(
         (ReviewReason.TOO_SMALL, {"review_min_side_px": 1025}),
     ],
 )
-def test_settings_are_stricter_than_the_bundle(
+def test_settings_can_be_stricter_than_the_bundle(
     bundle: Bundle, reason: ReviewReason, settings: dict[str, Any]
 ) -> None:
     tile = above_glass(200)
-    assert judge(bundle, tile=tile).review.reasons == []
-    assert judge(bundle, tile=tile, **settings).review.reasons == [reason]
+    assert assess(bundle, tile=tile).review.reasons == []
+    assert assess(bundle, tile=tile, **settings).review.reasons == [reason]
 
 
 @pytest.mark.parametrize(
@@ -163,60 +163,63 @@ def test_settings_are_stricter_than_the_bundle(
         (ReviewReason.TOO_SMALL, {"review_min_side_px": 64}),
     ],
 )
-def test_settings_are_milder_than_the_bundle(
+def test_settings_can_be_laxer_than_the_bundle(
     bundle: Bundle, reason: ReviewReason, settings: dict[str, Any]
 ) -> None:
-    assert judge(bundle, **(REASONS[reason] | settings)).review.reasons == []
+    assert assess(bundle, **(REASONS[reason] | settings)).review.reasons == []
 
 
-def test_stain_limit_of_the_settings_counts(bundle: Bundle) -> None:
+def test_stain_limit_of_the_settings_applies(bundle: Bundle) -> None:
     tile = np.vstack([TISSUE[:180], np.full((44, 224, 3), (150, 150, 150), np.uint8)])
-    assert judge(bundle, tile=tile).review.reasons == []
-    said = judge(bundle, tile=tile, review_min_stain_share=0.9)
-    assert said.review.reasons == [ReviewReason.NOT_TISSUE]
+    assert assess(bundle, tile=tile).review.reasons == []
+    assessment = assess(bundle, tile=tile, review_min_stain_share=0.9)
+    assert assessment.review.reasons == [ReviewReason.NOT_TISSUE]
 
 
-def test_embedding_that_is_no_number_is_out_of_distribution(bundle: Bundle) -> None:
+def test_nan_embedding_is_out_of_distribution(bundle: Bundle) -> None:
     embedding = embedding_at(0.1)
     embedding[3] = np.nan
     asked = np.array(SURE, np.float32)
-    said = Assessor(bundle, Settings()).assess(TISSUE, HEADER, embedding, asked)
-    assert said.review.reasons == [ReviewReason.OUT_OF_DISTRIBUTION]
-    assert said.checks.distance is None
-    assert "nan" not in said.checks.model_dump_json().lower()
+    assessment = Assessor(bundle, Settings()).assess(TISSUE, HEADER, embedding, asked)
+    assert assessment.review.reasons == [ReviewReason.OUT_OF_DISTRIBUTION]
+    assert assessment.checks.distance is None
+    assert "nan" not in assessment.checks.model_dump_json().lower()
 
 
-def test_set_holds_what_the_coverage_asks(bundle: Bundle) -> None:
+def test_prediction_set_grows_with_the_coverage(bundle: Bundle) -> None:
     sizes = []
     for coverage in (0.05, 0.5, 0.8, 0.9, 0.97):
-        labels = judge(bundle, probabilities=(0.45, 0.35, 0.2), coverage=coverage)
-        said = labels.prediction_set
-        assert (said.status, said.coverage, said.reason) == ("available", coverage, None)
-        assert said.labels is not None
-        assert said.labels[0] == "non_tumor"
-        sizes.append(len(said.labels))
+        assessment = assess(bundle, probabilities=(0.45, 0.35, 0.2), coverage=coverage)
+        found = assessment.prediction_set
+        assert (found.status, found.coverage, found.reason) == ("available", coverage, None)
+        assert found.labels is not None
+        assert found.labels[0] == "non_tumor"
+        sizes.append(len(found.labels))
     assert sizes == sorted(sizes)
     assert (sizes[0], sizes[-1]) == (1, 3)
 
 
-def test_too_few_calibration_tiles_are_said_and_not_guessed_over(bundle: Bundle) -> None:
-    said = judge(bundle, coverage=0.99).prediction_set
-    assert (said.status, said.labels) == ("unavailable", None)
-    assert said.reason == "coverage 0.99 needs 99 calibration tiles, and there are 41"
-    assert judge(bundle, coverage=0.976).prediction_set.status == "available"
+def test_set_is_unavailable_with_too_few_calibration_tiles(bundle: Bundle) -> None:
+    found = assess(bundle, coverage=0.99).prediction_set
+    assert (found.status, found.labels) == ("unavailable", None)
+    assert found.reason == "coverage 0.99 needs 99 calibration tiles, but the bundle has 41"
+    assert assess(bundle, coverage=0.976).prediction_set.status == "available"
 
 
-def test_no_calibration_tile_is_too_few(tmp_path: Path) -> None:
-    said = judge(bundle_of(tmp_path, a_record(scores=()))).prediction_set
-    assert (said.status, said.labels) == ("unavailable", None)
+def test_set_is_unavailable_without_calibration_tiles(tmp_path: Path) -> None:
+    found = assess(bundle_of(tmp_path, a_record(scores=()))).prediction_set
+    assert (found.status, found.labels) == ("unavailable", None)
 
 
-def test_bundle_without_a_record_is_judged_by_what_needs_none(old_bundle: Bundle) -> None:
-    said = judge(old_bundle, tile=plain(255, 255, 255))
-    assert said.review.reasons == []
-    assert (said.prediction_set.status, said.prediction_set.reason) == ("unavailable", NO_RECORD)
-    assert (said.checks.distance, said.checks.max_distance) == (None, None)
-    doubtful = judge(old_bundle, probabilities=(0.4, 0.3, 0.3), header=TileHeader("PNG", 99, 999))
+def test_bundle_without_a_record_applies_only_limits_that_need_none(old_bundle: Bundle) -> None:
+    assessment = assess(old_bundle, tile=plain(255, 255, 255))
+    assert assessment.review.reasons == []
+    assert (assessment.prediction_set.status, assessment.prediction_set.reason) == (
+        "unavailable",
+        NO_RECORD,
+    )
+    assert (assessment.checks.distance, assessment.checks.max_distance) == (None, None)
+    doubtful = assess(old_bundle, probabilities=(0.4, 0.3, 0.3), header=TileHeader("PNG", 99, 999))
     assert doubtful.review.reasons == ["low_probability", "not_square", "too_small"]
 
 
@@ -231,27 +234,27 @@ def test_bundle_without_a_record_is_judged_by_what_needs_none(old_bundle: Bundle
 def test_limits_of_the_settings_need_no_record(
     old_bundle: Bundle, reason: ReviewReason, tile: Tile, settings: dict[str, Any]
 ) -> None:
-    assert judge(old_bundle, tile=tile).review.reasons == []
-    assert judge(old_bundle, tile=tile, **settings).review.reasons == [reason]
+    assert assess(old_bundle, tile=tile).review.reasons == []
+    assert assess(old_bundle, tile=tile, **settings).review.reasons == [reason]
 
 
 @pytest.mark.parametrize("setting", ["coverage", "review_min_probability", "review_max_distance"])
 @pytest.mark.parametrize("value", [math.nan, -0.1])
-def test_limit_that_is_none_is_no_setting(setting: str, value: float) -> None:
+def test_invalid_limit_is_rejected(setting: str, value: float) -> None:
     with pytest.raises(ValueError, match=setting):
         Settings(**{setting: value})  # type: ignore[arg-type] # any
 
 
-def test_reference_that_nobody_vouches_for_is_refused(bundle: Bundle) -> None:
+def test_reference_without_a_checksum_is_rejected(bundle: Bundle) -> None:
     files = {k: v for k, v in bundle.manifest.files.items() if k != REFERENCE_NAME}
     unlisted = bundle.manifest.model_copy(update={"files": files})
-    with pytest.raises(ManifestError, match="does not list it"):
+    with pytest.raises(ManifestError, match="not listed"):
         Assessor(dataclasses.replace(bundle, manifest=unlisted), Settings())
 
 
-def test_reference_of_another_network_is_refused(tmp_path: Path) -> None:
+def test_reference_of_another_network_is_rejected(tmp_path: Path) -> None:
     root = build_bundle(tmp_path, record=a_record(scores=SCORES))
     ReferenceTiles(np.eye(5, 512)).write(root / REFERENCE_NAME)
     write_manifest(root / MANIFEST_NAME, manifest_of(root, record=a_record()))
-    with pytest.raises(ManifestError, match="512 numbers, the model's 1280"):
+    with pytest.raises(ManifestError, match="size 512, the model's 1280"):
         Assessor(open_bundle(root), Settings())

@@ -24,30 +24,28 @@ def classifier(tmp_path: Path, runtime: FakeRuntime) -> Classifier:
     return Classifier(open_bundle(build_bundle(tmp_path)), runtime, Settings())
 
 
-def test_one_tile_at_a_time_is_alone(classifier: Classifier, runtime: FakeRuntime) -> None:
+def test_consecutive_tiles_are_alone(classifier: Classifier, runtime: FakeRuntime) -> None:
     for _ in range(3):
         classifier.classify(TILE)
     assert (runtime.n_alone, runtime.n_tiles) == (3, 3)
 
 
-def test_a_tile_that_fails_leaves_the_next_one_alone(
-    classifier: Classifier, runtime: FakeRuntime
-) -> None:
+def test_tile_after_a_failed_one_is_alone(classifier: Classifier, runtime: FakeRuntime) -> None:
     with pytest.raises(TileFormatError):
         classifier.classify(b"not a tile")
     classifier.classify(TILE)
     assert runtime.n_alone == 1
 
 
-def test_tiles_in_company_are_not_alone(classifier: Classifier, runtime: FakeRuntime) -> None:
+def test_concurrent_tiles_are_not_alone(classifier: Classifier, runtime: FakeRuntime) -> None:
     runtime.delay_s = 0.2
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(classifier.classify, [TILE] * 4))
     assert runtime.n_tiles == 4
-    assert runtime.n_alone <= 1  # the first may have come before the others
+    assert runtime.n_alone <= 1  # the first may have started before the others
 
 
-def test_check_runs_the_golden_tiles_alone_and_in_company(
+def test_check_runs_the_golden_tiles_alone_and_concurrently(
     classifier: Classifier, runtime: FakeRuntime
 ) -> None:
     assert classifier.check() < 1e-6

@@ -25,7 +25,7 @@ def observe(watch: DriftWatch, label: str, n_tiles: int, probability: float = 0.
         watch.observe(label, probability, 0.15)
 
 
-def test_index_is_no_number_before_there_are_enough_tiles() -> None:
+def test_index_is_nan_with_too_few_tiles() -> None:
     watch = DriftWatch(REFERENCE, LABEL_IDS, 1000)
     for quantity in QUANTITIES:
         assert math.isnan(watch.index(quantity))
@@ -35,7 +35,7 @@ def test_index_is_no_number_before_there_are_enough_tiles() -> None:
     assert all(math.isfinite(watch.index(quantity)) for quantity in QUANTITIES)
 
 
-def test_index_is_that_of_the_counts() -> None:
+def test_index_is_computed_from_the_counts() -> None:
     watch = DriftWatch(REFERENCE, LABEL_IDS, 1000)
     observe(watch, "non_tumor", 90, probability=0.95)
     observe(watch, "viable_tumor", 60, probability=0.3)
@@ -46,7 +46,7 @@ def test_index_is_that_of_the_counts() -> None:
     assert watch.index("distance") == stability_index([0, 150, 0], (20, 15, 6))
 
 
-def test_index_moves_with_the_mix_and_comes_back_with_the_window() -> None:
+def test_index_follows_the_sliding_window() -> None:
     watch = DriftWatch(REFERENCE, LABEL_IDS, 410)
 
     def as_at_release() -> float:
@@ -57,16 +57,16 @@ def test_index_moves_with_the_mix_and_comes_back_with_the_window() -> None:
     assert as_at_release() < 0.01
     observe(watch, "viable_tumor", 410)
     assert watch.index("prediction") > 1
-    assert as_at_release() < 0.01, "the window slid over what was before"
+    assert as_at_release() < 0.01, "the window holds only recent answers"
 
 
-def test_window_below_the_least_is_the_least() -> None:
+def test_window_has_a_minimum_size() -> None:
     watch = DriftWatch(REFERENCE, LABEL_IDS, 1)
     observe(watch, "non_tumor", MIN_TILES)
     assert math.isfinite(watch.index("prediction"))
 
 
-def test_label_that_was_never_predicted_before_may_be_now() -> None:
+def test_label_missing_from_the_reference_is_counted() -> None:
     reference = DriftReference(
         predictions={"viable_tumor": 41},
         probability=REFERENCE.probability,
@@ -77,7 +77,7 @@ def test_label_that_was_never_predicted_before_may_be_now() -> None:
     assert watch.index("prediction") == stability_index([120, 0, 0], [0, 0, 41])
 
 
-def test_distance_that_is_unknown_is_not_counted() -> None:
+def test_unknown_distance_is_not_counted() -> None:
     watch = DriftWatch(REFERENCE, LABEL_IDS, 1000)
     for _ in range(MIN_TILES):
         watch.observe("non_tumor", 0.8, None)
@@ -85,7 +85,7 @@ def test_distance_that_is_unknown_is_not_counted() -> None:
     assert math.isnan(watch.index("distance"))
 
 
-def test_reference_with_a_label_of_another_model_is_refused(tmp_path: Path) -> None:
+def test_reference_with_an_unknown_label_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="labels that the model lacks"):
         manifest_of(tmp_path, record=a_record(predictions={"other": 3}))
 
@@ -103,7 +103,7 @@ def classify(client: TestClient, n_tiles: int) -> None:
     assert client.post("/v1/classify/batch", files=files).json()["n_problems"] == 0
 
 
-def test_gauge_follows_the_answers_and_restarts_with_the_model(
+def test_gauge_follows_the_answers_and_resets_with_the_model(
     make_client: MakeClient, models_dir: Path, runtime: FakeRuntime
 ) -> None:
     build_bundle(models_dir, "2", a_record())
@@ -124,4 +124,4 @@ def test_gauge_follows_the_answers_and_restarts_with_the_model(
         assert math.isnan(gauge_of(client))
     classify(client, 64)
     classify(client, 64)
-    assert math.isnan(gauge_of(client)), "version 1 has nothing to be held against"
+    assert math.isnan(gauge_of(client)), "version 1 has no reference"

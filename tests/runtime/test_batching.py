@@ -24,7 +24,7 @@ def tile_of(value: int) -> NDArray[np.uint8]:
 
 
 class RecordingRuntime(FakeRuntime):
-    """Remembers the size of each batch it was given, padding included."""
+    """Records the size of each batch, including padding."""
 
     def __init__(self) -> None:
         super().__init__(n_workers=1)
@@ -41,13 +41,15 @@ def inner() -> RecordingRuntime:
 
 
 @pytest.fixture
-def gathered() -> list[int]:
+def batch_sizes_seen() -> list[int]:
     return []
 
 
 @pytest.fixture
-def batching(inner: RecordingRuntime, gathered: list[int]) -> Iterator[MicroBatchingRuntime]:
-    runtime = MicroBatchingRuntime(inner, SIDE_PX, 8, 0.05, gathered.append)
+def batching(
+    inner: RecordingRuntime, batch_sizes_seen: list[int]
+) -> Iterator[MicroBatchingRuntime]:
+    runtime = MicroBatchingRuntime(inner, SIDE_PX, 8, 0.05, batch_sizes_seen.append)
     inner.sizes.clear()
     yield runtime
     runtime.close()
@@ -61,33 +63,33 @@ def test_batch_sizes_end_with_the_largest(largest: int) -> None:
     assert all(b <= 2 * a for a, b in itertools.pairwise(sizes))
 
 
-def test_every_size_is_warmed_up_at_the_start(inner: RecordingRuntime) -> None:
+def test_every_size_runs_once_at_start(inner: RecordingRuntime) -> None:
     MicroBatchingRuntime(inner, SIDE_PX, 8, 0.0, lambda _: None).close()
     assert inner.sizes == [1, 2, 4, 8]
 
 
 def test_each_tile_gets_its_own_answer(
-    batching: MicroBatchingRuntime, inner: RecordingRuntime, gathered: list[int]
+    batching: MicroBatchingRuntime, inner: RecordingRuntime, batch_sizes_seen: list[int]
 ) -> None:
     inner.delay_s = 0.005
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda i: batching.infer(tile_of(i)).logits[0, 0], range(100)))
     assert np.allclose(answers, np.arange(100) / 32)
-    assert sum(gathered) == 100
-    assert len(gathered) < 50, "tiles that wait together travel together"
+    assert sum(batch_sizes_seen) == 100
+    assert len(batch_sizes_seen) < 50, "tiles that wait at the same time share batches"
     assert set(inner.sizes) <= {1, 2, 4, 8}
 
 
-def test_full_batch_does_not_wait(inner: RecordingRuntime, gathered: list[int]) -> None:
-    runtime = MicroBatchingRuntime(inner, SIDE_PX, 4, 3600.0, gathered.append)
+def test_full_batch_does_not_wait(inner: RecordingRuntime, batch_sizes_seen: list[int]) -> None:
+    runtime = MicroBatchingRuntime(inner, SIDE_PX, 4, 3600.0, batch_sizes_seen.append)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: runtime.infer(tile_of(i)), range(8)))
     runtime.close()
-    assert sum(gathered) == 8
-    assert max(gathered) <= 4
+    assert sum(batch_sizes_seen) == 8
+    assert max(batch_sizes_seen) <= 4
 
 
-def test_failure_reaches_everybody_who_waits_and_nobody_after(
+def test_failure_reaches_waiting_callers_only(
     batching: MicroBatchingRuntime, inner: RecordingRuntime
 ) -> None:
     inner.poison = failing
@@ -97,7 +99,7 @@ def test_failure_reaches_everybody_who_waits_and_nobody_after(
     assert batching.infer(tile_of(32)).logits[0, 0] == 1
 
 
-def test_close_answers_what_waits(inner: RecordingRuntime) -> None:
+def test_close_answers_waiting_tiles(inner: RecordingRuntime) -> None:
     runtime = MicroBatchingRuntime(inner, SIDE_PX, 4, 0.2, lambda _: None)
     answers: list[float] = []
     waiting = threading.Thread(
@@ -118,12 +120,12 @@ def test_single_tile_does_not_wait_for_others(inner: RecordingRuntime) -> None:
     runtime.close()
 
 
-def test_threads_share_the_tiles_that_wait(gathered: list[int]) -> None:
+def test_threads_share_the_tiles_that_wait(batch_sizes_seen: list[int]) -> None:
     inner = RecordingRuntime()
     inner.n_workers = 2
     inner.delay_s = 0.05
-    runtime = MicroBatchingRuntime(inner, SIDE_PX, 8, 0.02, gathered.append)
+    runtime = MicroBatchingRuntime(inner, SIDE_PX, 8, 0.02, batch_sizes_seen.append)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: runtime.infer(tile_of(i)), range(80)))
     runtime.close()
-    assert max(gathered) <= 4, "no thread takes what the other could have"
+    assert max(batch_sizes_seen) <= 4, "each thread takes at most its share"

@@ -39,7 +39,9 @@ def test_old_cgroup_quota_lowers_the_count(
 
 
 @pytest.mark.usefixtures("affinity")
-def test_no_cgroup_means_no_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cores_are_not_limited_without_a_cgroup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("_CGROUP_V2", "_CGROUP_V1_QUOTA"):
         monkeypatch.setattr(cores, name, tmp_path / "absent")
     assert cores.usable_cores() == 8

@@ -22,7 +22,7 @@ def test_tiles_are_counted_not_requests() -> None:
     assert seen == [6, 10, 6, 0]
 
 
-def test_finished_tiles_give_their_room_back_early() -> None:
+def test_finished_tiles_release_their_places_early() -> None:
     seen: list[int] = []
     admission = Admission(4, seen.append)
     with admission.admit(4) as finish_one:
@@ -32,7 +32,7 @@ def test_finished_tiles_give_their_room_back_early() -> None:
     assert seen == [4, 3, 4, 3, 0]
 
 
-def test_room_comes_back_when_the_work_fails() -> None:
+def test_places_are_released_when_the_work_fails() -> None:
     admission = Admission(1, lambda _: None)
     with pytest.raises(ZeroDivisionError), admission.admit(1):
         raise ZeroDivisionError
@@ -54,7 +54,7 @@ def retry_after_s(admission: Admission, n_tiles: int = 1) -> int:
     return caught.value.retry_after_s
 
 
-def test_refused_clients_are_told_to_come_back_one_after_the_other() -> None:
+def test_rejected_clients_get_consecutive_turns() -> None:
     now = 0.0
     admission = Admission(10, lambda _: None, clock=lambda: now)
     for _ in range(500):
@@ -64,12 +64,12 @@ def test_refused_clients_are_told_to_come_back_one_after_the_other() -> None:
         assert [retry_after_s(admission) for _ in range(4)] == [3, 4, 4, 5]
         assert retry_after_s(admission, n_tiles=6) == 8
         now = 2.0
-        assert retry_after_s(admission) == 6, "the turns before are still to come"
+        assert retry_after_s(admission) == 6, "the earlier turns are not over"
         now = 60.0
-        assert retry_after_s(admission) == 3, "they are over"
+        assert retry_after_s(admission) == 3, "the earlier turns are over"
 
 
-def test_clients_that_do_not_wait_cannot_put_off_the_others_for_ever() -> None:
+def test_turns_reach_a_limited_time_ahead() -> None:
     admission = Admission(10, lambda _: None, clock=lambda: 0.0)
     for _ in range(500):
         admission.observe_tile(0.5, n_workers=1)
@@ -78,7 +78,7 @@ def test_clients_that_do_not_wait_cannot_put_off_the_others_for_ever() -> None:
 
 
 @given(st.lists(st.integers(1, 8), max_size=30))
-def test_the_limit_is_never_passed(requests: list[int]) -> None:
+def test_limit_is_never_exceeded(requests: list[int]) -> None:
     admission = Admission(12, lambda _: None)
     held = []
     for n_tiles in requests:
@@ -95,7 +95,7 @@ def test_the_limit_is_never_passed(requests: list[int]) -> None:
 def test_bytes_of_all_uploads_share_one_budget() -> None:
     seen: list[int] = []
     budget = UploadBudget(100, seen.append)
-    with budget.account() as first, budget.account() as second:
+    with budget.track() as first, budget.track() as second:
         first(60)
         second(40)
         with pytest.raises(UploadsFullError):
@@ -103,9 +103,18 @@ def test_bytes_of_all_uploads_share_one_budget() -> None:
     assert seen == [60, 100, 60, 0]
 
 
-def test_bytes_come_back_when_the_upload_fails() -> None:
+def test_bytes_are_released_when_the_upload_fails() -> None:
     seen: list[int] = []
     budget = UploadBudget(10, seen.append)
-    with pytest.raises(UploadsFullError), budget.account() as take:
+    with pytest.raises(UploadsFullError), budget.track() as take:
         [take(8) for _ in range(2)]
     assert seen == [8, 0]
+
+
+def test_tile_that_outlives_its_request_releases_no_place_twice() -> None:
+    seen: list[int] = []
+    admission = Admission(4, seen.append)
+    with admission.admit(2) as finish_one:
+        finish_one()
+    finish_one()
+    assert seen == [2, 1, 0]

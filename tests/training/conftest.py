@@ -1,4 +1,4 @@
-"""Fixtures of the training tests: a drawn collection, the real one where it is, tiny runs."""
+"""Fixtures of the training tests: a drawn collection, real tiles if present, a tiny run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.data.annotations import find_table, read_table
 from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.index import Index, build_index
 from training.data.tile_names import file_stem_of
-from training.reliability import measure, ood_samples
+from training.reliability import bundle_assessment, ood_samples
 
 DRAWN_SIDE_PX = 128
 RAW_BY_LABEL = {
@@ -55,7 +55,7 @@ views_per_epoch = 1
 
 
 def write_collection(folder: Path, rows: list[tuple[str, str]], side_px: int) -> Path:
-    """Draw one tile a row (name, label id) in the collection's layout, with its table."""
+    """Draw one tile per row (name, label id) in the collection's layout, and write the table."""
     tiles_dir = folder / "Training-Set-1" / "set1"
     tiles_dir.mkdir(parents=True)
     for seed, (name, label) in enumerate(rows):
@@ -82,7 +82,7 @@ def drawn_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def collection(tmp_path: Path) -> Path:
-    """Three drawn tiles that a test may damage."""
+    """Three drawn tiles that a test may change."""
     rows = [(f"Case 4 C{i}-100-200", label) for i, label in enumerate(RAW_BY_LABEL)]
     return write_collection(tmp_path / "collection", rows, DRAWN_SIDE_PX)
 
@@ -98,9 +98,9 @@ def drawn_index(drawn_dir: Path) -> Index:
 
 @pytest.fixture(autouse=True)
 def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bundle's doubts are measured on hundreds of pictures; a few show that it works."""
+    """Measure a bundle on a few pictures per kind instead of hundreds."""
     monkeypatch.setattr(ood_samples, "N_PER_KIND", 1)
-    monkeypatch.setattr(measure, "MAX_TILES", 1)
+    monkeypatch.setattr(bundle_assessment, "MAX_TILES", 1)
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def tiny_config(tmp_path: Path) -> Path:
 def _found(variable: str, default: Path, exists: Callable[[Path], bool]) -> Path:
     path = Path(os.environ.get(variable, default))
     if not exists(path):
-        pytest.skip(f"{path} is not here; set {variable}")
+        pytest.skip(f"{path} does not exist; set {variable}")
     return path
 
 

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from training.config import CONFIGS_DIR, RELEASED_CONFIG, read_config
+from tests.conftest import REPOSITORY
+from training.config import CONFIGS_DIR, RELEASED_CONFIG, TrainingConfig, read_config
 from training.errors import ConfigError
 
+MODELS = REPOSITORY / "models" / RELEASED_CONFIG.stem
 RUN_CONFIGS = sorted(set(CONFIGS_DIR.glob("*.toml")) - {CONFIGS_DIR / "study.toml"})
 
 
@@ -51,6 +55,38 @@ def test_read_config_names_the_key(tiny_config: Path, change: str, key: str, say
     with pytest.raises(ConfigError, match=says) as caught:
         read_config(tiny_config)
     assert caught.value.key == key
+
+
+@pytest.mark.parametrize(
+    ("section", "line", "title"),
+    [
+        ("augment", "smallest_crop = 0.75", "crops of the full tile"),
+        ("network", "case_directions = 2", "removing case directions"),
+        ("network", "n_heads = 1", "averaging several heads"),
+        ("head", "mixup = 0.2", "mixup"),
+        ("head", "tumor_weight = 2.0", "the hierarchical loss"),
+        ("fine_tune", "mix_style = 0.1", "MixStyle"),
+    ],
+)
+def test_read_config_refuses_a_removed_switch(
+    tiny_config: Path, section: str, line: str, title: str
+) -> None:
+    tiny_config.write_text(tiny_config.read_text().replace(f"[{section}]", f"[{section}]\n{line}"))
+    with pytest.raises(ConfigError, match=rf"\({title}\) was removed.*docs/recipe\.md") as caught:
+        read_config(tiny_config)
+    assert caught.value.key == f"{section}.{line.partition(' ')[0]}"
+
+
+@pytest.mark.parametrize("version", ["1", "2", "3"])
+def test_training_config_reads_the_record_of_a_released_bundle(version: str) -> None:
+    """Records of version 2 and 3 name removed switches, all of them switched off."""
+    manifest = json.loads((MODELS / version / "manifest.json").read_text())
+    record = manifest["training"]
+    config = TrainingConfig.model_validate_json(json.dumps(record))
+    assert config.head.epochs == record["head"]["epochs"]
+    record["head"]["mixup"] = 0.2
+    with pytest.raises(ValidationError, match="was removed"):
+        TrainingConfig.model_validate_json(json.dumps(record))
 
 
 def test_read_config_explains_what_is_not_toml_or_not_there(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Two processes, or two devices of one, train as one does; a lost worker costs little."""
+"""Two processes, or two devices of one process, train like a single one, even after a crash."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ strategy = "STRATEGY"
 """
 
 
-def test_require_cluster_says_what_is_missing() -> None:
+def test_require_cluster_refuses_a_missing_or_wrong_description() -> None:
     with pytest.raises(ClusterError, match="TF_CONFIG is not set"):
         require_cluster(None)
-    with pytest.raises(ClusterError, match="no description of a cluster"):
+    with pytest.raises(ClusterError, match="does not describe a cluster"):
         require_cluster('{"cluster": {}}')
     beyond = {"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}
-    with pytest.raises(ClusterError, match="not one of the 1 workers"):
+    with pytest.raises(ClusterError, match=r"not one of its workers \(1\)"):
         require_cluster(json.dumps(beyond))
 
 
@@ -76,13 +76,13 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 """
-"""Two devices where the machine has but one; all the rest is the command's own."""
+"""Splits the only CPU into two devices; the rest is the command itself."""
 
-EVERY_STEP = "import training.runs.resume; training.runs.resume.CHECKPOINT_EVERY_S = 0"
+EVERY_STEP = "from training.fit import checkpoint_dir as d; d.CHECKPOINT_EVERY_S = 0"
 
 
 class Fits:
-    """`osteo-train fit` in processes of their own, on the same tiles with the same settings."""
+    """Runs `osteo-train fit` in other processes, on the same tiles with the same settings."""
 
     def __init__(self, drawn_dir: Path, tmp_path: Path) -> None:
         self._tmp_path = tmp_path
@@ -145,8 +145,7 @@ class Fits:
         ):
             assert set(alone) == set(together)
             for part in alone:
-                # Adam makes a whole step of a gradient that is all but zero, so single weights
-                # differ.
+                # Adam takes a full step for a gradient near zero, so single weights differ.
                 gap = np.linalg.norm(together[part] - alone[part])
                 assert gap <= 1e-3 * np.linalg.norm(alone[part]) + 1e-6, part
 
@@ -161,18 +160,16 @@ def fits(drawn_dir: Path, tmp_path: Path) -> Iterator[Fits]:
 
 
 @pytest.mark.tensorflow
-def test_two_workers_and_two_devices_fit_what_one_fits_though_a_worker_is_killed(
+def test_two_workers_and_two_devices_fit_the_weights_of_one_even_if_a_worker_is_killed(
     fits: Fits, tmp_path: Path
 ) -> None:
     first, second = fits.start_workers(EVERY_STEP)
     checkpoint = "unfinished/*/fine_tune.npz"
-    end = time.monotonic() + 90
     while not any((tmp_path / "worker0").glob(checkpoint)):
         assert first.poll() is None, first.communicate()
-        assert time.monotonic() < end
         time.sleep(0.01)
     second.kill()
-    _, errors = first.communicate(timeout=60)
+    _, errors = first.communicate()
     assert first.returncode == 1, errors[-3000:]
     assert "start all of them again" in " ".join(errors.split())
     assert not (tmp_path / "worker0" / "run.json").exists()
@@ -183,9 +180,9 @@ def test_two_workers_and_two_devices_fit_what_one_fits_though_a_worker_is_killed
     again = fits.start_workers()
     outputs = []
     for process in (*again, alone, mirrored):
-        outputs.append(process.communicate(timeout=110))
+        outputs.append(process.communicate())
         assert process.returncode == 0, outputs[-1][1][-3000:]
-    assert "Going on with what is kept" in " ".join(outputs[0][1].split())
+    assert "Resuming from" in " ".join(outputs[0][1].split())
     assert "the first worker has written" in outputs[1][0]
     assert not (tmp_path / "worker1").exists()
     fits.require_same("worker0", "alone")

@@ -1,1 +1,1 @@
-"""Transformed views of training tiles: geometry, crops, stain."""
+"""Transformed views of training tiles: geometry and stain."""

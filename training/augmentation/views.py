@@ -1,11 +1,11 @@
-"""Transformed views of a tile: rotation, horizontal flip and zoom, as in the paper, and more.
+"""Transformed views of a tile: rotation, horizontal flip and zoom, as in the seed paper, and more.
 
 The transforms act on the tile that `app.core.tile.decode_tile` returns, so training differs from
 serving by these transforms and by nothing else. One affine map with one interpolation does all
 three; what lies outside the tile is its mirror image, since black corners are not tissue.
 
-Beside the paper's: the square's eight symmetries, which cost no interpolation; crops of the tile at
-a higher resolution; and stain jitter (`training.augmentation.stain_jitter`).
+Two more transforms are not the paper's: the square's eight symmetries, which need no interpolation,
+and stain jitter (`training.augmentation.stain_jitter`).
 """
 
 from __future__ import annotations
@@ -19,25 +19,24 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.core.tile import TILE_SIDE_PX
 from training.augmentation.stain_jitter import jitter_stain
 
 MIN_MAGNIFICATION: Final = 0.5
-"""Half the size. The paper's zoom of 1.5 would reach -0.5, and it says "0.5 to 2.5"."""
+"""Half the size. The seed paper's zoom of 1.5 would reach -0.5; the paper says "0.5 to 2.5"."""
 
 
 class AugmentConfig(BaseModel):
-    """How views are drawn; every view is independent of the others."""
+    """How views are drawn; each view is drawn independently."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     n_views: int = Field(
-        default=1, ge=0, description="Transformed views of each tile, beside the original."
+        default=1, ge=0, description="Transformed views of each tile, besides the original."
     )
     rotation_degrees: float = Field(
-        default=30.0, ge=0, le=180, description="Largest rotation, either way, in degrees."
+        default=30.0, ge=0, le=180, description="Largest rotation in either direction, in degrees."
     )
-    horizontal_flip: bool = Field(default=True, description="Flip every other view, at random.")
+    horizontal_flip: bool = Field(default=True, description="Flip half of the views, at random.")
     zoom: float = Field(
         default=0.2,
         ge=0,
@@ -46,8 +45,8 @@ class AugmentConfig(BaseModel):
     )
     symmetries: bool = Field(
         default=False,
-        description="Turn each view by 0, 90, 180 or 270 degrees and mirror every other one: the "
-        "square's eight symmetries (D4), beside `rotation_degrees`.",
+        description="Turn each view by 0, 90, 180 or 270 degrees and mirror half of them: the "
+        "square's eight symmetries (D4), in addition to `rotation_degrees`.",
     )
     stain_scale: float = Field(
         default=0.0,
@@ -61,31 +60,10 @@ class AugmentConfig(BaseModel):
         le=0.5,
         description="HED stain jitter: each stain's optical density plus [-x, x].",
     )
-    smallest_crop: float = Field(
-        default=1.0,
-        gt=0.1,
-        le=1,
-        description="Multi-crop: a view shows a square of [x, 1] of the tile's side, anywhere in "
-        "it; 1 always shows the whole tile.",
-    )
-    crop_source_px: int = Field(
-        default=2 * TILE_SIDE_PX,
-        ge=TILE_SIDE_PX,
-        description="Side to which tiles are decoded for crops, in pixels; more shows real detail "
-        "in small crops, and takes memory.",
-    )
-
-    @property
-    def crops(self) -> bool:
-        """Whether views need the tile at `crop_source_px` too."""
-        return self.smallest_crop < 1.0
 
 
 def draw_views(
-    tile: NDArray[np.uint8],
-    config: AugmentConfig,
-    seed: int | Sequence[int],
-    source: NDArray[np.uint8] | None = None,
+    tile: NDArray[np.uint8], config: AugmentConfig, seed: int | Sequence[int]
 ) -> NDArray[np.uint8]:
     """The original tile followed by `config.n_views` transformed ones.
 
@@ -93,50 +71,31 @@ def draw_views(
         tile: uint8 `[side, side, 3]`.
         config: what to draw.
         seed: one number or several, 0 or more; the same arguments give the same views.
-        source: the same tile at a higher resolution, uint8 `[larger, larger, 3]`, from which crops
-            are taken; `tile` itself where there is none.
 
     Returns:
         uint8 `[1 + n_views, side, side, 3]`; index 0 is `tile` unchanged.
     """
     rng = np.random.default_rng(seed)
-    views = (_draw_view(tile, source, config, rng) for _ in range(config.n_views))
+    views = (_draw_view(tile, config, rng) for _ in range(config.n_views))
     return np.stack([tile, *views])
 
 
 def _draw_view(
-    tile: NDArray[np.uint8],
-    source: NDArray[np.uint8] | None,
-    config: AugmentConfig,
-    rng: np.random.Generator,
+    tile: NDArray[np.uint8], config: AugmentConfig, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """A switch that is off draws no number, so that it changes no other's views."""
-    view = tile
-    if config.crops:
-        view = _crop(tile if source is None else source, config.smallest_crop, len(tile), rng)
+    """A switch that is off draws no random number, so that it does not change other views."""
     angle = math.radians(rng.uniform(-config.rotation_degrees, config.rotation_degrees))
     magnification = rng.uniform(max(1.0 - config.zoom, MIN_MAGNIFICATION), 1.0 + config.zoom)
     mirrored = config.horizontal_flip and bool(rng.integers(2))
-    view = view[:, ::-1] if mirrored else view
+    view = tile[:, ::-1] if mirrored else tile
     if config.symmetries:
         view = np.rot90(view, int(rng.integers(4)))
         view = view.transpose(1, 0, 2) if rng.integers(2) else view
-    if angle != 0.0 or magnification != 1.0:  # else what was sharp stays so
+    if angle != 0.0 or magnification != 1.0:  # resampling would blur an untransformed view
         view = transform_tile(view, angle, magnification)
     if config.stain_scale > 0 or config.stain_shift > 0:
         view = jitter_stain(view, config.stain_scale, config.stain_shift, rng)
     return view
-
-
-def _crop(
-    source: NDArray[np.uint8], smallest: float, side_px: int, rng: np.random.Generator
-) -> NDArray[np.uint8]:
-    """A random square of the source, resampled as `decode_tile` resamples a whole tile."""
-    edge_px = round(len(source) * rng.uniform(smallest, 1.0))
-    left, top = rng.integers(0, len(source) - edge_px + 1, 2)
-    square = source[top : top + edge_px, left : left + edge_px]
-    resized = Image.fromarray(square).resize((side_px, side_px), Image.Resampling.BICUBIC)
-    return np.asarray(resized)
 
 
 def transform_tile(
@@ -150,10 +109,10 @@ def transform_tile(
         magnification: above 0; 2 shows half the width.
 
     Returns:
-        uint8 `[side, side, 3]`, bilinear; mirrored where it reaches beyond the tile.
+        uint8 `[side, side, 3]`, bilinear; mirror images fill what lies outside the tile.
     """
     side_px = tile.shape[0]
-    # Half a diagonal, seen at this magnification, is the furthest the map reaches.
+    # The map reaches half a diagonal, at this magnification, from the centre.
     reach_px = math.ceil(side_px * (math.sqrt(0.5) / magnification - 0.5)) + 2
     pad_px = min(max(reach_px, 2), side_px - 1)
     mirrored = np.pad(tile, ((pad_px, pad_px), (pad_px, pad_px), (0, 0)), mode="symmetric")

@@ -1,1 +1,1 @@
-"""The collection itself: fetched over HTTP so that every file is right, and looked at."""
+"""Fetch the collection over HTTP, so that every file is right, and report what it holds."""

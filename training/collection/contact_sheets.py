@@ -1,4 +1,4 @@
-"""Contact sheets: all tiles of a class on a page, case by case, what is odd about them framed."""
+"""Contact sheets: the tiles of a class, case by case, with frames around odd ones."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from training.collection.survey import SurveyedTile, read_thumbnail
+from training.console.plural import plural
 
 NEAR_BLANK, ALIKE, UNREADABLE = "near-blank", "duplicate", "unreadable"
 _FRAME_COLOURS: Final = {NEAR_BLANK: "#e08a1e", ALIKE: "#c02942", UNREADABLE: "#555555"}
@@ -38,7 +39,7 @@ class _Row:
 
 
 def choose_tiles(tiles: Sequence[SurveyedTile], most: int) -> tuple[SurveyedTile, ...]:
-    """At most so many tiles, evenly spaced, so that every slide has its share."""
+    """At most so many tiles, evenly spaced, so that every slide is represented."""
     if len(tiles) <= most:
         return tuple(tiles)
     return tuple(tiles[i] for i in np.linspace(0, len(tiles) - 1, most).round().astype(int))
@@ -55,15 +56,15 @@ def write_sheets(
     """Write the pages of one class.
 
     Args:
-        out: folder of the PNGs.
-        label: the class, for the name and the title.
-        tiles: of the class, sorted by name.
+        out: folder for the PNGs.
+        label: the class, for file names and headings.
+        tiles: those of the class, sorted by name.
         data_dir: where their files are.
         marks: what is odd about a tile (`NEAR_BLANK`, `ALIKE`, `UNREADABLE`), by its stem.
-        most_a_case: tiles shown of one case; the heading says of how many.
+        most_a_case: largest number of tiles shown of one case.
 
     Returns:
-        The names of the files, in order.
+        The names of the files in order.
     """
     slug = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-") or "class"
     names = []
@@ -79,7 +80,7 @@ def _rows(label: str, tiles: Sequence[SurveyedTile], most_a_case: int) -> Iterat
         of_case = [tile for tile in tiles if tile.case == case]
         shown = choose_tiles(of_case, most_a_case)
         part = "" if len(shown) == len(of_case) else f", {len(shown)} shown"
-        yield _Row(heading=f"{label} · {case} · {len(of_case)} tile(s){part}")
+        yield _Row(heading=f"{label} · {case} · {plural(len(of_case), 'tile')}{part}")
         for start in range(0, len(shown), _COLUMNS):
             yield _Row(tiles=shown[start : start + _COLUMNS])
 
@@ -87,7 +88,7 @@ def _rows(label: str, tiles: Sequence[SurveyedTile], most_a_case: int) -> Iterat
 def _pages(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
     page: list[_Row] = []
     for row in rows:
-        # A heading at the foot of a page would stand over nothing.
+        # A heading must not be the last line of a page.
         if len(page) >= _ROWS_A_PAGE - bool(row.heading):
             yield page
             page = []

@@ -1,18 +1,19 @@
-"""Fetch a collection: afterwards every file is right, or the ones that are not are named."""
+"""Fetch a collection: afterwards every file is right, or the wrong ones are named."""
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 from app.core.errors import TileError
-from app.core.manifest import sha256_of_file
 from app.core.tile import TileLimits, decode_tile
-from training.collection.checksums import Journal
+from training.collection.checksums import SUMS_NAME, format_sums, read_sums
 from training.collection.download import (
     BrokenFileError,
     Downloader,
@@ -23,10 +24,12 @@ from training.collection.mirror import Mirror, RemoteFile, list_files, looks_lik
 from training.data.annotations import Table, find_table, read_table
 from training.data.tile_names import file_stem_of, parse_tile_name
 from training.errors import DataError, FetchError
+from training.storage.atomic import PART_SUFFIX, try_lock, write_bytes_whole
+from training.storage.disk import RESUMES, writing
 
 _LIMITS: Final = TileLimits(max_bytes=2**30)
 _UNREACHABLE_IN_A_ROW: Final = 8
-"""So many files in a row that nothing answered for: the server is gone, not the file."""
+"""If no server answers for so many files in a row, the server is gone and not the file."""
 
 Track = Callable[[Sequence[Future["Outcome"]]], Iterable[Future["Outcome"]]]
 
@@ -49,9 +52,9 @@ class Fetched:
     Attributes:
         table: the collection's table.
         right: tiles by the stem of their name, each with the row's classification.
-        wrong: one line a file that is not right or not listed, with the reason.
-        n_were_here: files that an earlier call had fetched.
-        n_published: files whose hash the mirror (or `hashes`) says; others were decoded.
+        wrong: one line for each file that is not right or not listed, with the reason.
+        n_were_here: files that an earlier call fetched.
+        n_published: files whose hash the mirror (or `hashes`) lists; others were decoded.
         n_without_row: listed tiles that the table does not name; they were not fetched.
     """
 
@@ -69,6 +72,7 @@ class Fetch:
     def __init__(self, mirror: Mirror, data_dir: Path, downloader: Downloader, jobs: int) -> None:
         self._mirror, self._data_dir = mirror, data_dir
         self._downloader, self._jobs = downloader, jobs
+        self._recorded: dict[str, str] = {}
 
     def run(self, track: Track, hashes: Mapping[str, str], table: str | None = None) -> Fetched:
         """Fetch the table, then every tile that it names.
@@ -76,17 +80,18 @@ class Fetch:
         Args:
             track: wraps the downloads to show progress.
             hashes: SHA-256 by path, from a source more trusted than the mirror; may be empty.
-            table: name of the table where the mirror has several.
+            table: name of the table, if the mirror has several.
 
         Raises:
             FetchError: the mirror gives no table, lists no tiles, or is gone.
-            DataError: the disk is full, or the table cannot be read.
+            DataError: the folder is not writable or another fetch works in it, or the table cannot
+                be read.
         """
-        with Journal(self._data_dir) as journal:
+        with self._recording():
             listed = list_files(self._mirror, self._downloader.read_text)
             files = [RemoteFile(f.path, hashes.get(f.path, f.sha256)) for f in listed]
             tables = [f for f in files if f.is_table and table in (None, f.path)]
-            outcomes = list(self._bring(tables, journal, track))
+            outcomes = list(self._bring(tables, track))
             for outcome in outcomes:
                 if outcome.sha256 is None:
                     raise FetchError(f"{self._mirror.shown}{outcome.file.path}: {outcome.reason}.")
@@ -94,26 +99,47 @@ class Fetch:
             wanted = {file_stem_of(row.name): row.classification for row in rows.rows}
             tiles = [f for f in files if not f.is_table]
             chosen = [f for f in tiles if file_stem_of(f.stem) in wanted]
-            outcomes += self._bring(chosen, journal, track)
+            outcomes += self._bring(chosen, track)
         return self._sum_up(rows, wanted, outcomes, len(tiles) - len(chosen))
 
-    def _bring(
-        self, files: Sequence[RemoteFile], journal: Journal, track: Track
-    ) -> Iterator[Outcome]:
-        """Make sure of every file, several at a time, in order; the journal keeps what is right."""
+    @contextlib.contextmanager
+    def _recording(self) -> Iterator[None]:
+        """Lock the folder, and leave the hashes of the files that are right in `SHA256SUMS`."""
+        sums, lock = self._data_dir / SUMS_NAME, self._data_dir / f"{SUMS_NAME}.lock"
+        with writing(self._data_dir, DataError, "--data-dir"):
+            self._data_dir.mkdir(parents=True, exist_ok=True)
+            stream = lock.open("wb")
+        with stream:
+            if not try_lock(stream):
+                raise DataError(
+                    f"Another fetch is at work in {self._data_dir}. Wait for it, or end it."
+                )
+            for left in self._data_dir.glob(f"Training-Set-*/*/*{PART_SUFFIX}"):
+                left.unlink(missing_ok=True)  # of a fetch that was killed
+            with contextlib.suppress(DataError):
+                self._recorded = read_sums(sums)
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):  # a full disk has been reported by then
+                    write_bytes_whole(sums, format_sums(self._recorded).encode())
+                lock.unlink(missing_ok=True)
+
+    def _bring(self, files: Sequence[RemoteFile], track: Track) -> Iterator[Outcome]:
+        """Make sure of every file, several at a time, in order."""
         n_unreachable = 0
         pool = ThreadPoolExecutor(self._jobs, thread_name_prefix="fetch")
         try:
-            recorded = dict(journal.recorded)
+            recorded = dict(self._recorded)
             futures = [pool.submit(self._bring_one, file, recorded) for file in files]
             for future in track(futures):
                 outcome = future.result()
                 n_unreachable = n_unreachable + 1 if outcome.unreachable else 0
                 self._require_server(n_unreachable, outcome.reason)
                 if outcome.sha256 is None:
-                    journal.forget(outcome.file.path)
+                    self._recorded.pop(outcome.file.path, None)
                 else:
-                    journal.record(outcome.file.path, outcome.sha256)
+                    self._recorded[outcome.file.path] = outcome.sha256
                 yield outcome
         except BaseException:
             self._downloader.stop()
@@ -124,22 +150,20 @@ class Fetch:
     def _require_server(self, n_unreachable: int, reason: str) -> None:
         if n_unreachable == _UNREACHABLE_IN_A_ROW:
             raise FetchError(
-                f"{self._mirror.shown} does not answer any more ({reason}). "
-                "Run the same command again later: it goes on where it was."
+                f"{self._mirror.shown} no longer answers ({reason}). Run the same command again "
+                "later: it fetches what is missing."
             )
 
     def _bring_one(self, file: RemoteFile, recorded: Mapping[str, str]) -> Outcome:
         target = self._data_dir / file.path
-        expected = file.sha256 or recorded.get(file.path)
+        # What is damaged since it was fetched, or is another version, is fetched again.
+        with contextlib.suppress(BrokenFileError, OSError):
+            content = target.read_bytes()
+            require_right(file, content, file.sha256 or recorded.get(file.path))
+            return Outcome(file, sha256(content).hexdigest(), was_here=True)
         try:
-            if target.is_file():
-                return Outcome(file, check_file(target, expected), was_here=True)
-        except (BrokenFileError, OSError):
-            pass  # damaged since it was fetched, or another version: fetched again
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            sha256 = self._downloader.download(
-                file.path, target, lambda path: check_file(path, file.sha256)
+            content = self._downloader.download(
+                file.path, lambda content: require_right(file, content, file.sha256)
             )
         except StoppedError:
             return Outcome(file, None, "the fetch was stopped")
@@ -147,9 +171,10 @@ class Fetch:
             return Outcome(file, None, str(error), unreachable=True)
         except (BrokenFileError, FetchError) as error:
             return Outcome(file, None, str(error))
-        except OSError as error:
-            raise DataError(f"{target} cannot be written: {error.strerror}.") from error
-        return Outcome(file, sha256)
+        with writing(target, DataError, "--data-dir", RESUMES):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes_whole(target, content)
+        return Outcome(file, sha256(content).hexdigest())
 
     def _sum_up(
         self,
@@ -175,40 +200,32 @@ class Fetch:
         )
 
 
-def check_file(path: Path, sha256: str | None) -> str:
-    """Whether a file is right: by its hash where one is known, else by reading it.
-
-    Returns:
-        Its SHA-256.
+def require_right(file: RemoteFile, content: bytes, expected: str | None) -> None:
+    """Check the content of a file by its SHA-256 if that is known, else by reading it.
 
     Raises:
         BrokenFileError: it is not right.
-        OSError: it cannot be read.
     """
-    found = sha256_of_file(path)
-    if found == sha256:
-        return found
-    content = path.read_bytes()
+    found = sha256(content).hexdigest()
+    if found == expected:
+        return
     if looks_like_a_page(content[:64]):
         raise BrokenFileError("a web page came instead of the file (does it want a login?)")
-    if sha256 is not None:
-        raise BrokenFileError(f"its SHA-256 is {found}, not {sha256}")
-    # `NAME.jpg.part` is checked before it gets its name.
-    if path.name.removesuffix(".part").lower().endswith(".csv"):
-        try:
-            content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise BrokenFileError("it is not text") from error
-        return found
+    if expected is not None:
+        raise BrokenFileError(f"its SHA-256 is {found}, not {expected}")
     try:
-        decode_tile(content, _LIMITS)
+        if file.is_table:
+            content.decode("utf-8-sig")
+        else:
+            decode_tile(content, _LIMITS)
+    except UnicodeDecodeError as error:
+        raise BrokenFileError("it is not text") from error
     except TileError as error:
         raise BrokenFileError(str(error).rstrip(".")) from error
-    return found
 
 
 def count_by_case(right: Mapping[str, str]) -> dict[str, Counter[str]]:
-    """Tiles by case and by the table's classification; a name that is none counts as `?`."""
+    """Tiles by case and by the table's classification; `?` stands for an unreadable name."""
     counts: dict[str, Counter[str]] = {}
     for stem, classification in right.items():
         try:

@@ -1,7 +1,7 @@
-"""A mirror of the collection: its own layout under one address, served by any web server.
+"""A mirror of the collection: its folders under one address, served by any web server.
 
-What the mirror holds is read from its `SHA256SUMS` or, where there is none, from the directory
-listings that nginx, Apache and `python -m http.server` make.
+`SHA256SUMS` says what a mirror holds. A mirror without one is read by the directory listings that
+nginx, Apache and `python -m http.server` make.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from training.collection.checksums import SUMS_NAME, parse_sums
 from training.errors import DataError, FetchError
 
 TIMEOUTS_S: Final = (10.0, 30.0)
-"""To connect, and between two pieces of an answer."""
+"""Seconds to connect, and between two pieces of an answer."""
 MAX_PAGES: Final = 2000
-"""Directory listings that are followed; the collection has some twenty folders."""
+"""The most directory listings that are followed; the collection has some twenty folders."""
 
 _TABLE: Final = re.compile(r"[^/\\]+\.csv", re.I)
 _TILE: Final = re.compile(r"Training-Set-[^/\\]+/set[^/\\]+/[^/\\]+\.jpe?g", re.I)
@@ -34,14 +34,14 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A file of the mirror; `path` is relative, with `/`; `sha256` where the mirror says it."""
+    """A file of the mirror: its relative path, with `/`, and its SHA-256 if the mirror lists it."""
 
     path: str
     sha256: str | None = None
 
     @property
     def is_table(self) -> bool:
-        """A CSV file beside the folders; all else are tiles."""
+        """Whether it is a CSV file beside the folders; all others are tiles."""
         return _TABLE.fullmatch(self.path) is not None
 
     @property
@@ -51,7 +51,7 @@ class RemoteFile:
 
 
 class Mirror:
-    """An address, and a connection a thread."""
+    """An address, and one connection for each thread."""
 
     def __init__(self, address: str) -> None:
         """Check the address; nothing is fetched yet.
@@ -60,7 +60,7 @@ class Mirror:
             address: of the folder that holds `Training-Set-*` and the table.
 
         Raises:
-            DataError: it is no HTTP address.
+            DataError: it is not an HTTP address.
         """
         try:
             parts = urlsplit(address)
@@ -74,33 +74,29 @@ class Mirror:
                 "Set OSTEO_DATA_URL or give --url."
             )
         self._base = parts._replace(path=parts.path.rstrip("/") + "/", query="", fragment="")
-        # Name and password may stand in an address; they must not stand in a message.
+        # An address may hold a name and a password; no message may.
         host = parts.netloc.rpartition("@")[2]
         self.shown = self._base._replace(netloc=host).geturl()
         self._local = threading.local()
 
-    def get(self, path: str, headers: dict[str, str] | None = None) -> requests.Response:
-        """Ask for a file or a listing; the body is not read yet.
+    def get(self, path: str) -> requests.Response:
+        """Ask for a file or a listing, without reading the body.
 
         Raises:
             requests.RequestException: nothing answered.
         """
         session = getattr(self._local, "session", None)
         if session is None:
-            # A session is not promised to be safe between threads. Proxies, .netrc and
-            # REQUESTS_CA_BUNDLE are taken from the environment, as a hospital sets them.
+            # requests does not promise that threads can share a session. Proxies, .netrc and
+            # REQUESTS_CA_BUNDLE come from the environment, as a hospital sets them.
             session = self._local.session = requests.Session()
             session.headers["User-Agent"] = "osteo-train"
-            # A compressed answer's length and ranges would not be those of the file.
-            session.headers["Accept-Encoding"] = "identity"
         address = urljoin(self._base.geturl(), quote(path))
-        answer: requests.Response = session.get(
-            address, headers=headers or {}, stream=True, timeout=TIMEOUTS_S
-        )
+        answer: requests.Response = session.get(address, stream=True, timeout=TIMEOUTS_S)
         return answer
 
     def path_of(self, link: str, page: str) -> str | None:
-        """Path below the base of a link on a page, or None where it leads elsewhere."""
+        """The path that a link on a page leads to, below the base; None if it leads elsewhere."""
         base = self._base.geturl()
         target = urldefrag(urljoin(urljoin(base, quote(page)), link)).url
         return unquote(target[len(base) :]) if target.startswith(base) else None
@@ -110,12 +106,12 @@ def list_files(mirror: Mirror, read: Callable[[str], str | None]) -> tuple[Remot
     """All tables and tiles of a mirror, sorted by path.
 
     Args:
-        mirror: where.
-        read: the text at a path, with retries; None where the mirror has no such path.
+        mirror: the mirror.
+        read: returns the text at a path, with retries; None if the mirror has no such path.
 
     Raises:
         DataError: the hash list is damaged.
-        FetchError: the mirror lists nothing of the collection.
+        FetchError: the mirror lists no tile or no table.
     """
     text = read(SUMS_NAME)
     if text is not None and not looks_like_a_page(text.encode()):
@@ -126,7 +122,7 @@ def list_files(mirror: Mirror, read: Callable[[str], str | None]) -> tuple[Remot
     if not any(not file.is_table for file in files):
         raise FetchError(
             f"{mirror.shown} lists no Training-Set-*/set*/NAME.jpg, neither in {SUMS_NAME} nor as "
-            "directory listings. Is the address that of the folder which holds Training-Set-1?"
+            "directory listings. Give the address of the folder that holds Training-Set-1."
         )
     if not any(file.is_table for file in files):
         raise FetchError(f"{mirror.shown} lists tiles but no table (a CSV file beside them).")
@@ -134,20 +130,21 @@ def list_files(mirror: Mirror, read: Callable[[str], str | None]) -> tuple[Remot
 
 
 def is_wanted(path: str) -> bool:
-    """A path of the collection's layout; never one that leads out of the folder."""
+    """Whether a path fits the collection's layout and does not lead out of the folder."""
     fits = _TABLE.fullmatch(path) or _TILE.fullmatch(path)
     safe = not _CONTROL.search(path) and ".." not in path.split("/")
     return fits is not None and safe
 
 
 def looks_like_a_page(start: bytes) -> bool:
-    """Whether a file begins as HTML does: a login or error page where a file was asked for."""
+    """Whether a file begins as HTML does: a login or error page instead of the file."""
     return start.lstrip(b"\xef\xbb\xbf \t\r\n")[:9].lower().startswith((b"<!doctype", b"<html"))
 
 
 def why(error: Exception) -> str:
     """What went wrong on the way to a server, in a few words, without addresses or objects."""
-    if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
+    causes = (error, *error.args)  # requests wraps a time-out in the middle of a body
+    if any(isinstance(c, requests.Timeout | urllib3.exceptions.TimeoutError) for c in causes):
         return "the server did not answer in time"
     if isinstance(error, requests.exceptions.SSLError):
         return "the server's certificate is not trusted"
@@ -161,7 +158,7 @@ def why(error: Exception) -> str:
 
 
 def _crawl(mirror: Mirror, read: Callable[[str], str | None]) -> set[str]:
-    """Tables and tiles by following the directory listings of the collection's folders."""
+    """Tables and tiles, found by following the directory listings of the collection's folders."""
     found: set[str] = set()
     seen, ahead = {""}, [""]
     while ahead:

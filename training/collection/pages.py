@@ -1,4 +1,4 @@
-"""The report as Markdown and as HTML, from one list of blocks."""
+"""Render the report as Markdown and as HTML from one list of blocks."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
-from training.collection.report import DatasetReport, NamedTile
+from training.collection.inventory import DatasetReport, NamedTile
+from training.console.plural import plural
 
 _SHOWN: Final = 200
-"""Rows of a list on the pages; `report.json` holds all of them."""
+"""Largest number of rows of a list on the pages; `report.json` has all of them."""
 _STYLE: Final = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem}"
     "table{border-collapse:collapse}"
@@ -22,7 +23,7 @@ _STYLE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A heading, a paragraph, a table (the first row is its head) or a picture."""
+    """A heading, a paragraph, a table whose first row is its header, or a picture."""
 
     heading: str = ""
     text: str = ""
@@ -48,7 +49,7 @@ def to_markdown(report: DatasetReport) -> str:
 
 
 def to_html(report: DatasetReport) -> str:
-    """The report as one HTML page; the pictures lie beside it."""
+    """The report as one HTML page that links the pictures beside it."""
     parts = []
     for block in describe(report):
         if block.heading:
@@ -79,8 +80,9 @@ def to_html(report: DatasetReport) -> str:
 def describe(report: DatasetReport) -> Iterator[Block]:
     """The report, block by block."""
     yield Block(
-        text=f"{report.n_tiles} tiles of {report.n_slides} slides and {len(report.tiles_by_case)} "
-        f"case(s); {report.n_rows} rows in {report.table} (SHA-256 {report.table_sha256}). Sizes: "
+        text=f"{plural(report.n_tiles, 'tile')} of {plural(report.n_slides, 'slide')} and "
+        f"{plural(len(report.tiles_by_case), 'case')}; {plural(report.n_rows, 'row')} in "
+        f"{report.table} (SHA-256 {report.table_sha256}). Sizes: "
         + (", ".join(f"{n} of {size} px" for size, n in report.sizes_px.items()) or "none read")
         + ". Research use only."
     )
@@ -92,11 +94,11 @@ def describe(report: DatasetReport) -> Iterator[Block]:
     )
     yield from _list(
         "Tiles that cannot be read",
-        ("tile", "case", "class", "why"),
+        ("tile", "case", "class", "reason"),
         [(t.file or t.tile, t.case, t.label, t.reason) for t in report.unreadable],
     )
     yield from _list(
-        "The same file more than once",
+        "Identical files",
         ("files", "classes"),
         [
             (", ".join(_where(t) for t in group), ", ".join(sorted({t.label for t in group})))
@@ -104,8 +106,8 @@ def describe(report: DatasetReport) -> Iterator[Block]:
         ],
     )
     yield from _list(
-        f"Tiles that look the same, turned or mirrored included (at most {report.max_bits} of 256 "
-        "bits differ)",
+        f"Look-alikes, including rotated and mirrored tiles (at most {report.max_bits} of 256 bits "
+        "differ)",
         ("one", "other", "classes", "bits"),
         [
             (
@@ -119,17 +121,17 @@ def describe(report: DatasetReport) -> Iterator[Block]:
     )
     yield Block(
         heading="Overlaps",
-        text="Pairs of tiles of one slide that share ground. How many pixels of the coordinates a "
-        "tile covers is not documented, so here are three readings; a random split lets such "
-        "pairs lie on both sides.",
+        text="Pairs of tiles of one slide that overlap. The collection does not document how many "
+        "pixels of the coordinates a tile covers, so here are three candidates. A random split can "
+        "put such pairs on both sides.",
         table=(
-            ("px a tile", "overlapping pairs"),
+            ("side of a tile in px", "overlapping pairs"),
             *((str(side), str(n)) for side, n in report.overlapping_pairs.items()),
         ),
     )
     yield Block(
         heading="Contact sheets",
-        text="Framed: near-blank in orange, duplicates in red, unreadable in grey.",
+        text="Frames: near-blank in orange, duplicates in red, unreadable in grey.",
     )
     for sheet in report.sheets:
         yield Block(picture=sheet)
@@ -162,7 +164,7 @@ def _where(tile: NamedTile) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that Markdown shows as it is: names come from files that anybody may have named."""
+    """Escape Markdown: the text holds names of files, which may be anything."""
     for sign in ("\\", "|", "<", "*", "_", "[", "`"):
         text = text.replace(sign, f"\\{sign}" if sign != "<" else "&lt;")
     return text.replace("\n", " ")

@@ -1,8 +1,8 @@
-"""Tiles that show the same: by bytes, by look (also turned or mirrored), by place on the slide.
+"""Find tiles that show the same: by bytes, by look (also rotated or mirrored), by place.
 
 The look is a difference hash (Krawetz 2013): a tile is reduced to 16 x 17 grey values, and each bit
-says whether a value is brighter than its neighbour. Eight hashes, one a symmetry of the square,
-find copies that augmentation turned or mirrored and saved beside their original.
+says whether a value is brighter than its neighbour. Eight hashes, one for each symmetry of the
+square, find copies that augmentation rotated or mirrored and saved beside their original.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from training.data.tile_names import TileName
 N_BITS: Final = 256
 _SIDE: Final = 16
 DEFAULT_MAX_BITS: Final = 24
-"""Of 256. On the 41 sample tiles another JPEG quality changed at most 11; the most alike of two
-different tiles, both nearly empty, differ in 53."""
+"""Of 256. On the 41 sample tiles, another JPEG quality changes at most 11 bits; the two most
+similar different tiles, both nearly empty, differ in 53."""
 
 
 @dataclass(frozen=True, slots=True)
 class LookAlikes:
-    """Two tiles, by position, first below second, and in how many of 256 bits they differ."""
+    """Positions of two tiles, `first` < `second`, and the number of bits of 256 that differ."""
 
     first: int
     second: int
@@ -41,10 +41,10 @@ def fingerprints_of(tile: NDArray[np.uint8]) -> NDArray[np.uint64]:
         tile: uint8 `[side, side, 3]` RGB.
 
     Returns:
-        uint64 `[8, 4]`; index 0 is the tile as it is.
+        uint64 `[8, 4]`; index 0 is the original tile.
     """
     grey = Image.fromarray(tile).convert("L")
-    # One more than the bits on both axes, so that every symmetry is a slice of the same values.
+    # One value more than bits on both axes, so that every symmetry is a slice of the same values.
     small = np.asarray(grey.resize((_SIDE + 1, _SIDE + 1), Image.Resampling.BOX), np.int16)
     turned = [np.rot90(small, turns) for turns in range(4)]
     return np.stack([_hash(view) for one in turned for view in (one, one[:, ::-1])])
@@ -53,13 +53,13 @@ def fingerprints_of(tile: NDArray[np.uint8]) -> NDArray[np.uint64]:
 def find_look_alikes(
     fingerprints: Sequence[NDArray[np.uint64] | None], max_bits: int = DEFAULT_MAX_BITS
 ) -> Iterator[LookAlikes]:
-    """Pairs of tiles of which one is nearly the other, turned or mirrored or as it is.
+    """Pairs of tiles that are nearly the same, perhaps rotated or mirrored.
 
     Time grows with the square of the number of tiles: about 0.1 s for 1,144, minutes for 100,000.
 
     Args:
-        fingerprints: of each tile, uint64 `[8, 4]`; None is passed over.
-        max_bits: the most bits that may differ.
+        fingerprints: of each tile, uint64 `[8, 4]`; None is skipped.
+        max_bits: largest number of differing bits.
     """
     known = [(i, hashes) for i, hashes in enumerate(fingerprints) if hashes is not None]
     if not known:
@@ -74,7 +74,7 @@ def find_look_alikes(
 
 
 def find_same_bytes(sha256s: Sequence[str]) -> list[tuple[int, ...]]:
-    """Groups of two and more positions with one hash; an empty hash belongs to none."""
+    """Groups of two or more positions with the same hash; empty hashes are skipped."""
     groups: Mapping[str, list[int]] = defaultdict(list)
     for i, sha256 in enumerate(sha256s):
         if sha256:
@@ -83,10 +83,10 @@ def find_same_bytes(sha256s: Sequence[str]) -> list[tuple[int, ...]]:
 
 
 def count_overlapping_pairs(places: Sequence[TileName | None], footprint_px: int) -> int:
-    """Pairs of tiles of one slide whose squares share ground.
+    """Pairs of tiles of one slide whose squares overlap.
 
     Args:
-        places: of each tile; None is passed over.
+        places: of each tile; None is skipped.
         footprint_px: side of a tile in the pixels of its name's x and y, which the collection does
             not say; 1024, 2048 and 4096 are the candidates.
     """

@@ -1,4 +1,4 @@
-"""One look at every tile of a folder, broken ones included: what the report is made of."""
+"""Read every tile of a folder once, broken ones included, for the report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from training.errors import DataError
 
 _LIMITS: Final = TileLimits(max_bytes=2**30, min_side_px=1)
 NO_ROW: Final = "no row in the table"
-"""Stands for the class of a file that the table does not name."""
+"""The class of a file that the table does not name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,12 @@ class SurveyedTile:
 
     Attributes:
         stem: the name as the file spells it.
-        place: case, slide and corner; None where the name is none.
+        place: case, slide and corner; None if the name does not say them.
         label: the table's classification, or `NO_ROW`.
-        file: relative to the folder, with `/`; None where the row has no file.
-        problem: why the tile cannot be read; empty where it can.
-        sha256: of the file's bytes; empty where it cannot be read.
-        size: width and height in pixels as displayed; zeros where it cannot be read.
+        file: relative to the folder, with `/`; None if the row has no file.
+        problem: why the tile cannot be read; empty if it can.
+        sha256: of the file's bytes; empty if it cannot be read.
+        size: width and height in pixels as displayed; zeros if it cannot be read.
         tissue_share: as the service's input gate measures it, in [0, 1].
         fingerprints: uint64 `[8, 4]`, perceptual hashes of the tile's rotations and mirror images.
     """
@@ -54,7 +54,7 @@ class SurveyedTile:
 
     @property
     def case(self) -> str:
-        """The case, or `?`."""
+        """The case; `?` if the name does not say it."""
         return self.place.case if self.place else "?"
 
 
@@ -64,28 +64,28 @@ def survey_tiles(
     jobs: int = 2,
     track: Callable[[Sequence[Future[SurveyedTile]]], Iterable[Future[SurveyedTile]]] = iter,
 ) -> tuple[SurveyedTile, ...]:
-    """Look at every row and every file, sorted by name; nothing is skipped and nothing stops it.
+    """Read every row and every file, sorted by name; unreadable ones are included.
 
     Args:
         data_dir: the folder that holds `Training-Set-*`.
-        table: the collection's table; of a tile with two rows the first counts.
-        jobs: threads that decode.
+        table: the collection's table; if a tile has two rows, the first counts.
+        jobs: decoding threads.
         track: wraps the tiles to show progress.
 
     Raises:
-        DataError: there is neither a row nor a file.
+        DataError: there are no rows and no files.
     """
     files, problems = find_tile_files(data_dir)
     labels: dict[str, str] = {}
     for row in table.rows:
         labels.setdefault(file_stem_of(row.name), row.classification)
-    # A second file of one name is a problem of the index; here it is a tile of its own.
+    # A second file with the same name is a problem for an index; here it is another tile.
     paths = [(stem, path) for stem, path in files.items()]
     paths += [(file_stem_of(Path(p.where).stem), data_dir / p.where) for p in problems]
     found: list[tuple[str, Path | None]] = [*paths]
     found += [(stem, None) for stem in labels.keys() - files.keys()]
     if not found:
-        raise DataError(f"{data_dir} holds neither a row nor a tile.")
+        raise DataError(f"{data_dir} holds no tiles, and its table has no rows.")
     with ThreadPoolExecutor(jobs, thread_name_prefix="survey") as pool:
         try:
             futures = [
@@ -99,7 +99,7 @@ def survey_tiles(
 
 
 def read_thumbnail(path: Path, side_px: int) -> NDArray[np.uint8] | None:
-    """A tile for the eye, uint8 `[side_px, side_px, 3]`; None where it cannot be read."""
+    """A thumbnail, uint8 `[side_px, side_px, 3]` RGB; None if the tile cannot be read."""
     try:
         return decode_tile_and_header(path.read_bytes(), _LIMITS, side_px)[0]
     except (OSError, TileError):

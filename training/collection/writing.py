@@ -1,4 +1,4 @@
-"""The folder that a report is written to."""
+"""Write the report's folder."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from training.collection.contact_sheets import write_sheets
+from training.collection.inventory import DatasetReport
 from training.collection.pages import to_html, to_markdown
-from training.collection.report import DatasetReport
 from training.collection.survey import SurveyedTile
 from training.console.progress import tracked
 from training.errors import DataError
+from training.storage.disk import writing
 
 
 def write_report(
@@ -25,14 +26,14 @@ def write_report(
     Sheets of an earlier report in the folder are removed.
 
     Returns:
-        The report, with the sheets' names.
+        The report with the names of the sheets.
 
     Raises:
-        DataError: the folder cannot be written.
+        DataError: the folder is not writable.
     """
     marks = report.marks()
     sheets: list[str] = []
-    try:
+    with writing(out, DataError, "--out"):
         out.mkdir(parents=True, exist_ok=True)
         for old in out.glob("sheet-*.png"):
             old.unlink()
@@ -43,6 +44,4 @@ def write_report(
         (out / "report.json").write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
         (out / "report.md").write_text(to_markdown(report), encoding="utf-8")
         (out / "report.html").write_text(to_html(report), encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{out} cannot be written: {error.strerror}.") from error
     return report

@@ -1,1 +1,1 @@
-"""The commands of `osteo-train`, a file a topic; `training.cli` puts them together."""
+"""The commands of `osteo-train`, one file for each topic; `training.cli` combines them."""

@@ -1,4 +1,4 @@
-"""Which ingredient of a recipe helps: measured, not believed."""
+"""Measure which ingredients of a training recipe help."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from training.commands.options import DataDir, IndexFile, WeightsOption, guarded, say, stoppable
+from training.commands.options import DataDir, IndexFile, WeightsOption, guarded, stoppable
+from training.commands.output import say
+from training.console.plural import plural
 from training.experiments.ablation.config import RELEASED_ABLATION, read_ablation
 
 app = typer.Typer()
@@ -21,22 +23,22 @@ def ablate(
         Path,
         typer.Option(
             "--ablation",
-            help="A TOML file, such as those of `training/experiments/ablation/configs/`.",
+            help="A TOML file, such as those in `training/experiments/ablation/configs/`.",
             show_default=RELEASED_ABLATION.name,
         ),
     ] = RELEASED_ABLATION,
     index_file: IndexFile = Path("runs/index.json"),
-    out: Annotated[Path, typer.Option(help="Receives the runs and the tables.")] = Path(
+    out: Annotated[Path, typer.Option(help="Folder for the runs and the tables.")] = Path(
         "runs/ablation"
     ),
     weights: WeightsOption = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Check everything, say what there is to do, and stop.")
+        bool, typer.Option("--plan", help="Check everything, count the runs, and stop.")
     ] = False,
 ) -> None:
-    """Measure recipes by slide and by patient over several seeds; a table of what helps.
+    """Measure recipes by slide and by patient over several seeds, and tabulate what helps.
 
-    Killed at any moment it goes on where it was: every finished run is one line of `runs.jsonl`.
+    Stopped or killed, the same command resumes: every finished run is one line of `runs.jsonl`.
 
     Example: `osteo-train ablate --out runs/ablation`
     """
@@ -54,7 +56,8 @@ def ablate(
         require_weights(recipe.config.network.weights, recipe.config.network.entry)
         require_same_labels(data[0], recipe.config)
     n_runs = len(recipes) * len(ablation.seeds) * (1 + len(ablation.fold_seeds))
-    say(f"{len(recipes)} recipes, {len(ablation.seeds)} seeds: {n_runs} cross-validations.")
+    counts = plural(len(recipes), "recipe"), plural(len(ablation.seeds), "seed")
+    say(f"{', '.join(counts)}: {plural(n_runs, 'cross-validation')}.")
     if plan:
         return
     with stoppable():

@@ -1,4 +1,4 @@
-"""From runs to a released bundle."""
+"""Release bundles from runs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from training.commands.options import (
     TableOption,
     WeightsOption,
     guarded,
-    print_levels,
-    say,
     stoppable,
 )
+from training.commands.output import print_split_kinds, say
 from training.config import RELEASED_CONFIG, read_config
 
 app = typer.Typer()
@@ -28,23 +27,29 @@ app = typer.Typer()
 @guarded
 def export(
     final_dir: Annotated[
-        Path, typer.Argument(help="What `osteo-train fit` without a split wrote.")
+        Path, typer.Argument(help="A folder that `osteo-train fit` without a split wrote.")
     ],
     runs: Annotated[
-        list[Path], typer.Option("--run", help="Cross-validations; one by slide is needed.")
+        list[Path],
+        typer.Option(
+            "--run", help="A cross-validation; repeat for more. One by slide is required."
+        ),
     ],
     data_dir: DataDir,
     index_file: IndexFile = Path("runs/index.json"),
-    models_dir: Annotated[Path, typer.Option(help="Receives NAME/VERSION/.")] = Path("models"),
+    models_dir: Annotated[
+        Path, typer.Option(help="Folder in which NAME/VERSION/ is created.")
+    ] = Path("models"),
 ) -> None:
-    """Write a bundle from a fit on all tiles and its cross-validations, and check it.
+    """Write and check a bundle from a fit on all tiles and its cross-validations.
 
     Example: `osteo-train export runs/final --run runs/random --run runs/slide --run runs/patient`
     """
     from training.data.index import read_index
-    from training.data.labelled import LabelledTiles
+    from training.data.labelled_tiles import LabelledTiles
     from training.data.tiles import TileStream
-    from training.release.bundle import assemble_bundle, remove_incomplete
+    from training.release.assembly import assemble_bundle
+    from training.release.bundle import remove_incomplete
     from training.runs.records import read_cross_validation, read_final_fit
 
     final, base_weights, head_weights = read_final_fit(final_dir)
@@ -63,7 +68,7 @@ def export(
         )
     finally:
         remove_incomplete(bundle_dir)
-    say(f"{bundle_dir}: checked, the runtimes agree.")
+    say(f"{bundle_dir}: checked; the runtimes agree.")
 
 
 @app.command()
@@ -74,12 +79,16 @@ def release(
     weights: WeightsOption = None,
     table: TableOption = None,
     strict: Strict = True,
-    runs_dir: Annotated[Path, typer.Option(help="Receives what lies between.")] = Path("runs"),
-    models_dir: Annotated[Path, typer.Option(help="Receives NAME/VERSION/.")] = Path("models"),
+    runs_dir: Annotated[Path, typer.Option(help="Folder for index, splits and runs.")] = Path(
+        "runs"
+    ),
+    models_dir: Annotated[
+        Path, typer.Option(help="Folder in which NAME/VERSION/ is created.")
+    ] = Path("models"),
 ) -> None:
-    """Do all of it: index, three splits, cross-validations, calibration, fit, bundle, check.
+    """Run every step: index, three splits, cross-validations, calibration, fit, bundle, check.
 
-    Stopped or killed, the same command goes on where it was.
+    Stopped or killed, the same command resumes where it stopped.
 
     Example: `OSTEO_DATA_DIR=~/tcia OSTEO_WEIGHTS=imagenet osteo-train release`
     """
@@ -89,5 +98,5 @@ def release(
     folders = Folders(data_dir, runs_dir, models_dir)
     with stoppable():
         bundle_dir, manifest = release_bundle(config, folders, table, strict)
-    print_levels(manifest.metrics, config.data.mixed_tiles)
-    say(f"{bundle_dir}: temperature {manifest.temperature:g}, checked, the runtimes agree.")
+    print_split_kinds(manifest.metrics, config.data.mixed_tiles)
+    say(f"{bundle_dir}: temperature {manifest.temperature:g}, checked; the runtimes agree.")

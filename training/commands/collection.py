@@ -1,4 +1,4 @@
-"""The collection, checked and split."""
+"""Check the collection and split it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,9 @@ from typing import Annotated, Literal
 import typer
 
 from app.core.manifest import SplitKind
-from training.commands.options import (
-    DataDir,
-    IndexFile,
-    Strict,
-    TableOption,
-    guarded,
-    plain,
-    print_counts,
-    say,
-)
+from training.commands.options import DataDir, IndexFile, Strict, TableOption, guarded
+from training.commands.output import plain, print_counts, say
+from training.console.plural import plural
 from training.console.progress import ERRORS
 from training.data.labels import MixedTiles
 
@@ -33,9 +26,9 @@ def index(
     out: Annotated[Path, typer.Option(help="The index file.")] = Path("runs/index.json"),
     table: TableOption = None,
     mixed_tiles: Annotated[
-        MixedTiles, typer.Option(help="What becomes of `viable: non-viable` tiles.")
+        MixedTiles, typer.Option(help="How tiles labelled `viable: non-viable` are counted.")
     ] = "viable",
-    tile_side_px: Annotated[int, typer.Option(help="Side every tile must have.")] = 1024,
+    tile_side_px: Annotated[int, typer.Option(help="Side that every tile must have.")] = 1024,
     strict: Strict = True,
 ) -> None:
     """Check every tile and row of the collection and write an index.
@@ -59,8 +52,8 @@ def index(
         ERRORS.print(f"left out: {plain(problem)}", soft_wrap=True, highlight=False)
     sha256 = write_index(out, found)
     print_counts(found)
-    n_slides = len({tile.slide for tile in found.tiles})
-    say(f"{len(found.tiles)} tiles of {n_slides} slides; {len(problems)} left out.")
+    slides = plural(len({tile.slide for tile in found.tiles}), "slide")
+    say(f"{plural(len(found.tiles), 'tile')} of {slides}; {len(problems)} left out.")
     say(f"{out}  sha256 {sha256}")
 
 
@@ -68,26 +61,28 @@ def index(
 @guarded
 def split(
     index_file: IndexFile = Path("runs/index.json"),
-    kind: Annotated[SplitKind, typer.Option(help="What is never on both sides.")] = "slide",
+    kind: Annotated[
+        SplitKind, typer.Option(help="What is never on both sides of a fold.")
+    ] = "slide",
     folds: Annotated[
         int | None,
-        typer.Option(help="[default: 1 for random (90/10), 5 for slide; patient: one a case]"),
+        typer.Option(help="[default: 1 for random (90/10), 5 for slide; patient: one each case]"),
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     out: Annotated[Path | None, typer.Option(help="[default: runs/KIND.json]")] = None,
     footprint_px: Annotated[
         int,
-        typer.Option(min=1, help="Side of a tile in the pixels of its name, to find overlaps."),
+        typer.Option(min=1, help="Side of a tile in the pixels of its name; finds overlaps."),
     ] = 2048,
     overlaps: Annotated[
         Overlaps,
         typer.Option(
-            help="Tiles on both sides that share tissue: `report` them, `refuse` the split, or "
+            help="If tiles on both sides share tissue: `report` them, `refuse` the split, or "
             "`repair` it by keeping overlapping tiles together."
         ),
     ] = "report",
 ) -> None:
-    """Decide which tiles are tested by models that did not see their like.
+    """Split the tiles into folds for cross-validation.
 
     Examples: `osteo-train split --kind random --folds 1 --seed 3`,
     `osteo-train split --kind random --folds 10 --overlaps repair --footprint-px 4096`
@@ -106,7 +101,7 @@ def split(
     out = out or Path("runs") / f"{kind}.json"
     sha256 = write_split(out, made)
     for fold in made.folds:
-        say(f"{fold.name}: {len(fold.test)} of {len(found.tiles)} tiles tested")
+        say(f"{fold.name}: {len(fold.test)} of {len(found.tiles)} tiles in the test set")
     for side_px in sorted({*FOOTPRINTS_PX, footprint_px}):
         say(str(find_leaks(found, made, side_px)))
     say(f"{out}  sha256 {sha256}")

@@ -1,4 +1,4 @@
-"""Synthetic tiles: fit generators for the folds of a split, and look at what they make."""
+"""Fit generators of synthetic tiles for the folds of a split, and sample from them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
-from training.commands.options import DataDir, IndexFile, guarded, say, stoppable
+from training.commands.options import DataDir, IndexFile, guarded, stoppable
+from training.commands.output import say
+from training.console.plural import plural
 
 app = typer.Typer(name="gan", no_args_is_help=True)
 
 
 @app.callback()
 def gan() -> None:
-    """Fit a small class-conditional GAN, and make tiles with it.
+    """Fit a small class-conditional GAN, and generate tiles with it.
 
     `osteo-train gan fit --split runs/slide.json --data-dir ~/tcia --out runs/gan`
 
@@ -26,20 +28,24 @@ def gan() -> None:
 @guarded
 def fit(
     data_dir: DataDir,
-    out: Annotated[Path, typer.Option(help="Receives a folder a generator.")] = Path("runs/gan"),
+    out: Annotated[Path, typer.Option(help="Folder in which each generator gets a folder.")] = Path(
+        "runs/gan"
+    ),
     index_file: IndexFile = Path("runs/index.json"),
     split_file: Annotated[
         Path | None,
-        typer.Option("--split", help="A generator a fold. Without: one that sees all tiles."),
+        typer.Option(
+            "--split", help="Fit one generator for each fold; without it, one on all tiles."
+        ),
     ] = None,
-    side_px: Annotated[int, typer.Option(help="32, 64 or 128: side of the tiles made.")] = 64,
-    epochs: Annotated[int, typer.Option(min=1, help="Each shows 512 real tiles.")] = 60,
+    side_px: Annotated[int, typer.Option(help="Side of the generated tiles: 32, 64 or 128.")] = 64,
+    epochs: Annotated[int, typer.Option(min=1, help="Each epoch shows 512 real tiles.")] = 60,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
-    """Fit generators; run the command again to go on after an interruption.
+    """Fit generators. Stopped or killed, the same command resumes where it stopped.
 
-    With `--split` each fold gets its own, which sees the fold's training tiles and no others, so
-    that its tiles can be added to a cross-validation (`[gan]` in the configuration).
+    With `--split` each fold gets a generator that sees only the fold's training tiles, so that a
+    cross-validation can use its tiles (`[gan]` in the configuration).
 
     Example: `osteo-train gan fit --split runs/slide.json --side-px 64 --epochs 60 --out runs/gan`
     """
@@ -62,22 +68,23 @@ def fit(
     jobs = plan_generators(out, settings, index, index_sha256, chosen)
     with stoppable():
         for folder, record in fit_generators(jobs, index, data_dir):
-            say(f"{folder}: fitted on {len(record.seen)} of {len(index.tiles)} tiles.")
+            say(f"{folder}: fitted on {len(record.seen)} of {plural(len(index.tiles), 'tile')}.")
 
 
 @app.command()
 @guarded
 def sample(
-    folder: Annotated[Path, typer.Argument(help="One generator of `osteo-train gan fit`.")],
-    out: Annotated[Path, typer.Option(help="Receives the PNGs.")],
-    count: Annotated[int, typer.Option(min=1, help="Tiles a label.")] = 16,
+    folder: Annotated[Path, typer.Argument(help="A generator that `osteo-train gan fit` wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder for the PNGs.")],
+    count: Annotated[int, typer.Option(min=1, help="Tiles of each label.")] = 16,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
-    """Make tiles of every label, for the eye; their names cannot enter an index.
+    """Generate tiles of every label to look at. An index refuses their names.
 
     Example: `osteo-train gan sample runs/gan/slide-1 --count 8 --out runs/synthetic`
     """
     from training.gan.jobs import write_samples
 
     n_written = write_samples(folder, out, count, seed)
-    say(f"{out}: {n_written} synthetic tiles and grid.png. Not for diagnosis, not for tests.")
+    tiles = plural(n_written, "synthetic tile")
+    say(f"{out}: {tiles} and grid.png. Not for diagnosis, not for tests.")

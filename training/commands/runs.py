@@ -1,4 +1,4 @@
-"""Training runs: fit, measure, calibrate."""
+"""Fit, evaluate and calibrate training runs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from training.commands.options import (
     RunDir,
     WeightsOption,
     guarded,
-    print_levels,
-    print_metrics,
-    say,
     stoppable,
 )
+from training.commands.output import print_metrics, print_split_kinds, say
 from training.config import RELEASED_CONFIG, read_config
+from training.console.plural import plural
 
 app = typer.Typer()
 
@@ -29,26 +28,28 @@ app = typer.Typer()
 @guarded
 def fit(
     data_dir: DataDir,
-    out: Annotated[Path, typer.Option(help="Run folder.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run.")],
     config_file: ConfigFile = RELEASED_CONFIG,
     index_file: IndexFile = Path("runs/index.json"),
     split_file: Annotated[
         Path | None,
-        typer.Option("--split", help="Cross-validate over it. Without: fit on all tiles."),
+        typer.Option(
+            "--split", help="Cross-validate over this split; without it, fit on all tiles."
+        ),
     ] = None,
     weights: WeightsOption = None,
     cache_dir: Annotated[
         Path | None,
         typer.Option(
-            help="Keep the frozen part's features here, for the next run with the same views, "
-            "such as `runs/cache`. [default: kept until the run is finished]",
+            help="Keep the backbone's features here for later runs with the same views, such as "
+            "`runs/cache`. [default: kept until the run is finished]",
             show_default=False,
         ),
     ] = None,
 ) -> None:
     """Train: cross-validate over a split, or fit on all tiles.
 
-    Stopped or killed, the same command goes on where it was.
+    Stopped or killed, the same command resumes where it stopped.
 
     Examples: `osteo-train fit --split runs/slide.json --out runs/slide`, then
     `osteo-train fit --out runs/final`
@@ -59,9 +60,9 @@ def fit(
     from training.distributed import distributed, is_chief
     from training.gan.supply import supply_synthetic, training_parts
     from training.networks.graphs import require_weights
-    from training.runs.cross_validation import Fitting, Task
+    from training.runs.cross_validation import FitTask, Fitting
     from training.runs.records import read_cross_validation, require_same_labels
-    from training.runs.resume import unfinished_features
+    from training.runs.resume import resumable_features_dir
 
     config = read_config(config_file, weights)
     require_weights(config.network.weights, config.network.entry)
@@ -71,20 +72,21 @@ def fit(
     chosen = read_split(split_file, index_sha256) if split_file else None
     trains = training_parts(found, [chosen[0]] if chosen else [], whole=chosen is None)
     synthetic = supply_synthetic(config, found, trains)
-    task = Task(found, index_sha256, data_dir, config, synthetic)
+    task = FitTask(found, index_sha256, data_dir, config, synthetic)
     with stoppable(), distributed(config.distribute.strategy):
-        fitting = Fitting(task, cache_dir or unfinished_features(out))
+        fitting = Fitting(task, cache_dir or resumable_features_dir(out))
         if chosen:
             fitting.cross_validate(*chosen, out)
         else:
             fitting.fit_all(out)
         if not is_chief():
-            say("Done; the first worker has written the results.")
+            say("Done. The first worker has written the results.")
         elif chosen:
             run = read_cross_validation(out)
             say(f"{run.n_right} of {len(run.answers)} right. Next: osteo-train evaluate {out}")
         else:
-            say(f"Fitted on {len(found.tiles)} tiles. Next: osteo-train export {out} --run RUN")
+            tiles = plural(len(found.tiles), "tile")
+            say(f"Fitted on {tiles}. Next: osteo-train export {out} --run RUN")
 
 
 @app.command()
@@ -92,19 +94,19 @@ def fit(
 def evaluate(
     run_dir: RunDir,
     temperature: Annotated[
-        float, typer.Option(min=0.01, help="As `osteo-train temperature` found it.")
+        float, typer.Option(min=0.01, help="The value that `osteo-train temperature` printed.")
     ] = 1.0,
 ) -> None:
-    """Measure a cross-validation: metrics.json and three plots, written beside it.
+    """Evaluate a cross-validation: write metrics.json and three plots into its folder.
 
-    Printed side by side with the runs over the other splits, which are looked for in the folders
-    `random`, `slide` and `patient` beside it; those of another configuration do not count.
+    It is printed side by side with the runs over the other splits, if the folders `random`, `slide`
+    and `patient` beside it hold some with the same configuration.
 
     Example: `osteo-train evaluate runs/slide --temperature 1.8`
     """
     from training.evaluation.metrics import evaluate as measure
     from training.evaluation.plots import plot_confusion, plot_epochs, plot_reliability
-    from training.runs.records import read_cross_validation, read_levels
+    from training.runs.records import read_cross_validation, read_split_kinds
 
     run = read_cross_validation(run_dir)
     mixed_tiles = run.config.data.mixed_tiles
@@ -115,18 +117,18 @@ def evaluate(
     plot_epochs(run_dir / "epochs.png", run)
     plot_reliability(run_dir / "reliability.png", run, temperature)
     print_metrics(metrics)
-    print_levels([measure(level, temperature) for level in read_levels(run_dir)], mixed_tiles)
+    print_split_kinds([measure(run, temperature) for run in read_split_kinds(run_dir)], mixed_tiles)
     say(str(path))
 
 
 @app.command()
 @guarded
 def temperature(run_dir: RunDir) -> None:
-    """Fit the temperature on a cross-validation by slide and print it.
+    """Fit the temperature on a cross-validation by slide, and print it.
 
     Example: `osteo-train temperature runs/slide`
     """
-    from training.evaluation.temperature import calibrate
+    from training.evaluation.calibration import calibrate
     from training.runs.records import read_cross_validation
 
     say(json.dumps({"temperature": calibrate(read_cross_validation(run_dir))}))

@@ -1,4 +1,4 @@
-"""The paper's whole study."""
+"""Run the whole study of the seed paper."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from training.commands.options import DataDir, IndexFile, guarded, say
+from training.commands.options import DataDir, IndexFile, guarded
+from training.commands.output import say
+from training.console.plural import plural
 from training.console.progress import ERRORS, counted
 
 if TYPE_CHECKING:
@@ -17,9 +19,10 @@ if TYPE_CHECKING:
     from training.experiments.study.config import StudyConfig
     from training.experiments.study.design import PlannedRun
     from training.experiments.study.engines import Engine
-    from training.experiments.study.journal import Journal
+    from training.experiments.study.journal import FinishedRun
     from training.experiments.study.planning import Needs
     from training.experiments.study.study import Study
+    from training.storage.journal import Journal
 
 app = typer.Typer()
 
@@ -29,7 +32,7 @@ _INTERRUPTED = 130
 
 @app.command()
 @guarded
-def study(  # noqa: PLR0913, PLR0917 - the options of a command line
+def study(  # noqa: PLR0913, PLR0917 - every option of the command is an argument
     data_dir: DataDir,
     config_file: Annotated[
         Path,
@@ -37,38 +40,39 @@ def study(  # noqa: PLR0913, PLR0917 - the options of a command line
     ] = _PAPER,
     index_file: IndexFile = Path("runs/index.json"),
     out: Annotated[
-        Path, typer.Option(help="Receives journal, results, figures and report.")
+        Path, typer.Option(help="Folder for journal, results, figures and report.")
     ] = Path("runs/study"),
     cache_dir: Annotated[
-        Path, typer.Option(help="Features of frozen bases; may be removed at any time.")
+        Path, typer.Option(help="Cache of backbone features; may be removed at any time.")
     ] = Path("runs/cache"),
     system: Annotated[
         list[str] | None,
-        typer.Option(help="Only this base network; may be repeated. [default: all]"),
+        typer.Option(help="Run only this system; may be repeated. [default: all]"),
     ] = None,
     weights: Annotated[
         list[str] | None,
         typer.Option(
-            help="SYSTEM=FILE, or SYSTEM=imagenet; may be repeated. OSTEO_WEIGHTS is MobileNetV2's."
+            help="SYSTEM=FILE or SYSTEM=imagenet; may be repeated. MobileNetV2 takes OSTEO_WEIGHTS."
         ),
     ] = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Only say how many runs, how long, how much disk.")
+        bool,
+        typer.Option("--plan", help="Only print the number of runs, the time and the disk space."),
     ] = False,
     report: Annotated[
-        bool, typer.Option("--report", help="Only write the report of what is done so far.")
+        bool, typer.Option("--report", help="Only write the report of the runs finished so far.")
     ] = False,
     engine: Annotated[
-        Literal["serial", "ray"], typer.Option(help="Who trains: this process, or Ray's.")
+        Literal["serial", "ray"], typer.Option(help="What fits the heads: this process, or Ray.")
     ] = "serial",
     ray_address: Annotated[
         str | None,
         typer.Option(help="A Ray cluster, such as `auto` or `HOST:6379`. [default: this machine]"),
     ] = None,
 ) -> None:
-    """Run the paper's study: Figures 3 to 5 and Table 1, results, figures and report.
+    """Run the seed paper's study: Figures 3 to 5 and Table 1, results, figures and report.
 
-    Killed at any moment, the same command goes on where it was.
+    Stopped or killed, the same command resumes where it stopped.
 
     Examples: `osteo-train study --plan`, then
     `osteo-train study --system mobilenetv2 --weights mobilenetv2=mobilenet.h5 --out runs/study`
@@ -76,15 +80,15 @@ def study(  # noqa: PLR0913, PLR0917 - the options of a command line
     from training.data.index import read_index
     from training.data.labels import require_every_label
     from training.experiments.study.config import read_study
-    from training.experiments.study.journal import Journal, read_journal
+    from training.experiments.study.journal import open_journal, read_journal
     from training.experiments.study.planning import assess, require_ready
-    from training.experiments.study.report import write_report
-    from training.experiments.study.study import Folders, Study
+    from training.experiments.study.study import Study, StudyFolders
+    from training.experiments.study.study_report import write_report
 
     config = _chosen(read_study(config_file), system, weights)
     index, index_sha256 = read_index(index_file)
     require_every_label(index.labels)
-    planned = Study(config, index, index_sha256, Folders(data_dir, cache_dir, out))
+    planned = Study(config, index, index_sha256, StudyFolders(data_dir, cache_dir, out))
     if plan or report:
         records = read_journal(out)
         if plan:
@@ -93,26 +97,28 @@ def study(  # noqa: PLR0913, PLR0917 - the options of a command line
             say(str(write_report(planned, records.get)))
         return
     workers = _engine(engine, ray_address, planned)
-    with Journal(out) as journal:
+    with open_journal(out) as journal:
         needs = assess(planned, journal.get)
         require_ready(planned, needs)
         _print_needs(planned, needs)
         try:
             _run(planned, planned.figure_3 + planned.table_1, journal, workers)
-            _run(planned, planned.levels(journal.get), journal, workers)
+            _run(planned, planned.by_split_kind(journal.get), journal, workers)
         except KeyboardInterrupt as error:
-            # From the file: the interrupt may have come between the line and the memory of it.
+            # From the file: the interrupt may have come between writing the line and recording it.
             done = assess(planned, read_journal(out).get)
             ERRORS.print(
-                f"Stopped: {done.n_done} of {done.n_runs} runs are done and kept. The same "
-                "command goes on from there; --report shows what there is.",
+                f"Stopped: {done.n_done} of {plural(done.n_runs, 'run')} are finished. Run the "
+                "same command again to resume; --report reports what is finished.",
                 soft_wrap=True,
             )
             raise typer.Exit(_INTERRUPTED) from error
         say(str(write_report(planned, journal.get)))
 
 
-def _run(study: Study, runs: Sequence[PlannedRun], journal: Journal, engine: Engine) -> None:
+def _run(
+    study: Study, runs: Sequence[PlannedRun], journal: Journal[FinishedRun], engine: Engine
+) -> None:
     from training.experiments.study.planning import cost_of
 
     unfinished = {run.spec.key: run.spec for run in runs if journal.get(run.spec.key) is None}
@@ -161,18 +167,18 @@ def _engine(name: str, address: str | None, study: Study) -> Engine:
 
 
 def _print_needs(study: Study, needs: Needs) -> None:
-    later = f", and {needs.n_later} beyond the paper later" if needs.n_later else ""
+    later = f"; {needs.n_later} more beyond the paper follow" if needs.n_later else ""
     grid, table = len(study.figure_3), len(study.table_1)
     say(
-        f"{needs.n_runs} runs, of which {needs.n_done} are done{later}. Figure 3 has {grid}, "
-        f"Table 1 {table}; what stands in both is run once."
+        f"{plural(needs.n_runs, 'run')}, {needs.n_done} finished{later}. Figure 3 has {grid}, "
+        f"Table 1 has {table}; a run in both is done once."
     )
     for name, n_features in needs.n_features.items():
         say(f"Features to compute, {name}: {n_features}")
     say(
         f"About {_minutes(needs.feature_s)} for features and {_minutes(needs.fit_s)} for "
-        f"{needs.n_fits} fits; {needs.cache_bytes / 2**20:.1f} MiB in {study.folders.cache_dir}, "
-        f"{needs.out_bytes / 2**20:.1f} MiB in {study.folders.out}."
+        f"{plural(needs.n_fits, 'fit')}; {needs.cache_bytes / 2**20:.1f} MiB in "
+        f"{study.folders.cache_dir}, {needs.out_bytes / 2**20:.1f} MiB in {study.folders.out}."
     )
 
 

@@ -1,11 +1,12 @@
-"""What there is to train."""
+"""List the systems that can be trained."""
 
 from __future__ import annotations
 
 import typer
 from rich.table import Table
 
-from training.commands.options import OUT, guarded
+from training.commands.options import guarded
+from training.commands.output import OUT
 from training.networks.registry import SYSTEMS
 
 app = typer.Typer()

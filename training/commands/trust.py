@@ -1,4 +1,4 @@
-"""How far a bundle can be trusted: on a site's tiles, under changes, on other pictures."""
+"""Measure a bundle's reliability: on a site's tiles, on changed tiles, on other pictures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from training.commands.options import DataDir, IndexFile, guarded, print_rows, say
+from training.commands.options import DataDir, IndexFile, guarded
+from training.commands.output import print_rows, say
 
 app = typer.Typer()
 
@@ -24,20 +25,20 @@ def calibrate(
     widen_gate: Annotated[
         bool,
         typer.Option(
-            "--widen-gate", help="Let the input gate admit these tiles, whose stain may differ."
+            "--widen-gate", help="Widen the input gate to pass these tiles, whose stain may differ."
         ),
     ] = False,
 ) -> None:
-    """Recalibrate a bundle on a site's own labelled tiles: writes the next version, same graphs.
+    """Recalibrate a bundle on a site's own labelled tiles, and write it as the next version.
 
-    Temperature, prediction sets and drift reference are fitted anew. The tiles must be others
-    than those the model was trained on.
+    Temperature, prediction sets and drift reference are fitted anew; the graphs stay the same. The
+    model must not have been trained on any of these tiles.
 
     Example: `osteo-train calibrate models/osteo-mobilenetv2/3 --index site.json --data-dir ~/site`
     """
     from app.bundle import open_bundle
     from training.data.index import read_index
-    from training.data.labelled import LabelledTiles
+    from training.data.labelled_tiles import LabelledTiles
     from training.data.tiles import TileStream
     from training.release.recalibrate import recalibrate
 
@@ -57,12 +58,12 @@ def robustness(
     data_dir: DataDir,
     index_file: IndexFile = Path("runs/index.json"),
     out: Annotated[
-        Path | None, typer.Option(help="Also write the table as JSON to this file.")
+        Path | None, typer.Option(help="File to which the table is also written, as JSON.")
     ] = None,
 ) -> None:
-    """Measure how answers change under compression, turns, light, stain and resampling.
+    """Measure how predictions change under compression, rotation, light, stain and resampling.
 
-    Labels play no part: each tile is compared with itself as it is.
+    Each changed tile is compared with the original; labels are not used.
 
     Example: `osteo-train robustness models/osteo-mobilenetv2/3 --index runs/index.json`
     """
@@ -104,20 +105,20 @@ def robustness(
 def gate(
     bundle_dir: BundleDir,
     folders: Annotated[
-        list[Path], typer.Argument(help="Folders of pictures; each is a row of the table.")
+        list[Path], typer.Argument(help="Folders of pictures; each is one row of the table.")
     ],
 ) -> None:
-    """Count which pictures of a folder the input gate would send to review, and why.
+    """Count the pictures of a folder that the input gate would send to review, and why.
 
     Example: `osteo-train gate models/osteo-mobilenetv2/3 holiday-photos our-tiles`
     """
     from app.bundle import open_bundle
-    from training.reliability.screen_folder import judge_folder
+    from training.reliability.flag_rates import flag_rate_of_folder
 
     bundle = open_bundle(bundle_dir.resolve())
     rows: list[Sequence[str]] = []
     for folder in folders:
-        entry, n_unreadable = judge_folder(bundle, folder)
+        entry, n_unreadable = flag_rate_of_folder(bundle, folder)
         reasons = ", ".join(f"{reason} {share:.1%}" for reason, share in entry.by_reason.items())
         interval = f"{entry.low:.1%} to {entry.high:.1%}"
         rows.append(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table, without a line end after it."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+def markdown_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], numeric: bool = False
+) -> str:
+    """A table without a final line break; `numeric` aligns all columns but the first right."""
+    rule = ["---", *(["---:" if numeric else "---"] * (len(header) - 1))]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))

@@ -23,11 +23,11 @@ ERRORS = Console(stderr=True)
 _LINE_EVERY_S: Final = 60.0
 
 Advance = Callable[[float, str], None]
-"""Told how much more is done, and how to say where that is."""
+"""Takes the amount of work done since the last call, and a text on the current state."""
 
 
 def tracked(description: str) -> Callable[[Sequence[Item]], Iterable[Item]]:
-    """A wrapper for a sequence that shows, on a terminal, how far the loop over it has come."""
+    """Wrap a sequence to show on a terminal how far the loop over it is."""
 
     def wrap(items: Sequence[Item]) -> Iterable[Item]:
         hidden = not ERRORS.is_terminal
@@ -38,15 +38,15 @@ def tracked(description: str) -> Callable[[Sequence[Item]], Iterable[Item]]:
 
 @contextmanager
 def counted(description: str, total: float) -> Iterator[Advance]:
-    """A progress bar over work whose pieces differ in size, with the time that is left.
+    """Show the progress of work whose pieces differ in size, with the remaining time.
 
-    Where nobody watches a terminal, a line a minute takes its place, so that a log tells it too.
+    Without a terminal, such as in a log, a line each minute replaces the progress bar.
 
     Args:
-        description: what is done.
-        total: of all pieces, in any unit.
+        description: of the work.
+        total: amount of work, in any unit.
     """
-    started = said = time.monotonic()
+    started = printed = time.monotonic()
     done = 0.0
     bar = Progress(
         TextColumn("{task.description}"),
@@ -58,19 +58,19 @@ def counted(description: str, total: float) -> Iterator[Advance]:
         console=ERRORS,
         transient=True,
         disable=not ERRORS.is_terminal,
-        # The pieces differ, so the speed is taken over a long while.
+        # The pieces differ, so the speed is averaged over a long time.
         speed_estimate_period=600.0,
     )
     with bar:
         task = bar.add_task(description, total=total, where="")
 
         def advance(amount: float, where: str) -> None:
-            nonlocal done, said
+            nonlocal done, printed
             done += amount
             bar.update(task, advance=amount, where=where)
             now = time.monotonic()
-            if not ERRORS.is_terminal and now - said >= _LINE_EVERY_S:
-                said = now
+            if not ERRORS.is_terminal and now - printed >= _LINE_EVERY_S:
+                printed = now
                 left_s = (now - started) * (total - done) / max(done, 1e-9)
                 ERRORS.print(f"{description}: {where}, about {left_s / 60:.0f} min left")
 

@@ -1,1 +1,1 @@
-"""Tiles and what is known about them: names, labels, index, splits, overlaps."""
+"""Tiles and what is known about them: names, labels, the index, splits and overlaps."""

@@ -1,4 +1,4 @@
-"""The collection's table: which classification each tile has."""
+"""The collection's table: the classification of each tile."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LABEL_COLUMN: Final = "classification"
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One tile as the table spells it; `line` counts from 1, the header being the first."""
+    """One tile as the table spells it; `line` counts from 1, and line 1 is the header."""
 
     line: int
     name: str
@@ -26,7 +26,7 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The rows, the file's name and the SHA-256 of its bytes."""
+    """The rows of a table, its file name and the SHA-256 of its bytes."""
 
     file: str
     sha256: str
@@ -34,13 +34,13 @@ class Table:
 
 
 def find_table(data_dir: Path) -> Path:
-    """The only CSV file in the folder that has both columns.
+    """Find the only CSV file in the folder that has both columns.
 
     Raises:
-        DataError: the folder does not exist, or holds no such file, or more than one.
+        DataError: the folder does not exist, or has no such file, or more than one.
     """
     if not data_dir.is_dir():
-        raise DataError(f"{data_dir} is not a folder. Set OSTEO_DATA_DIR or give --data-dir.")
+        raise DataError(f"{data_dir} is not a folder. Set OSTEO_DATA_DIR or --data-dir.")
     candidates = [path for path in sorted(data_dir.glob("*.csv")) if _has_columns(path)]
     if len(candidates) == 1:
         return candidates[0]
@@ -54,7 +54,7 @@ def find_table(data_dir: Path) -> Path:
 
 
 def read_table(path: Path) -> Table:
-    """Read a table; other columns are ignored, space around a value too.
+    """Read a table. Other columns, and spaces around a value, are ignored.
 
     Raises:
         DataError: the file cannot be read, is not text, or lacks a column.
@@ -70,7 +70,7 @@ def read_table(path: Path) -> Table:
         rows = []
         for row in reader:
             if not any(value.strip() for value in row):
-                continue  # an empty line
+                continue
             if len(row) <= max(name_at, label_at):
                 raise DataError(f"{path}, line {reader.line_num}: the row is too short.")
             name, label = row[name_at].strip(), row[label_at].strip()
@@ -96,4 +96,4 @@ def _read_text(path: Path) -> tuple[bytes, str]:
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: it is not UTF-8 text (byte {error.start}).") from error
+        raise DataError(f"{path} is not UTF-8 text (byte {error.start}).") from error

@@ -1,13 +1,13 @@
-"""Drawn H&E tiles: a small procedural generator for tests and golden tiles. Not clinical images.
+"""Drawn H&E tiles: a procedural generator for tests and golden tiles. Not clinical images.
 
-A tile is two maps of stain concentration, haematoxylin and eosin, turned into light by the law of
-Beer and Lambert. What the maps hold depends on the label:
+A tile is made of two maps of stain concentration, haematoxylin and eosin, which the law of Beer and
+Lambert turns into light. The label decides what the maps show:
 
-- `non_tumor`: bands of collagen between empty (white) spaces, a few small spindle nuclei;
-- `non_viable_tumor`: a granular pink field in which only pale ghosts of nuclei are left;
+- `non_tumor`: bands of collagen between empty (white) spaces, and a few small spindle nuclei;
+- `non_viable_tumor`: a granular pink field with pale remains of nuclei;
 - `viable_tumor`: crowded, large, dark nuclei of uneven size on a bluish field.
 
-It needs NumPy and Pillow only, so that the service's tests can draw without TensorFlow.
+Only NumPy and Pillow are imported, so that tests of the service can draw without TensorFlow.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from PIL import Image, ImageDraw, ImageFilter
 Map = NDArray[np.float64]
 """Concentration of a stain, `[side, side]`, 0 (none) to about 1.5 (dense)."""
 
-# Optical density per channel of a unit of stain. Haematoxylin: Ruifrok & Johnston 2001 (Anal Quant
-# Cytol Histol 23:291), as ImageJ's colour deconvolution tabulates it for "H&E". Eosin: less pure
-# than theirs, so that tiles absorb red, green and blue in the shares the collection's tiles do.
+# Optical density per channel of one unit of stain. Haematoxylin: Ruifrok & Johnston 2001 (Anal
+# Quant Cytol Histol 23:291), as in ImageJ's colour deconvolution for "H&E". Eosin: less pure than
+# theirs, so that tiles absorb red, green and blue in the proportions of the collection's tiles.
 _HAEMATOXYLIN_RGB: Final = np.array([0.644, 0.717, 0.267])
 _EOSIN_RGB: Final = np.array([0.16, 0.72, 0.46])
 _REFERENCE_SIDE_PX: Final = 320
-"""Sizes of nuclei below are in pixels of a tile of this side, and scale with the side."""
+"""Sizes of nuclei below are in pixels of a tile of this side; they scale with the tile."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Nuclei:
-    """How many nuclei to draw, how large (radius, px), how long for their width, how dark."""
+    """How many nuclei to draw, and the ranges of their radius (px), elongation and darkness."""
 
     count: int
     radius_px: tuple[float, float]
@@ -55,19 +55,19 @@ def draw_tile(label_id: str, side_px: int, seed: int) -> NDArray[np.uint8]:
     Args:
         label_id: `non_tumor`, `non_viable_tumor` or `viable_tumor`.
         side_px: side of the square, at least 16 px.
-        seed: 0 or more; the same arguments draw the same tile.
+        seed: 0 or more. The same arguments draw the same tile.
 
     Returns:
         uint8 `[side_px, side_px, 3]`, RGB, 0 to 255.
 
     Raises:
-        ValueError: there is no drawing for `label_id`, or `side_px` is too small.
+        ValueError: `label_id` is unknown, or `side_px` is too small.
     """
     if label_id not in _STAINS_BY_LABEL:
         raise ValueError(f"no drawing for {label_id!r}: one of {', '.join(_STAINS_BY_LABEL)}")
     if side_px < 16:
         raise ValueError(f"side_px is {side_px}, at least 16 is needed")
-    # The label seeds too, so that two labels with one seed share nothing but the method.
+    # The label is part of the seed, so that two labels with one seed get unrelated tiles.
     rng = np.random.default_rng([seed, list(_STAINS_BY_LABEL).index(label_id)])
     haematoxylin, eosin = _STAINS_BY_LABEL[label_id](side_px, rng)
     density = haematoxylin[..., None] * _HAEMATOXYLIN_RGB + eosin[..., None] * _EOSIN_RGB
@@ -84,7 +84,7 @@ def encode_tile(tile: NDArray[np.uint8], format_: str = "PNG") -> bytes:
 
 
 def _draw_non_tumor(side_px: int, rng: np.random.Generator) -> tuple[Map, Map]:
-    # Wavy bands: a sine across one direction, bent by low-frequency noise.
+    # Wavy bands: a sine along one direction, bent by low-frequency noise.
     angle = rng.uniform(0.0, math.pi)
     rows, columns = np.mgrid[0:side_px, 0:side_px] / side_px
     across = rows * math.sin(angle) + columns * math.cos(angle)
@@ -118,7 +118,7 @@ _STAINS_BY_LABEL: Final[dict[str, Callable[[int, np.random.Generator], tuple[Map
 
 
 def _cloud(side_px: int, cells: int, rng: np.random.Generator) -> Map:
-    """Smooth noise in about [-1, 1]: `cells` random values a side, resampled to the tile."""
+    """Smooth noise in about [-1, 1]: a grid of `cells` x `cells` random values, resampled."""
     cells = min(cells, side_px)
     coarse = Image.fromarray(rng.uniform(-1.0, 1.0, (cells, cells)).astype(np.float32))
     smooth = coarse.resize((side_px, side_px), Image.Resampling.BICUBIC)
@@ -126,7 +126,7 @@ def _cloud(side_px: int, cells: int, rng: np.random.Generator) -> Map:
 
 
 def _nuclei(side_px: int, look: _Nuclei, rng: np.random.Generator) -> Map:
-    """Uneven ellipses with a soft edge; where two overlap the later one lies on top."""
+    """Uneven ellipses with a soft edge; later ones cover earlier ones."""
     scale = side_px / _REFERENCE_SIDE_PX
     canvas = Image.new("L", (side_px, side_px), 0)
     pen = ImageDraw.Draw(canvas)
@@ -140,7 +140,7 @@ def _nuclei(side_px: int, look: _Nuclei, rng: np.random.Generator) -> Map:
         along, aside = long * np.cos(turn) * wobble, short * np.sin(turn) * wobble
         outline_x = centre_x + along * math.cos(tilt) - aside * math.sin(tilt)
         outline_y = centre_y + along * math.sin(tilt) + aside * math.cos(tilt)
-        # 160 grey levels a unit of stain leave head room for the darkest nuclei below 255.
+        # With 160 grey levels per unit of stain the darkest nuclei stay below 255.
         shade = round(160 * rng.uniform(*look.density))
         outline = [(float(x), float(y)) for x, y in zip(outline_x, outline_y, strict=True)]
         pen.polygon(outline, fill=min(shade, 255))

@@ -1,8 +1,8 @@
-"""Index a collection: check every tile once, so that nothing later has to guess.
+"""Index a collection: check every tile once, so that later steps need not.
 
-The layout is the collection's own: `Training-Set-*/set*/NAME.jpg` and a table (CSV) with the
-columns `image.name,classification`. The index is a JSON file with relative paths and no times, so
-the same data give the same bytes and its SHA-256 names the data set.
+The layout is the collection's: `Training-Set-*/set*/NAME.jpg` and a table (CSV) with the columns
+`image.name,classification`. The index is a JSON file with relative paths and no timestamps, so the
+same data give the same bytes, and its SHA-256 identifies the data set.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class IndexedTile(BaseModel):
 
 
 class Index(BaseModel):
-    """The checked tiles, sorted by name, and what they were read from."""
+    """The checked tiles, sorted by name, and the table they come from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,7 +53,7 @@ class Index(BaseModel):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Label id of every tile, in order."""
+        """Label id of each tile, in order."""
         return tuple(tile.label for tile in self.tiles)
 
 
@@ -69,15 +69,15 @@ def build_index(
     Args:
         data_dir: the folder that holds `Training-Set-*`.
         table: the collection's table.
-        mixed_tiles: what becomes of `viable: non-viable` tiles.
+        mixed_tiles: how `viable: non-viable` tiles are counted.
         side_px: the side every tile must have, in pixels.
-        track: wraps the rows to show progress.
+        track: wraps the rows, to show progress.
 
     Returns:
-        The index of the tiles that break no rule, and the problems of all others.
+        The index of the tiles that break no rule, and the problems of the others.
 
     Raises:
-        DataError: no tile at all is left.
+        DataError: the table is empty.
     """
     files, problems = find_tile_files(data_dir)
     tiles: dict[str, IndexedTile] = {}
@@ -101,7 +101,7 @@ def build_index(
     for stem in sorted(files.keys() - names_seen):
         problems.append(TileProblem(Rule.NO_ROW, _relative(files[stem], data_dir)))
     if not tiles and not problems:
-        raise DataError(f"{table.file} holds no rows, so there is nothing to train on.")
+        raise DataError(f"{table.file} has no rows, so there is nothing to train on.")
     index = Index(
         mixed_tiles=mixed_tiles,
         table=table.file,
@@ -112,10 +112,10 @@ def build_index(
 
 
 def require_no_problems(problems: Sequence[TileProblem]) -> None:
-    """Strict mode: stop at the first sight of problems, naming them.
+    """Strict mode: refuse tiles with problems.
 
     Raises:
-        TileProblemsError: there are some.
+        TileProblemsError: there are problems; the message lists them.
     """
     if problems:
         raise TileProblemsError(problems)
@@ -136,7 +136,7 @@ def read_index(path: Path) -> tuple[Index, str]:
         The index and the SHA-256 of its file.
 
     Raises:
-        DataError: there is no such file, or it is no index.
+        DataError: there is no such file, or it is not an index.
     """
     try:
         content = path.read_bytes()
@@ -150,7 +150,7 @@ def read_index(path: Path) -> tuple[Index, str]:
 
 
 def find_tile_files(data_dir: Path) -> tuple[dict[str, Path], list[TileProblem]]:
-    """Files by the stem of their name; a second file of one name is a problem, not a tile."""
+    """Tile files by the stem of their name; a second file of the same name is a problem."""
     files: dict[str, Path] = {}
     problems = []
     for path in sorted(data_dir.glob("Training-Set-*/set*/*")):
@@ -171,7 +171,7 @@ def _check_tile(
     mixed_tiles: MixedTiles,
     side_px: int,
 ) -> IndexedTile | TileProblem | None:
-    """The row's tile, or the first rule it breaks, or None where its label is excluded."""
+    """The row's tile, or the first rule it breaks, or None if its label is excluded."""
     where = row.name if file is None else _relative(file, data_dir)
     try:
         name = parse_tile_name(row.name)

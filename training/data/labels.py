@@ -10,7 +10,7 @@ from app.core.manifest import Label
 from training.errors import DataError
 
 MixedTiles = Literal["viable", "exclude", "non_viable"]
-"""What becomes of a tile that shows both; `viable` is how the published counts were made."""
+"""How a tile that shows both is counted; the published counts use `viable`."""
 
 LABELS: Final = (
     Label(id="non_tumor", name="Non-Tumor", is_tumor=False),
@@ -22,7 +22,7 @@ LABEL_IDS: Final = tuple(label.id for label in LABELS)
 TUMOR_CLASSES: Final = tuple(i for i, label in enumerate(LABELS) if label.is_tumor)
 
 _MIN_TILES: Final = 2
-"""One to train on and one to test."""
+"""One to train on and one to test on."""
 
 _LABEL_BY_RAW: Final = {
     "Non-Tumor": "non_tumor",
@@ -39,23 +39,23 @@ RAW_LABELS: Final = (*_LABEL_BY_RAW, MIXED_RAW_LABEL)
 
 
 def label_id_of(raw_label: str, mixed_tiles: MixedTiles) -> str | None:
-    """Label id of a table's classification; None for a mixed tile that is to be excluded.
+    """Label id of a classification in the table; None for a mixed tile if those are excluded.
 
     Raises:
-        ValueError: the table's word is not one of `RAW_LABELS`.
+        ValueError: the classification is not one of `RAW_LABELS`.
     """
     if raw_label == MIXED_RAW_LABEL:
         return _LABEL_OF_MIXED[mixed_tiles]
     if raw_label not in _LABEL_BY_RAW:
-        raise ValueError(f"{raw_label!r} is none of {', '.join(RAW_LABELS)}")
+        raise ValueError(f"{raw_label!r} is not one of {', '.join(RAW_LABELS)}")
     return _LABEL_BY_RAW[raw_label]
 
 
 def require_every_label(labels: Iterable[str]) -> None:
-    """Fail before hours are spent on a label that a fold cannot train on, or not test.
+    """Fail early if a label has too few tiles for a fold to train on it and to test it.
 
     Args:
-        labels: of all tiles.
+        labels: one per tile.
 
     Raises:
         DataError: a label has fewer than two tiles.
@@ -64,6 +64,6 @@ def require_every_label(labels: Iterable[str]) -> None:
     rare = [f"{found[label]} of {label}" for label in LABEL_IDS if found[label] < _MIN_TILES]
     if rare:
         raise DataError(
-            f"There are too few tiles of a label: {', '.join(rare)}. Training needs {_MIN_TILES} "
-            "of each at least; add some, and make the index again."
+            f"There are too few tiles of a label: {', '.join(rare)}. Training needs at least "
+            f"{_MIN_TILES} of each label. Add tiles and make the index again."
         )

@@ -1,8 +1,8 @@
-"""Which tiles show some of the same tissue: those of one slide whose footprints overlap.
+"""Tiles that show the same tissue: those of one slide whose footprints overlap.
 
-A name gives a tile's corner on the slide, in pixels of a scale that is not documented, so the
-footprint's side is a parameter: 1024 if names count the tiles' own pixels, 2048 or 4096 if they
-count those of a 20x or 40x scan of the 10x tiles.
+A name gives a tile's corner on the slide in pixels, but the scale is not documented. So the side of
+the footprint is a parameter: 1024 if names count the pixels of the 10x tiles, 2048 or 4096 if they
+count the pixels of a 20x or 40x scan.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from training.data.index import IndexedTile
 
 FOOTPRINTS_PX: Final = (1024, 2048, 4096)
-"""The candidates, all of which are reported."""
+"""The candidates; overlaps are reported for each."""
 
 
 def overlapping_pairs(tiles: Sequence[IndexedTile], footprint_px: int) -> NDArray[np.int64]:
@@ -24,7 +24,7 @@ def overlapping_pairs(tiles: Sequence[IndexedTile], footprint_px: int) -> NDArra
 
     Args:
         tiles: in any order.
-        footprint_px: side of a tile in the pixels of its name; edges that touch do not overlap.
+        footprint_px: side of a tile in the pixels of its name; touching edges do not overlap.
     """
     by_slide: dict[str, list[int]] = {}
     for position, tile in enumerate(tiles):
@@ -39,9 +39,9 @@ def overlapping_pairs(tiles: Sequence[IndexedTile], footprint_px: int) -> NDArra
 
 
 def overlap_groups(tiles: Sequence[IndexedTile], footprint_px: int) -> NDArray[np.int64]:
-    """Tiles that a chain of overlaps joins have the same number: int64 `[n]`, from 0.
+    """Group number of each tile, int64 `[n]`, from 0: a chain of overlaps is one group.
 
-    No two groups share tissue, so a split that keeps groups whole keeps tissue on one side.
+    No two groups share tissue, so a split that keeps groups whole does not leak tissue.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -55,7 +55,7 @@ def overlap_groups(tiles: Sequence[IndexedTile], footprint_px: int) -> NDArray[n
 def _pairs_of_slide(
     positions: NDArray[np.int64], tiles: Sequence[IndexedTile], footprint_px: int
 ) -> NDArray[np.int64]:
-    """Sorted by x, a tile can only overlap those up to one footprint further on."""
+    """Sorted by x, a tile can only overlap the tiles within the next footprint."""
     corners = np.array([(tiles[i].x, tiles[i].y) for i in positions])
     order = np.argsort(corners[:, 0], kind="stable")
     x, y = corners[order].T

@@ -1,15 +1,16 @@
-"""Splits: which tiles are tested by a model that never saw their tile, slide or patient.
+"""Splits: which tiles test a model that never saw their tile, slide or patient in training.
 
-- `random`: stratified by label; with one fold the paper's 90/10, with ten folds ten of those that
-  together test every tile once. Neighbouring tiles of one slide land on both sides, so it flatters.
-- `slide`: no slide on both sides, labels balanced as far as slides allow.
+- `random`: stratified by label. One fold is the seed paper's 90/10 hold-out; ten folds are ten such
+  hold-outs that test every tile once. Neighbouring tiles of a slide fall on both sides, so the
+  result is optimistic.
+- `slide`: no slide is on both sides; labels are balanced as far as slides allow.
 - `patient`: each case is left out in turn.
 
-With a footprint, `random` keeps tiles together that overlap, directly or through others: then no
-tissue is on both sides, though a slide's stain still is.
+With a footprint, `random` keeps tiles together that overlap, directly or through others. Then no
+tissue is on both sides, although each slide's stain still is.
 
-A split is a JSON file that names the test tiles of each fold; the SHA-256 of the file is its
-identity, and the index it belongs to is named by SHA-256 inside.
+A split is a JSON file that names the test tiles of each fold. The SHA-256 of the file identifies
+the split; the file holds the SHA-256 of the index it belongs to.
 """
 
 from __future__ import annotations
@@ -35,16 +36,16 @@ from pydantic import (
 
 from app.core.manifest import SplitKind
 from training.data.index import Index, IndexedTile
-from training.data.overlaps import overlap_groups, overlapping_pairs
+from training.data.overlaps import overlap_groups
 from training.errors import SplitError
 from training.storage.atomic import write_whole
 
 TEST_FRACTION: Final = 0.1
-"""Of a random split with one fold, as in the paper."""
+"""Fraction of the tiles that a random split with one fold tests, as in the seed paper."""
 
 
 class Fold(BaseModel):
-    """The names of a fold's test tiles; every other tile of the index is trained on."""
+    """The names of a fold's test tiles; all other tiles of the index are for training."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -55,8 +56,8 @@ class Fold(BaseModel):
 class Split(BaseModel):
     """Folds over one index.
 
-    `seed` is null where chance plays no part; `footprint_px` is there where a random split keeps
-    tiles of that side together that overlap.
+    `seed` is null if nothing is drawn at random. `footprint_px` is present if a random split keeps
+    overlapping tiles of that side together.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,7 +71,7 @@ class Split(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_null(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Splits that ignore overlaps are the files they were before there was a choice."""
+        """Omit a null `footprint_px`, so that files of older splits keep their SHA-256."""
         document: dict[str, Any] = serialize(self)
         if self.footprint_px is None:
             del document["footprint_px"]
@@ -85,26 +86,26 @@ def make_split(
     seed: int = 0,
     footprint_px: int | None = None,
 ) -> Split:
-    """Make a split; the same arguments make the same one.
+    """Make a split; the same arguments make the same split.
 
     Args:
         index: the tiles.
         index_sha256: SHA-256 of the index file.
         kind: what must not be on both sides.
-        n_folds: `random` takes 1 for one 90/10 hold-out; `patient` has one fold a case anyway.
+        n_folds: `random` takes 1 for one 90/10 hold-out; `patient` always has one fold per case.
         seed: for `random` and `slide`.
-        footprint_px: keep overlapping tiles of this side on one side of a random split; by slide
-            and by patient they are anyway.
+        footprint_px: keep overlapping tiles of this side on one side of a random split; splits by
+            slide and by patient do so in any case.
 
     Raises:
-        SplitError: there are too few tiles, slides or cases for so many folds.
+        SplitError: there are too few tiles, slides or cases for this number of folds.
     """
     parts = [
         sorted(test.tolist()) for test in _test_parts(index, kind, n_folds, seed, footprint_px)
     ]
     tiles = index.tiles
     if not all(parts):
-        raise SplitError(f"The groups cannot be dealt into {n_folds} folds; take fewer.")
+        raise SplitError(f"The groups cannot be distributed over {n_folds} folds. Use fewer folds.")
     return Split(
         kind=kind,
         seed=None if kind == "patient" else seed,
@@ -120,8 +121,7 @@ def make_split(
 def _test_parts(
     index: Index, kind: SplitKind, n_folds: int, seed: int, footprint_px: int | None
 ) -> Iterator[NDArray[np.int64]]:
-    """Positions of each fold's test tiles, after checks that there are enough of everything."""
-    # scikit-learn takes a second to import, which --help need not wait for.
+    """Positions of each fold's test tiles, after checking that the folds can be made."""
     from sklearn.model_selection import (
         LeaveOneGroupOut,
         StratifiedGroupKFold,
@@ -130,39 +130,39 @@ def _test_parts(
     )
 
     labels, counts = np.array(index.labels), Counter(index.labels).values()
-    # A random split takes tiles one by one: each is its own group.
+    # In a random split each tile is its own group.
     group_of = {"random": "name", "slide": "slide", "patient": "case"}[kind]
     groups = np.array([getattr(tile, group_of) for tile in index.tiles])
     if kind == "patient":
-        _require(len(set(groups)), 2, "case(s)")
+        _require(len(set(groups)), 2, "case")
         method = LeaveOneGroupOut()
     elif kind == "slide":
         _require_folds(n_folds)
-        _require(len(set(groups)), n_folds, "slide(s)")
-        _require(max(counts, default=0), n_folds, "tile(s) of the commonest label")
+        _require(len(set(groups)), n_folds, "slide")
+        _require(max(counts, default=0), n_folds, "tile", " of the most frequent label")
         method = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     elif footprint_px is not None:
         groups = overlap_groups(index.tiles, footprint_px)
         n_parts = n_folds if n_folds > 1 else round(1 / TEST_FRACTION)
         _require_folds(n_parts)
-        _require(len(set(groups)), n_parts, "group(s) of overlapping tiles")
-        _require(max(counts, default=0), n_parts, "tile(s) of the commonest label")
+        _require(len(set(groups)), n_parts, "group", " of overlapping tiles")
+        _require(max(counts, default=0), n_parts, "tile", " of the most frequent label")
         method = StratifiedGroupKFold(n_parts, shuffle=True, random_state=seed)
     elif n_folds == 1:
         n_test = max(math.ceil(TEST_FRACTION * len(labels)), len(counts))
-        _require(min(counts, default=0), 2, "tile(s) of the rarest label")
-        _require(len(labels) - n_test, len(counts), "tile(s) to train on")
+        _require(min(counts, default=0), 2, "tile", " of the rarest label")
+        _require(len(labels) - n_test, len(counts), "tile", " to train on")
         method = StratifiedShuffleSplit(1, test_size=n_test, random_state=seed)
     else:
         _require_folds(n_folds)
-        _require(min(counts, default=0), n_folds, "tile(s) of the rarest label")
+        _require(min(counts, default=0), n_folds, "tile", " of the rarest label")
         method = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
-        # A label with fewer tiles than there are folds is what small collections look like.
+        # Small collections have labels with fewer tiles than there are folds.
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         warnings.filterwarnings("ignore", "The groups parameter is ignored", UserWarning)
         parts = (test for _, test in method.split(labels, labels, groups))
-        # The hold-out of a tenth is the first of ten folds where groups must stay whole.
+        # If groups must stay whole, the hold-out of a tenth is the first of ten folds.
         yield from itertools.islice(parts, 1) if kind == "random" and n_folds == 1 else parts
 
 
@@ -180,24 +180,6 @@ def fold_positions(index: Index, fold: Fold) -> tuple[NDArray[np.int64], NDArray
     return np.setdiff1d(np.arange(len(index.tiles)), test), test
 
 
-def count_overlaps(index: Index, split: Split, footprint_px: int) -> int:
-    """Pairs of overlapping tiles, one trained on and one tested, summed over the folds.
-
-    Args:
-        index: the tiles.
-        split: a split of it.
-        footprint_px: side of a tile in the pixels of its name's x and y. The collection does not
-            say; 1024, 2048 and 4096 are the candidates.
-    """
-    pairs = overlapping_pairs(index.tiles, footprint_px)
-    n_pairs = 0
-    for fold in split.folds:
-        _, test = fold_positions(index, fold)
-        sides = np.isin(pairs, test)
-        n_pairs += int((sides[:, 0] != sides[:, 1]).sum())
-    return n_pairs
-
-
 def write_split(path: Path, split: Split) -> str:
     """Write the split file and return its SHA-256."""
     content = split.model_dump_json(indent=1).encode() + b"\n"
@@ -213,7 +195,7 @@ def read_split(path: Path, index_sha256: str) -> tuple[Split, str]:
         The split and the SHA-256 of its file.
 
     Raises:
-        SplitError: there is no such file, it is no split, or it splits another index.
+        SplitError: there is no such file, it is not a split, or it splits another index.
     """
     try:
         content = path.read_bytes()
@@ -233,11 +215,12 @@ def _fold_name(
     return tiles[part[0]].case if kind == "patient" else f"fold {number + 1}"
 
 
-def _require(found: int, needed: int, what: str) -> None:
+def _require(found: int, needed: int, what: str, which: str = "") -> None:
     if found < needed:
-        raise SplitError(f"The index holds {found} {what}; this split needs at least {needed}.")
+        counted = f"{found} {what if found == 1 else what + 's'}{which}"
+        raise SplitError(f"The index holds {counted}; this split needs at least {needed}.")
 
 
 def _require_folds(n_folds: int) -> None:
     if n_folds < 2:
-        raise SplitError(f"{n_folds} fold(s) cannot test every tile; take at least 2.")
+        raise SplitError(f"Testing every tile takes at least 2 folds, not {n_folds}.")

@@ -1,7 +1,7 @@
-"""Synthetic tiles beside real ones: the door through which they enter training, and its guards.
+"""Add synthetic tiles to training folds, without leaking test tiles.
 
-A generator that saw a tile has, in a way, copied it. So its tiles may train a model only where
-every tile it saw is trained on too; and a synthetic tile is never tested on.
+A generator partly copies the tiles it was trained on. Its tiles may therefore train a model only if
+that model is trained on all of those tiles too, and a synthetic tile is never a test tile.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from training.data.groups import Groups
 from training.data.tiles import Tiles
 from training.errors import LeakError
-from training.fit.sampling import Groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class SyntheticPart:
 
     Attributes:
         train: positions of the real tiles that the fold trains on.
-        seen: positions of the real tiles that the generator saw.
-        tiles: uint8 `[m, side, side, 3]`, as the generator makes them.
+        seen: positions of the real tiles that the generator was trained on.
+        tiles: uint8 `[m, side, side, 3]` RGB, at the generator's size.
         class_indices: int64 `[m]`, positions in `LABELS`.
     """
 
@@ -37,15 +37,15 @@ class SyntheticPart:
 
 
 class SyntheticTiles:
-    """Synthetic tiles of all folds, at the positions behind the real ones."""
+    """Synthetic tiles of all folds, at the positions after the real ones."""
 
     def __init__(self, n_real: int, parts: Sequence[SyntheticPart], side_px: int) -> None:
-        """Take the parts as they are.
+        """Check that no part leaks.
 
         Args:
-            n_real: real tiles; the first synthetic one has this position.
-            parts: one a fold.
-            side_px: of the tiles that the network takes.
+            n_real: number of real tiles, which is the position of the first synthetic one.
+            parts: one for each fold.
+            side_px: side of the network's input in pixels.
 
         Raises:
             LeakError: a generator saw a tile that its fold does not train on.
@@ -54,55 +54,55 @@ class SyntheticTiles:
             outside = part.seen - part.train
             if outside:
                 raise LeakError(
-                    f"A generator saw {len(outside)} tile(s) that the model is not trained on. Fit "
-                    "one for this fold with 'osteo-train gan fit --split'."
+                    f"A generator saw {_count(outside)} that the model is not trained on. Fit a "
+                    "generator for this fold with 'osteo-train gan fit --split'."
                 )
         self._n_real = n_real
         self._parts, self._side_px = tuple(parts), side_px
 
     @property
     def n_real(self) -> int:
-        """Real tiles; every position from this one on is synthetic."""
+        """Number of real tiles; every position from this one on is synthetic."""
         return self._n_real
 
     @property
     def sha256s(self) -> tuple[str, ...]:
-        """Of each synthetic tile's pixels, in order."""
+        """SHA-256 of each synthetic tile's pixels, in order."""
         tiles = (tile for part in self._parts for tile in part.tiles)
         return tuple(hashlib.sha256(tile.tobytes()).hexdigest() for tile in tiles)
 
     def appended_to(
         self, tiles: Tiles, class_indices: NDArray[np.int64], groups: Groups | None
     ) -> tuple[Tiles, NDArray[np.int64], Groups | None]:
-        """Real tiles, labels and groups with those of the synthetic tiles behind them.
+        """Append the synthetic tiles with their labels and groups to the real ones.
 
-        All synthetic tiles are of one further slide and one further case. They are enlarged to
-        `side_px` when they are asked for.
+        All synthetic tiles form one additional slide and one additional case. Each is enlarged to
+        `side_px` when it is read.
         """
         labels = [part.class_indices for part in self._parts]
-        n_made = sum(map(len, labels))
+        n_synthetic = sum(map(len, labels))
         if groups is not None:
             groups = replace(
                 groups,
-                slides=np.append(groups.slides, [groups.slides.max() + 1] * n_made),
-                cases=np.append(groups.cases, [groups.cases.max() + 1] * n_made),
+                slides=np.append(groups.slides, [groups.slides.max() + 1] * n_synthetic),
+                cases=np.append(groups.cases, [groups.cases.max() + 1] * n_synthetic),
             )
-        made = [tile for part in self._parts for tile in part.tiles]
-        together = _RealThenMade(tiles, made, self._side_px)
-        return together, np.concatenate([class_indices, *labels]), groups
+        synthetic = [tile for part in self._parts for tile in part.tiles]
+        all_tiles = _RealThenSynthetic(tiles, synthetic, self._side_px)
+        return all_tiles, np.concatenate([class_indices, *labels]), groups
 
     def added_to(self, train: NDArray[np.int64], test: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Training positions with those of the fold's synthetic tiles behind them.
+        """Append the positions of the fold's synthetic tiles to its training positions.
 
         Args:
             train: positions of the real training tiles, int64 `[n_train]`.
             test: positions of the test tiles, int64 `[n_test]`.
 
         Raises:
-            LeakError: a synthetic tile would be tested, or none were made for this fold.
+            LeakError: a synthetic tile would be tested, or there is no generator for this fold.
         """
         if np.concatenate([train, test]).max(initial=-1) >= self._n_real:
-            raise LeakError("A fold names a synthetic tile; folds are made of real tiles only.")
+            raise LeakError("A fold names a synthetic tile; folds may hold real tiles only.")
         start = self._n_real
         wanted = frozenset(train.tolist())
         for part in self._parts:
@@ -110,21 +110,28 @@ class SyntheticTiles:
             if part.train == wanted:
                 return np.concatenate([train, np.arange(start, end)])
             start = end
-        raise LeakError("No generator was found for this fold, so its tiles could leak.")
+        raise LeakError(
+            "No generator was found for this fold, so synthetic tiles could leak test tiles. Fit "
+            "one with 'osteo-train gan fit --split'."
+        )
 
 
-class _RealThenMade:
-    """Real tiles as they come, and behind them made ones, enlarged (bicubic) when asked for."""
+def _count(tiles: frozenset[int]) -> str:
+    return "1 tile" if len(tiles) == 1 else f"{len(tiles)} tiles"
 
-    def __init__(self, real: Tiles, made: Sequence[NDArray[np.uint8]], side_px: int) -> None:
-        self._real, self._made, self._side_px = real, made, side_px
+
+class _RealThenSynthetic:
+    """Real tiles, then synthetic ones, which are enlarged (bicubic) when they are read."""
+
+    def __init__(self, real: Tiles, synthetic: Sequence[NDArray[np.uint8]], side_px: int) -> None:
+        self._real, self._synthetic, self._side_px = real, synthetic, side_px
 
     def __len__(self) -> int:
-        return len(self._real) + len(self._made)
+        return len(self._real) + len(self._synthetic)
 
     def __getitem__(self, position: int, /) -> NDArray[np.uint8]:
         if position < len(self._real):
             return self._real[position]
-        tile = Image.fromarray(self._made[position - len(self._real)])
+        tile = Image.fromarray(self._synthetic[position - len(self._real)])
         size = (self._side_px, self._side_px)
         return np.asarray(tile.resize(size, Image.Resampling.BICUBIC))

@@ -1,7 +1,7 @@
-"""A tile's name says where it was cut: case, slide (block) and the corner's x and y.
+"""A tile's name says where it was cut: case, slide (block), and x and y of the corner.
 
-The table spells `Case 48 - P5 C20-15162-19423`; the file is `Case-48-P5-C20-15162-19423.jpg`.
-`P9 B28-22141-15533` has no word "Case": the case is P9.
+The table has `Case 48 - P5 C20-15162-19423`; the file is `Case-48-P5-C20-15162-19423.jpg`. In
+`P9 B28-22141-15533`, which lacks the word "Case", the case is P9.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 _NAME: Final = re.compile(
-    r"(?P<case>Case-[0-9]+|P[0-9]+)"  # who
+    r"(?P<case>Case-[0-9]+|P[0-9]+)"
     r"(?:-(?P<part>P[0-9]+))?"  # "P5" of "Case 48 - P5"
-    r"-(?P<block>[A-Z]+[0-9]+)"  # which block, so which slide
+    r"-(?P<block>[A-Z]+[0-9]+)"
     r"-(?P<x>[0-9]+)-(?P<y>[0-9]+)"
 )
 _SEPARATOR: Final = re.compile(r"[ -]+")
@@ -25,8 +25,8 @@ class TileName:
 
     Attributes:
         case: the patient, `Case 48` or `P9`; patient splits group by it.
-        slide: the whole name without the corner, `Case-48-P5-C20`; slide splits group by it.
-        x, y: the tile's corner on the slide, in pixels of a scale that is not documented.
+        slide: the name without the corner, `Case-48-P5-C20`; slide splits group by it.
+        x, y: the tile's corner on the slide, in pixels of an undocumented scale.
     """
 
     case: str
@@ -36,15 +36,15 @@ class TileName:
 
 
 def file_stem_of(table_name: str) -> str:
-    """Spell a table's tile name as its file does: every run of spaces and `-` is one `-`."""
+    """The stem of the file of a name in the table: each run of spaces and `-` becomes one `-`."""
     return _SEPARATOR.sub("-", table_name.strip())
 
 
 def parse_tile_name(name: str) -> TileName:
-    """Parse a tile's name in either spelling (table, or file without its extension).
+    """Parse a tile's name, as the table spells it or as the stem of its file.
 
     Raises:
-        ValueError: the name does not follow the collection's pattern.
+        ValueError: the name does not follow the pattern of the collection.
     """
     stem = file_stem_of(name)
     match = _NAME.fullmatch(stem)

@@ -1,4 +1,4 @@
-"""The rules that a tile of the collection must keep, and the check of its pixels."""
+"""The rules for a tile of the collection, and the check of its pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TILE_SIDE_PX: Final = 1024
 
 
 class Rule(StrEnum):
-    """What a tile can break."""
+    """A rule that a tile can break."""
 
     NAME = "the name must be CASE SLIDE-X-Y"
     LABEL = "the classification must be one of the collection's"
@@ -29,7 +29,7 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TileProblem:
-    """One tile (its file, or its row where there is no file) and the rule that it breaks."""
+    """A tile (its file, or its row if there is no file) and the rule that it breaks."""
 
     rule: Rule
     where: str
@@ -41,11 +41,11 @@ class TileProblem:
 
 
 def inspect_pixels(content: bytes, where: str, side_px: int) -> TileProblem | None:
-    """Decode a tile's bytes and hold them against the rules.
+    """Decode a tile's bytes and check its pixels against the rules.
 
     Args:
         content: the encoded tile.
-        where: what to call it in a problem.
+        where: the tile's name in a problem.
         side_px: the side it must have, in pixels.
 
     Returns:
@@ -53,7 +53,7 @@ def inspect_pixels(content: bytes, where: str, side_px: int) -> TileProblem | No
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
-            image.load()  # a truncated file has a sound header
+            image.load()  # the header of a truncated file is intact
             mode, size = image.mode, image.size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return TileProblem(Rule.UNREADABLE, where, str(error).partition("<_io")[0].strip())

@@ -1,7 +1,7 @@
-"""Tiles as they are needed: decoded in parallel, a few ahead of the reader, never all at once.
+"""Tiles decoded as they are needed: in parallel, a few ahead of the reader, never all at once.
 
-Threads decode: Pillow gives up the lock while it decodes and resamples, so two threads keep two
-cores busy, and nothing is copied between processes (`benchmarks/training.py` compares).
+Tiles are decoded in threads. Pillow releases the GIL while it decodes and resamples, so two threads
+keep two cores busy, and nothing is copied between processes (`benchmarks/training.py` compares).
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ from training.errors import DataError
 Item = TypeVar("Item")
 
 _AHEAD: Final = 8
-"""Results a worker may be ahead of the reader; at 224 px and 25 views one is 4 MB."""
-# The index has checked size and format, so a limit here only has to be out of the way.
+"""Results that each worker may be ahead of the reader; one is 4 MB at 224 px and 25 views."""
+# The index has checked size and format, so the limit must only be high enough.
 _LIMITS: Final = TileLimits(max_bytes=2**30)
 
 
 class Tiles(Protocol):
-    """uint8 `[side, side, 3]` by position: an array `[n, side, side, 3]`, or a stream of files."""
+    """uint8 `[side, side, 3]` RGB by position: an array `[n, ...]` or a stream of files."""
 
     def __len__(self) -> int:
-        """How many."""
+        """Number of tiles."""
 
     def __getitem__(self, position: int, /) -> NDArray[np.uint8]:
-        """One tile; may be called from several threads."""
+        """One tile; several threads may call this."""
 
 
 class TileStream:
-    """The tiles of an index, each decoded when it is asked for, exactly as the service does."""
+    """The tiles of an index, each decoded on access, exactly as the service decodes it."""
 
     def __init__(self, index: Index, data_dir: Path, side_px: int = TILE_SIDE_PX) -> None:
-        """Nothing is read yet.
+        """Read nothing yet.
 
         Args:
-            index: which tiles.
-            data_dir: the collection.
-            side_px: of the decoded tiles, as the network takes them.
+            index: lists the tiles.
+            data_dir: folder of the collection.
+            side_px: side of the decoded tiles, which the network takes.
         """
         self._files = [data_dir / tile.file for tile in index.tiles]
         self._side_px = side_px
@@ -60,7 +60,7 @@ class TileStream:
         """Read and decode one tile.
 
         Raises:
-            DataError: the file is missing or no longer what the index describes.
+            DataError: the file is missing or cannot be decoded.
         """
         path = self._files[position]
         try:
@@ -77,12 +77,12 @@ class TileStream:
 def in_order(
     make: Callable[[int], Item], n_items: int, n_workers: int | None = None
 ) -> Iterator[Item]:
-    """`make(0)`, `make(1)`, ... in this order, made in threads a little ahead of the reader.
+    """Yield `make(0)`, `make(1)`, ... in order, made in threads slightly ahead of the reader.
 
     Args:
         make: called from several threads at once; its first error ends the iteration.
-        n_items: how many.
-        n_workers: threads; one a usable core where not given.
+        n_items: number of items.
+        n_workers: number of threads; by default one per usable core.
     """
     n_workers = n_workers or usable_cores()
     waiting: deque[Future[Item]] = deque()
@@ -94,13 +94,13 @@ def in_order(
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
-        finally:  # whoever stops early, or fails, waits for what is being made and no more
+        finally:  # a reader that stops early waits only for items that are being made
             for future in waiting:
                 future.cancel()
 
 
 def some_of(tiles: Tiles, n_most: int) -> NDArray[np.uint8]:
-    """At most `n_most` tiles, evenly spread, as one array uint8 `[m, side, side, 3]`."""
+    """At most `n_most` evenly spaced tiles as one array, uint8 `[m, side, side, 3]` RGB."""
     n_chosen = min(len(tiles), n_most)
     positions = np.linspace(0, len(tiles) - 1, n_chosen).round().astype(int)
     return np.stack([tiles[int(position)] for position in positions])

@@ -1,1 +1,1 @@
-"""Metrics, temperature and leakage of finished runs."""
+"""Metrics, calibration and leakage of finished runs."""

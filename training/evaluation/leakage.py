@@ -1,4 +1,4 @@
-"""How much of what a split tests was seen in training: tissue on both sides of the line."""
+"""How many test tiles of a split share tissue with its training tiles."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training.console.plural import plural
 from training.data.index import Index
-from training.data.overlaps import FOOTPRINTS_PX, overlapping_pairs
-from training.data.splits import Fold, Split, fold_positions
+from training.data.overlaps import overlapping_pairs
+from training.data.splits import Split, fold_positions
 from training.errors import SplitError
-from training.runs.records import CrossValidation
 
 
 @dataclass(frozen=True, slots=True)
 class Leaks:
-    """Over all folds of a split.
+    """Leaks over all folds of a split.
 
     Attributes:
         footprint_px: side of a tile in the pixels of its name.
-        n_pairs: pairs of overlapping tiles, one trained on and one tested.
-        n_leaked: tested tiles that overlap a tile that was trained on.
-        n_tested: tested tiles.
+        n_pairs: overlapping pairs of a training tile and a test tile.
+        n_leaked: test tiles that overlap a training tile.
+        n_tested: test tiles.
     """
 
     footprint_px: int
@@ -33,16 +33,16 @@ class Leaks:
         """`N of M tested tiles overlap a training tile (P pairs) at F px a tile`."""
         return (
             f"{self.n_leaked} of {self.n_tested} tested tiles overlap a training tile "
-            f"({self.n_pairs} pairs) at {self.footprint_px} px a tile"
+            f"({plural(self.n_pairs, 'pair')}) at {self.footprint_px} px a tile"
         )
 
 
 def find_leaks(index: Index, split: Split, footprint_px: int) -> Leaks:
-    """Count what a split leaks; nothing, where it goes by slide or by patient.
+    """Count the leaks of a split; a split by slide or by patient has none.
 
     Args:
         index: the tiles.
-        split: a split of it.
+        split: a split of this index.
         footprint_px: side of a tile in the pixels of its name.
     """
     pairs = overlapping_pairs(index.tiles, footprint_px)
@@ -60,22 +60,14 @@ def find_leaks(index: Index, split: Split, footprint_px: int) -> Leaks:
 
 
 def require_no_leaks(index: Index, split: Split, footprint_px: int) -> None:
-    """Refuse a split that leaks.
+    """Reject a split that leaks.
 
     Raises:
-        SplitError: a tested tile overlaps a training tile.
+        SplitError: a test tile overlaps a training tile.
     """
     leaks = find_leaks(index, split, footprint_px)
     if leaks.n_pairs > 0:
         raise SplitError(
-            f"{leaks}. Take --overlaps repair, which keeps overlapping tiles together, or split "
-            "by slide."
+            f"{leaks}. Use --overlaps repair, which keeps overlapping tiles together, or split by "
+            "slide."
         )
-
-
-def leaks_of(index: Index, run: CrossValidation) -> list[Leaks]:
-    """What the split under a run leaks, at every candidate footprint."""
-    names = {fold: [a.tile for a in run.answers if a.fold == fold] for fold in run.folds}
-    folds = tuple(Fold(name=fold, test=tuple(tested)) for fold, tested in names.items())
-    split = Split(kind=run.kind, seed=None, index_sha256=run.index_sha256, folds=folds)
-    return [find_leaks(index, split, footprint_px) for footprint_px in FOOTPRINTS_PX]

@@ -1,4 +1,4 @@
-"""The three levels side by side, and case by case: the rows that every report prints."""
+"""The three kinds of split side by side, and case by case: the rows of every report."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from app.core.manifest import ClassMetrics, FoldMetrics, SplitKind, SplitMetrics
+from training.console.plural import plural
 from training.data.labels import LABELS, MixedTiles
 
-LEVELS: Final[Mapping[SplitKind, str]] = {
+SPLIT_TITLES: Final[Mapping[SplitKind, str]] = {
     "random": "random: tiles of one slide on both sides",
     "slide": "slide: no slide on both sides",
     "patient": "patient: one case left out in turn",
 }
-LEVEL_HEADER: Final = (
+SPLIT_HEADER: Final = (
     "split",
-    "right / tiles",
+    "correct / tiles",
     "accuracy",
     "95 % interval",
     "macro F1",
@@ -29,33 +30,27 @@ MIXED_POLICY: Final[Mapping[MixedTiles, str]] = {
     "exclude": "left out",
     "non_viable": "counted as Non-Viable Tumor",
 }
-PUBLISHED: Final = (
-    "Published on this collection, with other tiles, labels and splits each time: 0.88 to 0.99 "
-    "accuracy on random splits; 0.670 accuracy, 0.562 macro F1, 0.626 balanced accuracy and 0.110 "
-    "recall of viable tumour with one case left out in turn (a frozen MobileNetV3-Small, 1,028 "
-    "tiles, mixed ones left out)."
-)
 UNAVAILABLE: Final = "unavailable"
 _NOT_MEASURED: Final = "not measured"
 
 
-def level_rows(metrics: Sequence[SplitMetrics]) -> list[list[str]]:
-    """One row a level, in the order of `LEVELS`, under `LEVEL_HEADER`; also those not measured."""
+def split_rows(metrics: Sequence[SplitMetrics]) -> list[list[str]]:
+    """One row per kind of split, under `SPLIT_HEADER`, also for kinds that were not measured."""
     by_kind = {entry.split: entry for entry in metrics}
     return [
-        [title, *(_level(by_kind[kind]) if kind in by_kind else _blank())]
-        for kind, title in LEVELS.items()
+        [title, *(_split_row(by_kind[kind]) if kind in by_kind else _blank())]
+        for kind, title in SPLIT_TITLES.items()
     ]
 
 
 def case_header() -> list[str]:
-    """Over `case_rows`."""
+    """The header of `case_rows`."""
     recalls = [f"{label.name}: recall" for label in LABELS]
-    return ["case left out", "right / tiles", "accuracy", "95 % interval", *recalls]
+    return ["case left out", "correct / tiles", "accuracy", "95 % interval", *recalls]
 
 
 def case_rows(metrics: Sequence[SplitMetrics]) -> list[list[str]]:
-    """One row a case that was left out; none where there was no patient split."""
+    """One row for each left-out case; no rows if there was no patient split."""
     return [
         [
             fold.name,
@@ -70,30 +65,30 @@ def case_rows(metrics: Sequence[SplitMetrics]) -> list[list[str]]:
     ]
 
 
-def n_right(entry: SplitMetrics) -> int:
-    """Tiles on the diagonal of the confusion matrix."""
+def n_correct(entry: SplitMetrics) -> int:
+    """Correct predictions: the diagonal of the confusion matrix."""
     return sum(row[i] for i, row in enumerate(entry.confusion))
 
 
 def percent(value: float | None) -> str:
-    """`87.5 %`, or that there is none."""
+    """`87.5 %`, or `unavailable`."""
     return UNAVAILABLE if value is None else f"{100 * value:.1f} %"
 
 
 def number(value: float | None) -> str:
-    """`0.875`, or that there is none."""
+    """`0.875`, or `unavailable`."""
     return UNAVAILABLE if value is None else f"{value:.3f}"
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """`72.1 to 92.6 %`, or that there is none."""
+    """`72.1 to 92.6 %` for shares in [0, 1], or `unavailable`."""
     return UNAVAILABLE if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f} %"
 
 
-def _level(entry: SplitMetrics) -> list[str]:
+def _split_row(entry: SplitMetrics) -> list[str]:
     low, high = entry.macro_f1_low, entry.macro_f1_high
     return [
-        f"{n_right(entry)} / {entry.n_tiles} ({entry.n_folds} folds)",
+        f"{n_correct(entry)} / {entry.n_tiles} ({plural(entry.n_folds, 'fold')})",
         percent(entry.accuracy),
         interval(entry.accuracy_low, entry.accuracy_high),
         number(entry.macro_f1),
@@ -105,7 +100,7 @@ def _level(entry: SplitMetrics) -> list[str]:
 
 
 def _blank() -> list[str]:
-    return [_NOT_MEASURED] * (len(LEVEL_HEADER) - 1)
+    return [_NOT_MEASURED] * (len(SPLIT_HEADER) - 1)
 
 
 def _recalls(fold: FoldMetrics) -> list[str]:

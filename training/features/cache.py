@@ -1,4 +1,4 @@
-"""Where a run keeps the features of its tiles' views, so that the next command finds them."""
+"""Keeps the features of tile views on disk, so that the next command need not compute them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from training.networks.graphs import UNTRAINED, weights_sha256
 
 @dataclass(frozen=True, slots=True)
 class KeptViews:
-    """A store, and how its rows are found: a row holds all views of a tile.
+    """A store and the keys of its rows; a row holds all views of a tile.
 
     Attributes:
-        store: of one network and one of its layers.
-        tiles: SHA-256 of every tile's bytes, in order.
+        store: features of one layer of one network.
+        tiles: SHA-256 of each tile's bytes, in order.
     """
 
     store: FeatureStore
     tiles: tuple[str, ...]
 
     def keys(self, augment: AugmentConfig, seed: int) -> list[bytes]:
-        """One a tile. `cache_features` draws views by the tile's position, so it is part of it."""
+        """One key per tile. It contains the tile's position, which is part of the views' seed."""
         settings = augment.model_dump()
         return [
             row_key(tile, {"augment": settings, "seed": [seed, position]})
@@ -35,22 +35,22 @@ class KeptViews:
 
 @dataclass(frozen=True, slots=True)
 class FeatureCache:
-    """A folder in which the features of an index's tiles are kept."""
+    """A folder that keeps the features of an index's tiles."""
 
     folder: Path
     tiles: tuple[str, ...]
 
     @classmethod
     def of(cls, folder: Path, index: Index) -> FeatureCache:
-        """For the tiles of an index."""
+        """The cache for the tiles of an index."""
         return cls(folder, tuple(tile.sha256 for tile in index.tiles))
 
     def open(self, network: NetworkConfig, seed: int, output: str) -> KeptViews:
-        """The store of what one layer of a network answers.
+        """Open the store for the output of one layer of a network.
 
         Args:
-            network: system, weights and side.
-            seed: of the initial weights of an untrained network, which no file holds.
+            network: system, weights and side of the tiles.
+            seed: of the initial weights, if the network is untrained.
             output: name of the layer.
 
         Raises:

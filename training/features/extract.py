@@ -1,7 +1,7 @@
-"""What the frozen part of the network answers, computed once for every tile and view.
+"""Features of the frozen backbone, computed once for every tile and view.
 
-The frozen part takes nearly all the time (10 to 15 ms a tile on a CPU), and its answers never
-change, so training on what is cached here costs seconds where it would cost minutes.
+The frozen backbone takes nearly all the time (10 to 15 ms a tile on a CPU) and its features never
+change, so training on cached features takes seconds instead of minutes.
 """
 
 from __future__ import annotations
@@ -25,93 +25,87 @@ from training.networks.architecture import MINUS_ONE_TO_ONE, Scaling
 from training.storage.scratch_array import allocate
 
 _GATHERED_VIEWS: Final = 32
-"""About what the processes tell each other at once; tiles with more views go one at a time."""
+"""About as many views as the processes exchange at once; a tile with more views goes alone."""
 
 
 def read_tiles(index: Index, data_dir: Path, side_px: int = TILE_SIDE_PX) -> NDArray[np.uint8]:
-    """Every tile at once, for callers who need them all; others take a `TileStream`.
+    """Every tile at once, for callers that need them all; others use a `TileStream`.
 
     Returns:
-        uint8 `[n, side, side, 3]` in the order of the index: 150 kB a tile at 224 px.
+        uint8 `[n, side, side, 3]` RGB in the order of the index: 150 kB a tile at 224 px.
 
     Raises:
         DataError: a file is missing or no longer what the index describes.
     """
     tiles = TileStream(index, data_dir, side_px)
-    shown = tracked("Reading tiles")(range(len(tiles)))
-    return np.stack([tile for tile, _ in zip(tiles, shown, strict=True)])
-
-
-def open_sources(index: Index, data_dir: Path, augment: AugmentConfig) -> TileStream | None:
-    """The tiles at the resolution that crops are taken from; None where no view is a crop."""
-    return TileStream(index, data_dir, augment.crop_source_px) if augment.crops else None
+    positions = tracked("Reading tiles")(range(len(tiles)))
+    return np.stack([tile for tile, _ in zip(tiles, positions, strict=True)])
 
 
 def cache_features(
-    lower: Any,
+    frozen: Any,
     tiles: Tiles,
     augment: AugmentConfig,
     seed: int,
     scaling: Scaling = MINUS_ONE_TO_ONE,
-    sources: Tiles | None = None,
-    kept: KeptViews | None = None,
+    stored: KeptViews | None = None,
 ) -> NDArray[np.float32]:
-    """Run the frozen part on every tile's original and transformed views, tile after tile.
+    """Run the frozen graph on the original and the transformed views of every tile.
 
-    Threads decode and draw while the network answers; what waits between them is bounded, and the
-    features lie on disk where they are many (`allocate`), so memory does not grow with the tiles.
+    Threads decode tiles and draw views while the network runs; few of them wait in between, and
+    many features are written to disk (`allocate`), so memory does not grow with the tiles.
 
     Args:
-        lower: the frozen graph; scaled float32 `[B, side, side, 3]` to features.
+        frozen: the frozen graph; scaled float32 `[B, side, side, 3]` to features.
         tiles: `n` tiles of the side that the graph takes.
         augment: which views to draw.
         seed: of the views.
-        scaling: what the network wants of its input.
-        sources: the same tiles, larger, which crops are taken from.
-        kept: where features are kept for the next command; computed anew where not given.
+        scaling: of the network's input.
+        stored: a store on disk that already holds or receives the features; None computes all.
 
     Returns:
         float32 `[n, 1 + n_views, ...]`; view 0 is the original tile.
 
     Raises:
         DataError: a tile cannot be read.
-        CacheError: the disk has no room.
+        CacheError: the disk is full.
     """
-    infer = as_function(lower)
-    shape = (1 + augment.n_views, *lower.output_shape[1:])
+    infer = as_function(frozen)
+    shape = (1 + augment.n_views, *frozen.output_shape[1:])
     rank, n_processes = share()
     mine = range(rank, len(tiles), n_processes)
 
-    def answers(positions: Sequence[int]) -> Iterator[NDArray[np.float32]]:
-        """Rows of some of my tiles, each by itself: what else is computed changes no bit of it.
+    def compute(positions: Sequence[int]) -> Iterator[NDArray[np.float32]]:
+        """Features of some of this process's tiles, one batch a tile.
 
-        In a batch of other tiles a row's last bits differ with the size of the batch and the
-        row's place in it; and on a CPU a batch of 32 takes as long a view as a batch of 1.
+        In a batch with other tiles, the last bits of a row change with the size of the batch and
+        the row's place in it. On a CPU, a view takes as long in a batch of 32 as in a batch of 1.
         """
 
         def scaled_views(number: int) -> NDArray[np.float32]:
-            return scaling.apply(_views_of(tiles, mine[positions[number]], augment, seed, sources))
+            i = mine[positions[number]]
+            return scaling.apply(draw_views(tiles[i], augment, (seed, i)))
 
         yield from map(infer, in_order(scaled_views, len(positions)))
 
-    if kept is not None and len(mine) > 0:
-        keys = kept.keys(augment, seed)[rank::n_processes]
-        found = fill(
-            kept.store,
+    if stored is not None and len(mine) > 0:
+        keys = stored.keys(augment, seed)[rank::n_processes]
+        features = fill(
+            stored.store,
             keys,
-            lambda positions: np.stack(list(answers(positions))),
+            lambda positions: np.stack(list(compute(positions))),
             tracked("Computing features"),
         )
     else:
-        found = allocate((len(mine), *shape), np.float32)
-        shown = tracked("Computing features")(range(len(mine)))
-        for i, row in zip(shown, answers(range(len(mine))), strict=True):
-            found[i] = row
-    return found if n_processes == 1 else _gather_dealt(found, len(tiles), n_processes)
+        features = allocate((len(mine), *shape), np.float32)
+        rows = tracked("Computing features")(range(len(mine)))
+        for i, row in zip(rows, compute(range(len(mine))), strict=True):
+            features[i] = row
+    return features if n_processes == 1 else _gather_dealt(features, len(tiles), n_processes)
 
 
 def _gather_dealt(mine: NDArray[np.float32], n_tiles: int, n_processes: int) -> NDArray[np.float32]:
-    """All rows, of which each process has every `n_processes`th, beginning at its number."""
+    """All rows; each process has every `n_processes`th one, starting at its rank."""
     features = allocate((n_tiles, *mine.shape[1:]), np.float32)
     n_together = max(1, _GATHERED_VIEWS // mine.shape[1])
     for start in range(0, n_tiles, n_processes * n_together):
@@ -123,35 +117,40 @@ def _gather_dealt(mine: NDArray[np.float32], n_tiles: int, n_processes: int) -> 
     return features
 
 
-def draw_all(
-    tiles: Tiles, augment: AugmentConfig, seed: int, sources: Tiles | None = None
-) -> NDArray[np.uint8]:
-    """The views that `cache_features` shows to a frozen base: uint8 `[n, 1 + n_views, ...]`."""
-    first = _views_of(tiles, 0, augment, seed, sources)
-    drawn: NDArray[np.uint8] = allocate((len(tiles), *first.shape), np.uint8)
-    views = in_order(lambda i: _views_of(tiles, i, augment, seed, sources), len(tiles))
-    for i, of_tile in enumerate(views):
-        drawn[i] = of_tile
+def draw_all(tiles: Tiles, augment: AugmentConfig, seed: int) -> NDArray[np.uint8]:
+    """The views that `cache_features` runs through the network.
+
+    Returns:
+        uint8 `[n, 1 + n_views, side, side, 3]` RGB; view 0 is the original tile.
+    """
+    drawn: NDArray[np.uint8] = allocate(
+        (len(tiles), 1 + augment.n_views, *tiles[0].shape), np.uint8
+    )
+    views_of_tiles = in_order(lambda i: draw_views(tiles[i], augment, (seed, i)), len(tiles))
+    for i, views in enumerate(views_of_tiles):
+        drawn[i] = views
     return drawn
 
 
-def pool_features(upper: Any, seam: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Pooled features, float32 `[n, 1 + n_views, E]`, from what the frozen part answered."""
-    infer = as_function(upper)
-    pooled = allocate((*seam.shape[:2], upper.output_shape[-1]), np.float32)
+def pool_features(trainable: Any, seam: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Run the layers above the seam and average over the feature map.
+
+    Args:
+        trainable: graph from the seam to the feature map `[B, h, w, E]`.
+        seam: float32 `[n, n_views, ...]`, what the frozen graph returned.
+
+    Returns:
+        Pooled features, float32 `[n, n_views, E]`.
+    """
+    infer = as_function(trainable)
+    pooled = allocate((*seam.shape[:2], trainable.output_shape[-1]), np.float32)
     for i in tracked("Pooling")(range(len(seam))):
         pooled[i] = infer(seam[i]).mean(axis=(1, 2))
     return pooled
 
 
-def _views_of(
-    tiles: Tiles, i: int, augment: AugmentConfig, seed: int, sources: Tiles | None
-) -> NDArray[np.uint8]:
-    return draw_views(tiles[i], augment, (seed, i), None if sources is None else sources[i])
-
-
 def as_function(graph: Any) -> Any:
-    """A Keras graph as a fast function of NumPy arrays, in inference mode."""
+    """A Keras graph as a compiled function of NumPy arrays, in inference mode."""
     import tensorflow
 
     compiled = tensorflow.function(

@@ -1,4 +1,4 @@
-"""Which training tiles a bundle keeps to measure distances from."""
+"""Choose the training tiles that a bundle keeps to measure distances from."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from numpy.typing import NDArray
 from app.core.reference_tiles import N_NEIGHBOURS, ReferenceTiles
 
 MAX_REFERENCE_TILES: Final = 128
-"""So many embeddings are 0.3 MB of a bundle; of more tiles the most unlike are taken."""
+"""This many embeddings take 0.3 MB of a bundle."""
 _TINY: Final = 1e-12
 _FARTHEST: Final = 2.0
-"""The largest cosine distance there is."""
+"""The largest possible cosine distance."""
 
 
 def choose_reference(embeddings: NDArray[np.float32]) -> ReferenceTiles:
-    """References that cover the training tiles: all of them, or the most unlike.
+    """Choose references that cover the training tiles: all of them, or the most dissimilar.
 
     Args:
         embeddings: float32 `[n, E]` of the training tiles.
 
     Returns:
-        At most `MAX_REFERENCE_TILES`; beyond, by farthest-point sampling (Gonzalez 1985), where
-        far is what the service measures: from the nearest `N_NEIGHBOURS`. By the nearest one
-        alone a rare kind of tile would get one reference, and stay far from its other neighbours.
+        At most `MAX_REFERENCE_TILES`. From more tiles, farthest-point sampling (Gonzalez 1985)
+        chooses by the distance that the service measures: the mean to the nearest `N_NEIGHBOURS`.
+        With the nearest one alone, a rare kind of tile would get a single reference and would stay
+        far from its other neighbours.
     """
     if len(embeddings) <= MAX_REFERENCE_TILES:
         return ReferenceTiles(embeddings)
@@ -37,6 +38,6 @@ def choose_reference(embeddings: NDArray[np.float32]) -> ReferenceTiles:
         latest = 1.0 - directions @ directions[chosen[-1]]
         gaps = np.sort(np.column_stack([gaps, latest]), axis=1)[:, :N_NEIGHBOURS]
         distances = gaps.mean(axis=1)
-        distances[chosen] = -1.0  # a tile is taken once
+        distances[chosen] = -1.0  # choose each tile once
         chosen.append(int(distances.argmax()))
     return ReferenceTiles(embeddings[chosen])

@@ -1,13 +1,13 @@
-"""Features of a frozen network on disk: computed once an image and view, believed only if whole.
+"""Features of a frozen network on disk: computed once for each tile and view.
 
-A space (one network with its weights, at one side) is a folder; in it lie chunks, each holding some
-rows. A row is found by the SHA-256 of what it was computed from: the tile's bytes and the view. A
-chunk is one file, `SHA-256.chunk`: an array of keys and an array of features, one `.npy` after the
-other. It is written beside its place, synced, then renamed, and its name is the SHA-256 of its
-content, so a file that a kill, a full disk or a bad block left wrong is never believed.
+A space (one network with its weights, at one side) is a folder of chunks, each with some rows. The
+key of a row is the SHA-256 of what it was computed from: the tile's bytes and the view. A chunk is
+one file, `SHA-256.chunk`: an array of keys and an array of features, one `.npy` after the other. It
+is written atomically, and its name is the SHA-256 of its content, so a file that a kill, a full
+disk or a bad block damaged is never used.
 
-Several processes may share a folder: chunks never change, and whoever computes holds a lock, so
-that the others wait and find the answers instead of computing them too.
+Several processes may share a folder: chunks never change, and the process that computes holds a
+lock, so that the others wait for its features instead of computing them again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import contextlib
 import hashlib
 import io
 import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,32 +27,32 @@ from numpy.typing import NDArray
 from app.core.manifest import sha256_of_file
 from training.console.progress import ERRORS
 from training.errors import CacheError
-from training.storage.atomic import PART_SUFFIX, try_lock, wait_for_lock, write_whole
+from training.storage.atomic import PART_SUFFIX, try_lock, wait_for_lock, write_bytes_whole
+from training.storage.disk import require_room, writing
 from training.storage.scratch_array import allocate
 
 Features = NDArray[np.float32]
 
 _FORMAT: Final = 1
-"""Of the chunks, and of how `decode_tile` makes pixels of bytes: raise it when either changes."""
+"""Version of the chunks and of how `decode_tile` decodes: raise it when either changes."""
 _KEY_BYTES: Final = 32
 _CHUNK_ROWS: Final = 256
 _CHUNK_BYTES: Final = 2**24
-_SPARE_BYTES: Final = 2**26
-"""Left free on the disk, so that the run's own records still fit."""
+_OPTION: Final = "--cache-dir"
 _ATTEMPTS: Final = 3
 _SAME: Final = 1e-2
-"""Largest difference, relative to the largest feature, of a row computed again elsewhere."""
+"""Largest difference, relative to the largest feature, of a row that is computed again."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureSpace:
-    """What all rows of a folder have in common: the network that answers.
+    """The network whose features a folder holds.
 
     Attributes:
         system: name of the network.
-        weights: SHA-256 of the weights' file, or a name that stands for them.
+        weights: SHA-256 of the weights' file, or a name that identifies them.
         side_px: of the network's input.
-        output: which layer answers; `pooled` is the pooled last feature map.
+        output: the layer; `pooled` is the pooled last feature map.
     """
 
     system: str
@@ -63,51 +62,49 @@ class FeatureSpace:
 
     @property
     def folder_name(self) -> str:
-        """Readable at the front, unmistakable at the end."""
+        """A readable name that ends with a digest of everything in the space."""
         return f"{self.system}-{self.side_px}-{_digest(asdict(self)).hex()[:16]}"
 
 
 def row_key(tile_sha256: str, view: Mapping[str, Any] | None = None) -> bytes:
-    """Identity of a row: 32 bytes.
+    """The key of a row: 32 bytes.
 
     Args:
         tile_sha256: of the tile's bytes.
-        view: everything that determines a transformed view, JSON; None for the tile as it is.
+        view: everything that determines a transformed view, as JSON; None for the original.
     """
     return _digest({"tile": tile_sha256, "view": view})
 
 
 class FeatureStore:
-    """The rows of one space; open one a process."""
+    """The rows of one space; each process opens its own."""
 
     def __init__(self, cache_dir: Path, space: FeatureSpace) -> None:
-        """Open the folder of a space, making it where it is missing.
+        """Open the folder of a space, creating it if it is missing.
 
         Raises:
-            CacheError: the folder cannot be written.
+            CacheError: the folder is not writable.
         """
         self.folder = cache_dir / space.folder_name
         self._place: dict[bytes, tuple[Path, int]] = {}
         self._chunks: dict[Path, Features] = {}
         self._seen: set[Path] = set()
-        try:
+        with self._writing():
             self.folder.mkdir(parents=True, exist_ok=True)
             described = json.dumps({"format": _FORMAT, **asdict(space)}, indent=1)
             if not (self.folder / "space.json").exists():
-                write_whole(self.folder / "space.json", lambda out: out.write(described.encode()))
-        except OSError as error:
-            raise _unwritable(self.folder, error) from error
+                write_bytes_whole(self.folder / "space.json", described.encode())
         self.refresh()
 
     def refresh(self) -> None:
-        """Find chunks that other processes have written since."""
+        """Find chunks that other processes have written since the last call."""
         for path in sorted(set(self.folder.glob("*.chunk")) - self._seen):
             self._seen.add(path)
             try:
                 with path.open("rb") as stream:
                     keys = np.load(stream, allow_pickle=False)
             except (OSError, ValueError, EOFError):
-                continue  # not a chunk any more; what it held is missing
+                continue  # damaged or gone, so its rows are missing
             self._place.update({key.tobytes(): (path, row) for row, key in enumerate(keys)})
 
     def missing(self, keys: Sequence[bytes]) -> list[int]:
@@ -115,10 +112,11 @@ class FeatureStore:
         return [i for i, key in enumerate(keys) if key not in self._place]
 
     def read(self, keys: Sequence[bytes]) -> Features:
-        """Rows of some keys, float32 `[n, ...]`; many lie in a scratch file, not in memory.
+        """Rows of some keys, float32 `[n, ...]`; a large result is a scratch file, not in memory.
 
         Raises:
-            KeyError: a row is missing, or its chunk is damaged; then it is missing from now on.
+            KeyError: a row is missing or its chunk is damaged, in which case its rows are missing
+                from now on.
         """
         rows_by_chunk: dict[Path, list[tuple[int, int]]] = {}
         for i, key in enumerate(keys):
@@ -136,10 +134,10 @@ class FeatureStore:
         return out
 
     def write(self, keys: Sequence[bytes], features: Features) -> None:
-        """Add rows: all of them, or, where the process ends before, none.
+        """Add rows: all of them, or none if the process ends before.
 
         Args:
-            keys: what they were computed from.
+            keys: of the rows, made by `row_key`.
             features: float32 `[n, ...]`.
 
         Raises:
@@ -150,20 +148,18 @@ class FeatureStore:
         np.save(content, packed, allow_pickle=False)
         np.save(content, np.ascontiguousarray(features, dtype=np.float32), allow_pickle=False)
         path = self.folder / f"{hashlib.sha256(content.getbuffer()).hexdigest()}.chunk"
-        try:
-            write_whole(path, lambda out: out.write(content.getbuffer()))
-        except OSError as error:
-            raise _unwritable(self.folder, error) from error
+        with self._writing():
+            write_bytes_whole(path, content.getbuffer())
         self._seen.add(path)
         self._place.update({key: (path, row) for row, key in enumerate(keys)})
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from computing the same rows; a killed process holds no lock."""
+        """Stop other processes from computing the same rows; a killed process holds no lock."""
         with (self.folder / "lock").open("wb") as stream:
             if not try_lock(stream):
                 ERRORS.print(
-                    f"Another process computes features in {self.folder}; waiting for it.",
+                    f"Another process computes features in {self.folder}. Waiting for it.",
                     soft_wrap=True,
                 )
                 wait_for_lock(stream)
@@ -172,8 +168,11 @@ class FeatureStore:
             self.refresh()
             yield
 
+    def _writing(self) -> contextlib.AbstractContextManager[None]:
+        return writing(self.folder, CacheError, _OPTION)
+
     def _open(self, path: Path) -> Features:
-        """The features of a chunk, mapped; its content is held against its name once."""
+        """The memory-mapped features of a chunk, whose content is checked by its name once."""
         if path not in self._chunks:
             try:
                 whole = sha256_of_file(path) == path.stem
@@ -189,7 +188,7 @@ class FeatureStore:
 
     def _forget(self, path: Path) -> None:
         ERRORS.print(
-            f"{path.name} of {self.folder} is damaged: its features are computed again.",
+            f"{path.name} in {self.folder} is damaged. Its features are computed again.",
             soft_wrap=True,
         )
         path.unlink(missing_ok=True)
@@ -203,11 +202,11 @@ def fill(
     compute: Callable[[Sequence[int]], Features],
     track: Callable[[Sequence[Sequence[int]]], Iterable[Sequence[int]]] = iter,
 ) -> Features:
-    """All rows of some keys, computing and storing what is missing.
+    """Read the rows of some keys; compute and store those that are missing.
 
     Args:
-        store: where rows are kept.
-        keys: of the rows wanted.
+        store: the store.
+        keys: of the rows.
         compute: from positions in `keys` to float32 `[n, ...]`; called under the lock.
         track: wraps the chunks of work to show progress.
 
@@ -215,7 +214,7 @@ def fill(
         float32 `[len(keys), ...]`.
 
     Raises:
-        CacheError: the disk is full, or what is stored is not what the network answers.
+        CacheError: the disk is full, or the stored features are not this network's.
     """
     if not store.missing(keys):
         with contextlib.suppress(KeyError):
@@ -227,22 +226,7 @@ def fill(
                 _compute_missing(store, keys, missing, compute, track)
             with contextlib.suppress(KeyError):
                 return store.read(keys)
-    raise CacheError(f"{store.folder} does not return what is written to it; is the disk sound?")
-
-
-def require_space(folder: Path, n_bytes: int, what: str) -> None:
-    """Fail before hours are spent where a disk has no room.
-
-    Raises:
-        CacheError: `n_bytes` and some spare do not fit.
-    """
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(existing).free
-    if n_bytes + _SPARE_BYTES > free:
-        raise CacheError(
-            f"{what} needs {n_bytes / 2**20:.0f} MiB in {folder}, and {free / 2**20:.0f} MiB are "
-            "free. Make room, or name another folder with --cache-dir."
-        )
+    raise CacheError(f"{store.folder} does not return what is written to it. Check the disk.")
 
 
 def _compute_missing(
@@ -252,14 +236,15 @@ def _compute_missing(
     compute: Callable[[Sequence[int]], Features],
     track: Callable[[Sequence[Sequence[int]]], Iterable[Sequence[int]]],
 ) -> None:
-    # The first row says how large all are. One that is stored already is computed again, since a
-    # network under the wrong name would otherwise fill the folder beside another one's answers.
+    # The first row tells the size of all. If a row is stored already, compute that one, to find out
+    # whether another network has filled the folder under the same name.
     known = next((i for i in range(len(keys)) if not store.missing([keys[i]])), None)
     probe = compute([missing[0] if known is None else known])
     if known is not None:
         _require_same(store, keys[known], probe[0])
     row_bytes = probe[0].nbytes + _KEY_BYTES
-    require_space(store.folder, row_bytes * len(missing), "The cache of features")
+    n_bytes = row_bytes * len(missing)
+    require_room(store.folder, n_bytes, "The feature cache", CacheError, _OPTION)
     n_rows = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // row_bytes))
     chunks = [missing[first : first + n_rows] for first in range(0, len(missing), n_rows)]
     for chunk in track(chunks):
@@ -275,8 +260,8 @@ def _require_same(store: FeatureStore, key: bytes, computed: Features) -> None:
         stored, computed, rtol=0.0, atol=_SAME * float(np.abs(computed).max() + 1.0)
     ):
         raise CacheError(
-            f"{store.folder} holds other features than this network answers: it was filled by "
-            "another version of the weights or libraries. Remove the folder."
+            f"{store.folder} holds other features than this network computes: another version of "
+            "the weights or libraries filled it. Remove the folder."
         )
 
 
@@ -286,14 +271,7 @@ def _digest(value: Mapping[str, Any]) -> bytes:
 
 
 def _map_array(path: Path, stream: BinaryIO) -> Features:
-    """The `.npy` that begins where the stream stands, mapped from the file."""
+    """Map the `.npy` that begins at the stream's position."""
     np.lib.format.read_magic(stream)
     shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
     return np.memmap(path, dtype=dtype, mode="r", offset=stream.tell(), shape=shape)
-
-
-def _unwritable(folder: Path, error: OSError) -> CacheError:
-    return CacheError(
-        f"{folder} cannot be written ({error.strerror}). Make room, or name another folder with "
-        "--cache-dir."
-    )

@@ -1,4 +1,4 @@
-"""Adam, as every network of this package is fitted, without what leaks of it."""
+"""Keras optimizers without the memory leak of their compiled steps."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Any
 
 
 def without_leak(optimizer: Any) -> Any:
-    """An optimizer whose compiled steps are gone when nobody holds them.
+    """Let the compiled steps of an optimizer be freed with their last reference.
 
-    Keras adds up the gradients of all replicas, where there is but one, too. TensorFlow wraps that
-    in a custom gradient, which it registers under a new name for the rest of the process; the name
-    holds the step's whole graph. So every compiled step stayed in memory: 2.6 to 3.6 MB a fit.
+    Keras sums the gradients of all replicas even if there is only one. TensorFlow wraps the sum in
+    a custom gradient and registers it under a new name until the process ends; the name holds the
+    step's whole graph. Every compiled step therefore stayed in memory: 2.6 to 3.6 MB a fit.
 
     Args:
-        optimizer: of Keras; as it is where several replicas train together.
+        optimizer: of Keras; returned unchanged if several replicas train together.
     """
     import tensorflow
 

@@ -1,9 +1,11 @@
-"""Show every label as often as the most frequent one, by showing some of its tiles again."""
+"""Show every label as often as the most frequent one, by repeating some of its tiles."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+from training.fit.sampling import ViewPositions
 
 
 def oversample(
@@ -14,10 +16,10 @@ def oversample(
     Args:
         tiles: positions, int64 `[n]`; of training tiles only, or copies would leak.
         class_indices: int64 `[n]`, the label of each of `tiles`.
-        rng: chooses which tiles are shown again.
+        rng: chooses which tiles are repeated.
 
     Returns:
-        int64 `[m]`: every one of `tiles` at least once; labels that have none stay absent.
+        int64 `[m]`: each of `tiles` at least once; labels without tiles stay absent.
     """
     counts = np.bincount(class_indices)
     extra = [
@@ -26,3 +28,13 @@ def oversample(
         if count > 0
     ]
     return np.concatenate([tiles, *extra])
+
+
+def oversampled(views: ViewPositions, class_indices: NDArray[np.int64]) -> ViewPositions:
+    """Views of tiles that are oversampled anew in every epoch.
+
+    Args:
+        views: chooses pairs of tile and view.
+        class_indices: int64 `[n]`, of all tiles.
+    """
+    return lambda tiles, rng: views(oversample(tiles, class_indices[tiles], rng), rng)

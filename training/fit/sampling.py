@@ -1,4 +1,4 @@
-"""What one epoch goes through: which views of which tiles, and how often each group is shown.
+"""What an epoch shows: which views of which tiles, and each group how often.
 
 Case and label are confounded in the collection (one case holds hardly any Viable Tumor, another
 hardly anything else), so a model can gain by telling cases apart. Balanced sampling shows every
@@ -8,33 +8,15 @@ label, slide, case or pair of case and label equally often.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.config import Balance
-from training.data.index import Index
+from training.data.groups import Groups
 
 ViewPositions = Callable[[NDArray[np.int64], np.random.Generator], NDArray[np.int64]]
-"""From tile positions `[n]` to (tile, view) pairs `[m, 2]`: what one epoch goes through."""
-
-
-@dataclass(frozen=True, slots=True)
-class Groups:
-    """Slide and case of every tile, numbered from 0, int64 `[n]`."""
-
-    slides: NDArray[np.int64]
-    cases: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, index: Index) -> Groups:
-        """The groups of an index, in its order."""
-        return cls(
-            _numbered([tile.slide for tile in index.tiles]),
-            _numbered([tile.case for tile in index.tiles]),
-        )
+"""From tile positions `[n]` to the (tile, view) pairs `[m, 2]` that one epoch shows."""
 
 
 def all_views(n_shown: int) -> ViewPositions:
@@ -47,7 +29,7 @@ def all_views(n_shown: int) -> ViewPositions:
 
 
 def some_views(n_shown: int, n_chosen: int) -> ViewPositions:
-    """The original of each tile and `n_chosen` of its transformed views, drawn anew each epoch."""
+    """The original of each tile and `n_chosen` of its transformed views, redrawn every epoch."""
 
     def choose(tiles: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
         shown = [[0, *(1 + rng.permutation(n_shown - 1)[:n_chosen])] for _ in tiles]
@@ -59,11 +41,11 @@ def some_views(n_shown: int, n_chosen: int) -> ViewPositions:
 def balanced(
     views: ViewPositions, balance: Balance, class_indices: NDArray[np.int64], groups: Groups | None
 ) -> ViewPositions:
-    """As many pairs as `views` chooses, drawn again so that each group is shown equally often.
+    """Draw as many pairs as `views` chooses, each group equally often.
 
     Args:
         views: chooses pairs of tile and view.
-        balance: what a group is; `none` returns `views` as it is.
+        balance: what a group is; `none` returns `views` unchanged.
         class_indices: int64 `[n]`, of all tiles.
         groups: of all tiles; balancing labels needs none.
     """
@@ -91,8 +73,3 @@ def _group_of(
         return groups.cases
     pairs: NDArray[np.int64] = groups.cases * (class_indices.max() + 1) + class_indices
     return pairs
-
-
-def _numbered(names: list[str]) -> NDArray[np.int64]:
-    numbers: NDArray[Any] = np.unique(names, return_inverse=True)[1]
-    return numbers.astype(np.int64)

@@ -1,4 +1,4 @@
-"""The running average of the weights (Polyak & Juditsky 1992), which a phase may end with."""
+"""The running average of the weights (Polyak & Juditsky 1992), with which a phase may end."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from training.networks.graphs import Weights
 
 
 class RunningAverage:
-    """Exponential average of weights, started at the first step rather than at random weights.
+    """Exponential average of weights, started at the first step instead of the random weights.
 
     Attributes:
-        n_steps: steps so far.
-        values: the average; empty before the first step, or where nothing is averaged.
+        n_steps: number of steps averaged.
+        values: the average; empty before the first step, or if the momentum is 0.
     """
 
     def __init__(self, variables: list[Any], momentum: float) -> None:
@@ -22,11 +22,11 @@ class RunningAverage:
         self.values: Weights = []
 
     def update(self) -> None:
-        """A step is done."""
+        """Add the weights after a step."""
         if self._momentum == 0.0:
             return
         self.n_steps += 1
-        # Short runs would otherwise remember mostly where they began.
+        # Otherwise the average of a short run would mostly consist of its first steps.
         keep = min(self._momentum, self.n_steps / (self.n_steps + 9))
         now = [variable.numpy() for variable in self._variables]
         if not self.values:
@@ -34,10 +34,10 @@ class RunningAverage:
         self.values = [keep * a + (1 - keep) * b for a, b in zip(self.values, now, strict=True)]
 
     def restore(self, n_steps: int, values: Weights) -> None:
-        """Stand where it stood after so many steps."""
+        """Continue from the average of earlier steps."""
         self.n_steps, self.values = n_steps, values
 
     def assign(self) -> None:
-        """Put the average into the graph."""
+        """Set the graph's weights to the average."""
         for variable, value in zip(self._variables, self.values, strict=False):
             variable.assign(value)

@@ -1,1 +1,1 @@
-"""Tiles that a generative adversarial network makes: for training folds, and never for a test."""
+"""Synthetic tiles from a generative adversarial network, for training folds and never for tests."""

@@ -1,9 +1,9 @@
-"""Differentiable augmentation (Zhao et al. 2020, arXiv:2006.10738): for a GAN on few tiles.
+"""Differentiable augmentation (Zhao et al. 2020, arXiv:2006.10738) for a GAN on few tiles.
 
-Real and made tiles are transformed alike before the discriminator sees them, and the gradient goes
-through. So it cannot learn the few real tiles by heart, and the generator does not learn to make
-transformed tiles. Brightness, saturation and contrast, translation by up to an eighth, and a square
-cut-out of half the side, as in the paper.
+Real and generated tiles are transformed alike before the discriminator sees them, and gradients
+pass through. So the discriminator cannot memorise the few real tiles, and the generator does not
+learn to generate transformed ones. As in that paper, the transforms are brightness, saturation,
+contrast, translation by up to an eighth, and a square cut-out of half the side.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ CUTOUT: Final = 1 / 2
 
 
 def augment(tiles: Any, seed: Any) -> Any:
-    """Transform every tile in its own way.
+    """Transform every tile at random.
 
     Args:
         tiles: float32 `[B, side, side, 3]` in [-1, 1], a TensorFlow tensor.
@@ -43,19 +43,19 @@ def augment(tiles: Any, seed: Any) -> Any:
 
 
 def _whole(drawn: Any, low: int, high: int) -> Any:
-    """Whole numbers from `low` to `high`, both included, of uniform numbers in [0, 1)."""
+    """Integers from `low` to `high`, both included, from uniform numbers in [0, 1)."""
     import tensorflow as tf
 
     return tf.cast(tf.floor(drawn * (high - low + 1)), tf.int32) + low
 
 
 def _shifted(tiles: Any, shifts: Any, axis: int) -> Any:
-    """Each tile moved along an axis by its own number of pixels."""
+    """Move each tile along an axis by its own number of pixels."""
     import tensorflow as tf
 
     side = tiles.shape[axis]
     padding = [[0, 0], [0, 0], [0, 0], [0, 0]]
     padding[axis] = [1, 1]
-    padded = tf.pad(tiles, padding)  # beyond an edge everything is the zero next to it
+    padded = tf.pad(tiles, padding)  # indices beyond an edge are clipped to this zero
     taken = tf.range(side)[None, :] - shifts[:, 0, 0, :] + 1
     return tf.gather(padded, tf.clip_by_value(taken, 0, side + 1), axis=axis, batch_dims=1)

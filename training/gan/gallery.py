@@ -1,4 +1,4 @@
-"""Pictures of a fit: a grid of samples by epoch, and the losses."""
+"""Pictures of a fit: a grid of samples after each checkpoint, and the losses."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from training.data.labels import LABELS
 from training.errors import GanError
 from training.gan.record import GanRecord
 from training.gan.trainer import Gan
+from training.storage.disk import writing
 
 GRID_COLUMNS: Final = 8
 _GRID_SEED: Final = 7
-"""The same noise every epoch, so that the grids show one tile's way."""
+"""The same noise in every epoch, so that the grids show how a tile develops."""
 _GAP_PX: Final = 4
 _CAPTION_PX: Final = 16
 _DPI: Final = 110
@@ -33,21 +34,19 @@ def write_progress(folder: Path, record: GanRecord, gan: Gan, epoch: int) -> Non
     wanted = np.repeat(labels, GRID_COLUMNS)
     grid = draw_grid(gan.sample(wanted, _GRID_SEED), [LABELS[i].name for i in labels])
     rows = [f"{i},{g:.6f},{d:.6f}" for i, (g, d) in enumerate(gan.losses, start=1)]
-    try:
+    with writing(folder, GanError):
         grid.save(folder / f"grid-epoch-{epoch:04}.png")
         text = "\n".join(["epoch,generator,discriminator", *rows]) + "\n"
         (folder / "losses.csv").write_text(text, encoding="utf-8")
         _plot_losses(folder / "losses.png", gan.losses)
-    except OSError as error:
-        raise GanError(f"{folder} cannot be written: {error.strerror}.") from error
 
 
 def draw_grid(tiles: NDArray[np.uint8], names: Sequence[str]) -> Image.Image:
-    """Tiles in rows, one a label, `GRID_COLUMNS` in each, under the label's name.
+    """Draw one row of `GRID_COLUMNS` tiles for each label, under the label's name.
 
     Args:
         tiles: uint8 `[len(names) * GRID_COLUMNS, side, side, 3]`.
-        names: of the rows.
+        names: of the labels, one for each row.
     """
     side = tiles.shape[1]
     step, band = side + _GAP_PX, side + _GAP_PX + _CAPTION_PX
@@ -62,7 +61,7 @@ def draw_grid(tiles: NDArray[np.uint8], names: Sequence[str]) -> Image.Image:
 
 
 def _plot_losses(path: Path, losses: Sequence[tuple[float, float]]) -> None:
-    # `Figure` and not pyplot: no global state, no window, nothing to close.
+    # `Figure` instead of pyplot: no global state, no window, nothing to close.
     from matplotlib.figure import Figure
 
     figure: Any = Figure(figsize=(5.6, 3.4), layout="constrained")

@@ -1,4 +1,4 @@
-"""The work behind `osteo-train gan`: which generators to fit, fitting them, writing samples."""
+"""Plan the generators of `osteo-train gan`, fit them, and write samples."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from training.gan.gallery import GRID_COLUMNS, draw_grid, write_progress
 from training.gan.record import GanRecord, GanSettings, begin_folder, read_record
 from training.gan.supply import seen_tiles
 from training.gan.trainer import fit_gan, open_generator
+from training.storage.disk import writing
 
 ALL_TILES: Final = "all"
 _NOTE: Final = "Synthetic: made by a GAN, not a photograph of tissue. Research use only."
@@ -32,7 +33,7 @@ def plan_generators(
     index_sha256: str,
     chosen: tuple[Split, str] | None,
 ) -> list[tuple[Path, GanRecord]]:
-    """A folder and a record for each fold of a split; without one, for all tiles."""
+    """A folder and a record for each fold of a split, or for all tiles without a split."""
     if chosen is None:
         train = np.arange(len(index.tiles))
         record = GanRecord(
@@ -61,13 +62,13 @@ def plan_generators(
 def fit_generators(
     jobs: Sequence[tuple[Path, GanRecord]], index: Index, data_dir: Path
 ) -> Iterator[tuple[Path, GanRecord]]:
-    """Fit what is not fitted yet, in order, yielding each generator when it is done.
+    """Fit the generators that are not fitted yet, in order, and yield each one.
 
     Raises:
-        GanError: a folder holds another generator, is damaged or cannot be written.
+        GanError: a folder holds another generator, is damaged or is not writable.
         DataError: a tile cannot be read.
     """
-    for folder, record in jobs:  # before anything takes long
+    for folder, record in jobs:  # fails before any work
         begin_folder(folder, record)
     tiles = read_tiles(index, data_dir, jobs[0][1].settings.side_px)
     position = {tile.name: i for i, tile in enumerate(index.tiles)}
@@ -80,7 +81,7 @@ def fit_generators(
             tiles[seen],
             labels,
             tracked(f"Fitting {folder.name}"),
-            lambda gan, epoch, at=folder, of=record: write_progress(at, of, gan, epoch),  # type: ignore[misc]
+            lambda gan, epoch, at=folder, of=record: write_progress(at, of, gan, epoch),  # type: ignore[misc] # mypy cannot infer the defaults' types
         )
         yield folder, record
 
@@ -88,14 +89,14 @@ def fit_generators(
 def write_samples(folder: Path, out: Path, count: int, seed: int) -> int:
     """Write PNGs of every label that the generator saw, and a grid of them.
 
-    A name such as `synthetic-viable_tumor-0001.png` is none of the collection's, so no index takes
-    it, and the file says inside what it is.
+    No index accepts a name such as `synthetic-viable_tumor-0001.png`, and a comment in the file
+    says that it is synthetic.
 
     Returns:
-        How many tiles were written.
+        The number of tiles.
 
     Raises:
-        GanError: there is no generator, it is not fitted to its end, or `out` cannot be written.
+        GanError: there is no generator, its fit is not finished, or `out` is not writable.
     """
     record = read_record(folder)
     gan = open_generator(folder, record)
@@ -103,13 +104,11 @@ def write_samples(folder: Path, out: Path, count: int, seed: int) -> int:
     note.add_text("Comment", _NOTE)
     labels = record.class_indices
     tiles = gan.sample(np.repeat(labels, count), seed)
-    try:
+    with writing(out, GanError, "--out"):
         out.mkdir(parents=True, exist_ok=True)
         for i, tile in enumerate(tiles):
             name = f"synthetic-{LABEL_IDS[labels[i // count]]}-{i % count:04}.png"
             Image.fromarray(tile).save(out / name, pnginfo=note)
         shown = gan.sample(np.repeat(labels, GRID_COLUMNS), seed)
         draw_grid(shown, [LABELS[i].name for i in labels]).save(out / "grid.png", pnginfo=note)
-    except OSError as error:
-        raise GanError(f"{out} cannot be written: {error.strerror}.") from error
     return len(tiles)

@@ -1,4 +1,4 @@
-"""What a generator is, and which tiles it saw: `gan.json` in its folder."""
+"""`gan.json` in a generator's folder: its settings, and the tiles that it saw."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from training.data.labels import LABEL_IDS
 from training.errors import GanError
-from training.storage.atomic import write_whole
+from training.storage.atomic import write_bytes_whole
+from training.storage.disk import writing
 
 RECORD_NAME: Final = "gan.json"
 
@@ -19,23 +20,26 @@ class _Part(BaseModel):
 
 
 class GanSettings(_Part):
-    """How a GAN is fitted."""
+    """Settings of a fit."""
 
-    side_px: Literal[32, 64, 128] = Field(default=64, description="Side of the tiles it makes.")
-    epochs: int = Field(default=60, ge=1, description="Each shows `tiles_per_epoch` real tiles.")
+    side_px: Literal[32, 64, 128] = Field(default=64, description="Side of the generated tiles.")
+    epochs: int = Field(default=60, ge=1, description="Number of epochs.")
     tiles_per_epoch: int = Field(
-        default=512, ge=1, description="Real tiles an epoch shows, however many there are."
+        default=512, ge=1, description="Real tiles shown in each epoch, whatever their number."
     )
     batch_size: int = Field(
-        default=16, ge=2, multiple_of=2, description="Real and made tiles a step, each."
+        default=16,
+        ge=2,
+        multiple_of=2,
+        description="Real tiles in each step, and generated ones.",
     )
     learning_rate: float = Field(default=4e-4, gt=0, description="Of Adam, for both networks.")
-    latent_size: int = Field(default=64, ge=1, description="Numbers of noise.")
+    latent_size: int = Field(default=64, ge=1, description="Length of the noise vector.")
     width: int = Field(default=16, ge=8, multiple_of=8, description="Channels at full size.")
     averaging: float = Field(
         default=0.99, ge=0, lt=1, description="Momentum of the average of the generator's weights."
     )
-    seed: int = Field(default=0, ge=0, description="Of weights, noise, order and transforms.")
+    seed: int = Field(default=0, ge=0, description="Seed of weights, noise, order and transforms.")
 
 
 class SeenTile(_Part):
@@ -47,11 +51,11 @@ class SeenTile(_Part):
 
 
 class GanRecord(_Part):
-    """A generator's identity: with the same record the same generator is fitted.
+    """A generator's identity: equal records give equal generators.
 
     Attributes:
-        split_sha256, fold: what it was fitted for; None for all tiles of the index.
-        seen: every tile that it was fitted on, in the order of the index.
+        split_sha256, fold: the fold it is for; None for all tiles of the index.
+        seen: every tile that it is fitted on, in the order of the index.
     """
 
     schema_version: Literal[1] = 1
@@ -63,7 +67,7 @@ class GanRecord(_Part):
 
     @property
     def class_indices(self) -> tuple[int, ...]:
-        """Positions in `LABELS` of the labels that it saw, ascending."""
+        """Ascending positions in `LABELS` of the labels that it saw."""
         return tuple(sorted({LABEL_IDS.index(tile.label) for tile in self.seen}))
 
 
@@ -71,7 +75,7 @@ def read_record(folder: Path) -> GanRecord:
     """Read a generator's record.
 
     Raises:
-        GanError: the folder holds none.
+        GanError: the folder holds no record.
     """
     path = folder / RECORD_NAME
     try:
@@ -79,25 +83,23 @@ def read_record(folder: Path) -> GanRecord:
     except OSError as error:
         raise GanError(f"{path}: {error.strerror}. Make one with 'osteo-train gan fit'.") from error
     except ValidationError as error:
-        raise GanError(f"{path} is not the record of a generator of this version.") from error
+        raise GanError(f"{path} is not a generator's record of this version.") from error
 
 
 def begin_folder(folder: Path, record: GanRecord) -> None:
-    """Make a generator's folder, or go on in one that has the same record.
+    """Create a generator's folder, unless it exists with the same record.
 
     Raises:
-        GanError: the folder holds another generator, or cannot be written.
+        GanError: the folder holds another generator, or is not writable.
     """
     if (folder / RECORD_NAME).exists():
         if read_record(folder) != record:
             raise GanError(
-                f"{folder} holds a generator of other settings or tiles. Give another --out, or "
-                "remove it."
+                f"{folder} holds a generator with other settings or tiles. Choose another --out, "
+                "or remove the folder."
             )
         return
     content = record.model_dump_json(indent=1).encode() + b"\n"
-    try:
+    with writing(folder, GanError, "--out"):
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / RECORD_NAME, lambda stream: stream.write(content))
-    except OSError as error:
-        raise GanError(f"{folder} cannot be written: {error.strerror}.") from error
+        write_bytes_whole(folder / RECORD_NAME, content)

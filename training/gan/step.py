@@ -1,4 +1,4 @@
-"""One step of a GAN: what both networks are shown, and what they learn from it."""
+"""One training step of a GAN: the batch, and the losses of both networks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from training.gan.differentiable import augment
 
 MODE_SEEKING: Final = 0.1
 """Weight of the mode-seeking term (Mao et al. 2019, arXiv:1903.05628): without it the generator
-made one and the same tile of a label from all noise, on the 41 sample tiles."""
+made the same tile of a label from all noise, on the 41 sample tiles."""
 
 
 def draw_batch(
@@ -21,7 +21,7 @@ def draw_batch(
     n: int,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Tiles of equally likely labels, each turned and mirrored at random, and their labels."""
+    """Tiles of equally likely labels, each rotated and mirrored at random, and their labels."""
     labels = rng.choice(np.unique(class_indices), n)
     chosen = [int(rng.choice(np.flatnonzero(class_indices == label))) for label in labels]
     turns, mirrored = rng.integers(4, size=n), rng.integers(2, size=n)
@@ -33,7 +33,7 @@ def draw_batch(
 
 
 def _sameness(made: Any, noise: Any) -> Any:
-    """How far apart noise lies for how far apart tiles of one label come out."""
+    """Mean ratio of the distance of noise vectors to that of their tiles, of equal labels."""
     import tensorflow as tf
 
     half = len(noise) // 2
@@ -43,13 +43,13 @@ def _sameness(made: Any, noise: Any) -> Any:
 
 
 def make_step(generator: Any, discriminator: Any, optimizers: Sequence[Any]) -> Any:
-    """A compiled step of both networks: to (generator's loss, discriminator's loss).
+    """Compile a step of both networks that returns (generator's loss, discriminator's loss).
 
-    The two halves of the generator's second batch must be of the same labels.
+    The two halves of the generator's second batch must have the same labels.
     """
     import tensorflow as tf
 
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator] # TensorFlow has no types
     def step(real: Any, labels: Any, noise: Any, wanted: Any, seeds: Any) -> Any:
         made = generator([noise[0], wanted[0]], training=True)
         with tf.GradientTape() as tape:

@@ -1,4 +1,4 @@
-"""From folds to the synthetic tiles that each may train on, made by generators that fit them."""
+"""Synthetic tiles for each fold, from generators that saw only the fold's training tiles."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.config import TrainingConfig
+from training.console.plural import plural
 from training.console.progress import tracked
 from training.data.index import Index
 from training.data.labels import LABEL_IDS
@@ -20,13 +21,13 @@ from training.gan.trainer import open_generator
 
 
 def training_parts(index: Index, splits: Iterable[Split], whole: bool) -> list[NDArray[np.int64]]:
-    """Positions of the training tiles of every fold; with `whole`, of a fit on all tiles too."""
+    """Positions of the training tiles of every fold and, with `whole`, of a fit on all tiles."""
     parts = [fold_positions(index, fold)[0] for split in splits for fold in split.folds]
     return [*parts, np.arange(len(index.tiles))] if whole else parts
 
 
 def seen_tiles(index: Index, train: NDArray[np.int64]) -> tuple[SeenTile, ...]:
-    """What a generator's record says of the tiles at some positions."""
+    """The tiles at some positions, as a generator's record lists them."""
     tiles = (index.tiles[i] for i in train)
     return tuple(SeenTile(name=t.name, sha256=t.sha256, label=t.label) for t in tiles)
 
@@ -34,10 +35,10 @@ def seen_tiles(index: Index, train: NDArray[np.int64]) -> tuple[SeenTile, ...]:
 def supply_synthetic(
     config: TrainingConfig, index: Index, trains: Sequence[NDArray[np.int64]]
 ) -> SyntheticTiles | None:
-    """Make the synthetic tiles that `gan.proportion` asks for, for every fold.
+    """Generate the synthetic tiles that `gan.proportion` asks for, for every fold.
 
-    For each fold the generator is taken that saw most of its training tiles and no other tile;
-    tiles are the same when their bytes are.
+    Each fold uses the generator that saw most of its training tiles and no other tile. Tiles are
+    the same if their bytes are.
 
     Args:
         config: of the run.
@@ -45,16 +46,16 @@ def supply_synthetic(
         trains: positions of each fold's training tiles.
 
     Returns:
-        The tiles; None where the proportion is 0.
+        The tiles; None if the proportion is 0.
 
     Raises:
-        LeakError: a fold has no generator, or each one saw a tile that the fold does not train on.
-        GanError: a generator is not fitted to its end, or damaged.
+        LeakError: a fold has no generator, or every generator saw a tile outside the training fold.
+        GanError: a generator is damaged, or its fit is not finished.
     """
     if config.gan.proportion == 0:
         return None
     found = find_records(Path(config.gan.dir))
-    # All are chosen before the first is opened: what is missing should cost no time.
+    # Choose all before opening the first, so that a missing one fails at once.
     chosen = [choose_generator(found, index, train, config) for train in trains]
     position = {tile.sha256: i for i, tile in enumerate(index.tiles)}
     labels = np.array([LABEL_IDS.index(label) for label in index.labels], dtype=np.int64)
@@ -81,10 +82,10 @@ def choose_generator(
     train: NDArray[np.int64],
     config: TrainingConfig,
 ) -> tuple[Path, GanRecord]:
-    """The generator that saw most of some training tiles, all of their labels and nothing else.
+    """The generator that saw most of some training tiles, all their labels and nothing else.
 
     Raises:
-        LeakError: there is none; the sentence says what the nearest one saw beyond them.
+        LeakError: there is none; the error says what the closest one saw beyond them.
     """
     allowed = {index.tiles[i].sha256 for i in train}
     needed = {LABEL_IDS.index(index.tiles[i].label) for i in train}
@@ -102,8 +103,10 @@ def choose_generator(
         ([tile.name for tile in record.seen if tile.sha256 not in allowed] for _, record in found),
         key=len,
     )
-    saw = f"the nearest saw {len(beyond)} others, such as {beyond[0]}" if beyond else "labels lack"
+    reason = "no generator saw all labels"
+    if beyond:
+        reason = f"the closest one saw {plural(len(beyond), 'other')}, such as {beyond[0]}"
     raise LeakError(
-        f"No generator in {where} saw only the {len(train)} training tiles of each fold ({saw}). "
-        "Fit them for this split with 'osteo-train gan fit --split'."
+        f"No generator in {where} saw only the {len(train)} training tiles of each fold "
+        f"({reason}). Fit them for this split with 'osteo-train gan fit --split'."
     )

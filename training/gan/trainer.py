@@ -1,8 +1,8 @@
-"""Fit a GAN, epoch by epoch; after a kill at any moment it goes on from the last checkpoint.
+"""Fit a GAN epoch by epoch; after a kill it resumes from the last checkpoint.
 
-All chance comes from the seed and the epoch's number, so a fit that was interrupted ends where one
-that was not would have. Losses are hinges; every label is shown equally often; real tiles are shown
-in all eight turns and mirror images, which a tissue section has no preference among.
+All randomness comes from the seed and the epoch's number, so an interrupted fit ends with the same
+weights as an uninterrupted one. Losses are hinge losses; every label is shown equally often; real
+tiles are shown in all eight rotations and mirror images, since a tissue section has no orientation.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from training.console.plural import plural
 from training.data.labels import LABELS
 from training.errors import GanError
 from training.fit.optimizers import without_leak
@@ -23,12 +24,13 @@ from training.gan.networks import build_discriminator, build_generator
 from training.gan.record import GanRecord, GanSettings
 from training.gan.step import draw_batch, make_step
 from training.storage.atomic import write_whole
+from training.storage.disk import RESUMES, writing
 
 CHECKPOINT_NAME: Final = "checkpoint.npz"
 CHECKPOINT_EVERY: Final = 5
-"""Epochs; the last one is always kept."""
+"""In epochs; there is always a checkpoint after the last one."""
 _ADAM: Final = {"beta_1": 0.0, "beta_2": 0.99}
-"""Of SAGAN and its successors; momentum makes two players that chase each other swing."""
+"""As in SAGAN (Zhang et al. 2019, arXiv:1805.08318); momentum makes the two networks oscillate."""
 
 Track = Callable[[Sequence[int]], Iterable[int]]
 
@@ -60,7 +62,7 @@ class Gan:
     def run_epoch(
         self, tiles: NDArray[np.uint8], class_indices: NDArray[np.int64]
     ) -> tuple[float, float]:
-        """One epoch more.
+        """Fit one more epoch.
 
         Args:
             tiles: uint8 `[n, side, side, 3]`.
@@ -94,11 +96,11 @@ class Gan:
         return self.losses[-1]
 
     def sample(self, class_indices: NDArray[np.int64], seed: int | Sequence[int]) -> NDArray[Any]:
-        """Make tiles with the averaged generator.
+        """Generate tiles with the averaged generator.
 
         Args:
             class_indices: int64 `[n]`, the label of each tile.
-            seed: of the noise; the same arguments make the same tiles.
+            seed: of the noise; equal arguments give equal tiles.
 
         Returns:
             uint8 `[n, side, side, 3]` RGB.
@@ -124,29 +126,24 @@ class Gan:
         return made
 
     def save(self, path: Path) -> None:
-        """Write everything that going on needs, whole or not at all.
+        """Write everything needed to resume, whole or not at all.
 
         Raises:
-            GanError: the disk is full or cannot be written.
+            GanError: the disk is full or not writable.
         """
         arrays = dict(self._named_arrays())
         arrays["losses"] = np.array(self.losses, dtype=np.float64).reshape(-1, 2)
-        try:
-            write_whole(path, lambda stream: np.savez(stream, **arrays))  # type: ignore[arg-type]
-        except OSError as error:
-            raise GanError(
-                f"{path} cannot be written: {error.strerror}. Make room, then run the same command "
-                "again: it goes on from the last checkpoint."
-            ) from error
+        with writing(path, GanError, after=RESUMES):
+            write_whole(path, lambda stream: np.savez(stream, **arrays))  # type: ignore[arg-type] # takes names and arrays
 
     def load(self, path: Path) -> None:
-        """Take everything from a checkpoint.
+        """Restore everything from a checkpoint.
 
         Raises:
-            GanError: it is damaged, or of another network.
+            GanError: it is damaged, or belongs to another network.
         """
         try:
-            # NumPy would leave a damaged file open.
+            # Given a path, NumPy would leave a damaged file open.
             with path.open("rb") as stream, np.load(stream) as arrays:
                 found = {name: arrays[name] for name in arrays}
             self._restore(found)
@@ -186,7 +183,7 @@ class Gan:
         ]
 
     def _exchange(self, values: list[NDArray[Any]]) -> list[NDArray[Any]]:
-        """Put weights into the generator and return those that were there."""
+        """Set the generator's weights, and return the previous ones."""
         variables = self._generator.trainable_variables
         before = [variable.numpy() for variable in variables]
         for variable, value in zip(variables, values, strict=True):
@@ -195,10 +192,10 @@ class Gan:
 
 
 def open_generator(folder: Path, record: GanRecord) -> Gan:
-    """A generator that was fitted to its end.
+    """Open a generator whose fit is finished.
 
     Raises:
-        GanError: it was not, or its checkpoint is damaged.
+        GanError: the fit is not finished, or the checkpoint is damaged.
     """
     gan = Gan(record.settings)
     path = folder / CHECKPOINT_NAME
@@ -206,8 +203,9 @@ def open_generator(folder: Path, record: GanRecord) -> Gan:
         gan.load(path)
     if len(gan.losses) < record.settings.epochs:
         raise GanError(
-            f"{folder} is fitted for {len(gan.losses)} of {record.settings.epochs} epochs. Run "
-            "'osteo-train gan fit' again: it goes on where it was."
+            f"{folder} is fitted for {len(gan.losses)} of "
+            f"{plural(record.settings.epochs, 'epoch')}. Run 'osteo-train gan fit' again: it "
+            "resumes where it stopped."
         )
     return gan
 
@@ -220,18 +218,18 @@ def fit_gan(
     track: Track,
     show: Callable[[Gan, int], None],
 ) -> Gan:
-    """Fit, or go on fitting, up to the epochs of the record.
+    """Fit up to the epochs of the record, from the last checkpoint if there is one.
 
     Args:
         folder: holds the checkpoint.
         record: the settings.
-        tiles: uint8 `[n, side, side, 3]`, of the record's side and of nothing but `record.seen`.
+        tiles: uint8 `[n, side, side, 3]` with the record's side; only those of `record.seen`.
         class_indices: int64 `[n]`, positions in `LABELS`.
         track: wraps the epochs to show progress.
-        show: called with the GAN and the number of epochs done, after each checkpoint.
+        show: called with the GAN and the number of finished epochs after each checkpoint.
 
     Raises:
-        GanError: the checkpoint is damaged or cannot be written, or the losses are not finite.
+        GanError: the checkpoint is damaged or not writable, or the losses are not finite.
     """
     gan = Gan(record.settings)
     path = folder / CHECKPOINT_NAME

@@ -1,1 +1,1 @@
-"""The systems of the study: one small entry each, all through the same fit, evaluate and export."""
+"""The systems that can be trained, one registry entry each, and the Keras graphs they share."""

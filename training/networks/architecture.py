@@ -1,4 +1,8 @@
-"""What an entry of the registry says of a system; no Keras is imported to read it."""
+"""How a registry entry describes a system; reading one does not import Keras.
+
+A system, the word of `network.system` and `osteo-train systems`, is a backbone, the scaling of its
+input and the kind of head that classifies its pooled features.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 PAPER_SIDE_PX: Final = 224
-"""Side of the tiles in the seed paper, for every network alike."""
+"""Side of the tiles in the seed paper, the same for every network."""
 
-BuildBase = Callable[[int, str | None], Any]
-"""From the side of a tile (px) and the weights (as Keras takes them, None: untrained) to a network:
-scaled float32 `[B, side, side, 3]` to a feature map `[B, h, w, E]`."""
+BuildBackbone = Callable[[int, str | None], Any]
+"""Takes the side of a tile (px) and weights (as Keras takes them; None leaves them random) and
+returns a backbone: scaled float32 `[B, side, side, 3]` to a feature map `[B, h, w, E]`."""
 
 Head = Literal["dense", "svm"]
-"""What answers on the pooled features: two dense layers, or a linear support vector machine."""
+"""What classifies the pooled features: two dense layers, or a linear support vector machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """How uint8 RGB becomes a network's input: `tile / divisor + offset`, in [R, G, B] or reversed.
+    """How uint8 RGB becomes a backbone's input: `tile / divisor + offset`, in RGB or BGR order.
 
     Attributes:
-        divisor: one for all channels.
-        offset: one number, or one a channel in the order R, G, B.
-        is_bgr: the network was trained on blue, green, red.
+        divisor: the same for all channels.
+        offset: one number, or one per channel in the order R, G, B.
+        is_bgr: reverse the channels; the backbone was trained on blue, green, red.
     """
 
     divisor: float = 1.0
@@ -35,58 +39,59 @@ class Scaling:
     is_bgr: bool = False
 
     def apply(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Scale uint8 `[..., side, side, 3]` RGB to float32 of the same shape."""
+        """Scale uint8 `[..., 3]` RGB to float32 of the same shape."""
         offset = np.asarray(self.offset, dtype=np.float32)
         scaled: NDArray[np.float32] = tiles.astype(np.float32) / np.float32(self.divisor) + offset
         return scaled[..., ::-1] if self.is_bgr else scaled
 
     def graph(self, tiles: Any) -> Any:
-        """The same inside a Keras graph, so that a bundle takes uint8 tiles."""
+        """`apply` as part of a Keras graph, so that a bundle takes uint8 tiles."""
         import keras
 
         offset = list(self.offset) if isinstance(self.offset, tuple) else self.offset
         scaled = keras.layers.Rescaling(1 / self.divisor, offset=offset)(tiles)
-        # `take` rather than a negative step, which LiteRT does not convert to one operation.
+        # LiteRT converts `take`, but not a negative step, to one operation.
         return keras.ops.take(scaled, [2, 1, 0], axis=-1) if self.is_bgr else scaled
 
 
 MINUS_ONE_TO_ONE: Final = Scaling(divisor=127.5, offset=-1.0)
 ZERO_TO_ONE: Final = Scaling(divisor=255.0)
 AS_IT_IS: Final = Scaling()
-"""For networks whose graph begins with its own scaling."""
+"""For backbones whose graph begins with its own scaling."""
 CAFFE: Final = Scaling(offset=(-123.68, -116.779, -103.939), is_bgr=True)
-"""Means of ImageNet taken off, channels reversed: how the first VGG was trained."""
+"""ImageNet's channel means subtracted, BGR: how VGG was trained in Caffe."""
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """One system: the base network, what it wants, and where it comes from.
+    """One system: its backbone, what the backbone needs, and where it was published.
 
     Attributes:
-        name: as `network.system` of a configuration spells it.
-        title: for people.
-        build: the base network.
-        scaling: of its input; inside the graph of a bundle.
-        side_px: what the network was made for; `network.side_px` overrules it.
-        min_side_px: below, nothing is left of the tile at the last layer.
-        embedding_size: channels of the feature map, so numbers of the embedding.
-        map_side: rows and columns of the feature map at `side_px`, so of the Grad-CAM maps.
-        n_parameters: of the base network, without the head.
-        seam: where fine-tuning begins by default: the first layer that is trained, or
-            `after NAME`, the last that is not. None: there is no second phase.
-        is_pretrained: Keras fetches ImageNet weights. Otherwise everything is trained from scratch.
-        head: what answers on the pooled features.
-        oversamples: every epoch shows each label as often as the most frequent one.
-        has_int8: an int8 file is made and judged with a bundle.
-        paper: where the seed paper has it.
-        note: what a reader should know.
-        reference: where the system was published.
+        name: value of `network.system` in a configuration.
+        title: name in reports.
+        build: builds the backbone.
+        scaling: of the backbone's input; part of the exported graph.
+        side_px: side of the tiles that the backbone was made for; `network.side_px` overrides it.
+        min_side_px: smallest side that leaves something of a tile at the last layer.
+        embedding_size: E, the number of channels of the feature map.
+        map_side: h and w of the feature map at `side_px`, so also of the Grad-CAM maps.
+        n_parameters: of the backbone, without the head.
+        seam: where fine-tuning begins by default: the first trained layer, or `after NAME` for the
+            last frozen one. None: there is no second phase.
+        paper: where the seed paper mentions it.
+        reference: where it was published.
         licence: of the weights that Keras fetches.
+        note: remark in the list of systems.
+        is_pretrained: Keras fetches ImageNet weights; if not, every layer is trained from scratch.
+        is_exportable: a bundle can be made of it.
+        head: what classifies the pooled features.
+        oversamples: every epoch shows each label as often as the most frequent one.
+        has_int8: its bundles also hold an int8 file.
     """
 
     name: str
     title: str
-    build: BuildBase
+    build: BuildBackbone
     scaling: Scaling
     side_px: int
     min_side_px: int

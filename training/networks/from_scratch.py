@@ -1,4 +1,4 @@
-"""Systems that begin from random weights: every layer is trained, none is frozen."""
+"""Systems without public weights: every layer is trained from random values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _build_alexnet(side_px: int, weights: str | None) -> Any:
     import keras
     from keras import layers
 
-    base = keras.Sequential(
+    backbone = keras.Sequential(
         [
             layers.Input((side_px, side_px, 3)),
             layers.ZeroPadding2D(2),
@@ -29,17 +29,17 @@ def _build_alexnet(side_px: int, weights: str | None) -> Any:
         ],
         name="alexnet",
     )
-    return _with_weights(base, weights)
+    return _with_weights(backbone, weights)
 
 
 def _build_compact(side_px: int, weights: str | None) -> Any:
-    """Four small blocks of convolution and pooling, held back by L2 and dropout."""
+    """Four small blocks of convolution and pooling, regularised by L2 and dropout."""
     import keras
     from keras import layers
 
-    base = keras.Sequential([layers.Input((side_px, side_px, 3))], name="compact")
+    backbone = keras.Sequential([layers.Input((side_px, side_px, 3))], name="compact")
     for number, filters in enumerate((32, 64, 128, 128), start=1):
-        base.add(
+        backbone.add(
             layers.Conv2D(
                 filters,
                 3,
@@ -49,15 +49,15 @@ def _build_compact(side_px: int, weights: str | None) -> Any:
                 name=f"conv{number}",
             )
         )
-        base.add(layers.MaxPooling2D(2))
-        base.add(layers.Dropout(0.25))
-    return _with_weights(base, weights)
+        backbone.add(layers.MaxPooling2D(2))
+        backbone.add(layers.Dropout(0.25))
+    return _with_weights(backbone, weights)
 
 
-def _with_weights(base: Any, weights: str | None) -> Any:
+def _with_weights(backbone: Any, weights: str | None) -> Any:
     if weights is not None:
-        base.load_weights(weights)
-    return base
+        backbone.load_weights(weights)
+    return backbone
 
 
 ALEXNET: Final = System(
@@ -74,7 +74,7 @@ ALEXNET: Final = System(
     paper="compared with",
     reference="Krizhevsky 2014, arXiv:1404.5997 (Krizhevsky et al. 2012)",
     licence="none: Keras has no weights",
-    note="from scratch; the study's head in place of its two layers of 4,096",
+    note="from scratch; the study's head replaces its two layers of 4,096",
     is_pretrained=False,
 )
 COMPACT_CNN: Final = System(

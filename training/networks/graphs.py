@@ -1,9 +1,10 @@
-"""The network, as Keras graphs: a system's base, global average pooling, Dense 100, Dense 3.
+"""The network as Keras graphs: a backbone, global average pooling, Dense 100, Dense 3.
 
-Which base, and how its input is scaled, says `training.networks.registry`. Three graphs share the
-weights. `lower` is the frozen part of the base, run once a view; `upper` is what fine-tuning
-trains; `build_serving_model` is what is exported: uint8 tiles in, scaling inside.
-TensorFlow and Keras are imported when a graph is built, not when this module is.
+`training.networks.registry` says which backbone a system has and how its input is scaled. The
+graphs share their weights: `SplitBackbone.frozen` runs once for each view, fine-tuning trains
+`SplitBackbone.trainable` with the head, and `build_serving_model` builds what is exported, with
+uint8 tiles as input and the scaling inside. TensorFlow and Keras are imported when a graph is
+built, not when this module is imported.
 """
 
 from __future__ import annotations
@@ -32,25 +33,26 @@ _AFTER: Final = "after "
 
 
 @dataclass(frozen=True, slots=True)
-class SplitBase:
-    """The base network, whole and in two parts that share its layers.
+class SplitBackbone:
+    """A backbone, whole and in two parts that share its layers.
 
     Attributes:
-        base: scaled float32 `[B, side, side, 3]` to the feature map `[B, h, w, E]`.
-        lower: scaled float32 `[B, side, side, 3]` to the input of `upper`; frozen.
-        upper: the rest, to the feature map `[B, h, w, E]`; its convolutions may be trained.
+        backbone: scaled float32 `[B, side, side, 3]` to the feature map `[B, h, w, E]`.
+        frozen: scaled float32 `[B, side, side, 3]` to the input of `trainable`.
+        trainable: the rest, to the feature map `[B, h, w, E]`; everything but its batch
+            normalisation may be trained.
     """
 
-    base: Any
-    lower: Any
-    upper: Any
+    backbone: Any
+    frozen: Any
+    trainable: Any
 
 
 def require_weights(weights: str, system: System = DEFAULT_SYSTEM) -> None:
-    """Fail at once where a path leads nowhere; what the file holds shows when it is loaded.
+    """Fail at once if a weights file is missing; its content is checked when it is loaded.
 
     Raises:
-        WeightsError: there is no such file, or Keras has no weights of this system.
+        WeightsError: there is no such file, or Keras has no weights for this system.
     """
     if weights == KERAS_IMAGENET and not system.is_pretrained:
         raise WeightsError(
@@ -65,25 +67,27 @@ def require_weights(weights: str, system: System = DEFAULT_SYSTEM) -> None:
 
 
 def weights_sha256(weights: str) -> str | None:
-    """SHA-256 of a weights file; None where Keras fetches and checks them, or there are none."""
+    """SHA-256 of a weights file; None if Keras fetches and checks the weights or there are none."""
     return None if weights in (KERAS_IMAGENET, UNTRAINED) else sha256_of_file(Path(weights))
 
 
-def build_base(weights: str, system: System = DEFAULT_SYSTEM, side_px: int | None = None) -> Any:
+def build_backbone(
+    weights: str, system: System = DEFAULT_SYSTEM, side_px: int | None = None
+) -> Any:
     """A system's network without its classifier: `[B, side, side, 3]` to `[B, h, w, E]`.
 
     Args:
         weights: `imagenet`, `none` or the path of a file that Keras can load.
         system: an entry of the registry.
-        side_px: of the input; what the system was made for where not given.
+        side_px: side of the input; by default the side that the system was made for.
 
     Raises:
-        WeightsError: the file is missing, or belongs to another network.
+        WeightsError: the file is missing, or holds the weights of another network.
     """
     require_weights(weights, system)
     try:
         with warnings.catch_warnings():
-            # Keras says so of every layer of a file that it then refuses: hundreds of lines.
+            # Before Keras refuses a file it warns about each of its layers: hundreds of lines.
             warnings.filterwarnings("ignore", "Skipping nested container", UserWarning)
             given = None if weights == UNTRAINED else weights
             return system.build(side_px or system.side_px, given)
@@ -92,7 +96,7 @@ def build_base(weights: str, system: System = DEFAULT_SYSTEM, side_px: int | Non
             f"{weights} does not hold {system.title} weights (without the classifier)."
         ) from error
     except Exception as error:
-        # Keras answers a failed download with a bare Exception; anything else is a defect.
+        # Keras reports a failed download with a bare Exception; any other error is a defect.
         if weights != KERAS_IMAGENET or type(error) is not Exception:
             raise
         raise WeightsError(
@@ -101,37 +105,37 @@ def build_base(weights: str, system: System = DEFAULT_SYSTEM, side_px: int | Non
         ) from error
 
 
-def split_base(base: Any, seam: str) -> SplitBase:
-    """Cut the base where fine-tuning begins.
+def split_backbone(backbone: Any, seam: str) -> SplitBackbone:
+    """Cut the backbone where fine-tuning begins.
 
-    Batch normalisation is not trainable in either part: with few tiles its statistics would be
-    those of one batch.
+    Batch normalisation is not trainable in either part: few tiles would give it the statistics of a
+    single batch.
 
     Args:
-        base: what `build_base` returned; both parts keep its layers and weights.
-        seam: first layer of `upper`, or `after NAME`, the last one of `lower`.
+        backbone: what `build_backbone` returned; both parts keep its layers and weights.
+        seam: first layer of the trainable part, or `after NAME`, the last layer of the frozen one.
 
     Raises:
-        WeightsError: there is no such layer, or a shortcut leads past it.
+        WeightsError: there is no such layer, or a shortcut bypasses it.
     """
     import keras
 
     try:
         if seam.startswith(_AFTER):
-            cut = base.get_layer(seam.removeprefix(_AFTER)).output
+            cut = backbone.get_layer(seam.removeprefix(_AFTER)).output
         else:
-            cut = base.get_layer(seam).input
-        lower = keras.Model(base.input, cut, name="lower")
-        upper = keras.Model(cut, base.output, name="upper")
+            cut = backbone.get_layer(seam).input
+        frozen = keras.Model(backbone.input, cut, name="frozen")
+        trainable = keras.Model(cut, backbone.output, name="trainable")
     except ValueError as error:
         raise WeightsError(
-            f"fine_tune.first_layer: {base.name} cannot be cut at {seam!r}; take the first layer "
-            "of a block, such as 'block_13_expand' of MobileNetV2, or 'after LAYER'."
+            f"fine_tune.first_layer: {backbone.name} cannot be cut at {seam!r}; name the first "
+            "layer of a block, such as 'block_13_expand' of MobileNetV2, or 'after LAYER'."
         ) from error
-    lower.trainable = False
-    for layer in upper.layers:
+    frozen.trainable = False
+    for layer in trainable.layers:
         layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
-    return SplitBase(base, lower, upper)
+    return SplitBackbone(backbone, frozen, trainable)
 
 
 def build_head(
@@ -143,10 +147,10 @@ def build_head(
     """The head on pooled features: float32 `[B, E]` to logits `[B, 3]`.
 
     Args:
-        hidden_units: width of the hidden layer; 100 in the paper.
-        dropout: on the features, in training only.
+        hidden_units: width of the hidden layer; 100 in the seed paper.
+        dropout: applied to the features, in training only.
         seed: of the initial weights and the dropout.
-        embedding_size: of the system.
+        embedding_size: E of the system.
     """
     import keras
 
@@ -164,37 +168,37 @@ def build_head(
     )
 
 
-def build_tuned(upper: Any, head: Any) -> Any:
-    """`upper`, pooling and head in one graph, which is what fine-tuning trains."""
+def build_tuned(trainable: Any, head: Any) -> Any:
+    """The trainable part, pooling and head in one graph, which fine-tuning trains."""
     import keras
 
-    pooled = keras.layers.GlobalAveragePooling2D()(upper(upper.input, training=False))
-    return keras.Model(upper.input, head(pooled), name="tuned")
+    pooled = keras.layers.GlobalAveragePooling2D()(trainable(trainable.input, training=False))
+    return keras.Model(trainable.input, head(pooled), name="tuned")
 
 
-def build_pooled(base: Any) -> Any:
-    """The frozen base with its pooling: scaled float32 `[B, side, side, 3]` to `[B, E]`."""
+def build_pooled(backbone: Any) -> Any:
+    """The frozen backbone and its pooling: scaled float32 `[B, side, side, 3]` to `[B, E]`."""
     import keras
 
-    base.trainable = False
-    pooled = keras.layers.GlobalAveragePooling2D()(base(base.input, training=False))
-    return keras.Model(base.input, pooled, name="pooled")
+    backbone.trainable = False
+    pooled = keras.layers.GlobalAveragePooling2D()(backbone(backbone.input, training=False))
+    return keras.Model(backbone.input, pooled, name="pooled")
 
 
-def build_whole(base: Any, head: Any, system: System) -> Any:
-    """Scaling, base, pooling and head in one graph, which is what training from scratch trains.
+def build_whole(backbone: Any, head: Any, system: System) -> Any:
+    """Scaling, backbone, pooling and head in one graph, which training from scratch trains.
 
-    Input: uint8 `[B, side, side, 3]`. Dropout inside the base is at work when it trains.
+    Input: uint8 `[B, side, side, 3]`. Dropout inside the backbone is active in training.
     """
     import keras
 
-    tiles = keras.Input(base.inputs[0].shape[1:], dtype="uint8", name="tiles")
-    pooled = keras.layers.GlobalAveragePooling2D()(base(system.scaling.graph(tiles)))
+    tiles = keras.Input(backbone.inputs[0].shape[1:], dtype="uint8", name="tiles")
+    pooled = keras.layers.GlobalAveragePooling2D()(backbone(system.scaling.graph(tiles)))
     return keras.Model(tiles, head(pooled), name="whole")
 
 
 def build_serving_model(
-    base_weights: Sequence[NDArray[np.float32]],
+    backbone_weights: Sequence[NDArray[np.float32]],
     head_weights: Sequence[NDArray[np.float32]],
     batch_size: int | None = None,
     system: System = DEFAULT_SYSTEM,
@@ -203,24 +207,24 @@ def build_serving_model(
     """The graph that is exported.
 
     Input `tiles`: uint8 `[B, side, side, 3]` RGB. Outputs, all float32: `logits` `[B, 3]`,
-    `embedding` `[B, E]` (the pooled features), `cam` `[B, h, w, 3]` (see `grad_cam`).
+    `embedding` `[B, E]` (the pooled features), `cam` `[B, h, w, 3]` (from `GradCam`).
 
     Args:
-        base_weights: of the base network.
+        backbone_weights: what `get_weights` of the backbone returns.
         head_weights: kernel and bias of the hidden layer, then of the logits.
-        batch_size: None lets it vary.
+        batch_size: B; None accepts any.
         system: an entry of the registry.
-        side_px: of the tiles; what the system was made for where not given.
+        side_px: side of the tiles; by default the side that the system was made for.
     """
     import keras
 
     from training.networks.grad_cam import GradCam
 
     side_px = side_px or system.side_px
-    base = build_base(UNTRAINED, system, side_px)
-    base.set_weights(base_weights)
+    backbone = build_backbone(UNTRAINED, system, side_px)
+    backbone.set_weights(backbone_weights)
     tiles = keras.Input((side_px, side_px, 3), batch_size, dtype="uint8", name="tiles")
-    features = base(system.scaling.graph(tiles), training=False)
+    features = backbone(system.scaling.graph(tiles), training=False)
     embedding = keras.layers.GlobalAveragePooling2D(name="embedding")(features)
     hidden_layer = keras.layers.Dense(head_weights[0].shape[1], activation="relu", name="hidden")
     logits_layer = keras.layers.Dense(head_weights[2].shape[1], name="logits")

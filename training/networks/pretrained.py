@@ -1,4 +1,4 @@
-"""Systems on a network that Keras has ImageNet weights for."""
+"""Systems whose backbone has ImageNet weights in Keras."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from training.networks.architecture import (
     AS_IT_IS,
     CAFFE,
     MINUS_ONE_TO_ONE,
-    BuildBase,
+    BuildBackbone,
     System,
 )
 
 _FIGURE_3: Final = "Figure 3"
 
 
-def _application(name: str) -> BuildBase:
+def _application(name: str) -> BuildBackbone:
     """A network of `keras.applications` without its classifier."""
 
     def build(side_px: int, weights: str | None) -> Any:
@@ -41,7 +41,7 @@ MOBILENETV2: Final = System(
     paper="Figures 3 to 5, Table 1",
     reference="Sandler et al. 2018, arXiv:1801.04381",
     licence="Apache-2.0",
-    note="what is released",
+    note="the released system",
     has_int8=True,
 )
 RESNET50V2: Final = System(
@@ -118,7 +118,7 @@ VGG16: Final = System(
     paper="compared with",
     reference="Simonyan & Zisserman 2015, arXiv:1409.1556",
     licence="CC BY 4.0",
-    note="the study's head in place of its two layers of 4,096",
+    note="the study's head replaces its two layers of 4,096",
 )
 EFFICIENTNETV2B0: Final = System(
     name="efficientnetv2b0",
@@ -134,7 +134,7 @@ EFFICIENTNETV2B0: Final = System(
     paper="not in it",
     reference="Tan & Le 2021, arXiv:2104.00298",
     licence="Apache-2.0",
-    note="today's reference; scales its input itself",
+    note="a current reference; scales its input itself",
 )
 CONVNEXTTINY: Final = System(
     name="convnexttiny",
@@ -150,7 +150,7 @@ CONVNEXTTINY: Final = System(
     paper="not in it",
     reference="Liu et al. 2022, arXiv:2201.03545",
     licence="MIT",
-    note="today's reference; scales its input itself",
+    note="a current reference; scales its input itself",
 )
 INCEPTIONV3_SVM: Final = System(
     name="inceptionv3-svm",

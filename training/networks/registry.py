@@ -34,16 +34,16 @@ SYSTEMS: Final[dict[str, System]] = {
         INCEPTIONV3_SVM,
     )
 }
-"""In the order in which they are reported: the study's four first."""
+"""In reporting order: the four of the seed paper's study first."""
 
 DEFAULT_SYSTEM: Final = MOBILENETV2
 
 
 def find_system(name: str) -> System:
-    """The entry of a name.
+    """The system of this name.
 
     Raises:
-        ValueError: there is none; the sentence lists those there are.
+        ValueError: there is none; the message lists the names.
     """
     try:
         return SYSTEMS[name]

@@ -1,12 +1,12 @@
-"""A linear support vector machine on pooled features, written as a head that any bundle can hold.
+"""A linear support vector machine on pooled features, as the weights of an ordinary head.
 
-One machine a label against the rest (Cortes & Vapnik 1995). Its decision values `d = Wᵀ p + b` are
-the logits; the softmax with the temperature that `calibrate` fits turns them into probabilities, as
-for every other system. Platt's sigmoid would fit two numbers a label on tiles that the machine was
-fitted on, or on another split of few tiles; one temperature on unseen slides is safer.
+It is one machine per label against the rest (Cortes & Vapnik 1995). The decision values
+`d = Wᵀ p + b` are the logits; a softmax with the calibrated temperature turns them into
+probabilities, as for every other system. Platt's sigmoid would need two numbers per label, fitted
+on the training tiles or on another split of few tiles; one temperature on unseen slides is safer.
 
-A head is two layers with relu between them, and `d = relu(d) - relu(-d)`: so `[W, -W]` followed by
-`[I; -I]` is the same machine exactly, and export, Grad-CAM and service need to know nothing of it.
+A head has two layers with a ReLU between them. Since `d = relu(d) - relu(-d)`, the layers `[W, -W]`
+and `[I; -I]` compute exactly `d`, and export, Grad-CAM and the service need no special case.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 PENALTY: Final = 1.0
-"""C of the machine, on standardised features."""
-_UNSEEN: Final = 10.0
-"""Decision value, negated, of a label that no training tile has; margins are about 1."""
+"""C of the machine, for standardised features."""
+_ABSENT_LABEL: Final = -10.0
+"""Decision value of a label that no training tile has; margins are about 1."""
 
 
 def fit_svm(
@@ -32,13 +32,13 @@ def fit_svm(
 
     Args:
         features: float32 `[n, E]`, pooled.
-        class_indices: int64 `[n]`; two labels at least.
+        class_indices: int64 `[n]`; at least two labels.
         n_labels: of the model; a label without tiles gets a decision value below all others.
         seed: of the solver's order.
 
     Returns:
         Kernel and bias of a head's hidden layer (`[E, 2 C]`, `[2 C]`) and of its logits
-        (`[2 C, C]`, `[C]`), which is what `build_serving_model` takes.
+        (`[2 C, C]`, `[C]`), as `build_serving_model` takes them; float32.
     """
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import LinearSVC
@@ -47,18 +47,18 @@ def fit_svm(
     machine = LinearSVC(C=PENALTY, random_state=seed, max_iter=20_000)
     machine.fit(scaler.transform(features), class_indices)
     kernel = np.zeros((features.shape[1], n_labels))
-    bias = np.full(n_labels, -_UNSEEN)
-    if len(machine.classes_) == 2:  # scikit-learn then fits one machine, for the second label
+    bias = np.full(n_labels, _ABSENT_LABEL)
+    if len(machine.classes_) == 2:  # scikit-learn fits a single machine, for the second label
         machine.coef_ = np.concatenate([-machine.coef_, machine.coef_])
         machine.intercept_ = np.concatenate([-machine.intercept_, machine.intercept_])
-    # Standardising is folded into the machine: w ((p - mean) / scale) + b.
+    # Fold the scaler in: w ((p - mean) / scale) + b.
     kernel[:, machine.classes_] = (machine.coef_ / scaler.scale_).T
     bias[machine.classes_] = machine.intercept_ - kernel[:, machine.classes_].T @ scaler.mean_
     return as_head(kernel, bias)
 
 
 def as_head(kernel: NDArray[np.float64], bias: NDArray[np.float64]) -> list[NDArray[np.float32]]:
-    """A linear map, `[E, C]` and `[C]`, as the weights of a head of two layers."""
+    """A linear map (float64 `[E, C]` and `[C]`) as the float32 weights of a two-layer head."""
     unit = np.eye(len(bias))
     head = (
         np.concatenate([kernel, -kernel], axis=1),

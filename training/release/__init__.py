@@ -1,1 +1,1 @@
-"""From finished runs to a bundle: export, quantisation, golden tiles, model card."""
+"""Turns finished runs into a bundle: export, quantisation, golden tiles, assessment, model card."""

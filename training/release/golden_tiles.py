@@ -1,4 +1,4 @@
-"""Golden tiles: drawn, not clinical; the service compares its answers with these at every start."""
+"""Golden tiles: drawn tiles with their logits, which the service reproduces at every start."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.labels import LABEL_IDS
 
 GOLDEN_SIDE_PX: Final = 320
-"""More than the model's side, so that the check covers the resampling too."""
+"""Larger than the model's input, so that the check covers resampling."""
 
 
 def write_golden_tiles(bundle_dir: Path, side_px: int) -> None:
-    """Draw one tile a label into `golden/` and write the logits of every precision beside them.
+    """Write one drawn tile of each label into `golden/`, and their logits for every precision.
 
     Args:
-        bundle_dir: a bundle whose model files are written already.
-        side_px: of the tiles that the model takes.
+        bundle_dir: a bundle that already contains its model files.
+        side_px: side of the model's input.
     """
     golden_dir = bundle_dir / GOLDEN_NAME
     golden_dir.mkdir(exist_ok=True)

@@ -1,39 +1,79 @@
-"""The model card's sections on doubt, written from `assessment.json`."""
+"""The model card's sections on reliability, written from `assessment.json`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from app.core.manifest import Recalibration
 from training.console.markdown import markdown_table
-from training.evaluation.split_tables import UNAVAILABLE, percent
+from training.console.plural import plural
+from training.evaluation.calibration import CalibrationQuality
+from training.evaluation.split_tables import UNAVAILABLE, interval, number, percent
+from training.reliability.assessment_report import AssessmentReport
 from training.reliability.cam_deletion import DELETED_SHARE
-from training.reliability.flag_rates import Flagged
-from training.reliability.report import AssessmentReport
+from training.reliability.flag_rates import FlagRate
+
+
+def section(title: str, *paragraphs: str) -> str:
+    """A Markdown section without a trailing newline."""
+    return "\n\n".join([f"## {title}", *paragraphs])
 
 
 def assessment_sections(report: AssessmentReport) -> list[str]:
-    """Markdown sections: calibration, sets, gate, review, maps, robustness."""
+    """Sections on calibration, prediction sets, input gate, review, evidence maps, robustness."""
     return [
         _calibration(report),
         _prediction_sets(report),
-        _gate(report),
+        _input_gate(report),
         _review(report),
-        _maps(report),
+        _evidence_maps(report),
         _robustness(report),
     ]
 
 
-def _calibration(report: AssessmentReport) -> str:
-    rows = [
-        [when, f"{entry.temperature:g}", *(f"{v:.3f}" for v in values)]
-        for when, entry in (("before", report.before), ("after", report.after))
-        for values in [(entry.ece, entry.brier, entry.log_loss)]
-    ]
-    return (
-        "## Calibration\n\n"
-        f"One temperature (Guo et al. 2017), fitted on {report.source}; 'after' is measured on the "
-        "answers it was fitted on.\n\n"
-        + markdown_table(["", "temperature", "ECE (10 bins)", "Brier score", "log loss"], rows)
-        + "\n\n![reliability](plots/reliability-slide.png)"
+def recalibration_section(
+    version: str,
+    recalibration: Recalibration,
+    qualities: Sequence[CalibrationQuality],
+    gate: str,
+) -> str:
+    """The section to append to the card of a recalibrated bundle.
+
+    Args:
+        version: the new version.
+        recalibration: what it was calibrated on.
+        qualities: calibration on the site's tiles, before and after.
+        gate: what became of the input gate, as a predicate.
+    """
+    text = section(
+        f"Recalibrated as version {version}",
+        f"Calibrated on {recalibration.n_tiles} labelled tiles of a site (index "
+        f"{recalibration.index_sha256[:12]}), with the graphs of version "
+        f"{recalibration.parent_version}. The numbers above were not measured again and apply to "
+        "the previous temperature. Prediction sets and drift reference come from the site's tiles. "
+        f"The input gate {gate}. 'After' is measured on the tiles that the temperature was fitted "
+        "on.",
+        _calibration_table(*qualities),
     )
+    return f"\n{text}\n"
+
+
+def _calibration(report: AssessmentReport) -> str:
+    return section(
+        "Calibration",
+        f"One temperature (Guo et al. 2017), fitted on {report.source}. 'After' is measured on the "
+        "same answers.",
+        _calibration_table(report.before, report.after),
+        "![Reliability diagram](plots/reliability-slide.png)",
+    )
+
+
+def _calibration_table(*qualities: CalibrationQuality) -> str:
+    rows = [
+        [when, f"{q.temperature:g}", number(q.ece), number(q.brier), number(q.log_loss)]
+        for when, q in zip(("before", "after"), qualities, strict=True)
+    ]
+    return markdown_table(["", "temperature", "ECE (10 bins)", "Brier score", "log loss"], rows)
 
 
 def _prediction_sets(report: AssessmentReport) -> str:
@@ -42,119 +82,107 @@ def _prediction_sets(report: AssessmentReport) -> str:
             entry.split,
             percent(entry.asked),
             percent(entry.covered),
-            UNAVAILABLE
-            if entry.low is None or entry.high is None
-            else f"{percent(entry.low)} to {percent(entry.high)}",
+            interval(entry.low, entry.high),
             UNAVAILABLE if entry.mean_labels is None else f"{entry.mean_labels:.2f}",
         ]
         for entry in report.coverage
     ]
     header = ["split", "coverage asked", "covered", "95 % interval", "labels a set"]
-    return (
-        "## Prediction sets\n\n"
-        "Split-conformal, adaptive scores (Romano et al. 2020), calibrated on the out-of-fold "
-        "answers of the slide split. By slide every fold is scored with the threshold of the "
-        "others; by patient with the released threshold, on patients the model never saw, where "
-        "nothing guarantees the coverage: tiles of a new patient are not like these. "
-        "Intervals are binomial and take tiles as independent; those of one slide are not.\n\n"
-        + markdown_table(header, rows)
+    return section(
+        "Prediction sets",
+        "Split-conformal prediction with adaptive scores (Romano et al. 2020), calibrated on the "
+        "out-of-fold predictions of the slide split. The slide rows score each fold with the "
+        "threshold of the other folds. The patient rows score patients that the model was not "
+        "trained on with the released threshold; the coverage is not guaranteed there, because a "
+        "new patient's tiles differ from the calibration set. The intervals are binomial and treat "
+        "tiles as independent, which tiles of one slide are not.",
+        markdown_table(header, rows),
     )
 
 
-def _gate(report: AssessmentReport) -> str:
-    kinds = [report.real, *report.outsiders]
-    rows = [_flagged_row(entry) for entry in kinds]
-    stains = [_flagged_row(entry) for entry in report.stains]
-    header = ["pictures", "n", "flagged", "95 % interval", "reasons"]
+def _input_gate(report: AssessmentReport) -> str:
+    header = ["images", "n", "flagged", "95 % interval", "reasons"]
     methods = [
         [name, *(percent(share) for share in by_kind.values())]
         for name, by_kind in report.distance_methods.items()
     ]
-    first = next(iter(report.distance_methods.values()), {})
-    int8 = (
-        ""
-        if report.int8_verdicts_changed is None
-        else f"\n\nVerdicts that the int8 file changes: {report.int8_verdicts_changed}."
+    kinds = next(iter(report.distance_methods.values()), {})
+    n_changed = report.int8_verdicts_changed
+    int8 = [] if n_changed is None else [f"Verdicts that the int8 file changes: {n_changed}."]
+    return section(
+        "Is it an H&E tile at all?",
+        "The input gate checks the appearance of a tile and the distance of its embedding from the "
+        "training tiles. Its limits are fitted to real tiles, with a margin. Real tiles are scored "
+        "with the limits and distances of folds that did not contain them. The other images are "
+        "not tiles: a program drew them or cut them from three photographs.",
+        markdown_table(header, [_flag_row(entry) for entry in (report.real, *report.ood_samples)]),
+        "Real tiles in the colours of other stains, imitated by colour separation:",
+        markdown_table(header, [_flag_row(entry) for entry in report.stains]),
+        "The distance alone, with the farthest real tile of another slide as the limit:",
+        markdown_table(["distance", *kinds], methods),
+        *int8,
     )
-    return (
-        "## Is it an H&E tile at all?\n\n"
-        "Checks of the picture and the distance of its embedding from the training tiles; limits "
-        "fitted on real tiles with a margin. Real tiles are judged by limits and distances of the "
-        "folds that did not hold them. The other pictures are drawn by a program or cut from "
-        "three photographs; they are not tiles.\n\n"
-        + markdown_table(header, rows)
-        + "\n\nReal tiles in the colours of other stains, imitated by colour separation:\n\n"
-        + markdown_table(header, stains)
-        + "\n\nThe distance alone, at the furthest real tile of another slide:\n\n"
-        + markdown_table(["distance", *first], methods)
-        + int8
+
+
+def _flag_row(entry: FlagRate) -> list[str]:
+    reasons = ", ".join(
+        f"`{reason}` {percent(share)}"
+        for reason, share in sorted(entry.by_reason.items(), key=lambda item: -item[1])
     )
+    flagged = [percent(entry.flagged), interval(entry.low, entry.high)]
+    return [entry.kind, str(entry.n_pictures), *flagged, reasons or "none"]
 
 
 def _review(report: AssessmentReport) -> str:
     rows = [
         [
-            selection.split,
-            percent(point.reviewed),
-            str(point.n_answered),
-            percent(point.accuracy),
-            percent(point.wrong_caught),
+            s.split,
+            percent(p.reviewed),
+            str(p.n_answered),
+            percent(p.accuracy),
+            percent(p.wrong_caught),
         ]
-        for selection in report.selection
-        for point in selection.points
+        for s in report.selection
+        for p in s.points
     ]
     counts = "; ".join(f"{s.n_wrong} of {s.n_tiles} by {s.split}" for s in report.selection)
     header = ["split", "sent to review", "answered", "accuracy of these", "wrong answers caught"]
-    return (
-        "## Review\n\n"
-        "Tiles in the order of their need of review (entropy of the probabilities): what remains "
-        f"right as more of them are looked at by a person. Wrong answers in all: {counts}.\n\n"
-        + markdown_table(header, rows)
-        + "\n\n![risk and coverage](plots/risk-coverage.png)"
+    return section(
+        "Review",
+        "Selective prediction: the tiles with the highest entropy are sent to review, and the "
+        f"model answers the others. Wrong predictions without review: {counts}.",
+        markdown_table(header, rows),
+        "![Risk-coverage curve](plots/risk-coverage.png)",
     )
 
 
-def _maps(report: AssessmentReport) -> str:
+def _evidence_maps(report: AssessmentReport) -> str:
     deletion = report.deletion
-    return (
-        "## Evidence maps\n\n"
-        f"Greying the highest {DELETED_SHARE:.0%} of the predicted label's map takes "
-        f"{deletion.lost_by_map:.3f} of its probability; greying as much at random takes "
-        f"{deletion.lost_by_chance:.3f}, greying the same shape elsewhere "
-        f"{deletion.lost_by_shape:.3f} (means of {deletion.n_tiles} training tiles; grey is the "
-        "tile's mean colour). Scattered "
-        "squares do harm by their edges, so the same shape is the fairer comparison: the map beats "
-        f"it on {percent(deletion.map_beats_shape)} of the tiles. Where the difference is small, "
-        "read the maps as a hint and not as a reason."
+    return section(
+        "Evidence maps",
+        f"Deletion test (Petsiuk et al. 2018) on {plural(deletion.n_tiles, 'training tile')}: "
+        f"replacing the highest {DELETED_SHARE:.0%} of the predicted label's Grad-CAM map with the "
+        f"tile's mean colour lowers its probability by {deletion.lost_by_map:.3f} on average. "
+        f"Replacing as many random cells lowers it by {deletion.lost_by_chance:.3f}, replacing the "
+        f"same shape elsewhere by {deletion.lost_by_shape:.3f}. The same shape is the fairer "
+        "comparison, because the edges of scattered squares lower the probability too; the map "
+        f"exceeds it on {percent(deletion.map_beats_shape)} of the tiles. If the difference is "
+        "small, treat the maps as hints, not as reasons.",
     )
 
 
 def _robustness(report: AssessmentReport) -> str:
     rows = [
-        [
-            entry.change,
-            percent(entry.unchanged),
-            f"{entry.mean_difference:.3f}",
-            f"{entry.max_difference:.3f}",
-        ]
-        for entry in report.robustness
+        [e.change, percent(e.unchanged), number(e.mean_difference), number(e.max_difference)]
+        for e in report.robustness
     ]
     n_tiles = report.robustness[0].n_tiles if report.robustness else 0
     header = ["change", "predictions unchanged", "mean change of probability", "largest"]
-    return (
-        "## Robustness\n\n"
-        f"What changes when nothing of the tissue does, on {n_tiles} training tiles: on tiles the "
-        "model has learned its answers are firmer than on new ones. `osteo-train robustness` "
-        "measures it on any index.\n\n"
-        + markdown_table(header, rows)
-        + "\n\n![robustness](plots/robustness.png)"
+    return section(
+        "Robustness",
+        "Effect of changes that do not alter the tissue, measured on "
+        f"{plural(n_tiles, 'training tile')}. Predictions on new tiles are less stable than on "
+        "tiles that the model was trained on; `osteo-train robustness` measures any index.",
+        markdown_table(header, rows),
+        "![Robustness](plots/robustness.png)",
     )
-
-
-def _flagged_row(entry: Flagged) -> list[str]:
-    reasons = ", ".join(
-        f"`{reason}` {percent(share)}"
-        for reason, share in sorted(entry.by_reason.items(), key=lambda item: -item[1])
-    )
-    interval = f"{percent(entry.low)} to {percent(entry.high)}"
-    return [entry.kind, str(entry.n_pictures), percent(entry.flagged), interval, reasons or "none"]

@@ -1,4 +1,4 @@
-"""Where tiles and weights come from, and on what terms: for the manifest and the card."""
+"""Sources and licences of tiles and weights, for the manifest and the model card."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CITATION: Final = (
 
 
 def describe_data(index: Index, index_sha256: str) -> DataSource:
-    """The tiles of an index, counted, with the collection's terms."""
+    """Counts of an index and the licence of the collection."""
     return DataSource(
         name=_DATA_NAME,
         url=_DATA_URL,
@@ -40,7 +40,7 @@ def describe_data(index: Index, index_sha256: str) -> DataSource:
 
 
 def describe_weights(weights: str, system: System = DEFAULT_SYSTEM) -> WeightsSource:
-    """The weights training started from; of a path the file's name only."""
+    """The initial weights; a path is reduced to its file name."""
     if weights == UNTRAINED:
         name = "none: random initial weights"
     elif weights == KERAS_IMAGENET:

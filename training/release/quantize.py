@@ -1,9 +1,9 @@
 """Quantise the LiteRT model to int8 without changing a prediction.
 
-Post-training quantisation, weights per channel, calibrated on real tiles (Jacob et al. 2018,
-arXiv:1712.05877). The head stays in float: it is a thousandth of the work and all of the answer.
-The first convolutions see the smallest steps in colour and lose most by rounding, so as many of
-them stay in float as it takes to change no prediction.
+Post-training quantisation with weights per channel, calibrated on real tiles (Jacob et al. 2018,
+arXiv:1712.05877). The head stays in float, because it is a thousandth of the work and decides the
+prediction. The first convolutions lose most by rounding, because they process the smallest
+differences in colour; as many of them stay in float as are needed to change no prediction.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,24 +21,24 @@ from app.core.calibration import probabilities_from_logits
 from app.core.manifest import Int8Parity
 from app.runtime.litert import LiteRtRuntime
 
-_SIGNATURE: Final = "serving_default"
+SIGNATURE: Final = "serving_default"
 _CONVOLUTIONS: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD")
 _HEAD: Final = (
     *("MEAN", "FULLY_CONNECTED", "GREATER", "RESHAPE", "STRIDED_SLICE", "MUL"),
     *("BATCH_MATMUL", "TRANSPOSE"),
 )
 _FLOAT_CONVOLUTIONS: Final = (0, 3, 8, 16, 32)
-"""How many of the first convolutions stay in float, tried in turn; each rung costs time."""
+"""Numbers of first convolutions to keep in float, tried in turn; each makes the model slower."""
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
-    """What a quantised file is made and judged with.
+class CalibrationSet:
+    """Tiles that a quantised model is calibrated and compared on.
 
     Attributes:
-        tiles: uint8 `[n, side, side, 3]`.
+        tiles: uint8 `[n, side, side, 3]` RGB.
         temperature: of the bundle.
-        index_sha256: of the index that names these tiles.
+        index_sha256: SHA-256 of the index that lists these tiles.
     """
 
     tiles: NDArray[np.uint8]
@@ -47,30 +47,31 @@ class Calibration:
 
 
 def quantize(
-    saved_model_dir: Path, litert_file: Path, calibration: Calibration
+    saved_model_dir: Path, litert_file: Path, calibration_set: CalibrationSet
 ) -> tuple[bytes, Int8Parity]:
     """Quantise a graph with a fixed batch of one tile.
 
     Args:
         saved_model_dir: the graph.
-        litert_file: the same graph as a fp32 LiteRT file, which is what int8 is held against.
-        calibration: tiles to calibrate with and to compare on.
+        litert_file: the same graph as an fp32 LiteRT file, to compare with.
+        calibration_set: tiles to calibrate and compare on.
 
     Returns:
-        The LiteRT file that changes fewest predictions, first of all none, and its parity report.
+        The content of the first LiteRT file that changes no prediction, or else of the one that
+        changes fewest, and its parity with fp32.
     """
     reference = LiteRtRuntime(litert_file, n_workers=1)
-    logits = reference.infer(calibration.tiles).logits
-    expected = probabilities_from_logits(logits, calibration.temperature)
+    logits = reference.infer(calibration_set.tiles).logits
+    expected = probabilities_from_logits(logits, calibration_set.temperature)
     reference.close()
     convolutions = _convolution_outputs(litert_file)
-    rungs: list[tuple[bytes, Int8Parity]] = []
+    candidates: list[tuple[bytes, Int8Parity]] = []
     for n_float in _FLOAT_CONVOLUTIONS:
-        content = _convert(saved_model_dir, calibration.tiles, convolutions[:n_float])
-        rungs.append((content, _compare(content, expected, calibration)))
-        if rungs[-1][1].n_flips == 0:
+        content = _convert(saved_model_dir, calibration_set.tiles, convolutions[:n_float])
+        candidates.append((content, _compare(content, expected, calibration_set)))
+        if candidates[-1][1].n_flips == 0:
             break
-    return min(rungs, key=lambda rung: rung[1].n_flips)
+    return min(candidates, key=lambda candidate: candidate[1].n_flips)
 
 
 def _convolution_outputs(litert_file: Path) -> list[str]:
@@ -86,21 +87,27 @@ def _convolution_outputs(litert_file: Path) -> list[str]:
     ]
 
 
-def _convert(saved_model_dir: Path, tiles: NDArray[np.uint8], float_nodes: list[str]) -> bytes:
+def lite_converter(saved_model_dir: Path) -> Any:
+    """A TensorFlow Lite converter of a graph's serving signature."""
     import tensorflow
 
-    lite = tensorflow.lite
-    converter = lite.TFLiteConverter.from_saved_model(
-        str(saved_model_dir), signature_keys=[_SIGNATURE]
+    return tensorflow.lite.TFLiteConverter.from_saved_model(
+        str(saved_model_dir), signature_keys=[SIGNATURE]
     )
+
+
+def _convert(saved_model_dir: Path, tiles: NDArray[np.uint8], float_nodes: list[str]) -> bytes:
+    from tensorflow import lite
+
+    converter = lite_converter(saved_model_dir)
     converter.optimizations = [lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ({"tiles": tile[None]} for tile in tiles)
-    # The debugger is what lets single operations keep their precision.
+    # Only the debugger can keep single operations in float.
     options = lite.experimental.QuantizationDebugOptions(
         denylisted_ops=list(_HEAD), denylisted_nodes=float_nodes
     )
     with warnings.catch_warnings():
-        # It opens TensorFlow's own interpreter, which says at every use that LiteRT succeeds it.
+        # It opens TensorFlow's interpreter, which warns at every use that LiteRT replaces it.
         warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter", UserWarning)
         debugger = lite.experimental.QuantizationDebugger(
             converter=converter,
@@ -111,18 +118,20 @@ def _convert(saved_model_dir: Path, tiles: NDArray[np.uint8], float_nodes: list[
     return content
 
 
-def _compare(content: bytes, expected: NDArray[np.float32], calibration: Calibration) -> Int8Parity:
+def _compare(
+    content: bytes, expected: NDArray[np.float32], calibration_set: CalibrationSet
+) -> Int8Parity:
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "int8.tflite"
         file.write_bytes(content)
         runtime = LiteRtRuntime(file, n_workers=1, precision="int8")
-        logits = runtime.infer(calibration.tiles).logits
+        logits = runtime.infer(calibration_set.tiles).logits
         runtime.close()
-    found = probabilities_from_logits(logits, calibration.temperature)
+    found = probabilities_from_logits(logits, calibration_set.temperature)
     differences: NDArray[np.float32] = np.abs(found - expected)
     return Int8Parity(
         n_tiles=len(expected),
-        index_sha256=calibration.index_sha256,
+        index_sha256=calibration_set.index_sha256,
         max_probability_difference=float(differences.max()),
         mean_probability_difference=float(differences.mean()),
         n_flips=int((found.argmax(axis=1) != expected.argmax(axis=1)).sum()),

@@ -1,4 +1,7 @@
-"""Where a version is made before it appears: no service looks there, and a kill's rest is swept."""
+"""A folder to make a version in before it appears beside the others.
+
+A service does not look for versions there, and the folder of a killed process is removed later.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,15 @@ _LOCK_NAME: Final = "lock"
 
 @contextmanager
 def staging(model_dir: Path) -> Iterator[Path]:
-    """A folder on the disk of the versions, gone at the end; what was made is moved out before.
+    """Yield a temporary folder on the same disk as the versions; move the result out before exit.
 
     Args:
-        model_dir: holds the versions of a model.
+        model_dir: contains the versions of a model.
 
     Raises:
-        OSError: the folder cannot be made.
+        OSError: the folder cannot be created.
     """
-    _sweep(model_dir)
+    _remove_abandoned(model_dir)
     with (
         TemporaryDirectory(prefix=_PREFIX, dir=model_dir) as folder,
         (Path(folder) / _LOCK_NAME).open("x") as lock,
@@ -34,12 +37,12 @@ def staging(model_dir: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _sweep(model_dir: Path) -> None:
-    """Remove what was left by processes that are no more: their locks are free."""
+def _remove_abandoned(model_dir: Path) -> None:
+    """Remove the folders of dead processes, whose locks are free."""
     for folder in model_dir.glob(f"{_PREFIX}*"):
         try:
             with (folder / _LOCK_NAME).open("r+") as lock:
                 if try_lock(lock):
                     shutil.rmtree(folder)
         except OSError:
-            continue  # another process sweeps it, or has just made it and not locked it yet
+            continue  # another process is removing it, or has created but not yet locked it

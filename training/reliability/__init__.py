@@ -1,4 +1,4 @@
-"""How far a bundle's answers can be trusted: fitted and measured here.
+"""Fits and measures how far the predictions of a bundle can be trusted.
 
-`app.inference.assessor` applies it.
+`app.inference.assessor` applies the result to every tile.
 """

@@ -1,4 +1,4 @@
-"""What the service needs of it all: the assessment record of a manifest."""
+"""Build the assessment record, the part of a manifest that the service assesses tiles with."""
 
 from __future__ import annotations
 
@@ -17,39 +17,38 @@ from app.core.assessment_record import (
     InputGate,
 )
 from app.core.population_stability import bin_edges, count_bins
-from training.reliability.conformal import true_scores
+from training.reliability.conformal import calibration_scores
+from training.reliability.held_out import HeldOutPredictions
 from training.reliability.input_gate import fit_gate
-from training.reliability.out_of_fold import Evidence
 
 _N_BINS: Final = 5
-"""Few, since a few dozen answers stand behind them."""
+"""A few dozen predictions do not fill more bins."""
 
 
 def build_record(
-    evidence: Evidence,
+    held_out: HeldOutPredictions,
     label_ids: Sequence[str],
     split: Literal["slide", "site"] = "slide",
     gate: InputGate | None = None,
 ) -> AssessmentRecord:
-    """The record of answers to tiles that were not trained on.
+    """Build a record from predictions on tiles that the model was not trained on.
 
     Args:
-        evidence: the answers.
+        held_out: the predictions.
         label_ids: in the order of the logits.
-        split: whose answers they are.
-        gate: kept as it is where given, else fitted on the tiles.
+        split: `slide` if the predictions are out of fold, `site` if they are of a site's tiles.
+        gate: limits to use as they are; if None, they are fitted to these tiles.
     """
-    counts = Counter(evidence.predicted.tolist())
+    probabilities = held_out.probabilities
+    counts = Counter(held_out.predicted.tolist())
     return AssessmentRecord(
-        n_tiles=len(evidence.truth),
-        conformal=Conformal(
-            split=split, scores=true_scores(evidence.probabilities, evidence.truth)
-        ),
-        gate=gate or fit_gate(evidence.appearances, evidence.distances),
+        n_tiles=len(held_out.truth),
+        conformal=Conformal(split=split, scores=calibration_scores(probabilities, held_out.truth)),
+        gate=gate or fit_gate(held_out.appearances, held_out.distances),
         drift=DriftReference(
             predictions={label: counts[i] for i, label in enumerate(label_ids)},
-            probability=_histogram(evidence.probabilities.max(axis=1)),
-            distance=None if evidence.distances is None else _histogram(evidence.distances),
+            probability=_histogram(probabilities.max(axis=1)),
+            distance=None if held_out.distances is None else _histogram(held_out.distances),
         ),
     )
 

@@ -1,9 +1,10 @@
-"""Do the maps point at what decides? Grey their highest fifth and see what is lost.
+"""Grad-CAM deletion test: does the prediction depend on what the evidence map highlights?
 
-The deletion test of Petsiuk et al. 2018 (RISE, arXiv:1806.07421) at one point of its curve, held
-against greying as many places at random, and against the same shape elsewhere: scattered squares
-do harm by their many edges alone, so the second comparison is the fairer one. Grey is the tile's
-own mean colour, which is less of a foreign body than a neutral one.
+One point of the deletion curve of Petsiuk et al. 2018 (RISE, arXiv:1806.07421). The loss of
+probability is compared with deleting the same number of random cells, and with deleting the same
+shape elsewhere. The second comparison is fairer, because scattered squares lower the probability by
+their many edges alone. Deleted cells get the tile's mean colour, which stands out less than a
+neutral grey.
 """
 
 from __future__ import annotations
@@ -22,7 +23,14 @@ _N_RANDOM: Final = 5
 
 
 class Deletion(BaseModel):
-    """Mean probability that the predicted label lost, in [-1, 1]."""
+    """Mean loss of the predicted label's probability, in [-1, 1].
+
+    Attributes:
+        lost_by_map: after deleting the highest cells of the map.
+        lost_by_chance: after deleting as many random cells.
+        lost_by_shape: after deleting the same shape elsewhere.
+        map_beats_shape: share of tiles that lose more by the map than by the shape elsewhere.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,15 +44,15 @@ class Deletion(BaseModel):
 def measure_deletion(
     predictor: Predictor, tiles: Iterable[NDArray[np.uint8]], seed: int = 0
 ) -> Deletion:
-    """Grey each tile where its predicted label's map is highest, and as much at random.
+    """Run the deletion test on every tile with the map of its predicted label.
 
     Args:
-        predictor: the bundle.
-        tiles: each uint8 `[side, side, 3]`.
-        seed: of the random places.
+        predictor: runs the bundle.
+        tiles: each uint8 `[side, side, 3]` RGB.
+        seed: seed of the random cells.
     """
     rng = np.random.default_rng(seed)
-    lost = []
+    losses = []
     for tile in tiles:
         outputs = predictor.outputs(tile[np.newaxis])
         label = int(outputs.logits[0].argmax())
@@ -53,13 +61,13 @@ def measure_deletion(
         maps: list[NDArray[np.floating]] = [cam]
         maps += [rng.random(cam.shape) for _ in range(_N_RANDOM)]
         maps += [np.roll(cam, _shift(cam.shape, rng), (0, 1)) for _ in range(_N_RANDOM)]
-        greyed = [_grey_highest(tile, places, n_deleted) for places in maps]
-        kept = predictor.probabilities(np.stack([tile, *greyed]))[:, label]
-        by_chance, by_shape = kept[2 : 2 + _N_RANDOM].mean(), kept[2 + _N_RANDOM :].mean()
-        lost.append(kept[0] - np.array([kept[1], by_chance, by_shape]))
-    by_map, by_chance, by_shape = np.array(lost).T
+        changed = [_delete_highest(tile, cells, n_deleted) for cells in maps]
+        before, *after = predictor.probabilities(np.stack([tile, *changed]))[:, label]
+        by_chance, by_shape = np.mean(after[1 : 1 + _N_RANDOM]), np.mean(after[1 + _N_RANDOM :])
+        losses.append(before - np.array([after[0], by_chance, by_shape]))
+    by_map, by_chance, by_shape = np.array(losses).T
     return Deletion(
-        n_tiles=len(lost),
+        n_tiles=len(losses),
         lost_by_map=float(by_map.mean()),
         lost_by_chance=float(by_chance.mean()),
         lost_by_shape=float(by_shape.mean()),
@@ -68,21 +76,21 @@ def measure_deletion(
 
 
 def _shift(shape: tuple[int, ...], rng: np.random.Generator) -> tuple[int, int]:
-    """A move by at least one place, round the edges; a map of one place stays as it is."""
+    """A random cyclic shift by at least one cell (a map of one cell cannot move)."""
     rows, columns = shape
-    place = int(rng.integers(1, max(2, rows * columns)))
-    return place // columns, place % columns
+    cell = int(rng.integers(1, max(2, rows * columns)))
+    return cell // columns, cell % columns
 
 
-def _grey_highest(
-    tile: NDArray[np.uint8], places: NDArray[np.floating], n_deleted: int
+def _delete_highest(
+    tile: NDArray[np.uint8], cells: NDArray[np.floating], n_deleted: int
 ) -> NDArray[np.uint8]:
-    greyed, grey = tile.copy(), tile.mean(axis=(0, 1)).round().astype(np.uint8)
-    rows, columns = places.shape
+    changed, mean_colour = tile.copy(), tile.mean(axis=(0, 1)).round().astype(np.uint8)
+    rows, columns = cells.shape
     height, width = (length / n for length, n in zip(tile.shape[:2], (rows, columns), strict=True))
-    for place in np.argsort(-places, axis=None, kind="stable")[:n_deleted]:
-        row, column = divmod(int(place), columns)
+    for cell in np.argsort(-cells, axis=None, kind="stable")[:n_deleted]:
+        row, column = divmod(int(cell), columns)
         top, bottom = round(row * height), round((row + 1) * height)
         left, right = round(column * width), round((column + 1) * width)
-        greyed[top:bottom, left:right] = grey
-    return greyed
+        changed[top:bottom, left:right] = mean_colour
+    return changed

@@ -1,4 +1,4 @@
-"""Prediction sets, calibrated and scored on answers to slides the model did not see."""
+"""Calibrate conformal prediction sets and measure their coverage on held-out tiles."""
 
 from __future__ import annotations
 
@@ -10,32 +10,42 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from app.core.conformal import adaptive_scores, prediction_set, threshold_of
-from training.reliability.intervals import binomial_interval
+from training.evaluation.intervals import binomial_interval
 
 COVERAGES: Final = (0.8, 0.9, 0.95)
 
 
 class Coverage(BaseModel):
-    """How often sets held the true label. Shares are null where the sets are unavailable."""
+    """Share of prediction sets that contain the true label, with its 95 % interval.
+
+    The measured fields are None if a calibration set is too small for the coverage asked.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     split: str
     asked: float
     n_tiles: int
-    covered: float | None
-    low: float | None
-    high: float | None
-    mean_labels: float | None
+    covered: float | None = None
+    low: float | None = None
+    high: float | None = None
+    mean_labels: float | None = None
 
 
-def true_scores(probabilities: NDArray[np.float32], truth: NDArray[np.int64]) -> tuple[float, ...]:
-    """Adaptive scores of the true labels, ascending."""
+def calibration_scores(
+    probabilities: NDArray[np.float32], truth: NDArray[np.int64]
+) -> tuple[float, ...]:
+    """Adaptive scores of the true labels, ascending, rounded to six decimals.
+
+    Args:
+        probabilities: float32 `[n, C]` of the calibration set.
+        truth: int64 `[n]`.
+    """
     scores = adaptive_scores(probabilities)[np.arange(len(truth)), truth]
     return tuple(round(float(score), 6) for score in np.sort(scores))
 
 
-def score_sets(
+def measure_coverage(
     split: str,
     asked: float,
     probabilities: NDArray[np.float32],
@@ -43,54 +53,41 @@ def score_sets(
     scores_of_fold: Sequence[Sequence[float]],
     folds: NDArray[np.int64],
 ) -> Coverage:
-    """Score sets whose thresholds come from other tiles.
+    """Measure the coverage of sets whose thresholds come from other tiles.
 
     Args:
-        split: how those were kept apart.
-        asked: coverage.
+        split: kind of split between these tiles and the calibration sets.
+        asked: nominal coverage, in (0, 1).
         probabilities: float32 `[n, C]`.
         truth: int64 `[n]`.
-        scores_of_fold: of every fold, the ascending scores that its tiles' threshold comes from.
+        scores_of_fold: for each fold, the ascending scores of its calibration set.
         folds: int64 `[n]`, positions in `scores_of_fold`.
     """
+    found = Coverage(split=split, asked=asked, n_tiles=len(truth))
     thresholds = [threshold_of(scores, asked) for scores in scores_of_fold]
-    n_tiles = len(truth)
     sizes, n_covered = [], 0
     for row, label, fold in zip(probabilities, truth, folds, strict=True):
         threshold = thresholds[fold]
         if threshold is None:
-            return Coverage(
-                split=split,
-                asked=asked,
-                n_tiles=n_tiles,
-                covered=None,
-                low=None,
-                high=None,
-                mean_labels=None,
-            )
+            return found
         labels = prediction_set(row, threshold)
         sizes.append(len(labels))
         n_covered += int(label) in labels
-    low, high = binomial_interval(n_covered, n_tiles)
-    return Coverage(
-        split=split,
-        asked=asked,
-        n_tiles=n_tiles,
-        covered=n_covered / n_tiles,
-        low=low,
-        high=high,
-        mean_labels=float(np.mean(sizes)),
-    )
+    low, high = binomial_interval(n_covered, len(truth))
+    measured = {"covered": n_covered / len(truth), "mean_labels": float(np.mean(sizes))}
+    return found.model_copy(update={**measured, "low": low, "high": high})
 
 
-def score_apart(
+def measure_coverage_out_of_fold(
     split: str,
     asked: float,
     probabilities: NDArray[np.float32],
     truth: NDArray[np.int64],
     fold_names: NDArray[np.str_],
 ) -> Coverage:
-    """Score sets of every fold's tiles with a threshold from all other folds."""
+    """As `measure_coverage`, where the calibration set of each fold is all other folds."""
     names, folds = np.unique(fold_names, return_inverse=True)
-    others = [true_scores(probabilities[folds != i], truth[folds != i]) for i in range(len(names))]
-    return score_sets(split, asked, probabilities, truth, others, folds)
+    scores = [
+        calibration_scores(probabilities[folds != i], truth[folds != i]) for i in range(len(names))
+    ]
+    return measure_coverage(split, asked, probabilities, truth, scores, folds)

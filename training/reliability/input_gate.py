@@ -1,4 +1,4 @@
-"""Fit the input gate's limits on real tiles, and score them on tiles it did not see."""
+"""Fit the limits of the input gate on real tiles, and apply them to tiles it was not fitted on."""
 
 from __future__ import annotations
 
@@ -10,37 +10,44 @@ from numpy.typing import NDArray
 
 from app.core.appearance import Appearance, measure_appearance
 from app.core.assessment_record import InputGate
-from app.core.input_gate import ReviewReason, gate_reasons
+from app.core.input_gate import gate_reasons
+from app.core.review import ReviewReason
 from training.data.tiles import Tiles, in_order
 
-# Margins beyond what was seen: a few dozen tiles do not hold the extremes of a thousand.
+# The limits have margins, because a few dozen tiles do not contain the extremes of a thousand.
+# docs/decisions/0037-input-gate.md has the measurements behind them.
 _DISTANCE_MARGIN: Final = 1.1
+"""Factor on the largest distance."""
 _FLOOR_SHARE: Final = 0.25
-"""Tissue, contrast and sharpness may be a quarter of the least that was seen."""
+"""Factor on the lowest tissue share, contrast and sharpness."""
 _STAIN_MARGIN: Final = 0.1
 _ABSORPTION_MARGIN: Final = 0.35
-"""Of the spread that was seen, to either side."""
+"""Share of the range of a colour, added on both sides."""
 _LEAST_GREEN_MARGIN: Final = 0.15
-"""Of the spread of green, to the low side. Haematoxylin and eosin both absorb green most, so what
-lies below the tiles that were seen is another stain rather than a paler one."""
+"""Share of the range of green, added on the low side. Haematoxylin and eosin both absorb green
+most, so a lower share means another stain, not a paler one."""
 _ABSORPTION_MARGINS_BELOW: Final = (_ABSORPTION_MARGIN, _LEAST_GREEN_MARGIN, _ABSORPTION_MARGIN)
 _STEPS: Final = 10_000
-"""Four decimals, rounded outwards: rounded to the nearest, a limit could shut its own tile out."""
+"""Limits are rounded outwards to four decimals; rounding to nearest could exclude a fitted tile."""
 _SLACK: Final = 1e-6
-"""Of a step: the product of a value just beside a step is the step itself, in floats."""
+"""In steps: a value just beside a step is rounded to the step by floating-point multiplication."""
+
+Distances = NDArray[np.float32] | None
+"""Distances to the training tiles, float32 `[n]`; None if they were not measured."""
 
 
-def measure_all(tiles: Tiles) -> list[Appearance]:
-    """Appearances of tiles, in order."""
+def measure_appearances(tiles: Tiles) -> list[Appearance]:
+    """Measure the appearance of every tile, uint8 `[side, side, 3]` RGB, in order."""
     return list(in_order(lambda position: measure_appearance(tiles[position]), len(tiles)))
 
 
-Distances = NDArray[np.float32] | None
-"""float32 `[n]` from the training tiles; None where they were not measured."""
-
-
 def fit_gate(appearances: Sequence[Appearance], distances: Distances) -> InputGate:
-    """Limits that all of these tiles keep, with a margin."""
+    """Fit limits that admit all of these tiles, with a margin.
+
+    Args:
+        appearances: of at least one tile.
+        distances: of the same tiles; if None, the gate has no distance limit.
+    """
     shares = np.array([appearance.absorption for appearance in appearances])
     low, high = shares.min(axis=0), shares.max(axis=0)
     spread = high - low
@@ -58,9 +65,9 @@ def fit_gate(appearances: Sequence[Appearance], distances: Distances) -> InputGa
     )
 
 
-def _distance_limit(farthest: float) -> float:
-    # Where all tiles are one tile the distance is 0, or less by rounding; a limit is more.
-    return max(float(_rounded_up(np.float64(_DISTANCE_MARGIN * farthest))), 1 / _STEPS)
+def _distance_limit(largest: float) -> float:
+    # If all tiles are identical, the distance is 0, or negative by rounding; a limit is positive.
+    return max(float(_rounded_up(np.float64(_DISTANCE_MARGIN * largest))), 1 / _STEPS)
 
 
 def _rounded_down(values: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
@@ -71,32 +78,32 @@ def _rounded_up(values: NDArray[np.float64] | np.float64) -> NDArray[np.float64]
     return np.ceil(values * _STEPS + _SLACK) / _STEPS
 
 
-def judge(
+def flag_tiles(
     gate: InputGate, appearances: Sequence[Appearance], distances: Distances
 ) -> list[frozenset[ReviewReason]]:
-    """What the gate has against each tile."""
+    """The reasons for which a gate flags each tile; empty if it admits the tile."""
     measured = [None] * len(appearances) if distances is None else distances.tolist()
     pairs = zip(appearances, measured, strict=True)
     return [frozenset(gate_reasons(gate, a, distance)) for a, distance in pairs]
 
 
-def judge_apart(
+def flag_tiles_out_of_fold(
     appearances: Sequence[Appearance], distances: Distances, folds: NDArray[np.str_]
 ) -> list[frozenset[ReviewReason]]:
-    """What gates that were fitted without a tile's fold have against it.
+    """As `flag_tiles`, with a gate fitted without the tile's fold.
 
     Args:
         appearances: of the tiles.
-        distances: of each tile by the model that was fitted without its fold.
-        folds: names `[n]`.
+        distances: of each tile, measured with the model that was fitted without its fold.
+        folds: fold names `[n]`.
     """
-    judged: dict[int, frozenset[ReviewReason]] = {}
+    verdicts: dict[int, frozenset[ReviewReason]] = {}
     for fold in np.unique(folds):
         inside = np.flatnonzero(folds == fold).tolist()
         outside = np.flatnonzero(folds != fold).tolist()
         held_out = None if distances is None else distances[inside]
         rest = None if distances is None else distances[outside]
         gate = fit_gate([appearances[i] for i in outside], rest)
-        verdicts = judge(gate, [appearances[i] for i in inside], held_out)
-        judged |= dict(zip(inside, verdicts, strict=True))
-    return [judged[i] for i in range(len(appearances))]
+        flagged = flag_tiles(gate, [appearances[i] for i in inside], held_out)
+        verdicts |= dict(zip(inside, flagged, strict=True))
+    return [verdicts[i] for i in range(len(appearances))]

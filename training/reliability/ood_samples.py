@@ -1,7 +1,7 @@
-"""Pictures that are no H&E tiles, by kind: what the input gate is scored on.
+"""Out-of-distribution (OOD) samples: images that are not H&E tiles, to test the input gate with.
 
-Drawn here, or cut from the photographs that come with scikit-learn and Matplotlib, so that every
-release can be scored offline; `osteo-train gate` scores a folder of anybody's pictures.
+They are drawn here or cut from the photographs that scikit-learn and Matplotlib include, so that a
+release needs no network. `osteo-train gate` tests the gate on a folder of images.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from training.augmentation.stain_separation import OTHER_STAINS, restain
 
 N_PER_KIND: Final = 40
 _FINE_PX: Final = 672
-"""Drawings and documents are made at three times a tile's side, so that their lines are smooth."""
+"""Side of drawings and documents: three times a tile's, so that lines are smooth when shrunk."""
 _WORDS: Final = (
     *("tissue", "margin", "report", "block", "section", "stain", "specimen", "necrosis"),
     *("viable", "tumour", "femur", "resection", "case", "slide", "pathology", "osteoid"),
 )
 
 
-def outsiders_by_kind(side_px: int, seed: int = 0) -> dict[str, NDArray[np.uint8]]:
-    """`N_PER_KIND` pictures of every kind, uint8 `[n, side_px, side_px, 3]` by kind."""
+def draw_ood_samples(side_px: int, seed: int = 0) -> dict[str, NDArray[np.uint8]]:
+    """Draw `N_PER_KIND` images of every kind: uint8 `[n, side_px, side_px, 3]` RGB by kind."""
     kinds: dict[str, Callable[[np.random.Generator, int], NDArray[np.uint8]]] = {
         "photographs": _photograph_cutter(),
         "drawings": _drawing,
@@ -35,18 +35,18 @@ def outsiders_by_kind(side_px: int, seed: int = 0) -> dict[str, NDArray[np.uint8
         "noise": _noise,
         "plain colours": _plain,
     }
-    pictures = {}
-    for number, (kind, make) in enumerate(kinds.items()):
+    samples = {}
+    for number, (kind, draw) in enumerate(kinds.items()):
         rng = np.random.default_rng([seed, number])
-        pictures[kind] = np.stack([make(rng, side_px) for _ in range(N_PER_KIND)])
-    return pictures
+        samples[kind] = np.stack([draw(rng, side_px) for _ in range(N_PER_KIND)])
+    return samples
 
 
-def other_stains(tiles: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
-    """Real tiles in other colours, each uint8 as `tiles`: what imitated stains look like."""
-    turned = {name: np.stack([restain(tile, name) for tile in tiles]) for name in OTHER_STAINS}
+def in_other_stains(tiles: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
+    """Recolour tiles, uint8 `[n, side, side, 3]` RGB, to imitate other stains; by stain."""
+    restained = {name: np.stack([restain(tile, name) for tile in tiles]) for name in OTHER_STAINS}
     grey = np.repeat(tiles.mean(axis=-1, keepdims=True).astype(np.uint8), 3, axis=-1)
-    return turned | {
+    return restained | {
         "grey": grey,
         "inverted": 255 - tiles,
         "red and blue exchanged": tiles[..., ::-1],
@@ -59,14 +59,14 @@ def _photograph_cutter() -> Callable[[np.random.Generator, int], NDArray[np.uint
     from sklearn.datasets import load_sample_images
 
     portrait = Path(get_data_path()) / "sample_data" / "grace_hopper.jpg"
-    pictures = [Image.fromarray(photo) for photo in load_sample_images().images]
-    pictures.append(Image.open(io.BytesIO(portrait.read_bytes())).convert("RGB"))
+    images = [Image.fromarray(photo) for photo in load_sample_images().images]
+    images.append(Image.open(io.BytesIO(portrait.read_bytes())).convert("RGB"))
 
     def cut(rng: np.random.Generator, side_px: int) -> NDArray[np.uint8]:
-        picture = pictures[rng.integers(len(pictures))]
-        crop_px = int(rng.uniform(0.4, 1.0) * min(picture.size))
-        left, top = (int(rng.integers(length - crop_px + 1)) for length in picture.size)
-        square = picture.crop((left, top, left + crop_px, top + crop_px))
+        image = images[rng.integers(len(images))]
+        crop_px = int(rng.uniform(0.4, 1.0) * min(image.size))
+        left, top = (int(rng.integers(length - crop_px + 1)) for length in image.size)
+        square = image.crop((left, top, left + crop_px, top + crop_px))
         return _shrink(square, side_px)
 
     return cut
@@ -110,7 +110,7 @@ def _noise(rng: np.random.Generator, side_px: int) -> NDArray[np.uint8]:
 
 
 def _plain(rng: np.random.Generator, side_px: int) -> NDArray[np.uint8]:
-    spread = float(rng.choice([0.0, 2.0, 5.0]))  # a sensor's noise
+    spread = float(rng.choice([0.0, 2.0, 5.0]))  # sensor noise
     levels = rng.normal(_colour(rng), spread, (side_px, side_px, 3))
     return np.clip(levels, 0, 255).astype(np.uint8)
 
@@ -120,5 +120,5 @@ def _colour(rng: np.random.Generator, low: int = 0, high: int = 256) -> tuple[in
     return red, green, blue
 
 
-def _shrink(picture: Image.Image, side_px: int) -> NDArray[np.uint8]:
-    return np.asarray(picture.resize((side_px, side_px), Image.Resampling.BICUBIC))
+def _shrink(image: Image.Image, side_px: int) -> NDArray[np.uint8]:
+    return np.asarray(image.resize((side_px, side_px), Image.Resampling.BICUBIC))

@@ -1,4 +1,4 @@
-"""The distances that were weighed for the input gate, and how they compare."""
+"""Compare the distances that were considered for the input gate on OOD samples."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ _SHRINKAGE: Final = 0.2
 
 
 def neighbour_distance(training: Embeddings) -> Distance:
-    """Cosine distance to the nearest training tiles; what the service applies."""
+    """Cosine distance to the nearest training tiles (Sun et al. 2022), which the service uses."""
     return choose_reference(training).distances
 
 
 def mahalanobis_distance(training: Embeddings) -> Distance:
-    """Mahalanobis distance with a shrunk covariance (Ledoit & Wolf 2004; Lee et al. 2018).
+    """Mahalanobis distance (Lee et al. 2018) with a shrunk covariance (Ledoit & Wolf 2004).
 
-    With fewer tiles than dimensions the covariance is the sample's low-rank one, shrunk towards a
-    multiple of the identity, and is never formed.
+    With fewer tiles than dimensions, the sample covariance has low rank. It is shrunk towards a
+    multiple of the identity through its singular vectors and never built as a matrix.
+
+    Args:
+        training: float32 `[n, E]`.
     """
     mean = training.mean(axis=0)
     centred = training - mean
@@ -51,24 +54,24 @@ METHODS: Final[Mapping[str, Callable[[Embeddings], Distance]]] = {
 
 
 def compare_distances(
-    training: Embeddings, groups: NDArray[np.str_], outsiders: Mapping[str, Embeddings]
+    training: Embeddings, slides: NDArray[np.str_], ood_samples: Mapping[str, Embeddings]
 ) -> dict[str, dict[str, float]]:
-    """By method and kind, the share of outsiders further away than every real tile.
+    """By method and kind, the share of OOD samples that lie farther away than every real tile.
 
     Args:
         training: float32 `[n, E]`.
-        groups: slides `[n]`; a real tile's distance is taken from the tiles of other slides.
-        outsiders: float32 `[m, E]` by kind.
+        slides: slide names `[n]`; a real tile's distance is measured to the tiles of other slides.
+        ood_samples: float32 `[m, E]` by kind.
     """
     compared = {}
     for name, method in METHODS.items():
-        furthest = max(
-            float(method(training[groups != group])(training[groups == group]).max())
-            for group in np.unique(groups)
+        farthest = max(
+            float(method(training[slides != slide])(training[slides == slide]).max())
+            for slide in np.unique(slides)
         )
         measure = method(training)
         compared[name] = {
-            kind: float((measure(embeddings) > furthest).mean())
-            for kind, embeddings in outsiders.items()
+            kind: float((measure(embeddings) > farthest).mean())
+            for kind, embeddings in ood_samples.items()
         }
     return compared

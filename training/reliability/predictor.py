@@ -1,10 +1,9 @@
-"""A bundle's model as training measures it: the LiteRT file that the service runs."""
+"""Runs a bundle's LiteRT model on tiles, as the service does."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +15,8 @@ from training.console.progress import tracked
 from training.data.tiles import Tiles
 
 
-class Predictor:
-    """Runs tiles through a bundle; a context manager."""
+class Predictor(AbstractContextManager["Predictor"]):
+    """Runs tiles through a LiteRT file; a context manager."""
 
     def __init__(self, litert_file: Path, temperature: float) -> None:
         """Open a bundle's LiteRT file.
@@ -29,31 +28,24 @@ class Predictor:
         self._temperature = temperature
 
     def outputs(self, tiles: NDArray[np.uint8]) -> ModelOutputs:
-        """What the graph answers for uint8 `[n, side, side, 3]`."""
+        """Outputs of the graph for uint8 `[n, side, side, 3]` RGB."""
         return self._runtime.infer(tiles)
 
-    def answers(self, tiles: Tiles) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    def logits_and_embeddings(
+        self, tiles: Tiles
+    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """Logits, float64 `[n, C]`, and embeddings, float32 `[n, E]`, of any number of tiles."""
         logits, embeddings = [], []
-        for tile in tracked("Running the model")(list(range(len(tiles)))):
-            outputs = self.outputs(tiles[tile][np.newaxis])
+        for position in tracked("Running the model")(range(len(tiles))):
+            outputs = self.outputs(tiles[position][np.newaxis])
             logits.append(outputs.logits)
             embeddings.append(outputs.embedding)
         return np.concatenate(logits).astype(np.float64), np.concatenate(embeddings)
 
     def probabilities(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Calibrated probabilities, float32 `[n, C]`."""
+        """Calibrated probabilities, float32 `[n, C]`, for uint8 `[n, side, side, 3]` RGB."""
         return probabilities_from_logits(self.outputs(tiles).logits, self._temperature)
 
-    def __enter__(self) -> Self:
-        """Nothing to do: it is open."""
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        """Give memory back."""
+    def __exit__(self, *_: object) -> None:
+        """Close the runtime."""
         self._runtime.close()

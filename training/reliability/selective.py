@@ -1,4 +1,4 @@
-"""Review: the answers that most need a person's eye, and what is left without them."""
+"""Selective prediction: send the most uncertain tiles to review and answer the others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ REVIEWED_SHARES: Final = (0.0, 0.1, 0.25, 0.5, 0.75)
 
 
 class RiskPoint(BaseModel):
-    """Accuracy of what is answered once a share of the tiles went to review."""
+    """One point of a risk-coverage curve.
+
+    Attributes:
+        reviewed: share of the tiles that are sent to review.
+        n_answered: tiles that are not.
+        accuracy: accuracy on the answered tiles; None if there are none.
+        wrong_caught: share of all wrong predictions that are reviewed; None if none is wrong.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -23,28 +30,31 @@ class RiskPoint(BaseModel):
     wrong_caught: float | None
 
 
-def need_of_review(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
-    """How much an answer needs a person's eye: the entropy of its probabilities, in nats.
+def predictive_entropy(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Entropy of the predicted distribution, in nats: the order of review.
 
     Args:
         probabilities: float32 `[n, C]`.
 
     Returns:
-        float64 `[n]`, 0 (certain) to ln C.
+        float64 `[n]`, from 0 (certain) to ln C.
     """
     values = np.clip(np.asarray(probabilities, dtype=np.float64), 1e-12, 1.0)
-    need: NDArray[np.float64] = -(values * np.log(values)).sum(axis=1)
-    return need
+    entropy: NDArray[np.float64] = -(values * np.log(values)).sum(axis=1)
+    return entropy
 
 
-def risk_coverage(need: NDArray[np.float64], is_wrong: NDArray[np.bool_]) -> tuple[RiskPoint, ...]:
-    """Accuracy as more and more of the tiles, those most in need first, are sent to review.
+def risk_coverage(
+    uncertainty: NDArray[np.float64], is_wrong: NDArray[np.bool_]
+) -> tuple[RiskPoint, ...]:
+    """Points of the risk-coverage curve at `REVIEWED_SHARES` (El-Yaniv & Wiener 2010, JMLR 11).
 
-    `wrong_caught` is the share of all wrong answers among those sent; None where none is wrong.
-    `accuracy` is None where no tile is left to be answered.
+    Args:
+        uncertainty: float64 `[n]`; the largest values are reviewed first.
+        is_wrong: bool `[n]`.
     """
-    order = np.argsort(-need, kind="stable")
-    n_tiles, n_wrong = len(need), int(is_wrong.sum())
+    order = np.argsort(-uncertainty, kind="stable")
+    n_tiles, n_wrong = len(uncertainty), int(is_wrong.sum())
     points = []
     for share in REVIEWED_SHARES:
         n_reviewed = math.ceil(share * n_tiles)

@@ -1,7 +1,7 @@
-"""From an index, a split and a configuration to a finished run; stopped, it goes on where it was.
+"""From an index, a split and a configuration to a finished run, which can be stopped and resumed.
 
-What `osteo-train fit` and `osteo-train release` share. A run that is finished is not fitted again,
-where everything that decides it is the same (`training.runs.identity`).
+`osteo-train fit` and `osteo-train release` share this. A finished run is not fitted again as long
+as everything that decides its result is the same (`training.runs.identity`).
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from pydantic import ValidationError
 from app.core.reference_tiles import N_NEIGHBOURS
 from training.config import TrainingConfig
 from training.console.progress import ERRORS, tracked
+from training.data.groups import Groups
 from training.data.index import Index
 from training.data.splits import Fold, Split, fold_positions
 from training.data.synthetic import SyntheticTiles
 from training.data.tiles import TileStream
 from training.distributed import agreed, is_chief
 from training.features.cache import FeatureCache
-from training.features.extract import open_sources
+from training.features.prepare import PreparedFeatures, prepare_features
 from training.features.reference_tiles import choose_reference
-from training.fit.sampling import Groups
-from training.fit.trainer import Trainer
+from training.fit.checkpoint_dir import CheckpointDir
+from training.fit.classifier import fit_classifier
 from training.runs.identity import RunIdentity, identify
 from training.runs.records import (
     Answer,
@@ -40,20 +41,20 @@ from training.runs.records import (
     write_final_fit,
     write_run,
 )
-from training.runs.resume import Work, kept_work
+from training.runs.resume import resumable
 
 _FOLD_NAME: Final = "fold.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """What is fitted on: the same for every run of a command.
+class FitTask:
+    """Tiles and settings, the same for every run of a command.
 
     Attributes:
-        index, index_sha256: the tiles, and of the file that lists them.
+        index, index_sha256: the tiles, and the SHA-256 of the file that lists them.
         data_dir: the collection.
-        config: resolved.
-        synthetic: what `gan.proportion` asks for.
+        config: the resolved configuration.
+        synthetic: the tiles that `gan.proportion` asks for.
     """
 
     index: Index
@@ -63,37 +64,36 @@ class Task:
     synthetic: SyntheticTiles | None = None
 
     def identity(self, split_sha256: str | None) -> RunIdentity:
-        """Of the run over a split, or, for None, of the fit on all tiles."""
+        """Identity of the run over a split or, for None, of the fit on all tiles."""
         return identify(self.config, self.index_sha256, split_sha256, self.synthetic)
 
 
 class Fitting:
-    """Does the runs of a task, each unless it is finished; leaves them in their folders."""
+    """Runs a task over splits and on all tiles, unless a run is finished already."""
 
-    def __init__(self, task: Task, cache_dir: Path) -> None:
+    def __init__(self, task: FitTask, cache_dir: Path) -> None:
         """Nothing is computed before a run needs it.
 
         Args:
-            task: what is fitted on.
-            cache_dir: keeps the features.
+            task: tiles and settings.
+            cache_dir: stores the features.
         """
         self._task, self._cache_dir = task, cache_dir
 
     @cached_property
-    def _trainer(self) -> Trainer:
+    def _features(self) -> PreparedFeatures:
         task = self._task
-        return Trainer(
+        return prepare_features(
             TileStream(task.index, task.data_dir, task.config.network.input_side_px),
             class_indices_of(task.index),
             task.config,
             Groups.of(task.index),
-            open_sources(task.index, task.data_dir, task.config.augment),
             task.synthetic,
             FeatureCache.of(self._cache_dir, task.index),
         )
 
     def cross_validate(self, split: Split, split_sha256: str, out: Path) -> None:
-        """Fit one model a fold on the fold's training tiles and ask it for the test tiles.
+        """Fit one model a fold on its training tiles, and record its logits of the test tiles.
 
         Raises:
             TrainingError: tiles or weights cannot be read, the disk is full, or another process
@@ -101,19 +101,19 @@ class Fitting:
         """
         identity = self._task.identity(split_sha256)
         if agreed(find_cross_validation(out, identity) is not None):
-            _say(f"Kept by {split.kind}: {out} is finished.")
+            _say(f"Already finished by {split.kind}: {out}.")
             return
-        with kept_work(out, identity) as work:
-            trainer = self._trainer
-            parts = [work.within(f"fold-{i:03}") for i in range(len(split.folds))]
-            kept = [_read_fold(part) for part in parts]
-            n_kept = len(kept) - kept.count(None)
-            if n_kept:
-                _say(f"Kept by {split.kind}: {n_kept} of {len(kept)} folds.")
+        with resumable(out, identity) as checkpoints:
+            features = self._features
+            parts = [checkpoints.subdirectory(f"fold-{i:03}") for i in range(len(split.folds))]
+            saved = [_read_fold(part) for part in parts]
+            n_saved = len(saved) - saved.count(None)
+            if n_saved:
+                _say(f"Already finished by {split.kind}: {n_saved} of {len(saved)} folds.")
             results: dict[str, FoldResult] = {}
-            todo = list(zip(split.folds, parts, kept, strict=True))
+            todo = list(zip(split.folds, parts, saved, strict=True))
             for fold, part, result in tracked(f"Cross-validating by {split.kind}")(todo):
-                results[fold.name] = result or _fit_fold(trainer, self._task, fold, part)
+                results[fold.name] = result or _fit_fold(features, self._task, fold, part)
             run = CrossValidation(
                 kind=split.kind,
                 split_sha256=split_sha256,
@@ -125,22 +125,25 @@ class Fitting:
             )
             if is_chief():
                 write_run(out, run)
-        _say(f"Cross-validated by {split.kind}: {len(split.folds)} fold(s).")
+        n_folds = len(split.folds)
+        _say(f"Cross-validated by {split.kind}: {n_folds} {'fold' if n_folds == 1 else 'folds'}.")
 
     def fit_all(self, out: Path) -> None:
-        """Fit on every tile, where nothing is left to test on.
+        """Fit on every tile; no tile is left for testing.
 
         Raises:
             TrainingError: as for `cross_validate`.
         """
         task, identity = self._task, self._task.identity(None)
         if agreed(find_final_fit(out, identity) is not None):
-            _say(f"Kept: the fit on all tiles in {out} is finished.")
+            _say(f"Already finished: the fit on all tiles in {out}.")
             return
-        with kept_work(out, identity) as work:
+        with resumable(out, identity) as checkpoints:
             everything = np.arange(len(task.index.tiles))
             nothing = np.array([], dtype=np.int64)
-            fitted = self._trainer.fit(everything, nothing, task.config.seed, work)
+            fitted = fit_classifier(
+                self._features, task.config, everything, nothing, task.config.seed, checkpoints
+            )
             run = FinalFit(
                 index_sha256=task.index_sha256,
                 config=task.config,
@@ -148,7 +151,7 @@ class Fitting:
                 identity=identity,
             )
             if is_chief():
-                write_final_fit(out, run, fitted.base_weights, fitted.head_weights)
+                write_final_fit(out, run, fitted.backbone_weights, fitted.head_weights)
 
 
 def _say(line: str) -> None:
@@ -156,19 +159,21 @@ def _say(line: str) -> None:
         ERRORS.print(line, soft_wrap=True, highlight=False)
 
 
-def _read_fold(work: Work) -> FoldResult | None:
-    content = work.read(_FOLD_NAME)
+def _read_fold(checkpoints: CheckpointDir) -> FoldResult | None:
+    content = checkpoints.read(_FOLD_NAME)
     try:
         return None if content is None else FoldResult.model_validate_json(content)
     except ValidationError:
-        return None  # of a bad disk: that fold is fitted again
+        return None  # a damaged file: fit that fold again
 
 
-def _fit_fold(trainer: Trainer, task: Task, fold: Fold, work: Work) -> FoldResult:
-    index = task.index
+def _fit_fold(
+    features: PreparedFeatures, task: FitTask, fold: Fold, checkpoints: CheckpointDir
+) -> FoldResult:
+    index, config = task.index, task.config
     train, test = fold_positions(index, fold)
-    fitted = trainer.fit(train, test, task.config.seed, work)
-    distances = _distances(trainer, train, test)
+    fitted = fit_classifier(features, config, train, test, config.seed, checkpoints)
+    distances = _distances(fitted.embeddings, train, test)
     answers = (
         Answer(
             tile=index.tiles[position].name,
@@ -183,16 +188,15 @@ def _fit_fold(trainer: Trainer, task: Task, fold: Fold, work: Work) -> FoldResul
     history = tuple(record.as_dict() for record in fitted.history)
     result = FoldResult(answers=tuple(answers), history=history)
     content = result.model_dump_json().encode()
-    work.write(_FOLD_NAME, lambda out: out.write(content))
-    work.drop_checkpoints()
+    checkpoints.write(_FOLD_NAME, lambda out: out.write(content))
+    checkpoints.remove_checkpoints()
     return result
 
 
 def _distances(
-    trainer: Trainer, train: NDArray[np.int64], test: NDArray[np.int64]
+    embeddings: NDArray[np.float32] | None, train: NDArray[np.int64], test: NDArray[np.int64]
 ) -> list[float] | list[None]:
-    """Of each test tile from the training tiles, where the latest fit has embeddings."""
-    embeddings = trainer.embeddings()
+    """Distance of each test tile from the training tiles, if the fit has embeddings."""
     if embeddings is None or len(train) < N_NEIGHBOURS:
         return [None] * len(test)
     return [float(d) for d in choose_reference(embeddings[train]).distances(embeddings[test])]

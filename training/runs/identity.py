@@ -1,34 +1,29 @@
-"""What decides a run's result, as hashes: with the same identity the same weights are fitted."""
+"""What decides a run's result, as hashes: the same identity gives the same weights."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from importlib import metadata
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-import app.core
-import training
 from training.config import TrainingConfig
 from training.data.synthetic import SyntheticTiles
 from training.networks.graphs import weights_sha256
-
-_LIBRARIES: Final = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pillow", "scikit-learn")
+from training.runs.code_identity import code_sha256
 
 
 class RunIdentity(BaseModel):
-    """SHA-256 of each thing that decides.
+    """SHA-256 of everything that decides the result.
 
     Attributes:
-        configuration: resolved, as the run records it.
-        index: of the file; it names the SHA-256 of every tile.
-        split: of the file; None for a fit on all tiles.
-        weights: of the file, or the name that stands for them.
-        synthetic: of the synthetic tiles; None without.
-        code: of this package's source, and the versions of the libraries that compute.
+        configuration: of the resolved configuration, as the run records it.
+        index: of the index file, which lists the SHA-256 of every tile.
+        split: of the split file; None for a fit on all tiles.
+        weights: of the weights file, or `imagenet` or `none`.
+        synthetic: of the synthetic tiles; None if there are none.
+        code: see `training.runs.code_identity`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,11 +37,11 @@ class RunIdentity(BaseModel):
 
     @property
     def digest(self) -> str:
-        """All of it in one."""
+        """One SHA-256 of all of them."""
         return _sha256(self.model_dump_json())
 
     def differences(self, other: Mapping[str, Any]) -> list[str]:
-        """Names of what is different in another one."""
+        """Names of the attributes that differ from another identity's."""
         return [name for name, value in self.model_dump().items() if other.get(name) != value]
 
 
@@ -63,23 +58,8 @@ def identify(
         split=split_sha256,
         weights=weights_sha256(config.network.weights) or config.network.weights,
         synthetic=None if synthetic is None else _sha256(" ".join(synthetic.sha256s)),
-        code=_code_sha256(),
+        code=code_sha256(),
     )
-
-
-def _code_sha256() -> str:
-    digest = hashlib.sha256()
-    for package in (training, app.core):
-        top = Path(package.__path__[0])
-        for path in sorted(top.rglob("*.py")):
-            digest.update(f"{path.relative_to(top)} {path.stat().st_size} ".encode())
-            digest.update(path.read_bytes())
-    for name in _LIBRARIES:
-        try:
-            digest.update(f"{name} {metadata.version(name)} ".encode())
-        except metadata.PackageNotFoundError:
-            continue
-    return digest.hexdigest()
 
 
 def _sha256(text: str) -> str:

@@ -1,7 +1,7 @@
-"""Run directories: what `fit` leaves for `evaluate`, `calibrate` and `export`.
+"""Run directories: what `fit` writes for `evaluate`, `temperature` and `export`.
 
-`run.json` holds the configuration, the history and, for a cross-validation, every out-of-fold
-answer; `weights.npz` holds the weights of a fit on all tiles.
+`run.json` holds the configuration, the history and, for a cross-validation, all out-of-fold
+predictions; `weights.npz` holds the weights of a fit on all tiles.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ Run = TypeVar("Run", bound=_Record)
 
 
 class Answer(_Record):
-    """What a model that never saw the tile's group answered; logits before temperature.
+    """The out-of-fold prediction for a tile; logits before temperature.
 
-    `distance` is that of the embedding from the tiles the model was trained on, both by that model.
+    `distance` is the distance of the tile's embedding from those of the training tiles, all by the
+    model of the fold.
     """
 
     tile: str
@@ -50,14 +51,14 @@ class Answer(_Record):
 
 
 class FoldResult(_Record):
-    """What one fold of a cross-validation left."""
+    """The result of one fold of a cross-validation."""
 
     answers: tuple[Answer, ...]
     history: tuple[dict[str, Any], ...]
 
 
 class CrossValidation(_Record):
-    """All answers over one split; tested tiles appear in the order of the folds."""
+    """All out-of-fold predictions over one split, in the order of the folds."""
 
     schema_version: Literal[1] = 1
     kind: SplitKind
@@ -75,13 +76,13 @@ class CrossValidation(_Record):
 
     @property
     def n_right(self) -> int:
-        """Tiles whose largest logit is that of their label."""
+        """Number of tiles whose largest logit is that of their label."""
         answered = (LABEL_IDS[answer.logits.index(max(answer.logits))] for answer in self.answers)
         return sum(a.label == b for a, b in zip(self.answers, answered, strict=True))
 
 
 class FinalFit(_Record):
-    """A fit on all tiles, which is what is released; its weights lie beside it."""
+    """A fit on all tiles, which can be released; `weights.npz` holds its weights."""
 
     schema_version: Literal[1] = 1
     index_sha256: str
@@ -91,25 +92,25 @@ class FinalFit(_Record):
 
 
 def class_indices_of(index: Index) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Position in `LABELS` of every tile's label, int64 `[n]`."""
+    """Position in `LABELS` of each tile's label, int64 `[n]`."""
     return np.array([LABEL_IDS.index(label) for label in index.labels], dtype=np.int64)
 
 
 def require_same_labels(index: Index, config: TrainingConfig) -> None:
-    """An index made with another mixed-tile setting would put another table behind the numbers.
+    """Refuse an index whose mixed tiles are counted otherwise than the configuration says.
 
     Raises:
-        RunError: index and configuration disagree.
+        RunError: the index and the configuration disagree.
     """
     if index.mixed_tiles != config.data.mixed_tiles:
         raise RunError(
-            f"The index counts mixed tiles as {index.mixed_tiles!r}, the configuration says "
-            f"data.mixed_tiles = {config.data.mixed_tiles!r}. Make one agree with the other."
+            f"The index counts mixed tiles as {index.mixed_tiles!r}, but the configuration says "
+            f"data.mixed_tiles = {config.data.mixed_tiles!r}. Change one of them."
         )
 
 
 def write_run(run_dir: Path, run: CrossValidation | FinalFit) -> None:
-    """Write `run.json`, whole; the folder is made where it is missing.
+    """Write `run.json` atomically; create the folder if it is missing.
 
     Raises:
         RunError: the disk is full or cannot be written.
@@ -123,7 +124,7 @@ def write_run(run_dir: Path, run: CrossValidation | FinalFit) -> None:
 
 
 def find_cross_validation(run_dir: Path, identity: RunIdentity) -> CrossValidation | None:
-    """The finished cross-validation that lies there, if it is this one."""
+    """The finished cross-validation in this folder, if it has this identity."""
     try:
         run = read_cross_validation(run_dir)
     except RunError:
@@ -132,7 +133,7 @@ def find_cross_validation(run_dir: Path, identity: RunIdentity) -> CrossValidati
 
 
 def find_final_fit(run_dir: Path, identity: RunIdentity) -> FinalFit | None:
-    """The finished fit on all tiles that lies there with its weights, if it is this one."""
+    """The finished fit on all tiles in this folder, if it has this identity."""
     try:
         run, _, _ = read_final_fit(run_dir)
     except RunError:
@@ -144,21 +145,22 @@ def read_cross_validation(run_dir: Path) -> CrossValidation:
     """Read a cross-validation.
 
     Raises:
-        RunError: the folder holds none.
+        RunError: the folder has none.
     """
     return _read(run_dir, CrossValidation, "a cross-validation (osteo-train fit --split SPLIT)")
 
 
-def read_levels(run_dir: Path) -> list[CrossValidation]:
-    """A run and those over the other kinds of split that belong to it, in folders of those names.
+def read_split_kinds(run_dir: Path) -> list[CrossValidation]:
+    """Read a run and the matching runs over the other kinds of split.
 
-    They belong together where index and configuration are the same.
+    Those are looked for in the folders `random`, `slide` and `patient` beside the run, and match if
+    their index and configuration are the same.
 
     Raises:
-        RunError: the folder holds no cross-validation.
+        RunError: the folder has no cross-validation.
     """
     run = read_cross_validation(run_dir)
-    levels = {run.kind: run}
+    runs = {run.kind: run}
     for kind in get_args(SplitKind):
         beside = run_dir.absolute().parent / kind
         if kind == run.kind or not (beside / RUN_NAME).exists():
@@ -166,41 +168,41 @@ def read_levels(run_dir: Path) -> list[CrossValidation]:
         other = read_cross_validation(beside)
         same = other.index_sha256 == run.index_sha256 and other.config == run.config
         if same and other.kind == kind:
-            levels[kind] = other
-    return list(levels.values())
+            runs[kind] = other
+    return list(runs.values())
 
 
 def read_final_fit(run_dir: Path) -> tuple[FinalFit, Weights, Weights]:
     """Read a fit on all tiles.
 
     Returns:
-        The record, the base network's weights and the head's.
+        The record, the weights of the backbone and those of the head.
 
     Raises:
-        RunError: the folder holds none.
+        RunError: the folder has none.
     """
     run = _read(run_dir, FinalFit, "a fit on all tiles (osteo-train fit without --split)")
     try:
         with np.load(run_dir / WEIGHTS_NAME) as arrays:
-            base = [arrays[name] for name in sorted(arrays) if name.startswith("base")]
+            backbone = [arrays[name] for name in sorted(arrays) if name.startswith("base")]
             head = [arrays[name] for name in sorted(arrays) if name.startswith("head")]
     except (OSError, EOFError, ValueError, BadZipFile, zlib.error) as error:
         raise RunError(f"{run_dir / WEIGHTS_NAME} is missing or damaged. Fit again.") from error
-    return run, base, head
+    return run, backbone, head
 
 
-def write_final_fit(run_dir: Path, run: FinalFit, base: Weights, head: Weights) -> None:
-    """Write `weights.npz`, then `run.json`, which says that both are there.
+def write_final_fit(run_dir: Path, run: FinalFit, backbone: Weights, head: Weights) -> None:
+    """Write `weights.npz`, then `run.json`, whose presence says that both are complete.
 
     Raises:
         RunError: the disk is full or cannot be written.
     """
-    arrays = {f"base_{i:04}": array for i, array in enumerate(base)}
+    arrays = {f"base_{i:04}": array for i, array in enumerate(backbone)}
     arrays |= {f"head_{i:04}": array for i, array in enumerate(head)}
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        (run_dir / RUN_NAME).unlink(missing_ok=True)  # an older record would be of other weights
-        write_whole(run_dir / WEIGHTS_NAME, lambda out: np.savez(out, **arrays))  # type: ignore[arg-type]  # the stub takes bool too
+        (run_dir / RUN_NAME).unlink(missing_ok=True)  # an older record describes other weights
+        write_whole(run_dir / WEIGHTS_NAME, lambda out: np.savez(out, **arrays))  # type: ignore[arg-type] # the stub wants bool
     except OSError as error:
         raise RunError(unwritable(run_dir, error)) from error
     write_run(run_dir, run)

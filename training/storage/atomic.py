@@ -1,4 +1,4 @@
-"""Files that a kill or a full disk cannot leave half-written; locks that end with their process."""
+"""Files that a kill or a full disk cannot leave half-written, and locks that end with a process."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, Final
 
 PART_SUFFIX: Final = ".part"
-"""Of what is being written: never read, and safe to remove."""
+"""Ends the name of a file that is being written; such a file is never read and may be removed."""
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Write a file that appears whole or not at all.
 
     Args:
-        path: the file; what was there before stays until the new content is on the disk.
-        write: writes the content to the stream it is given.
+        path: the file; its old content stays until the new content is on the disk.
+        write: writes the content to a stream.
 
     Raises:
-        OSError: the disk is full or not writable; it names the file, and nothing is left behind.
+        OSError: the disk is full or not writable; the error names the file, and nothing is left.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}{PART_SUFFIX}")
     try:
@@ -35,10 +35,15 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
         part.unlink(missing_ok=True)
 
 
-def try_lock(stream: IO[Any]) -> bool:
-    """Take the lock of an open file; False where another process has it.
+def write_bytes_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write some bytes as `write_whole` does."""
+    write_whole(path, lambda stream: stream.write(content))
 
-    Where the system has no such locks (Windows), everybody gets one.
+
+def try_lock(stream: IO[Any]) -> bool:
+    """Lock an open file; False if another process holds the lock.
+
+    Windows has no such locks, so there every process gets one.
     """
     try:
         import fcntl
@@ -52,7 +57,7 @@ def try_lock(stream: IO[Any]) -> bool:
 
 
 def wait_for_lock(stream: IO[Any]) -> None:
-    """Take the lock of an open file as soon as it is free; it is free when its holder ends."""
+    """Lock an open file as soon as the process that holds the lock ends or releases it."""
     import fcntl
 
     fcntl.flock(stream, fcntl.LOCK_EX)

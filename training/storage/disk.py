@@ -1,17 +1,22 @@
-"""Disks that are full or cannot be written: known before hours are spent, said in one sentence."""
+"""Disks that are full or not writable: found before hours are spent, reported in one sentence."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from app.core.errors import TrainingError
 from training.errors import RunError
 
-_SPARE_BYTES: Final = 2**20
-_OF_THE_DISK: Final = frozenset(
+RESUMES: Final = " Then run the same command again: it resumes where it stopped."
+_SPARE_BYTES: Final = 2**26
+"""Left free, so that the run's own records still fit."""
+_DISK_ERRORS: Final = frozenset(
     {
         errno.ENOSPC,
         errno.EDQUOT,
@@ -26,37 +31,70 @@ _OF_THE_DISK: Final = frozenset(
 )
 
 
-def is_of_the_disk(error: OSError) -> bool:
-    """Whether a file could not be written for a reason that the user can mend."""
-    return error.errno in _OF_THE_DISK
+def is_disk_error(error: OSError) -> bool:
+    """Whether a write failed for a reason that the user can fix."""
+    return error.errno in _DISK_ERRORS
 
 
-def unwritable(where: Path | str | None, error: OSError) -> str:
-    """The sentence for it; an error in the middle of a file does not say which file it was."""
-    place = "A file" if where is None else str(where)
-    return f"{place} cannot be written ({error.strerror}). Make room, or name another folder."
-
-
-def require_room(folder: Path, n_bytes: int, what: str) -> None:
-    """Fail before hours are spent where a folder cannot be written, or its disk has no room.
+def unwritable(where: Path | str | None, error: OSError, option: str = "") -> str:
+    """One sentence on a failed write.
 
     Args:
-        folder: made where it is missing.
-        n_bytes: that will be written there.
-        what: will be written, for the reader.
+        where: the file or folder; None if the system did not name it.
+        error: what the system said.
+        option: of the command line, which names another folder.
+    """
+    place = "A file" if where is None else str(where)
+    return f"{place} cannot be written ({error.strerror}). {_advice(option)}"
+
+
+@contextlib.contextmanager
+def writing(
+    where: Path, kind: type[TrainingError] = RunError, option: str = "", after: str = ""
+) -> Iterator[None]:
+    """Turn an `OSError` into one sentence.
+
+    Args:
+        where: the file or folder that is written.
+        kind: the error to raise.
+        option: of the command line, which names another folder.
+        after: follows the sentence, such as `RESUMES`.
 
     Raises:
-        RunError: it cannot.
+        TrainingError: of this kind; the disk is full or not writable.
     """
     try:
+        yield
+    except OSError as error:
+        raise kind(unwritable(where, error, option) + after) from error
+
+
+def require_room(
+    folder: Path, n_bytes: int, what: str, kind: type[TrainingError] = RunError, option: str = ""
+) -> None:
+    """Fail before hours are spent if a folder is not writable or its disk has no room.
+
+    Args:
+        folder: is created if it is missing.
+        n_bytes: to be written there.
+        what: is to be written, for the message.
+        kind: the error to raise.
+        option: of the command line, which names another folder.
+
+    Raises:
+        TrainingError: of this kind.
+    """
+    with writing(folder, kind, option):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as stream:
             stream.write(b"room")
-    except OSError as error:
-        raise RunError(unwritable(folder, error)) from error
     free = shutil.disk_usage(folder).free
     if n_bytes + _SPARE_BYTES > free:
-        raise RunError(
-            f"{what} needs {n_bytes / 2**20:.0f} MiB in {folder}, and {free / 2**20:.0f} MiB are "
-            "free. Make room, or name another folder."
+        raise kind(
+            f"{what} needs {n_bytes / 2**20:.0f} MiB in {folder}, which has {free / 2**20:.0f} "
+            f"MiB free. {_advice(option)}"
         )
+
+
+def _advice(option: str) -> str:
+    return f"Make room, or choose another folder{f' with {option}' if option else ''}."

@@ -1,4 +1,4 @@
-"""Large arrays that live on disk, so that memory does not grow with the number of tiles."""
+"""Large arrays on disk, so that memory does not grow with the number of tiles."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ IN_MEMORY_BYTES: Final = 2**28
 def allocate(
     shape: tuple[int, ...], dtype: DTypeLike, in_memory_bytes: int | None = None
 ) -> NDArray[Any]:
-    """An array to be written row by row: in memory while small, else mapped from a scratch file.
+    """An uninitialised array: in memory if it is small, else mapped from a scratch file.
 
-    The file lies in the system's folder for such files (`TMPDIR` names another) and has no name: it
-    is gone when the array is, also after `kill -9`. Its blocks are taken at once, since a mapped
-    file that runs out of disk ends the process without a word.
+    The file is in the system's temporary folder (`TMPDIR` names another) and has no name, so it
+    disappears with the array, even after `kill -9`. Its blocks are allocated at once, since a
+    mapped file that runs out of disk ends the process without an error message.
 
     Args:
         shape: of the array.
         dtype: of its elements.
-        in_memory_bytes: stands in for `IN_MEMORY_BYTES`.
+        in_memory_bytes: replaces `IN_MEMORY_BYTES`.
 
     Raises:
         CacheError: the disk has no room.
@@ -43,6 +43,6 @@ def allocate(
         except OSError as error:
             raise CacheError(
                 f"{n_bytes / 2**30:.1f} GiB of features do not fit in {tempfile.gettempdir()} "
-                f"({error.strerror}). Make room, or let TMPDIR name a folder on another disk."
+                f"({error.strerror}). Make room, or set TMPDIR to a folder on another disk."
             ) from error
         return np.memmap(stream, dtype=dtype, mode="r+", shape=shape)

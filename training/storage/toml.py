@@ -1,4 +1,4 @@
-"""Configurations as files: TOML into a frozen model, with errors that name the key."""
+"""Read configurations from TOML into frozen models, with errors that name the key."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def read_toml(path: Path, kind: type[Model]) -> Model:
     except OSError as error:
         raise ConfigError(str(path), "", f"{error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(str(path), "", f"it is not TOML: {error}.") from error
+        raise ConfigError(str(path), "", f"it is not valid TOML: {error}.") from error
     return parse_document(document, kind, str(path))
 
 
 def parse_document(document: dict[str, Any], kind: type[Model], where: str) -> Model:
-    """A document as a model; `where` is the file's name in errors.
+    """Validate a document as a model; `where` is the file's name in errors.
 
     Raises:
         ConfigError: a key is wrong, unknown or missing.
@@ -37,7 +37,7 @@ def parse_document(document: dict[str, Any], kind: type[Model], where: str) -> M
     try:
         return kind.model_validate(document)
     except ValidationError as error:
-        # A misspelt key that is needed is missing, too; its spelling is what the reader can mend.
+        # A misspelt required key is also missing; the reader can fix its spelling.
         first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         key = ".".join(str(part) for part in first["loc"])
         known = first["type"] != "extra_forbidden"

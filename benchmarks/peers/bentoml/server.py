@@ -1,4 +1,4 @@
-"""BentoML as its documentation shows it: one service with an adaptive-batching endpoint."""
+"""BentoML as in its documentation: one service with an adaptive-batching endpoint."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIDE_PX = MANIFEST["input"]["side_px"]
 
 @bentoml.service(workers=1, traffic={"timeout": 60})
 class OsteoTiles:
-    """Batches are formed from single uploads by BentoML's dispatcher."""
+    """BentoML's dispatcher combines single uploads into batches."""
 
     def __init__(self) -> None:
         self.model = tf.saved_model.load(str(BUNDLE / "saved_model"))
@@ -28,11 +28,11 @@ class OsteoTiles:
         for n_tiles in (1, 8, 16):
             self.signature(tiles=tf.zeros((n_tiles, SIDE_PX, SIDE_PX, 3), tf.uint8))
 
-    # With max_latency_ms=1000, as in the documentation's example, it answered 503 to a fifth of the
-    # requests of 32 clients; with the default of a minute it refused none.
+    # With max_latency_ms=1000, as in the documentation's example, a fifth of the requests of 32
+    # clients got 503; with the default of a minute none did.
     @bentoml.api(batchable=True, max_batch_size=32)
     def predict(self, file: list[Image]) -> list[dict[str, dict[str, float]]]:
-        """Tiles in, probabilities out."""
+        """Classify a batch of tiles."""
         size = (SIDE_PX, SIDE_PX)
         tiles = np.stack(
             [

@@ -1,4 +1,4 @@
-"""LitServe as its documentation shows it: a LitAPI with batching, one worker."""
+"""LitServe as in its documentation: a LitAPI with batching and one worker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIDE_PX = MANIFEST["input"]["side_px"]
 class OsteoApi(ls.LitAPI):
     """Decode, batch, predict, encode."""
 
-    def setup(self, device: str) -> None:  # noqa: ARG002 - LitServe's signature
+    def setup(self, device: str) -> None:  # noqa: ARG002 - LitServe prescribes the signature
         """Load the model in the worker process, where LitServe calls this."""
         import tensorflow as tf
 
@@ -29,18 +29,18 @@ class OsteoApi(ls.LitAPI):
         for n_tiles in (1, 8, 16):
             self.signature(tiles=tf.zeros((n_tiles, SIDE_PX, SIDE_PX, 3), tf.uint8))
 
-    def decode_request(self, request) -> np.ndarray:  # noqa: ANN001 - LitServe reads it as a schema
-        """The upload becomes one tile."""
+    def decode_request(self, request) -> np.ndarray:  # noqa: ANN001 - LitServe would read a type as a schema
+        """Decode the upload to a tile, uint8 `[side, side, 3]` RGB."""
         image = Image.open(request["file"].file).convert("RGB")
         return np.asarray(image.resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC))
 
     def predict(self, tiles: np.ndarray) -> np.ndarray:
-        """Tiles `[B, side, side, 3]` become probabilities `[B, C]`."""
+        """Classify tiles `[B, side, side, 3]`; return probabilities `[B, C]`."""
         logits = self.signature(tiles=self.tf.convert_to_tensor(tiles))["logits"]
         return self.tf.nn.softmax(logits / MANIFEST["temperature"]).numpy()
 
     def encode_response(self, probabilities: np.ndarray) -> dict[str, dict[str, float]]:
-        """One row becomes one answer."""
+        """Name the probabilities of one tile."""
         return {"probabilities": dict(zip(LABELS, probabilities.tolist(), strict=True))}
 
 

@@ -1,4 +1,4 @@
-"""What most tutorials show: FastAPI, a full decode with Pillow, and `model.predict`."""
+"""FastAPI as in most tutorials: full decoding with Pillow, and `model.predict`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIDE_PX = MANIFEST["input"]["side_px"]
 
 
 def load_model() -> keras.Model:
-    """Keras 3 reads a SavedModel only as a layer; a Model around it gives `predict` back."""
+    """Load the SavedModel as a layer, the only way in Keras 3, in a Model that has `predict`."""
     tiles = keras.Input((SIDE_PX, SIDE_PX, 3), dtype="uint8", name="tiles")
     layer = keras.layers.TFSMLayer(str(BUNDLE / "saved_model"), call_endpoint="serving_default")
     return keras.Model(tiles, layer(tiles))
@@ -33,13 +33,13 @@ model.predict(np.zeros((1, SIDE_PX, SIDE_PX, 3), np.uint8), verbose=0)
 
 @app.get("/health")
 async def health() -> dict[str, str]:
-    """The model is loaded before the port opens."""
+    """Answer once the model is loaded, before which the port is closed."""
     return {"status": "ok"}
 
 
 @app.post("/predict")
 async def predict(file: UploadFile) -> dict[str, dict[str, float]]:
-    """One tile in, probabilities out."""
+    """Classify one tile."""
     image = Image.open(io.BytesIO(await file.read())).convert("RGB")
     tile = np.asarray(image.resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC))
     logits = model.predict(tile[np.newaxis], verbose=0)["logits"][0] / MANIFEST["temperature"]

@@ -1,4 +1,4 @@
-"""What a careful user writes: FastAPI, the SavedModel's signature, work in the thread pool."""
+"""FastAPI by a careful user: the SavedModel's signature, called in the thread pool."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ signature(tiles=tf.zeros((1, SIDE_PX, SIDE_PX, 3), tf.uint8))
 
 @app.get("/health")
 async def health() -> dict[str, str]:
-    """The model is loaded before the port opens."""
+    """Answer once the model is loaded, before which the port is closed."""
     return {"status": "ok"}
 
 
 @app.post("/predict")
 def predict(file: UploadFile) -> dict[str, dict[str, float]]:
-    """One tile in, probabilities out; FastAPI runs a plain `def` in its thread pool."""
+    """Classify one tile; FastAPI runs a plain `def` in its thread pool."""
     image = Image.open(file.file).convert("RGB")
     tile = np.asarray(image.resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC))
     logits = signature(tiles=tf.convert_to_tensor(tile[np.newaxis]))["logits"]

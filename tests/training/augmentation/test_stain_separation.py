@@ -20,25 +20,25 @@ small_tiles = arrays(np.uint8, st.tuples(st.integers(1, 6), st.integers(1, 6), s
 
 
 @given(small_tiles)
-def test_tile_comes_back_from_its_amounts(tile: NDArray[np.uint8]) -> None:
+def test_compose_restores_the_tile_that_was_separated(tile: NDArray[np.uint8]) -> None:
     again = compose(separate(tile))
     assert again.dtype == np.uint8
     assert np.abs(again.astype(int) - tile).max() <= 2
 
 
 @given(small_tiles)
-def test_stains_scaled_by_one_change_nothing(tile: NDArray[np.uint8]) -> None:
+def test_scale_stains_changes_nothing_when_the_factors_are_1(tile: NDArray[np.uint8]) -> None:
     np.testing.assert_array_equal(scale_stains(tile), tile)
 
 
-def test_glass_has_no_stain() -> None:
+def test_separate_finds_no_stain_on_glass() -> None:
     glass = np.full((2, 2, 3), 255, np.uint8)
     np.testing.assert_allclose(separate(glass), 0.0, atol=1e-6)
     np.testing.assert_array_equal(scale_stains(glass, 1.5, 0.5), glass)
 
 
 @pytest.mark.parametrize(("haematoxylin", "eosin"), [(1.2, 1.0), (0.8, 1.0), (1.0, 0.8)])
-def test_scaled_amounts_are_the_amounts_scaled(haematoxylin: float, eosin: float) -> None:
+def test_scale_stains_scales_the_mean_amounts(haematoxylin: float, eosin: float) -> None:
     tile = draw_tile("viable_tumor", 64, 0)
     before, after = separate(tile), separate(scale_stains(tile, haematoxylin, eosin))
     expected = before.reshape(-1, 3).mean(axis=0) * [haematoxylin, eosin, 1.0]
@@ -46,7 +46,7 @@ def test_scaled_amounts_are_the_amounts_scaled(haematoxylin: float, eosin: float
 
 
 @pytest.mark.parametrize("stains", OTHER_STAINS)
-def test_other_stains_are_other_colours(stains: str) -> None:
+def test_restain_changes_the_colours(stains: str) -> None:
     tile = draw_tile("viable_tumor", 64, 0)
     other = restain(tile, stains)
     assert other.shape == tile.shape

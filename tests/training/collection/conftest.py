@@ -1,4 +1,4 @@
-"""A mirror of three drawn tiles, and no waiting for it."""
+"""A mirror of three drawn tiles; retries do not wait."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from training.collection.download import Patience
 
 @pytest.fixture(autouse=True)
 def _no_pauses_or_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = Patience.start
-    monkeypatch.setattr(Patience, "start", lambda self: plain(Patience(self.retries, 0.0, 0)))
+    monkeypatch.setattr(Patience, "pause_before", lambda *_: 0.0)
     monkeypatch.delenv("OSTEO_DATA_DIR", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 

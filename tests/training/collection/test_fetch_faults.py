@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
-import time
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,13 +15,15 @@ from typer.testing import CliRunner
 
 from tests.training.collection.fetching import TILES, assert_all_right, fetch, words
 from tests.training.collection.mirrors import Mirror
+from tests.training.command_line import started, wait_for
 from training.cli import app
 from training.collection import download
+from training.collection.download import Patience
 
-ROOT = Path(__file__).parents[3]
+PAUSE_BEFORE = Patience.pause_before  # the fixture removes the pauses
 
 
-def test_fetch_gives_up_on_a_server_that_is_gone_and_hides_the_password(tmp_path: Path) -> None:
+def test_fetch_gives_up_on_an_unreachable_server_and_hides_the_password(tmp_path: Path) -> None:
     url = "http://user:secret@127.0.0.1:9/"
     arguments = ["dataset", "fetch", "--url", url, "--data-dir", str(tmp_path), "--retries", "1"]
     result = CliRunner().invoke(app, arguments)
@@ -34,16 +32,16 @@ def test_fetch_gives_up_on_a_server_that_is_gone_and_hides_the_password(tmp_path
     assert "secret" not in result.output
 
 
-def test_fetch_refuses_a_file_without_end(
+def test_fetch_refuses_a_file_that_is_too_large(
     mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "MAX_FILE_BYTES", 2000)
     result = fetch(mirror, tmp_path)
     assert result.exit_code == 1
-    assert "too many for this collection" in words(result)
+    assert "it has more than 2000 bytes, too many for this collection" in words(result)
 
 
-FAULTS = ["drop", "corrupt", "503", "404", "no range", "short", "page", "gone", "wrong range"]
+FAULTS = ["drop", "corrupt", "503", "404", "short", "page", "gone"]
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
@@ -54,7 +52,7 @@ FAULTS = ["drop", "corrupt", "503", "404", "no range", "short", "page", "gone", 
     ),
     retries=st.integers(0, 3),
 )
-def test_whatever_the_server_does_files_are_right_or_named(
+def test_fetch_leaves_every_file_right_or_named_whatever_the_server_does(
     mirror: Mirror, faults: dict[str, list[str]], retries: int
 ) -> None:
     mirror.faults.clear()
@@ -66,7 +64,7 @@ def test_whatever_the_server_does_files_are_right_or_named(
         assert "Traceback" not in result.output
         output = words(result)
         there = {path for path in ["features.csv", *TILES] if (folder / path).exists()}
-        if "SHA256SUMS" not in faults:  # else decoding alone has to judge, and sees less
+        if "SHA256SUMS" not in faults:  # else files are only decoded, which finds less
             for path in there:
                 assert (folder / path).read_bytes() == mirror.files[path]
         if result.exit_code == 0:
@@ -82,56 +80,65 @@ def test_whatever_the_server_does_files_are_right_or_named(
         shutil.rmtree(folder)
 
 
-def start(mirror: Mirror, folder: Path, prelude: str = "") -> subprocess.Popen[str]:
-    """The command in a process of its own, as a user starts it."""
-    code = f"{prelude}\nfrom training.cli import app; app()"
-    arguments = ["dataset", "fetch", "--url", mirror.url, "--data-dir", str(folder)]
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        cwd=ROOT,
-        env={**os.environ, "COLUMNS": "200"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def command(mirror: Mirror, folder: Path) -> list[object]:
+    return ["dataset", "fetch", "--url", mirror.url, "--data-dir", folder]
 
 
 @pytest.mark.parametrize(
     ("signal_", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)]
 )
-def test_fetch_goes_on_where_it_was_ended(
+def test_fetch_downloads_only_missing_files_after_an_interruption(
     mirror: Mirror, tmp_path: Path, signal_: signal.Signals, code: int
 ) -> None:
     mirror.faults[TILES[1]] = ["stall"]
-    process = start(mirror, tmp_path)
-    part = tmp_path / f"{TILES[1]}.part"
-    assert mirror.half_sent.wait(30)
-    while not (part.exists() and part.stat().st_size):
-        time.sleep(0.01)
-    busy = fetch(mirror, tmp_path)
-    assert busy.exit_code == 1
-    assert "Another fetch is at work" in words(busy)
-    process.send_signal(signal_)
-    output, _ = process.communicate(timeout=20)
+    others = [tmp_path / path for path in ("features.csv", TILES[0], TILES[2])]
+    with started(*command(mirror, tmp_path)) as process:
+        wait_for(mirror.half_sent.is_set, process)
+        wait_for(lambda: all(path.exists() for path in others), process)
+        busy = fetch(mirror, tmp_path)
+        assert busy.exit_code == 1
+        assert "Another fetch is at work" in words(busy)
+        process.send_signal(signal_)
+        output, _ = process.communicate()
     assert process.returncode == code, output
+    assert not (tmp_path / TILES[1]).exists()
     if signal_ == signal.SIGINT:
-        assert "it goes on where it was" in output
+        assert "it fetches what is missing" in output
     mirror.requests.clear()
     assert fetch(mirror, tmp_path).exit_code == 0
     assert_all_right(mirror, tmp_path)
-    assert mirror.statuses(TILES[1]) == [206]
+    assert mirror.requests == [("SHA256SUMS", 200), (TILES[1], 200)]
     lines = (tmp_path / "SHA256SUMS").read_text().splitlines()
     assert len(lines) == 4
     assert f"{sha256(mirror.files[TILES[1]]).hexdigest()}  {TILES[1]}" in lines
 
 
-def test_fetch_says_that_the_disk_is_full(mirror: Mirror, tmp_path: Path) -> None:
-    # A process may not write files beyond this size: the system's own error, as on a full disk.
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))"
-    process = start(mirror, tmp_path, limit)
-    output, _ = process.communicate(timeout=30)
+def test_fetch_removes_what_a_kill_left_half_written(mirror: Mirror, tmp_path: Path) -> None:
+    left = tmp_path / f"{TILES[0]}.4711.part"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    assert fetch(mirror, tmp_path).exit_code == 0
+    assert_all_right(mirror, tmp_path)
+
+
+def test_fetch_reports_a_full_disk(mirror: Mirror, tmp_path: Path) -> None:
+    # A limit on the size of files gives the system's own error, as a full disk does.
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))\n"
+    code = f"{limit}from training.cli import app; app()"
+    with started(*command(mirror, tmp_path), code=code) as process:
+        output, _ = process.communicate()
     assert process.returncode == 1, output
-    assert "cannot be written: File too large. Make room" in output
+    assert "cannot be written (File too large). Make room" in output
     assert "Traceback" not in output
     assert fetch(mirror, tmp_path).exit_code == 0
     assert_all_right(mirror, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("retry", "retry_after", "pause_s"),
+    [(1, None, 0), (2, None, 0.5), (4, None, 2), (20, None, 60), (1, "7", 7), (1, "900", 60)],
+)
+def test_pauses_double_and_honour_the_server(
+    retry: int, retry_after: str | None, pause_s: float
+) -> None:
+    assert PAUSE_BEFORE(Patience(), retry, retry_after) == pause_s

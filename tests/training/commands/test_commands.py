@@ -30,7 +30,7 @@ COMMANDS = (
 
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("OSTEO_DATA_DIR", "OSTEO_WEIGHTS"):  # they would overrule the tiny configuration
+    for name in ("OSTEO_DATA_DIR", "OSTEO_WEIGHTS"):  # they would override the tiny configuration
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
@@ -69,7 +69,7 @@ def test_wrong_input_is_one_sentence_and_exit_code_1(arguments: tuple[str, ...],
     assert "Traceback" not in result.output
 
 
-def test_index_stops_at_a_problem_or_leaves_the_tile_out(collection: Path) -> None:
+def test_index_fails_on_a_problem_or_leaves_the_tile_out(collection: Path) -> None:
     (collection / "Training-Set-1/set1/Case-4-C0-100-200.jpg").write_bytes(b"")
     arguments = ("index", "--data-dir", collection, "--tile-side-px", 128)
     strict = run(*arguments)
@@ -96,7 +96,7 @@ def test_fit_refuses_missing_weights_before_any_work(drawn_dir: Path, tiny_confi
     [("fit", "--out", "run"), ("ablate",), ("study",), ("gan", "fit"), ("release",)],
     ids=lambda command: command[0],
 )
-def test_a_label_with_one_tile_is_refused_before_any_work(
+def test_commands_refuse_a_label_with_one_tile_before_any_work(
     collection: Path, tiny_config: Path, command: tuple[str, ...]
 ) -> None:
     succeed("index", "--data-dir", collection, "--tile-side-px", 128)
@@ -120,7 +120,7 @@ def test_a_label_with_one_tile_is_refused_before_any_work(
     ids=lambda command: " ".join(str(word) for word in command),
 )
 @pytest.mark.tensorflow
-def test_a_folder_that_cannot_be_written_is_one_sentence(
+def test_commands_report_a_folder_that_is_not_writable_in_one_sentence(
     drawn_dir: Path, tiny_config: Path, command: tuple[object, ...]
 ) -> None:
     Path("file").write_bytes(b"")
@@ -137,7 +137,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(
 
 
 @pytest.mark.tensorflow
-def test_release_says_that_there_is_no_room_before_any_work(
+def test_release_refuses_a_full_disk_before_any_work(
     drawn_dir: Path, tiny_config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(".")
@@ -207,12 +207,12 @@ def test_training_reads_tiles_as_the_service_does(drawn_dir: Path) -> None:
 
 
 @pytest.mark.tensorflow
-def test_release_does_all_of_it_and_goes_on_where_it_was_stopped(
+def test_release_runs_every_step_and_resumes_where_it_stopped(
     drawn_dir: Path, tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = tiny_config.read_text()
     for old, new in (
-        # Of few layers, so that its graphs are made in seconds; the test above exports the default.
+        # A network with few layers, which is built in seconds; the test above exports the default.
         ("[network]\n", '[network]\nsystem = "vgg16"\nside_px = 32\n'),
         ('first_layer = "block_16_expand"\n', ""),
         ("epochs = 1\n", "epochs = 0\n"),
@@ -232,11 +232,16 @@ def test_release_does_all_of_it_and_goes_on_where_it_was_stopped(
         patched.setattr("training.release.pipeline.assemble_bundle", stop)
         assert run(*release).exit_code == 130
     before = [path.read_bytes() for path in runs]
-    # Killed while it wrote the bundle, or the run by patient, it goes on from there.
+    # What a kill leaves while the bundle or the run by patient is being written.
     (bundle_dir / "saved_model").mkdir(parents=True)
     runs[2].write_text('{"schema_version": 1, "kind"')
     output = succeed(*release)
-    for line in ("Kept by random", "Kept by slide", "Cross-validated by patient", "Kept: the fit"):
+    for line in (
+        "Already finished by random",
+        "Already finished by slide",
+        "Cross-validated by patient: 2 folds.",
+        "Already finished: the fit",
+    ):
         assert line in output
     assert "the runtimes agree" in output
     assert [path.read_bytes() for path in runs] == before
@@ -259,4 +264,4 @@ def test_missing_training_package_is_one_sentence(
     monkeypatch.setitem(sys.modules, "sklearn.model_selection", None)
     run = CliRunner().invoke(app, ["split", "--index", str(index), "--kind", "patient"])
     assert run.exit_code == 1
-    assert "make test" in run.output
+    assert "make train" in run.output

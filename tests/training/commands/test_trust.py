@@ -46,7 +46,7 @@ def refused(*arguments: object) -> str:
 
 @pytest.fixture(scope="module")
 def bundle_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The released LiteRT file with limits that drawn tiles keep, without distances."""
+    """The released LiteRT file with limits that drawn tiles pass, without distances."""
     folder = tmp_path_factory.mktemp("models") / "osteo-mobilenetv2" / "1"
     folder.mkdir(parents=True)
     shutil.copyfile(RELEASED / LITERT_NAME, folder / LITERT_NAME)
@@ -56,7 +56,7 @@ def bundle_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pictures(folder: Path) -> Path:
-    """Two tiles, one of them in a folder below, a white sheet, a damaged file and a text."""
+    """Two tiles, one of them in a subfolder, a white sheet, a damaged file and a text."""
     (folder / "below").mkdir(parents=True)
     (folder / "one.png").write_bytes(encode_tile(draw_tile("viable_tumor", 256, 0)))
     tile_bytes = encode_tile(draw_tile("non_viable_tumor", 256, 1), "JPEG")
@@ -67,7 +67,7 @@ def pictures(folder: Path) -> Path:
     return folder
 
 
-def test_gate_prints_a_row_a_folder_with_reasons_and_unreadable_files(
+def test_gate_prints_one_row_for_each_folder_with_reasons_and_unreadable_files(
     bundle_dir: Path, tmp_path: Path
 ) -> None:
     first = pictures(tmp_path / "first")
@@ -89,7 +89,7 @@ def webp() -> bytes:
     return path.read_bytes()
 
 
-def test_gate_names_the_folder_it_was_called_in(bundle_dir: Path, tmp_path: Path) -> None:
+def test_gate_prints_the_name_of_a_relative_folder(bundle_dir: Path, tmp_path: Path) -> None:
     pictures(tmp_path / "here" / "p")
     result = CliRunner().invoke(app, ["gate", str(bundle_dir), str(tmp_path / "here" / "p" / "..")])
     assert result.exit_code == 0, result.output
@@ -99,12 +99,12 @@ def test_gate_names_the_folder_it_was_called_in(bundle_dir: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("folder", "says"),
     [
-        ("empty", "empty holds no pictures (JPEG, PNG, TIFF, WebP)."),
+        ("empty", "empty has no readable images (JPEG, PNG, TIFF, WebP)."),
         ("nowhere", "nowhere is not a folder."),
-        ("damaged", "damaged holds no pictures (JPEG, PNG, TIFF, WebP) that can be read; 1 cannot"),
+        ("damaged", "(JPEG, PNG, TIFF, WebP); 1 file could not be decoded"),
     ],
 )
-def test_gate_says_where_it_found_nothing(
+def test_gate_names_a_folder_without_pictures(
     bundle_dir: Path, tmp_path: Path, folder: str, says: str
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -120,7 +120,7 @@ def test_gate_never_reads_a_file_larger_than_a_tile_can_be(
     folder.mkdir()
     (folder / "tile.png").write_bytes(encode_tile(draw_tile("viable_tumor", 256, 0)))
     with (folder / "whole-slide.tif").open("wb") as stream:
-        stream.truncate(2**28 + 1)  # sparse: takes no room on the disk
+        stream.truncate(2**28 + 1)  # sparse: takes no disk space
     read: list[str] = []
     read_bytes = Path.read_bytes
 
@@ -135,11 +135,11 @@ def test_gate_never_reads_a_file_larger_than_a_tile_can_be(
     assert "whole-slide.tif" not in read
 
 
-def test_gate_refuses_a_bundle_that_was_never_assessed(tmp_path: Path) -> None:
+def test_gate_refuses_a_bundle_without_an_assessment(tmp_path: Path) -> None:
     assert "released without an assessment" in refused("gate", RELEASED, pictures(tmp_path / "p"))
 
 
-def test_gate_refuses_a_bundle_whose_reference_is_gone(bundle_dir: Path, tmp_path: Path) -> None:
+def test_gate_refuses_a_bundle_without_its_reference(bundle_dir: Path, tmp_path: Path) -> None:
     copy = tmp_path / "models" / "osteo-mobilenetv2" / "1"
     shutil.copytree(bundle_dir, copy)
     record: AssessmentRecord = a_record()
@@ -156,7 +156,9 @@ def two_tiles(drawn_dir: Path, tmp_path: Path) -> Path:
     return tmp_path / "two.json"
 
 
-def test_robustness_prints_and_writes_a_row_a_change(drawn_dir: Path, two_tiles: Path) -> None:
+def test_robustness_prints_and_writes_one_row_for_each_change(
+    drawn_dir: Path, two_tiles: Path
+) -> None:
     given = ("--data-dir", drawn_dir, "--index", two_tiles)
     result = run("robustness", RELEASED, *given, "--out", "new/table.json")
     assert result.exit_code == 0, result.output

@@ -19,7 +19,7 @@ def write(folder: Path, content: str | bytes, name: str = "t.csv") -> Path:
     return path
 
 
-def test_read_table_takes_other_columns_spaces_blank_lines_and_a_byte_order_mark(
+def test_read_table_ignores_other_columns_spaces_blank_lines_and_a_byte_order_mark(
     tmp_path: Path,
 ) -> None:
     content = (
@@ -47,14 +47,14 @@ def test_read_table_names_what_is_wrong(tmp_path: Path, content: str | bytes, sa
         read_table(write(tmp_path, content))
 
 
-def test_find_table_passes_over_files_without_the_columns(tmp_path: Path) -> None:
+def test_find_table_skips_files_without_the_columns(tmp_path: Path) -> None:
     write(tmp_path, "image.name\nP9 B1-1-1\n", "image_names.csv")
     write(tmp_path, b"\xff\xfe\x00", "binary.csv")
     table = write(tmp_path, HEADER, "features.csv")
     assert find_table(tmp_path) == table
 
 
-def test_find_table_asks_where_there_is_none_or_a_choice(tmp_path: Path) -> None:
+def test_find_table_asks_for_a_table_when_there_is_none_or_more_than_one(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no CSV file .* --table"):
         find_table(tmp_path)
     write(tmp_path, HEADER, "a.csv")
@@ -67,7 +67,7 @@ def test_find_table_asks_where_there_is_none_or_a_choice(tmp_path: Path) -> None
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(content=st.binary(max_size=300) | st.text(max_size=300).map(lambda s: f"{HEADER}\n{s}"))
-def test_read_table_reads_or_explains_anything(tmp_path: Path, content: str | bytes) -> None:
+def test_read_table_reads_or_refuses_any_content(tmp_path: Path, content: str | bytes) -> None:
     path = write(tmp_path, content if isinstance(content, bytes) else content.encode("utf-8"))
     with contextlib.suppress(DataError):  # any other error would fail the test
         assert all(row.name == row.name.strip() for row in read_table(path).rows)

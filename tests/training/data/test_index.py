@@ -35,7 +35,7 @@ def only_problem(folder: Path) -> TileProblem:
     return problems[0]
 
 
-def test_build_index_holds_every_sound_tile(collection: Path) -> None:
+def test_build_index_lists_every_valid_tile(collection: Path) -> None:
     index, problems = index_of(collection)
     assert problems == ()
     assert [tile.name for tile in index.tiles] == [f"Case-4-C{i}-100-200" for i in range(3)]
@@ -50,7 +50,7 @@ def test_build_index_holds_every_sound_tile(collection: Path) -> None:
     )
 
 
-def test_write_index_gives_the_same_bytes_wherever_the_data_lie(
+def test_write_index_writes_the_same_bytes_for_every_location_of_the_data(
     collection: Path, tmp_path: Path
 ) -> None:
     moved = shutil.copytree(collection, tmp_path / "elsewhere")
@@ -141,7 +141,7 @@ def test_build_index_reports_a_second_row(collection: Path) -> None:
     ("row", "rule"),
     [("Case 4 C9-1-1,Necrotic", Rule.LABEL), ("tile 17,Viable", Rule.NAME)],
 )
-def test_build_index_reports_rows_it_cannot_understand(
+def test_build_index_reports_rows_with_an_unknown_label_or_name(
     collection: Path, row: str, rule: Rule
 ) -> None:
     append_row(collection, row)
@@ -160,7 +160,7 @@ def test_build_index_refuses_an_empty_table(tmp_path: Path) -> None:
         index_of(tmp_path)
 
 
-def test_read_index_explains_what_is_missing_or_foreign(tmp_path: Path) -> None:
+def test_read_index_refuses_missing_and_other_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="osteo-train index"):
         read_index(tmp_path / "index.json")
     (tmp_path / "index.json").write_text("{}")
@@ -169,7 +169,7 @@ def test_read_index_explains_what_is_missing_or_foreign(tmp_path: Path) -> None:
 
 
 @pytest.mark.real_tiles
-def test_build_index_takes_the_real_sample_whole(real_dir: Path) -> None:
+def test_build_index_accepts_every_tile_of_the_real_sample(real_dir: Path) -> None:
     index, problems = build_index(real_dir, read_table(find_table(real_dir)))
     assert problems == ()
     assert {label: index.labels.count(label) for label in sorted(set(index.labels))} == {

@@ -37,7 +37,7 @@ def tile_of(name: str, label: str, number: int = 0) -> IndexedTile:
 
 
 def index_of(corners: list[Corner]) -> Index:
-    """Tiles at (block, x, y), labels in turn."""
+    """Tiles at (block, x, y), with the labels in rotation."""
     tiles = tuple(
         tile_of(f"Case-3-A{block}-{x}-{y}", LABEL_IDS[i % 3], i)
         for i, (block, x, y) in enumerate(corners)
@@ -51,7 +51,7 @@ CORNERS = st.lists(
 
 
 @given(corners=CORNERS, footprint=st.integers(1, 15))
-def test_overlapping_pairs_are_those_that_a_look_at_every_pair_finds(
+def test_overlapping_pairs_equals_a_check_of_every_pair(
     corners: list[Corner], footprint: int
 ) -> None:
     tiles = index_of(corners).tiles
@@ -64,7 +64,7 @@ def test_overlapping_pairs_are_those_that_a_look_at_every_pair_finds(
     assert overlapping_pairs(tiles, footprint).tolist() == expected
 
 
-def test_overlap_groups_join_chains() -> None:
+def test_overlap_groups_joins_chains_of_overlaps() -> None:
     tiles = index_of([(1, 0, 0), (1, 20, 0), (1, 10, 0), (1, 50, 0), (2, 0, 0)]).tiles
     groups = overlap_groups(tiles, 11)
     assert groups[0] == groups[1] == groups[2]
@@ -73,7 +73,7 @@ def test_overlap_groups_join_chains() -> None:
 
 @settings(deadline=None, max_examples=15)
 @given(corners=CORNERS, footprint=st.integers(1, 15), n_folds=st.integers(1, 4))
-def test_a_repaired_split_leaks_nothing_or_cannot_be_made(
+def test_make_split_with_a_footprint_leaks_nothing_or_refuses(
     corners: list[Corner], footprint: int, n_folds: int
 ) -> None:
     index = index_of(corners)
@@ -90,7 +90,7 @@ def test_a_repaired_split_leaks_nothing_or_cannot_be_made(
 
 @pytest.fixture(scope="session")
 def real_names(real_tiles_dir: Path) -> Index:
-    """The whole collection's names; labels are not in the table, so they go in turn."""
+    """The names of the whole collection; the table has no labels, so they are made up."""
     with (real_tiles_dir / NAMES_FILE).open(newline="") as stream:
         names = [row["image.name"] for row in csv.DictReader(stream)]
     tiles = [tile_of(name, LABEL_IDS[i % 3], i) for i, name in enumerate(names)]
@@ -101,7 +101,7 @@ def real_names(real_tiles_dir: Path) -> Index:
 @pytest.mark.parametrize(
     ("footprint", "n_pairs", "n_tiles"), [(1024, 71, 135), (2048, 226, 361), (4096, 870, 877)]
 )
-def test_the_collections_names_overlap_as_published(
+def test_overlapping_pairs_of_the_collection_are_as_documented(
     real_names: Index, footprint: int, n_pairs: int, n_tiles: int
 ) -> None:
     pairs = overlapping_pairs(real_names.tiles, footprint)
@@ -113,7 +113,7 @@ def test_the_collections_names_overlap_as_published(
 @pytest.mark.parametrize(
     ("footprint", "n_folds"), list(zip(FOOTPRINTS_PX, (10, 1, 5), strict=True))
 )
-def test_a_random_split_of_the_collection_leaks_and_a_repaired_one_does_not(
+def test_make_split_repairs_a_random_split_of_the_collection(
     real_names: Index, footprint: int, n_folds: int
 ) -> None:
     leaking = make_split(real_names, SHA, "random", n_folds)
@@ -132,12 +132,14 @@ def test_a_random_split_of_the_collection_leaks_and_a_repaired_one_does_not(
 
 @pytest.mark.real_tiles
 @pytest.mark.parametrize("kind", ["slide", "patient"])
-def test_grouped_splits_of_the_collection_leak_nothing(real_names: Index, kind: str) -> None:
-    split = make_split(real_names, SHA, kind)  # type: ignore[arg-type]  # one of the kinds
+def test_make_split_by_slide_or_patient_leaks_nothing_in_the_collection(
+    real_names: Index, kind: str
+) -> None:
+    split = make_split(real_names, SHA, kind)  # type: ignore[arg-type] # a kind of split
     assert find_leaks(real_names, split, 4096).n_pairs == 0
 
 
-def test_a_split_that_ignores_overlaps_is_the_file_it_always_was(tmp_path: Path) -> None:
+def test_write_split_omits_the_footprint_when_overlaps_are_ignored(tmp_path: Path) -> None:
     index = index_of([(1 + i % 2, 30 * i, 0) for i in range(12)])
     plain, repaired = (make_split(index, SHA, "random", 2, 0, px) for px in (None, 20))
     write_split(tmp_path / "plain.json", plain)

@@ -13,13 +13,13 @@ from training.data.labels import LABEL_IDS
 from training.data.splits import (
     Fold,
     Split,
-    count_overlaps,
     fold_positions,
     make_split,
     read_split,
     write_split,
 )
 from training.errors import SplitError
+from training.evaluation.leakage import find_leaks
 
 SHA = "0" * 64
 
@@ -92,19 +92,20 @@ def test_make_split_names_patient_folds_by_case() -> None:
 
 
 @pytest.mark.parametrize(("kind", "n_folds"), [("slide", 3), ("random", 1), ("random", 3)])
-def test_make_split_refuses_more_folds_than_there_are_groups(kind: SplitKind, n_folds: int) -> None:
+def test_make_split_refuses_more_folds_than_groups(kind: SplitKind, n_folds: int) -> None:
     with pytest.raises(SplitError, match="at least"):
         make_split(index_of([(0, 0, 0), (0, 1, 1)]), SHA, kind, n_folds)
 
 
-def test_count_overlaps_counts_neighbours_across_the_line_only() -> None:
+def test_find_leaks_counts_only_pairs_of_a_training_and_a_test_tile() -> None:
     index = index_of([(0, 0, 0), (0, 0, 0), (0, 1, 0), (0, 0, 0)])  # x: 0, 1000, 2000, 3000
     names = [tile.name for tile in index.tiles]
     fold = Fold(name="f", test=(names[1],))
     split = Split(kind="random", seed=0, index_sha256=SHA, folds=(fold,))
-    assert [count_overlaps(index, split, px) for px in (1000, 1024, 2048, 4096)] == [0, 1, 2, 2]
+    n_pairs = [find_leaks(index, split, px).n_pairs for px in (1000, 1024, 2048, 4096)]
+    assert n_pairs == [0, 1, 2, 2]
     by_slide = make_split(index, SHA, "slide", 2)
-    assert count_overlaps(index, by_slide, 4096) == 0
+    assert find_leaks(index, by_slide, 4096).n_pairs == 0
 
 
 def test_read_split_returns_what_was_written(tmp_path: Path) -> None:
@@ -113,7 +114,7 @@ def test_read_split_returns_what_was_written(tmp_path: Path) -> None:
     assert read_split(tmp_path / "s.json", SHA) == (split, sha256)
 
 
-def test_read_split_refuses_other_files_and_other_indexes(tmp_path: Path) -> None:
+def test_read_split_refuses_other_files_and_splits_of_other_indexes(tmp_path: Path) -> None:
     path = tmp_path / "s.json"
     with pytest.raises(SplitError, match="osteo-train split"):
         read_split(path, SHA)

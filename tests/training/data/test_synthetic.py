@@ -1,13 +1,13 @@
-"""Synthetic tiles reach training folds and nothing else."""
+"""Synthetic tiles are added to training folds and to nothing else."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from training.data.groups import Groups
 from training.data.synthetic import SyntheticPart, SyntheticTiles
 from training.errors import LeakError
-from training.fit.sampling import Groups
 
 
 def part(train: set[int], seen: set[int], n: int = 2) -> SyntheticPart:
@@ -19,22 +19,22 @@ def positions(*values: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return np.array(values, dtype=np.int64)
 
 
-def test_a_fold_trains_on_the_tiles_that_were_made_for_it() -> None:
+def test_added_to_appends_the_synthetic_tiles_of_the_fold() -> None:
     synthetic = SyntheticTiles(4, [part({0, 1}, {0, 1}, 2), part({2, 3}, {3}, 3)], 16)
     train = synthetic.added_to(positions(2, 3), positions(0, 1))
     assert train.tolist() == [2, 3, 6, 7, 8]
     assert synthetic.added_to(positions(0, 1), positions()).tolist() == [0, 1, 4, 5]
 
 
-def test_a_generator_that_saw_a_test_tile_is_refused() -> None:
-    with pytest.raises(LeakError, match="saw 1 tile"):
+def test_synthetic_tiles_refuse_a_generator_that_saw_a_test_tile() -> None:
+    with pytest.raises(LeakError, match="saw 1 tile that"):
         SyntheticTiles(4, [part({0, 1, 2}, {2, 3})], 16)
 
 
 @pytest.mark.parametrize(
     ("train", "test"), [((0, 1), (2, 4)), ((0, 1, 5), (2,)), ((0, 1), (4,)), ((), (5,))]
 )
-def test_a_synthetic_tile_cannot_be_tested_or_dealt_into_a_fold(
+def test_added_to_refuses_a_fold_with_a_synthetic_tile(
     train: tuple[int, ...], test: tuple[int, ...]
 ) -> None:
     synthetic = SyntheticTiles(4, [part({0, 1}, {0, 1})], 16)
@@ -42,13 +42,13 @@ def test_a_synthetic_tile_cannot_be_tested_or_dealt_into_a_fold(
         synthetic.added_to(positions(*train), positions(*test))
 
 
-def test_a_fold_without_a_generator_is_refused() -> None:
+def test_added_to_refuses_a_fold_without_a_generator() -> None:
     synthetic = SyntheticTiles(4, [part({0, 1}, {0, 1})], 16)
     with pytest.raises(LeakError, match="No generator was found for this fold"):
         synthetic.added_to(positions(0, 1, 2), positions(3))
 
 
-def test_synthetic_tiles_lie_behind_the_real_ones() -> None:
+def test_appended_to_puts_synthetic_tiles_after_the_real_ones() -> None:
     synthetic = SyntheticTiles(4, [part({0, 1}, {0}), part({2, 3}, {3})], 16)
     real = np.zeros((4, 16, 16, 3), np.uint8)
     groups = Groups(positions(0, 0, 1, 1), positions(0, 0, 0, 0))

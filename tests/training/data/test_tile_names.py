@@ -47,7 +47,7 @@ def test_parse_tile_name_parses_or_refuses_anything(name: str) -> None:
     x=st.integers(0, 99999),
     y=st.integers(0, 99999),
 )
-def test_parse_tile_name_takes_what_the_collection_could_spell(
+def test_parse_tile_name_parses_every_name_of_the_collections_pattern(
     case: int, part: int | None, block: str, x: int, y: int
 ) -> None:
     who = f"Case {case}" if part is None else f"Case {case} - P{part}"
@@ -57,7 +57,7 @@ def test_parse_tile_name_takes_what_the_collection_could_spell(
 
 
 @given(st.text())
-def test_file_stem_of_is_stable(name: str) -> None:
+def test_file_stem_of_is_idempotent(name: str) -> None:
     once = file_stem_of(name)
     assert file_stem_of(once) == once
 

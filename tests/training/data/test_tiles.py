@@ -1,4 +1,4 @@
-"""Tiles in a stream: the same pixels and features as all at once, in memory that does not grow."""
+"""Streamed tiles give the same pixels and features as tiles in memory, without growing memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def repeated(index: Index, times: int) -> Index:
     return index.model_copy(update={"tiles": index.tiles * times})
 
 
-def test_stream_holds_the_tiles_of_the_index_in_order(drawn_index: Index, drawn_dir: Path) -> None:
+def test_tile_stream_yields_the_tiles_of_the_index_in_order(
+    drawn_index: Index, drawn_dir: Path
+) -> None:
     stream = TileStream(drawn_index, drawn_dir, 96)
     tiles = read_tiles(drawn_index, drawn_dir, 96)
     assert len(stream) == len(tiles)
@@ -36,7 +38,7 @@ def test_stream_holds_the_tiles_of_the_index_in_order(drawn_index: Index, drawn_
     np.testing.assert_array_equal(some_of(stream, 3), tiles[[0, 6, 11]])
 
 
-def test_in_order_stays_a_little_ahead_of_the_reader() -> None:
+def test_in_order_stays_only_slightly_ahead_of_the_reader() -> None:
     made: list[int] = []
 
     def make(position: int) -> int:
@@ -46,12 +48,12 @@ def test_in_order_stays_a_little_ahead_of_the_reader() -> None:
     items = in_order(make, 1000, n_workers=2)
     assert [next(items) for _ in range(3)] == [0, 1, 2]
     assert len(made) <= 3 + 2 * 8
-    items.close()  # type: ignore[attr-defined]  # it is a generator
+    items.close()  # type: ignore[attr-defined] # it is a generator
     assert len(made) < 100
     assert not any(thread.name.startswith("tiles") for thread in threading.enumerate())
 
 
-def test_unreadable_tile_ends_the_stream_with_its_name(
+def test_tile_stream_names_the_tile_that_cannot_be_read(
     drawn_index: Index, collection: Path
 ) -> None:
     with pytest.raises(DataError, match=r"cannot be read.*osteo-train index"):
@@ -59,7 +61,7 @@ def test_unreadable_tile_ends_the_stream_with_its_name(
 
 
 class Mean:
-    """Stands in for a frozen network: the mean colour."""
+    """Replaces a frozen backbone: its features are the mean colour."""
 
     output_shape = (None, 3)
 
@@ -74,7 +76,9 @@ def _no_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_no_tensorflow")
 @pytest.mark.parametrize("n_views", [0, 2, 40])
-def test_features_are_those_of_each_view(drawn_index: Index, drawn_dir: Path, n_views: int) -> None:
+def test_cache_features_computes_the_features_of_each_view(
+    drawn_index: Index, drawn_dir: Path, n_views: int
+) -> None:
     augment = AugmentConfig(n_views=n_views)
     tiles = TileStream(repeated(drawn_index, 3), drawn_dir, 32)
     found = cache_features(Mean(), tiles, augment, 5, ZERO_TO_ONE)
@@ -83,31 +87,31 @@ def test_features_are_those_of_each_view(drawn_index: Index, drawn_dir: Path, n_
     np.testing.assert_allclose(found, (views / 255).mean(axis=(2, 3)), atol=1e-5)
 
 
-class Crowd(Mean):
-    """Its answers differ with the size of the batch and the place in it, as real ones' bits do."""
+class BatchDependent(Mean):
+    """Features that depend on the batch and the place in it, as the last bits of real ones do."""
 
     def __call__(self, views: Any) -> Any:
         return super().__call__(views) + (len(views) + np.arange(len(views)))[:, np.newaxis]
 
 
 @pytest.mark.usefixtures("_no_tensorflow")
-def test_features_do_not_depend_on_what_is_computed_with_them(
+def test_cache_features_does_not_depend_on_what_else_is_computed(
     drawn_index: Index, drawn_dir: Path, tmp_path: Path
 ) -> None:
     augment = AugmentConfig(n_views=2)
-    whole = cache_features(Crowd(), TileStream(drawn_index, drawn_dir, 32), augment, 5)
+    whole = cache_features(BatchDependent(), TileStream(drawn_index, drawn_dir, 32), augment, 5)
     space = FeatureSpace("vgg16", "none", 32)
-    for n_tiles in (5, 12):  # the second finds the first five kept
+    for n_tiles in (5, 12):  # the second time, the first five are in the store
         index = drawn_index.model_copy(update={"tiles": drawn_index.tiles[:n_tiles]})
         shas = tuple(tile.sha256 for tile in index.tiles)
         kept = KeptViews(FeatureStore(tmp_path, space), shas)
         tiles = TileStream(index, drawn_dir, 32)
-        found = cache_features(Crowd(), tiles, augment, 5, kept=kept)
+        found = cache_features(BatchDependent(), tiles, augment, 5, stored=kept)
         np.testing.assert_array_equal(found, whole[:n_tiles])
 
 
 @pytest.mark.usefixtures("_no_tensorflow")
-def test_memory_does_not_grow_with_the_tiles(
+def test_memory_does_not_grow_with_the_number_of_tiles(
     drawn_index: Index, drawn_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scratch_array, "IN_MEMORY_BYTES", 0)
@@ -130,14 +134,12 @@ def test_memory_does_not_grow_with_the_tiles(
     assert many - few < all_at_once / 10
 
 
-def test_allocate_refuses_what_the_disk_cannot_hold() -> None:
+def test_allocate_refuses_more_than_the_disk_can_hold() -> None:
     with pytest.raises(CacheError, match=r"do not fit.*TMPDIR"):
         allocate((2**45,), np.float32)
 
 
-def test_allocated_file_leaves_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_allocate_leaves_no_file_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     rows = allocate((10, 4), np.float32, in_memory_bytes=0)
     rows[:] = 7

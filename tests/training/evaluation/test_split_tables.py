@@ -5,27 +5,27 @@ from pathlib import Path
 import pytest
 
 from app.core.manifest import FoldMetrics, SplitKind
-from tests.training.evaluation.test_metrics import run_of
+from tests.training.evaluation.runs import run_of
 from training.errors import RunError
 from training.evaluation.metrics import evaluate
 from training.evaluation.split_tables import (
-    LEVEL_HEADER,
-    LEVELS,
+    SPLIT_HEADER,
+    SPLIT_TITLES,
     case_header,
     case_rows,
-    level_rows,
+    split_rows,
 )
-from training.runs.records import read_levels, write_run
+from training.runs.records import read_split_kinds, write_run
 
 PAIRS = [(0, 0), (0, 1), (1, 1), (1, 1), (0, 0), (0, 0)]
 
 
-def test_level_rows_shows_all_three_levels_also_those_not_measured() -> None:
-    rows = level_rows([evaluate(run_of(PAIRS, "patient")), evaluate(run_of(PAIRS, "slide"))])
-    assert [row[0] for row in rows] == list(LEVELS.values())
-    assert all(len(row) == len(LEVEL_HEADER) for row in rows)
+def test_split_rows_shows_all_three_kinds_of_split_also_those_not_measured() -> None:
+    rows = split_rows([evaluate(run_of(PAIRS, "patient")), evaluate(run_of(PAIRS, "slide"))])
+    assert [row[0] for row in rows] == list(SPLIT_TITLES.values())
+    assert all(len(row) == len(SPLIT_HEADER) for row in rows)
     assert set(rows[0][1:]) == {"not measured"}
-    assert rows[1][1:3] == ["5 / 6 (1 folds)", "83.3 %"]
+    assert rows[1][1:3] == ["5 / 6 (1 fold)", "83.3 %"]
 
 
 def test_case_rows_call_an_absent_label_unavailable() -> None:
@@ -45,14 +45,14 @@ def test_case_rows_read_what_older_bundles_hold() -> None:
     assert row[-3:] == ["unavailable (6 tiles)", *["unavailable (no tile)"] * 2]
 
 
-def test_read_levels_finds_the_runs_beside_it_that_belong_to_it(tmp_path: Path) -> None:
+def test_read_split_kinds_finds_the_matching_runs_beside_a_run(tmp_path: Path) -> None:
     runs: dict[SplitKind, list[tuple[int, int]]] = {"random": PAIRS, "slide": PAIRS}
     for kind, pairs in runs.items():
         write_run(tmp_path / kind, run_of(pairs, kind))
     stranger = run_of(PAIRS, "patient")
     config = stranger.config.model_copy(update={"seed": 7})
     write_run(tmp_path / "patient", stranger.model_copy(update={"config": config}))
-    assert {run.kind for run in read_levels(tmp_path / "slide")} == {"random", "slide"}
-    assert {run.kind for run in read_levels(tmp_path / "patient")} == {"patient"}
+    assert {run.kind for run in read_split_kinds(tmp_path / "slide")} == {"random", "slide"}
+    assert {run.kind for run in read_split_kinds(tmp_path / "patient")} == {"patient"}
     with pytest.raises(RunError):
-        read_levels(tmp_path)
+        read_split_kinds(tmp_path)

@@ -1,12 +1,8 @@
-"""The cache of features: nothing computed twice, nothing believed that is not whole."""
+"""The feature store computes nothing twice, and never uses a damaged chunk."""
 
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.training.command_line import started, wait_for
 from training.errors import CacheError
 from training.features.store import Features, FeatureSpace, FeatureStore, fill, row_key
 
@@ -23,7 +19,7 @@ KEYS = [row_key(f"tile {i}") for i in range(10)]
 
 
 class Network:
-    """Answers four numbers a tile and remembers what it was asked."""
+    """Computes four numbers for each tile, and remembers which tiles."""
 
     def __init__(self, offset: float = 0.0) -> None:
         self.asked: list[int] = []
@@ -38,7 +34,7 @@ def answer(positions: Sequence[int]) -> Features:
     return np.array([[i, 2 * i, 3 * i, 1] for i in positions], dtype=np.float32)
 
 
-def test_fill_computes_once_and_remembers(tmp_path: Path) -> None:
+def test_fill_computes_each_row_once(tmp_path: Path) -> None:
     first, again = Network(), Network()
     np.testing.assert_array_equal(
         fill(FeatureStore(tmp_path, SPACE), KEYS, first), answer(range(10))
@@ -70,10 +66,10 @@ def test_row_key_depends_on_tile_and_view() -> None:
     assert len({row_key(tile, view) for tile in "ab" for view in views}) == 6
 
 
-def test_a_network_under_a_wrong_name_is_found_out(tmp_path: Path) -> None:
+def test_fill_refuses_another_network_with_the_same_name(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path, SPACE)
     fill(store, KEYS[:6], Network())
-    with pytest.raises(CacheError, match="other features than this network answers"):
+    with pytest.raises(CacheError, match="other features than this network computes"):
         fill(store, KEYS, Network(offset=5.0))
 
 
@@ -92,13 +88,13 @@ def test_a_damaged_chunk_is_computed_again(tmp_path: Path, damage: str) -> None:
     assert FeatureStore(tmp_path, SPACE).missing(KEYS) == []
 
 
-def test_a_full_disk_is_known_before_the_work(
+def test_fill_refuses_a_full_disk_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = SimpleNamespace(free=2**20)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     network = Network()
-    with pytest.raises(CacheError, match=r"1 MiB are free.*--cache-dir"):
+    with pytest.raises(CacheError, match=r"1 MiB free.*--cache-dir"):
         fill(FeatureStore(tmp_path, SPACE), KEYS, network)
     assert network.asked == [0]
 
@@ -140,33 +136,26 @@ fill(FeatureStore(folder, FeatureSpace("tiny", "weights", 32)), keys, compute)
 """
 
 
-def _start_filling(folder: Path, log: Path, pause_s: float) -> subprocess.Popen[bytes]:
-    arguments = [sys.executable, "-c", _FILLING, str(folder), str(log), str(pause_s)]
-    return subprocess.Popen(arguments, cwd=REPOSITORY)
-
-
 def test_a_killed_process_leaves_whole_chunks_and_a_free_lock(tmp_path: Path) -> None:
-    process = _start_filling(tmp_path, tmp_path / "log", 0.02)
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("*/*.chunk")) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with started(tmp_path, tmp_path / "log", 0.02, code=_FILLING) as process:
+        wait_for(lambda: any(tmp_path.glob("*/*.chunk")), process)
+        process.kill()
     store = FeatureStore(tmp_path, SPACE)
     (store.folder / f"{'0' * 64}.chunk.1.part").write_bytes(b"half")
     n_left = len(store.missing(KEYS))
     assert n_left < 10
     network = Network()
     np.testing.assert_array_equal(fill(store, KEYS, network), answer(range(10)))
-    # One row more than was missing: the one that is compared, or the first, which says the size.
+    # One row more than was missing: the compared one, or the first, which tells the size.
     assert len(network.asked) == (n_left + 1 if n_left else 0)
     assert not list(tmp_path.glob("*/*.part"))
 
 
 def test_two_processes_share_the_work_without_repeating_it(tmp_path: Path) -> None:
-    processes = [_start_filling(tmp_path, tmp_path / "log", 0.01) for _ in range(2)]
-    assert [process.wait() for process in processes] == [0, 0]
+    filling = (tmp_path, tmp_path / "log", 0.01)
+    with started(*filling, code=_FILLING) as one, started(*filling, code=_FILLING) as other:
+        assert (one.wait(), other.wait()) == (0, 0)
     computed = (tmp_path / "log").read_text().split()
     assert sorted(set(computed), key=int) == [str(i) for i in range(10)]
-    assert len(computed) == 11  # the first row is asked for its size, then with the others
+    assert len(computed) == 11  # the first row is computed for its size, then with the others
     assert FeatureStore(tmp_path, SPACE).missing(KEYS) == []

@@ -1,4 +1,4 @@
-"""Transforms that a GAN learns through."""
+"""Differentiable augmentation of tiles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from training.gan.differentiable import augment
 pytestmark = pytest.mark.tensorflow
 
 
-def test_transforms_keep_shape_and_repeat_with_their_seed() -> None:
+def test_augment_keeps_the_shape_and_repeats_with_its_seed() -> None:
     tiles = np.ones((6, 32, 32, 3), np.float32) * 0.25
     seed = np.array([1, 2], np.int32)
     one, other = augment(tiles, seed).numpy(), augment(tiles, seed).numpy()
@@ -22,7 +22,7 @@ def test_transforms_keep_shape_and_repeat_with_their_seed() -> None:
     assert zero.max() <= 1 / 4 + 2 / 8
 
 
-def test_transforms_move_a_tile_without_turning_it() -> None:
+def test_augment_moves_a_tile_without_rotating_it() -> None:
     """A bright column stays one: moved by at most an eighth, cut at most in its middle."""
     tiles = np.zeros((16, 32, 32, 3), np.float32)
     tiles[:, :, 16] = 4.0

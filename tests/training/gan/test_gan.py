@@ -1,4 +1,4 @@
-"""A GAN learns what it is shown, goes on after a kill, and trains no model that tests its tiles."""
+"""A GAN learns what it is shown, resumes after a kill, and never saw the test tiles of a fold."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from training.data.labels import LABEL_IDS
 from training.data.splits import fold_positions, read_split
 from training.errors import GanError, LeakError, RunError
 from training.features.extract import read_tiles
-from training.fit.trainer import Trainer
+from training.features.prepare import prepare_features
+from training.fit.classifier import fit_classifier
 from training.gan import trainer
 from training.gan.jobs import fit_generators, plan_generators
 from training.gan.record import GanRecord, GanSettings, SeenTile, begin_folder, read_record
@@ -65,9 +66,9 @@ def test_gan_learns_which_label_is_dark_and_which_is_light() -> None:
     dark, light = made[:16].mean((1, 2)), made[16:].mean((1, 2))
     assert np.abs(dark.mean(0) - (90, 40, 120)).max() < 30
     assert np.abs(light.mean(0) - (235, 190, 215)).max() < 30
-    # Not on average only: every single tile has the brightness of its label.
+    # Every single tile has the brightness of its label, not only their average.
     assert dark.mean(1).max() < light.mean(1).min()
-    # And noise counts: tiles of one label are not one tile.
+    # Different noise gives different tiles of a label.
     assert made[:16].std(axis=0).mean() > 2
 
 
@@ -91,7 +92,7 @@ def fit(folder: Path, settings: GanSettings, stop_after: int | None = None) -> G
     return fit_gan(folder, record_of(settings), tiles, labels, iter, show)
 
 
-def test_gan_goes_on_from_its_checkpoint_as_if_nothing_had_happened(
+def test_gan_resumed_from_its_checkpoint_equals_an_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", 1)
@@ -136,12 +137,12 @@ def test_a_checkpoint_of_another_network_is_one_sentence(tiny_gan: Gan, tmp_path
         tiny_gan.load(path)
 
 
-def test_a_disk_that_is_full_is_one_sentence(tiny_gan: Gan, tmp_path: Path) -> None:
+def test_save_reports_a_full_disk_in_one_sentence(tiny_gan: Gan, tmp_path: Path) -> None:
     with pytest.raises(GanError, match="cannot be written"):
         tiny_gan.save(tmp_path / "nowhere" / CHECKPOINT_NAME)
 
 
-def test_a_folder_keeps_to_one_generator(tmp_path: Path) -> None:
+def test_begin_folder_refuses_the_folder_of_another_generator(tmp_path: Path) -> None:
     begin_folder(tmp_path / "gan", record_of(TINY))
     begin_folder(tmp_path / "gan", record_of(TINY))
     with pytest.raises(GanError, match="other settings or tiles"):
@@ -160,7 +161,7 @@ def with_gan(tiny_config: Path) -> TrainingConfig:
 
 @pytest.fixture(scope="module")
 def fitted_dir(drawn_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An index, a split by slide and a tiny generator a fold."""
+    """An index, a split by slide and a tiny generator for each fold."""
     folder = tmp_path_factory.mktemp("fitted")
     index = folder / "runs" / "index.json"
     given = ("--index", index, "--out", folder / "runs" / "slide.json", "--folds", 2)
@@ -176,12 +177,12 @@ def fitted_dir(drawn_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture
 def fitted(fitted_dir: Path, tmp_path: Path) -> Index:
-    """The same in the working folder, for a test to change."""
+    """A copy in the working folder, which a test may change."""
     shutil.copytree(fitted_dir, tmp_path, dirs_exist_ok=True)
     return read_index(Path("runs/index.json"))[0]
 
 
-def test_gan_tiles_train_a_fold_and_are_never_tested(
+def test_synthetic_tiles_train_a_fold_and_are_never_tested(
     fitted: Index, with_gan: TrainingConfig, drawn_dir: Path
 ) -> None:
     split, _ = read_split(Path("runs/slide.json"), read_index(Path("runs/index.json"))[1])
@@ -198,17 +199,17 @@ def test_gan_tiles_train_a_fold_and_are_never_tested(
     assert len(tiles) == 18
     assert tiles[17].shape == (224, 224, 3)
     assert labels[12:].tolist() == [0, 1, 2] * 2
-    trainer = Trainer(real, labels[:12], with_gan, synthetic=synthetic)
+    features = prepare_features(real, labels[:12], with_gan, synthetic=synthetic)
     train, test = folds[0]
-    assert trainer.fit(train, test, seed=0).test_logits.shape == (6, 3)
-    embeddings = trainer.embeddings()
-    assert embeddings is not None
-    assert len(embeddings) == 12
+    fit = fit_classifier(features, with_gan, train, test, seed=0)
+    assert fit.test_logits.shape == (6, 3)
+    assert fit.embeddings is not None
+    assert len(fit.embeddings) == 12
     with pytest.raises(LeakError, match="names a synthetic tile"):
-        trainer.fit(train, np.append(test, 12), seed=0)
+        fit_classifier(features, with_gan, train, np.append(test, 12), seed=0)
 
 
-def test_gan_tiles_change_a_run_by_command_and_are_named_in_it(
+def test_fit_uses_synthetic_tiles_and_records_them(
     fitted: Index, with_gan: TrainingConfig, drawn_dir: Path, tiny_config: Path
 ) -> None:
     common = ("fit", "--data-dir", drawn_dir, "--config", tiny_config)
@@ -217,12 +218,12 @@ def test_gan_tiles_change_a_run_by_command_and_are_named_in_it(
     assert answers.count('"fold": "fold') == 12
     assert '"proportion": 0.5' in answers
     assert len(fitted.tiles) * with_gan.gan.proportion == 6
-    # They saw only parts of what a fit on all tiles trains on: that is no leak.
+    # They saw only some of the tiles that a fit on all tiles trains on, which is no leak.
     everything = training_parts(fitted, [], whole=True)
     assert choose_generator(find_records(Path("gan")), fitted, everything[0], with_gan)
 
 
-def test_a_generator_of_all_tiles_cannot_serve_a_fold(
+def test_fit_refuses_a_generator_of_all_tiles_for_a_fold(
     fitted: Index, with_gan: TrainingConfig, drawn_dir: Path, tiny_config: Path
 ) -> None:
     record = read_record(Path("gan/slide-1"))
@@ -233,13 +234,13 @@ def test_a_generator_of_all_tiles_cannot_serve_a_fold(
     result = run(*common, "--split", "runs/slide.json", "--out", "run")
     assert result.exit_code == 1
     output = " ".join(result.output.split())
-    assert "the nearest saw 6 others" in output
+    assert "the closest one saw 6 others" in output
     assert "osteo-train gan fit --split" in output
     assert not Path("run").exists()
     assert with_gan.gan.dir == "gan"
 
 
-def test_a_record_that_hides_a_test_tile_by_its_name_is_seen_through(
+def test_choose_generator_compares_the_bytes_of_tiles_and_not_their_names(
     fitted: Index, with_gan: TrainingConfig
 ) -> None:
     """What counts is the tile's bytes."""
@@ -256,14 +257,16 @@ def test_a_record_that_hides_a_test_tile_by_its_name_is_seen_through(
         supply_synthetic(with_gan, fitted, training_parts(fitted, [split], whole=False))
 
 
-def test_a_command_that_cannot_add_synthetic_tiles_refuses(
+def test_command_without_generators_refuses_synthetic_tiles(
     drawn_index: Index, drawn_dir: Path, with_gan: TrainingConfig
 ) -> None:
     with pytest.raises(RunError, match=r"gan\.proportion asks for synthetic tiles"):
-        Trainer(read_tiles(drawn_index, drawn_dir), class_indices_of(drawn_index), with_gan)
+        prepare_features(
+            read_tiles(drawn_index, drawn_dir), class_indices_of(drawn_index), with_gan
+        )
 
 
-def test_samples_say_what_they_are_and_no_index_takes_them(
+def test_samples_are_marked_as_synthetic_and_refused_by_an_index(
     fitted: Index, collection: Path, tmp_path: Path
 ) -> None:
     assert "6 synthetic tiles" in succeed(

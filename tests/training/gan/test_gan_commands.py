@@ -1,25 +1,17 @@
-"""The commands of the GAN: refused in one sentence, or going on where they were."""
+"""The commands of the GAN: refused in one sentence, or resumed where they stopped."""
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.training.command_line import run, succeed
+from tests.training.command_line import run, started, succeed, wait_for
 from training.gan.record import read_record
 from training.gan.trainer import CHECKPOINT_NAME, Gan
 
 pytestmark = pytest.mark.tensorflow
-
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -37,9 +29,7 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("[gan]\nproportions = 1", "there is no such key"),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(
-    tiny_config: Path, section: str, says: str
-) -> None:
+def test_fit_refuses_contradictory_settings(tiny_config: Path, section: str, says: str) -> None:
     tiny_config.write_text(f"{tiny_config.read_text()}\n{section}\n")
     result = run("fit", "--data-dir", ".", "--out", "run", "--config", tiny_config)
     assert result.exit_code == 1
@@ -59,37 +49,24 @@ def test_wrong_input_is_one_sentence(arguments: tuple[str, ...], says: str) -> N
     assert says in " ".join(result.output.split())
 
 
-def _wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 EVERY_EPOCH = (
     "import training.gan.trainer as f; f.CHECKPOINT_EVERY = 1; from training.cli import app; app()"
 )
 """The command, with a checkpoint after every epoch rather than after five."""
 
 
-def test_gan_fit_goes_on_after_ctrl_c(drawn_dir: Path) -> None:
+def test_gan_fit_resumes_after_ctrl_c(drawn_dir: Path) -> None:
     succeed("index", "--data-dir", drawn_dir, "--tile-side-px", 128)
-    arguments = ["gan", "fit", "--data-dir", str(drawn_dir), "--side-px", "32"]
-    index = ["--index", str(Path("runs/index.json").absolute())]
-    command = [sys.executable, "-c", EVERY_EPOCH, *arguments, "--epochs", "5000", *index]
     out = Path("gan").absolute()
-    process = subprocess.Popen(
-        [*command, "--out", str(out), "--seed", "3"],
-        cwd=ROOT,
-        env={**os.environ, "COLUMNS": "200"},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    _wait_for((out / "all" / "losses.csv").exists)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    index = Path("runs/index.json").absolute()
+    given = ["gan", "fit", "--data-dir", drawn_dir, "--index", index, "--side-px", 32]
+    more = ["--epochs", 5000, "--seed", 3, "--out", out]
+    with started(*given, *more, code=EVERY_EPOCH) as process:
+        wait_for((out / "all" / "losses.csv").exists, process)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate()
     assert process.returncode == 130, said
-    assert "it goes on where it was" in said
+    assert "it resumes where it stopped" in said
     assert list((out / "all").glob("grid-epoch-0001.png"))
     gan = Gan(read_record(out / "all").settings)
     gan.load(out / "all" / CHECKPOINT_NAME)

@@ -1,4 +1,4 @@
-"""The graphs: Grad-CAM against a tape, the seam of fine-tuning, weights of another network."""
+"""The graphs: Grad-CAM compared with a tape, where fine-tuning cuts, weights of another network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 from training.errors import WeightsError
-from training.networks.graphs import build_base, build_serving_model, require_weights, split_base
+from training.networks.graphs import (
+    build_backbone,
+    build_serving_model,
+    require_weights,
+    split_backbone,
+)
 
 pytestmark = pytest.mark.tensorflow
 
@@ -17,11 +22,11 @@ HEAD_SHAPES = ((1280, 100), (100,), (100, 3), (3,))
 
 
 @pytest.fixture(scope="module")
-def base() -> Any:
+def backbone() -> Any:
     import keras
 
     keras.utils.set_random_seed(0)
-    return build_base("none")
+    return build_backbone("none")
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +40,10 @@ def tiles() -> Any:
     return np.random.default_rng(1).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
 
 
-def test_build_serving_model_has_the_contracts_names_and_shapes(
-    base: Any, head_weights: list[Any], tiles: Any
+def test_build_serving_model_has_the_names_and_shapes_of_the_bundle_contract(
+    backbone: Any, head_weights: list[Any], tiles: Any
 ) -> None:
-    model = build_serving_model(base.get_weights(), head_weights)
+    model = build_serving_model(backbone.get_weights(), head_weights)
     assert (model.input.name, model.input.dtype) == ("tiles", "uint8")
     answer = {name: value.numpy() for name, value in model(tiles).items()}
     assert {name: value.shape for name, value in answer.items()} == {
@@ -49,23 +54,25 @@ def test_build_serving_model_has_the_contracts_names_and_shapes(
     assert all(value.dtype == np.float32 for value in answer.values())
 
 
-def test_build_serving_model_scales_to_minus_one_and_one_inside(
-    base: Any, head_weights: list[Any], tiles: Any
+def test_build_serving_model_scales_its_input_to_minus_one_and_one(
+    backbone: Any, head_weights: list[Any], tiles: Any
 ) -> None:
-    model = build_serving_model(base.get_weights(), head_weights)
+    model = build_serving_model(backbone.get_weights(), head_weights)
     scaled = tiles.astype(np.float32) / 127.5 - 1.0
-    embedding = base(scaled, training=False).numpy().mean(axis=(1, 2))
+    embedding = backbone(scaled, training=False).numpy().mean(axis=(1, 2))
     np.testing.assert_allclose(model(tiles)["embedding"], embedding, atol=1e-5)
     hidden = np.maximum(embedding @ head_weights[0] + head_weights[1], 0)
     logits = hidden @ head_weights[2] + head_weights[3]
     np.testing.assert_allclose(model(tiles)["logits"], logits, atol=1e-4)
 
 
-def test_grad_cam_equals_a_gradient_tape(base: Any, head_weights: list[Any], tiles: Any) -> None:
+def test_grad_cam_equals_a_gradient_tape(
+    backbone: Any, head_weights: list[Any], tiles: Any
+) -> None:
     import tensorflow
 
-    cam = build_serving_model(base.get_weights(), head_weights)(tiles)["cam"].numpy()
-    features = base(tiles.astype(np.float32) / 127.5 - 1.0, training=False)
+    cam = build_serving_model(backbone.get_weights(), head_weights)(tiles)["cam"].numpy()
+    features = backbone(tiles.astype(np.float32) / 127.5 - 1.0, training=False)
     w1, b1, w2, b2 = (tensorflow.constant(weight) for weight in head_weights)
     for class_index in range(3):
         with tensorflow.GradientTape() as tape:
@@ -79,25 +86,25 @@ def test_grad_cam_equals_a_gradient_tape(base: Any, head_weights: list[Any], til
 
 
 @pytest.mark.parametrize("first_layer", ["block_13_expand", "block_16_expand", "Conv_1"])
-def test_split_base_cuts_without_changing_answers(base: Any, tiles: Any, first_layer: str) -> None:
+def test_split_backbone_keeps_the_feature_map(backbone: Any, tiles: Any, first_layer: str) -> None:
     scaled = tiles.astype(np.float32) / 127.5 - 1.0
-    parts = split_base(base, first_layer)
-    joined = parts.upper(parts.lower(scaled, training=False), training=False)
-    np.testing.assert_allclose(joined, base(scaled, training=False), atol=1e-5)
+    parts = split_backbone(backbone, first_layer)
+    joined = parts.trainable(parts.frozen(scaled, training=False), training=False)
+    np.testing.assert_allclose(joined, backbone(scaled, training=False), atol=1e-5)
 
 
-def test_split_base_trains_convolutions_only(base: Any) -> None:
-    parts = split_base(base, "block_16_expand")
-    assert parts.lower.trainable_variables == []
-    names = {variable.path for variable in parts.upper.trainable_variables}
+def test_split_backbone_trains_convolutions_only(backbone: Any) -> None:
+    parts = split_backbone(backbone, "block_16_expand")
+    assert parts.frozen.trainable_variables == []
+    names = {variable.path for variable in parts.trainable.trainable_variables}
     assert names
     assert not any("BN" in name or "bn" in name for name in names)
 
 
 @pytest.mark.parametrize("first_layer", ["no_such_layer", "block_15_project"])
-def test_split_base_refuses_what_is_not_the_start_of_a_block(base: Any, first_layer: str) -> None:
+def test_split_backbone_refuses_a_layer_inside_a_block(backbone: Any, first_layer: str) -> None:
     with pytest.raises(WeightsError, match="first layer of a block"):
-        split_base(base, first_layer)
+        split_backbone(backbone, first_layer)
 
 
 def test_require_weights_names_the_missing_file(tmp_path: Path) -> None:
@@ -106,26 +113,26 @@ def test_require_weights_names_the_missing_file(tmp_path: Path) -> None:
     require_weights("imagenet")
 
 
-# Keras 3.15 saves through an `__array__` call that NumPy 2 deprecates; nothing of ours to mend.
+# Keras 3.15 saves through an `__array__` call that NumPy 2 deprecates.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-def test_build_base_refuses_weights_of_another_network(tmp_path: Path) -> None:
+def test_build_backbone_refuses_weights_of_another_network(tmp_path: Path) -> None:
     import keras
 
     other = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
     path = tmp_path / "other.weights.h5"
     other.save_weights(path)
     with pytest.raises(WeightsError, match="does not hold MobileNetV2 weights"):
-        build_base(str(path))
+        build_backbone(str(path))
 
 
-def test_build_base_refuses_a_file_that_is_no_weights(tmp_path: Path) -> None:
+def test_build_backbone_refuses_a_file_without_weights(tmp_path: Path) -> None:
     path = tmp_path / "x.weights.h5"
     path.write_bytes(b"not HDF5")
     with pytest.raises(WeightsError, match="does not hold MobileNetV2 weights"):
-        build_base(str(path))
+        build_backbone(str(path))
 
 
-def test_build_base_explains_a_failed_download(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_build_backbone_explains_a_failed_download(monkeypatch: pytest.MonkeyPatch) -> None:
     import keras
 
     def fail(**_: object) -> None:
@@ -133,4 +140,4 @@ def test_build_base_explains_a_failed_download(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(keras.applications, "MobileNetV2", fail)
     with pytest.raises(WeightsError, match="could not fetch"):
-        build_base("imagenet")
+        build_backbone("imagenet")

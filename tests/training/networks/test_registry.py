@@ -1,4 +1,4 @@
-"""Every system of the registry, through the same fit and export as the released one."""
+"""Every system in the registry goes through the same fit and export as the released one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import pytest
 from tests.conftest import REPOSITORY
 from training.config import TrainingConfig, read_config
 from training.errors import ConfigError, WeightsError
+from training.features.prepare import prepare_features
+from training.fit.classifier import fit_classifier
 from training.fit.oversampling import oversample
-from training.fit.trainer import Trainer
 from training.networks.architecture import CAFFE, Scaling, System
-from training.networks.graphs import build_base, require_weights, split_base
+from training.networks.graphs import build_backbone, require_weights, split_backbone
 from training.networks.registry import SYSTEMS, find_system
 
 ALL = [pytest.param(system, id=name) for name, system in SYSTEMS.items()]
@@ -30,7 +31,7 @@ def config_of(path: Path, **network: object) -> TrainingConfig:
     return read_config(path)
 
 
-def test_find_system_lists_what_there_is() -> None:
+def test_find_system_lists_the_names_when_there_is_no_such_system() -> None:
     with pytest.raises(ValueError, match=r"no system 'mobilenet'.*mobilenetv2, resnet50v2"):
         find_system("mobilenet")
 
@@ -43,14 +44,16 @@ def test_find_system_lists_what_there_is() -> None:
         ({"sistem": "vgg16"}, r"network\.sistem: there is no such key"),
     ],
 )
-def test_read_config_refuses_a_network_that_cannot_be(
+def test_read_config_refuses_an_impossible_network(
     tiny_config: Path, network: dict[str, object], says: str
 ) -> None:
     with pytest.raises(ConfigError, match=says):
         config_of(tiny_config, **network)
 
 
-def test_read_config_refuses_a_second_phase_where_there_is_none(tiny_config: Path) -> None:
+def test_read_config_refuses_fine_tuning_when_the_system_has_no_second_phase(
+    tiny_config: Path,
+) -> None:
     text = tiny_config.read_text().replace("[network]\n", '[network]\nsystem = "alexnet"\n')
     tiny_config.write_text(text)
     with pytest.raises(ConfigError, match=r"fine_tune\.epochs must be 0: AlexNet"):
@@ -59,21 +62,21 @@ def test_read_config_refuses_a_second_phase_where_there_is_none(tiny_config: Pat
 
 @pytest.mark.parametrize("name", ["alexnet", "inceptionv3-svm"])
 def test_read_config_refuses_switches_that_would_do_nothing(tiny_config: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match=r"network\.standardize.*say nothing to"):
+    with pytest.raises(ConfigError, match=r"network\.standardize must be 0.*has no head on"):
         config_of(tiny_config, system=name, standardize=0.1)
 
 
-def test_input_side_is_the_systems_own_unless_it_is_given(tiny_config: Path) -> None:
+def test_input_side_px_defaults_to_the_side_of_the_system(tiny_config: Path) -> None:
     assert config_of(tiny_config, system="xception").network.input_side_px == 299
     assert config_of(tiny_config, side_px=224).network.input_side_px == 224
 
 
-def test_require_weights_says_that_a_system_has_none() -> None:
+def test_require_weights_refuses_imagenet_when_there_are_no_public_weights() -> None:
     with pytest.raises(WeightsError, match=r"no public weights of AlexNet.*'none'"):
         require_weights("imagenet", SYSTEMS["alexnet"])
 
 
-def test_scaling_is_caffes_for_vgg() -> None:
+def test_caffe_scaling_subtracts_the_channel_means_in_bgr_order() -> None:
     tile = np.array([[[123, 116, 103]]], dtype=np.uint8)
     np.testing.assert_allclose(CAFFE.apply(tile)[0, 0], [-0.939, -0.779, -0.68], atol=1e-4)
 
@@ -88,29 +91,31 @@ def test_oversample_shows_every_label_equally_often() -> None:
 
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("system", ALL)
-def test_entry_says_what_its_network_is(system: System) -> None:
-    base = build_base("none", system)
+def test_registry_describes_the_backbone_that_is_built(system: System) -> None:
+    backbone = build_backbone("none", system)
     side = system.map_side
-    assert base.output_shape == (None, side, side, system.embedding_size)
-    assert base.count_params() == system.n_parameters
+    assert backbone.output_shape == (None, side, side, system.embedding_size)
+    assert backbone.count_params() == system.n_parameters
 
 
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("system", PRETRAINED)
-def test_seam_cuts_without_changing_answers(system: System) -> None:
-    base = build_base("none", system, max(system.min_side_px, 96))
-    tiles = np.random.default_rng(0).integers(0, 256, (1, *base.input.shape[1:]), dtype=np.uint8)
+def test_split_backbone_keeps_the_feature_map_of_every_system(system: System) -> None:
+    backbone = build_backbone("none", system, max(system.min_side_px, 96))
+    tiles = np.random.default_rng(0).integers(
+        0, 256, (1, *backbone.input.shape[1:]), dtype=np.uint8
+    )
     scaled = system.scaling.apply(tiles)
-    expected = base(scaled, training=False).numpy()
-    parts = split_base(base, str(system.seam))
-    assert parts.upper.trainable_variables
-    joined = parts.upper(parts.lower(scaled, training=False), training=False).numpy()
+    expected = backbone(scaled, training=False).numpy()
+    parts = split_backbone(backbone, str(system.seam))
+    assert parts.trainable.trainable_variables
+    joined = parts.trainable(parts.frozen(scaled, training=False), training=False).numpy()
     np.testing.assert_allclose(joined, expected, atol=1e-5 * max(1.0, np.abs(expected).max()))
 
 
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("scaling", {s.scaling: s.name for s in SYSTEMS.values()})
-def test_scaling_inside_the_graph_is_the_one_outside(scaling: Scaling) -> None:
+def test_scaling_graph_equals_scaling_apply(scaling: Scaling) -> None:
     import keras
 
     tiles = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
@@ -124,22 +129,22 @@ def test_scaling_inside_the_graph_is_the_one_outside(scaling: Scaling) -> None:
 @pytest.mark.parametrize(
     "system", [SYSTEMS[name] for name in ("resnet50v2", "vgg16", "xception")], ids=lambda s: s.name
 )
-def test_build_base_refuses_the_released_networks_weights(
+def test_build_backbone_refuses_the_weights_of_the_released_network(
     system: System, real_weights: str
 ) -> None:
     with pytest.raises(WeightsError, match="does not hold"):
-        build_base(real_weights, system, max(system.min_side_px, 96))
+        build_backbone(real_weights, system, max(system.min_side_px, 96))
 
 
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("name", ["alexnet", "ahmed-cnn", "inceptionv3-svm", "vgg16"])
-def test_fit_repeats_itself(name: str, tiny_config: Path) -> None:
+def test_fit_is_reproducible(name: str, tiny_config: Path) -> None:
     side_px = max(SYSTEMS[name].min_side_px, 64)
     config = config_of(tiny_config, system=name, side_px=side_px)
-    tiles, truth = two_looks(side_px)
-    trainer = Trainer(tiles, truth, config)
+    tiles, truth = three_colours(side_px)
+    features = prepare_features(tiles, truth, config)
     train, test = np.arange(9), np.arange(9, 12)
-    one, other = trainer.fit(train, test, seed=3), trainer.fit(train, test, seed=3)
+    one, other = (fit_classifier(features, config, train, test, seed=3) for _ in range(2))
     np.testing.assert_allclose(one.test_logits, other.test_logits, atol=1e-5)
     assert one.test_logits.shape == (3, 3)
     assert np.isfinite(one.test_logits).all()
@@ -150,15 +155,16 @@ def test_fit_repeats_itself(name: str, tiny_config: Path) -> None:
 def test_compact_cnn_learns_from_scratch(tiny_config: Path) -> None:
     config = config_of(tiny_config, system="ahmed-cnn", side_px=32)
     head = config.head.model_copy(update={"epochs": 25, "learning_rate": 3e-3, "averaging": 0.0})
-    tiles, truth = two_looks(32, 30)
-    trainer = Trainer(tiles, truth, config.model_copy(update={"head": head}))
-    fitted = trainer.fit(np.arange(18), np.arange(18, 30), seed=0)
+    tiles, truth = three_colours(32, 30)
+    config = config.model_copy(update={"head": head})
+    features = prepare_features(tiles, truth, config)
+    fitted = fit_classifier(features, config, np.arange(18), np.arange(18, 30), seed=0)
     assert {record.phase for record in fitted.history} == {"whole"}
     assert (fitted.test_logits.argmax(axis=1) == truth[18:]).mean() >= 11 / 12
 
 
-def two_looks(side_px: int, n_tiles: int = 12) -> tuple[Any, Any]:
-    """Tiles of three colours with noise, and their labels."""
+def three_colours(side_px: int, n_tiles: int = 12) -> tuple[Any, Any]:
+    """Noisy tiles of three colours, one per label, and the labels."""
     rng = np.random.default_rng(0)
     truth = np.arange(n_tiles) % 3
     colours = np.array([[230, 220, 230], [220, 120, 160], [90, 60, 140]])

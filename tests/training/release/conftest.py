@@ -1,4 +1,4 @@
-"""A site and a bundle to recalibrate on it."""
+"""A site and a bundle to recalibrate."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the newest release, alone in its models folder."""
+    """A copy of the newest release as the only version."""
     newest = find_bundle(RELEASED, NAME)
     copy = tmp_path_factory.mktemp("copy") / "models" / NAME / newest.name
     shutil.copytree(newest, copy)

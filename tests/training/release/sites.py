@@ -1,4 +1,4 @@
-"""Tiles of a site, and the command that recalibrates on them."""
+"""A site's tiles, and the command that recalibrates on them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ N_TILES = 21
 def write_site(
     folder: Path, n_tiles: int = N_TILES, channels: tuple[int, int, int] = (0, 1, 2)
 ) -> Path:
-    """Draw a site's tiles, with the colour channels in this order, and their index."""
+    """Draw a site's tiles with the colour channels in this order, and write their index."""
     folder.mkdir(parents=True)
     tiles = []
     for seed in range(n_tiles):

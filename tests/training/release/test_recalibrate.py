@@ -1,4 +1,4 @@
-"""`osteo-train calibrate` on a copy of the released bundle and drawn tiles of another site."""
+"""`osteo-train calibrate` on a copy of the released bundle and drawn tiles of a site."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.training.release.sites import N_TILES, calibrate, write_site
 from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.index import read_index
 from training.data.labels import LABEL_IDS
-from training.release import recalibrate
-from training.reliability.input_gate import judge, measure_all
+from training.release import bundle
+from training.reliability.input_gate import flag_tiles, measure_appearances
 
 pytestmark = pytest.mark.tensorflow
 
@@ -32,7 +32,7 @@ RELEASED = Path(__file__).parents[3] / "models"
 
 @pytest.fixture(scope="module")
 def written(parent: Path, site: Path) -> Path:
-    """The version after it, written and checked for real."""
+    """The next version, written and checked."""
     result = calibrate(parent, site)
     assert result.exit_code == 0, result.output
     assert "checked" in result.output
@@ -41,7 +41,7 @@ def written(parent: Path, site: Path) -> Path:
 
 @pytest.fixture
 def alone(parent: Path, tmp_path: Path) -> Path:
-    """The parent in a folder of its own, that a test may write into."""
+    """A copy of the parent that a test may write beside."""
     copy = tmp_path / "models" / NAME / parent.name
     shutil.copytree(parent, copy)
     return copy
@@ -49,11 +49,11 @@ def alone(parent: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the check of the graphs, which takes seconds and has its own test."""
-    monkeypatch.setattr(recalibrate, "check_bundle", open_bundle)
+    """Skip the check of the graphs, which takes seconds and has its own test."""
+    monkeypatch.setattr(bundle, "check_bundle", open_bundle)
 
 
-def test_next_version_touches_nothing_but_manifest_and_card(parent: Path, written: Path) -> None:
+def test_calibrate_changes_only_manifest_and_card(parent: Path, written: Path) -> None:
     changed = {MANIFEST_NAME, MODEL_CARD_NAME}
     before, after = (
         {
@@ -69,16 +69,19 @@ def test_next_version_touches_nothing_but_manifest_and_card(parent: Path, writte
     assert sorted(path.name for path in parent.parent.iterdir()) == [parent.name, written.name]
 
 
-def test_manifest_says_what_was_recalibrated_on_what(
+def test_calibrate_records_parent_and_site_in_the_manifest(
     parent: Path, written: Path, site: Path
 ) -> None:
     before, after = open_bundle(parent), open_bundle(written)
     manifest, record = after.manifest, after.manifest.assessment
-    told = manifest.recalibration
-    assert told is not None
-    assert (told.parent_version, told.parent_sha256) == (parent.name, before.sha256)
-    assert told.index_sha256 == read_index(site / "index.json")[1]
-    assert (told.n_tiles, told.gate_widened) == (N_TILES, False)
+    recalibration = manifest.recalibration
+    assert recalibration is not None
+    assert (recalibration.parent_version, recalibration.parent_sha256) == (
+        parent.name,
+        before.sha256,
+    )
+    assert recalibration.index_sha256 == read_index(site / "index.json")[1]
+    assert (recalibration.n_tiles, recalibration.gate_widened) == (N_TILES, False)
     assert record is not None
     assert (record.conformal.split, len(record.conformal.scores)) == ("site", N_TILES)
     assert sum(record.drift.predictions.values()) == N_TILES
@@ -87,16 +90,16 @@ def test_manifest_says_what_was_recalibrated_on_what(
         assert getattr(manifest, field) == getattr(before.manifest, field)
 
 
-def test_card_keeps_what_it_said_and_tells_of_the_site(parent: Path, written: Path) -> None:
+def test_calibrate_appends_a_section_to_the_card(parent: Path, written: Path) -> None:
     before, after = ((root / MODEL_CARD_NAME).read_text() for root in (parent, written))
     assert after.startswith(before)
     section = after.removeprefix(before)
     assert f"## Recalibrated as version {written.name}" in section
-    assert f"On {N_TILES} labelled tiles of a site" in section
-    assert "it was fitted on" in " ".join(section.split())
+    assert f"Calibrated on {N_TILES} labelled tiles of a site" in section
+    assert "the temperature was fitted on" in " ".join(section.split())
 
 
-def test_temperature_is_the_best_on_the_sites_tiles(written: Path) -> None:
+def test_calibrate_lowers_the_log_loss_on_the_sites_tiles(written: Path) -> None:
     rows = (written / MODEL_CARD_NAME).read_text().splitlines()
     before, after = (
         float(next(row for row in rows[-3:] if row.startswith(f"| {when}")).split("|")[-2])
@@ -105,7 +108,7 @@ def test_temperature_is_the_best_on_the_sites_tiles(written: Path) -> None:
     assert after <= before
 
 
-def test_service_serves_the_new_version(written: Path) -> None:
+def test_service_serves_the_recalibrated_version(written: Path) -> None:
     settings = Settings(models_dir=written.parents[1], model_name=NAME, runtime="litert")
     with TestClient(create_app(settings)) as client:
         deadline = time.monotonic() + 30
@@ -114,7 +117,9 @@ def test_service_serves_the_new_version(written: Path) -> None:
         tile_bytes = encode_tile(draw_tile("viable_tumor", 128, 0))
         answer = client.post("/v1/classify", content=tile_bytes).json()
     assert answer["model"]["version"] == written.name
-    assert answer["prediction_set"]["status"] == "available", "20 tiles are enough for 0.9"
+    assert answer["prediction_set"]["status"] == "available", (
+        "21 tiles are enough for a coverage of 0.9"
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,7 +130,7 @@ def test_service_serves_the_new_version(written: Path) -> None:
         ("write_manifest", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))),
     ],
 )
-def test_what_is_cut_off_in_the_middle_leaves_nothing(
+def test_calibrate_leaves_nothing_when_interrupted(
     alone: Path,
     site: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -134,11 +139,11 @@ def test_what_is_cut_off_in_the_middle_leaves_nothing(
 ) -> None:
     seen: list[list[str]] = []
 
-    def cut_off(*_arguments: object) -> None:
-        seen.append(list_versions(alone.parents[1], NAME))  # what a kill would leave
+    def interrupt(*_arguments: object) -> None:
+        seen.append(list_versions(alone.parents[1], NAME))  # what a kill would leave behind
         raise error
 
-    monkeypatch.setattr(recalibrate, step, cut_off)
+    monkeypatch.setattr(bundle, step, interrupt)
     result = calibrate(alone, site)
     assert result.exit_code != 0
     assert seen == [[alone.name]]
@@ -149,7 +154,7 @@ def test_what_is_cut_off_in_the_middle_leaves_nothing(
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_version_that_another_process_wrote_meanwhile_stays_as_it_is(
+def test_calibrate_keeps_a_version_that_another_process_wrote_meanwhile(
     alone: Path, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = alone.with_name(str(int(alone.name) + 1))
@@ -159,7 +164,7 @@ def test_version_that_another_process_wrote_meanwhile_stays_as_it_is(
         (other / "half-written").touch()
         open_bundle(bundle_dir)
 
-    monkeypatch.setattr(recalibrate, "check_bundle", overtaken)
+    monkeypatch.setattr(bundle, "check_bundle", overtaken)
     result = calibrate(alone, site)
     assert result.exit_code == 1
     assert "could not be written" in result.output
@@ -167,17 +172,17 @@ def test_version_that_another_process_wrote_meanwhile_stays_as_it_is(
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_protected_files_of_the_parent_are_no_obstacle(alone: Path, site: Path) -> None:
+def test_calibrate_works_if_the_parents_files_are_read_only(alone: Path, site: Path) -> None:
     for path in alone.rglob("*"):
         if path.is_file():
             path.chmod(0o444)
     assert calibrate(alone, site).exit_code == 0
     version = alone.with_name(str(int(alone.name) + 1))
-    assert (version / MODEL_CARD_NAME).stat().st_mode & 0o200, "not a copy of the protection"
+    assert (version / MODEL_CARD_NAME).stat().st_mode & 0o200, "the copy is writable"
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_gate_is_kept_or_widened_as_asked(written: Path, tmp_path: Path) -> None:
+def test_calibrate_keeps_or_widens_the_gate(written: Path, tmp_path: Path) -> None:
     copy = tmp_path / "models" / NAME / written.name
     shutil.copytree(written, copy)
     other_site = write_site(tmp_path / "other", channels=(1, 0, 2))
@@ -188,19 +193,21 @@ def test_gate_is_kept_or_widened_as_asked(written: Path, tmp_path: Path) -> None
         open_bundle(copy.with_name(str(int(written.name) + i))).manifest for i in range(3)
     )
     tiles = [decode_tile((other_site / f"{i}.png").read_bytes()) for i in range(N_TILES)]
-    appearances = measure_all(np.stack(tiles))
+    appearances = measure_appearances(np.stack(tiles))
     assert first.assessment is not None
     assert kept.assessment is not None
     assert widened.assessment is not None
     assert kept.assessment.gate == first.assessment.gate
-    assert all(judge(kept.assessment.gate, appearances, None)), "these colours were never seen"
-    assert not any(judge(widened.assessment.gate, appearances, None))
+    assert all(flag_tiles(kept.assessment.gate, appearances, None)), (
+        "the gate was not fitted on these colours"
+    )
+    assert not any(flag_tiles(widened.assessment.gate, appearances, None))
     assert widened.recalibration is not None
     assert widened.recalibration.gate_widened
     own = np.stack([draw_tile(LABEL_IDS[i % 3], 224, i) for i in range(6)])
     before, after = (
-        sum(map(bool, judge(manifest.assessment.gate, measure_all(own), None)))
+        sum(map(bool, flag_tiles(manifest.assessment.gate, measure_appearances(own), None)))
         for manifest in (first, widened)
         if manifest.assessment is not None
     )
-    assert after <= before, "a wider gate shuts nothing out"
+    assert after <= before, "a wider gate rejects nothing more"

@@ -1,4 +1,4 @@
-"""Tiles that a bundle must not be recalibrated on."""
+"""Tiles on which `osteo-train calibrate` refuses to recalibrate."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ RELEASED = Path(__file__).parents[3] / "models"
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda i: i.model_copy(update={"tiles": i.tiles[:19]}), "19 tile(s) of 3 label(s)"),
+        (lambda i: i.model_copy(update={"tiles": i.tiles[:19]}), "19 tiles of 3 labels"),
         (
             lambda i: i.model_copy(
                 update={
                     "tiles": tuple(t.model_copy(update={"label": "viable_tumor"}) for t in i.tiles)
                 }
             ),
-            "21 tile(s) of 1 label(s)",
+            "21 tiles of 1 label;",
         ),
-        (lambda i: i.model_copy(update={"tiles": ()}), "0 tile(s) of 0 label(s)"),
+        (lambda i: i.model_copy(update={"tiles": ()}), "0 tiles of 0 labels"),
     ],
     ids=["few", "one label", "none"],
 )
-def test_tiles_that_calibrate_nothing_are_refused(
+def test_calibrate_rejects_too_few_tiles_or_labels(
     parent: Path, site: Path, tmp_path: Path, change: Callable[[Index], Index], says: str
 ) -> None:
     write_index(tmp_path / "index.json", change(read_index(site / "index.json")[0]))
@@ -52,7 +52,7 @@ def test_tiles_that_calibrate_nothing_are_refused(
     assert list_versions(parent.parents[1], NAME) == versions
 
 
-def test_index_of_the_training_tables_rows_is_refused(
+def test_calibrate_rejects_other_rows_of_the_training_table(
     parent: Path, site: Path, tmp_path: Path
 ) -> None:
     index, _ = read_index(site / "index.json")
@@ -64,18 +64,19 @@ def test_index_of_the_training_tables_rows_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("right", "says"), [(True, "no temperature can be fitted"), (False, "no better than chance")]
+    ("is_correct", "says"),
+    [(True, "the optimal temperature is unbounded"), (False, "no better than chance")],
 )
-def test_answers_that_set_no_temperature_are_refused(
-    parent: Path, site: Path, monkeypatch: pytest.MonkeyPatch, right: bool, says: str
+def test_calibrate_rejects_predictions_that_are_all_correct_or_at_chance(
+    parent: Path, site: Path, monkeypatch: pytest.MonkeyPatch, is_correct: bool, says: str
 ) -> None:
     truth = np.arange(N_TILES) % 3
-    logits = np.eye(3)[truth if right else (truth + 1) % 3]
+    logits = np.eye(3)[truth if is_correct else (truth + 1) % 3]
 
-    def all_right_or_wrong(*_: object) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    def all_correct_or_wrong(*_: object) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         return logits, np.ones((N_TILES, 1280), np.float32)
 
-    monkeypatch.setattr(Predictor, "answers", all_right_or_wrong)
+    monkeypatch.setattr(Predictor, "logits_and_embeddings", all_correct_or_wrong)
     versions = list_versions(parent.parents[1], NAME)
     result = calibrate(parent, site)
     assert result.exit_code == 1
@@ -84,7 +85,7 @@ def test_answers_that_set_no_temperature_are_refused(
 
 
 @pytest.mark.real_tiles
-def test_training_index_is_refused(parent: Path, real_dir: Path, tmp_path: Path) -> None:
+def test_calibrate_rejects_the_training_index(parent: Path, real_dir: Path, tmp_path: Path) -> None:
     index_file = tmp_path / "index.json"
     given = ["--data-dir", str(real_dir), "--out", str(index_file)]
     assert CliRunner().invoke(app, ["index", *given]).exit_code == 0

@@ -1,4 +1,4 @@
-"""What recalibration makes of a gate that measures distances, with a model that answers at once."""
+"""Recalibration of an input gate with distances, with a fake model."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from tests.bundles import build_bundle
 from tests.records import GATE, a_record, embedding_at
 from training.data.drawn_tiles import draw_tile
 from training.data.index import Index, IndexedTile
-from training.data.labelled import LabelledTiles
+from training.data.labelled_tiles import LabelledTiles
 from training.data.labels import LABEL_IDS
+from training.release import bundle as bundle_module
 from training.release import recalibrate
 
 N_TILES = 24
 FAR = 0.7
-"""Further than `GATE` admits."""
+"""Farther than `GATE` admits."""
 
 
 class _Site:
-    """Answers of which every fourth is wrong, to tiles that are all far from the training's."""
+    """Predicts every fourth tile wrongly; all embeddings are far from the training tiles."""
 
     def __init__(self, *_: Any) -> None:
         pass
@@ -36,16 +37,18 @@ class _Site:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def answers(self, tiles: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        said = np.arange(len(tiles)) % 3
-        said[::4] = (said[::4] + 1) % 3
-        return 3 * np.eye(3)[said], np.stack([embedding_at(FAR)] * len(tiles))
+    def logits_and_embeddings(
+        self, tiles: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        predicted = np.arange(len(tiles)) % 3
+        predicted[::4] = (predicted[::4] + 1) % 3
+        return 3 * np.eye(3)[predicted], np.stack([embedding_at(FAR)] * len(tiles))
 
 
 @pytest.fixture
 def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     monkeypatch.setattr(recalibrate, "Predictor", _Site)
-    monkeypatch.setattr(recalibrate, "check_bundle", open_bundle)
+    monkeypatch.setattr(bundle_module, "check_bundle", open_bundle)
     return open_bundle(build_bundle(tmp_path / "models", record=a_record()))
 
 
@@ -77,17 +80,19 @@ def record_of(version_dir: Path) -> AssessmentRecord:
     return record
 
 
-def test_limits_stay_and_far_tiles_are_flagged(bundle: Bundle, site: LabelledTiles) -> None:
+def test_recalibrate_keeps_the_limits_and_counts_flagged_tiles(
+    bundle: Bundle, site: LabelledTiles
+) -> None:
     written = recalibrate.recalibrate(bundle, site, widen_gate=False)
     record = record_of(written)
     assert record.gate == GATE
     assert record.drift.distance is not None
     assert sum(record.drift.distance.counts) == N_TILES
     section = " ".join((written / "model-card.md").read_text().split())
-    assert f"kept as it was and flags {N_TILES} of them" in section
+    assert f"was kept unchanged and flags {N_TILES} of them" in section
 
 
-def test_limits_grow_to_admit_the_site_and_never_shrink(
+def test_recalibrate_widens_the_limits_and_never_narrows_them(
     bundle: Bundle, site: LabelledTiles
 ) -> None:
     written = recalibrate.recalibrate(bundle, site, widen_gate=True)
@@ -99,12 +104,12 @@ def test_limits_grow_to_admit_the_site_and_never_shrink(
         assert low <= kept_low
         assert high >= kept_high
     section = " ".join((written / "model-card.md").read_text().split())
-    assert "widened to admit these tiles and flags 0 of them" in section
+    assert "was widened to admit these tiles and flags 0 of them" in section
 
 
-def test_versions_follow_the_newest_and_not_the_parent(bundle: Bundle, site: LabelledTiles) -> None:
+def test_recalibrate_numbers_versions_after_the_newest(bundle: Bundle, site: LabelledTiles) -> None:
     versions = [recalibrate.recalibrate(bundle, site, widen_gate=False).name for _ in range(2)]
     assert versions == ["2", "3"]
-    told = open_bundle(bundle.path.with_name("3")).manifest.recalibration
-    assert told is not None
-    assert told.parent_version == "1"
+    recalibration = open_bundle(bundle.path.with_name("3")).manifest.recalibration
+    assert recalibration is not None
+    assert recalibration.parent_version == "1"

@@ -15,7 +15,7 @@ with staging(pathlib.Path(sys.argv[1])) as folder:
 """
 
 
-def test_folder_is_gone_at_the_end(tmp_path: Path) -> None:
+def test_staging_removes_its_folder_at_the_end(tmp_path: Path) -> None:
     with staging(tmp_path) as folder:
         (folder / "made").touch()
         assert folder.parent == tmp_path
@@ -23,7 +23,7 @@ def test_folder_is_gone_at_the_end(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
-def test_rest_of_a_killed_process_is_swept_and_that_of_a_living_one_is_not(tmp_path: Path) -> None:
+def test_staging_removes_the_folder_of_a_killed_process_only(tmp_path: Path) -> None:
     root = Path(__file__).parents[3]
     arguments = [sys.executable, "-c", KILLED, str(tmp_path)]
     assert subprocess.run(arguments, cwd=root, check=False).returncode == -9
@@ -34,7 +34,7 @@ def test_rest_of_a_killed_process_is_swept_and_that_of_a_living_one_is_not(tmp_p
         assert other != living
 
 
-def test_folder_without_a_lock_is_left_to_whoever_makes_it(tmp_path: Path) -> None:
+def test_staging_keeps_a_folder_that_is_not_locked_yet(tmp_path: Path) -> None:
     young = tmp_path / ".calibrating-young"
     young.mkdir()
     with staging(tmp_path):

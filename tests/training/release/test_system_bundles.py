@@ -1,4 +1,4 @@
-"""Bundles of other networks than the released one, served by the service as it is."""
+"""Bundles of other networks than the released one, in the unchanged service."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from app.settings import Settings
 from training.config import TrainingConfig, read_config
 from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.index import Index
-from training.data.labelled import LabelledTiles
+from training.data.labelled_tiles import LabelledTiles
 from training.data.tiles import TileStream
 from training.networks.architecture import System
-from training.networks.graphs import build_base, build_serving_model
+from training.networks.graphs import build_backbone, build_serving_model
 from training.networks.registry import SYSTEMS
 from training.networks.svm_head import as_head, fit_svm
-from training.release.bundle import assemble_bundle
+from training.release.assembly import assemble_bundle
 from training.runs.records import Answer, CrossValidation
 
 pytestmark = pytest.mark.tensorflow
@@ -31,15 +31,15 @@ pytestmark = pytest.mark.tensorflow
 NO_HASH = "0" * 64
 FOLDS = ("fold 1", "fold 2")
 SERVED = {"resnet50v2": 64, "alexnet": None, "ahmed-cnn": None}
-"""Those that convert in seconds, and at which side; the others are compared as graphs."""
+"""Systems that convert in seconds, with the input side; the others are compared as graphs."""
 
 
 def base_and_head_of(system: System) -> tuple[Any, list[Any]]:
-    """Untrained base, weights of a random head; small numbers, so that a wrong scaling shows."""
+    """An untrained backbone and a random head with small weights, so that wrong scaling shows."""
     import keras
 
     keras.utils.set_random_seed(0)
-    base = build_base("none", system)
+    base = build_backbone("none", system)
     rng = np.random.default_rng(0)
     if system.head == "svm":
         head = as_head(rng.normal(0, 0.1, (system.embedding_size, 3)), rng.normal(0, 1, 3))
@@ -50,7 +50,7 @@ def base_and_head_of(system: System) -> tuple[Any, list[Any]]:
 
 
 def run_of(config: TrainingConfig, index: Index) -> CrossValidation:
-    """Answers by slide, right with some doubt, which is what a bundle is calibrated on."""
+    """A cross-validation by slide whose predictions are correct, but not certain."""
     logits = dict(zip(sorted(set(index.labels)), np.eye(3), strict=True))
     record = {"phase": "head", "epoch": 1, "loss": 1.0, "accuracy": 1.0}
     record |= {"test_loss": 1.0, "test_accuracy": 1.0}
@@ -96,7 +96,7 @@ def bundle_dir(
     return path
 
 
-def test_service_serves_the_bundle_of_any_system(bundle_dir: Path) -> None:
+def test_service_serves_a_bundle_of_any_system(bundle_dir: Path) -> None:
     bundle = open_bundle(bundle_dir)
     manifest = bundle.manifest
     system = SYSTEMS[manifest.training["network"]["system"]]
@@ -142,7 +142,7 @@ def test_serving_graph_keeps_the_contract(system: System) -> None:
     )
 
 
-def test_linear_machine_is_exact_as_a_head_of_two_layers() -> None:
+def test_svm_head_equals_the_linear_support_vector_machine() -> None:
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import LinearSVC
 
@@ -159,7 +159,7 @@ def test_linear_machine_is_exact_as_a_head_of_two_layers() -> None:
 
 
 @pytest.mark.parametrize("seen", [(0, 2), (1, 2)])
-def test_machine_never_answers_a_label_without_tiles(seen: tuple[int, int]) -> None:
+def test_svm_head_never_predicts_a_label_without_tiles(seen: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     truth = np.repeat(seen, 10)
     features = (rng.normal(0, 1, (20, 4)) + 3 * np.eye(4)[truth]).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Models that look at one thing only, so that a test knows what they must answer."""
+"""Fake models whose logits depend on one property of a tile, so that tests know the result."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ CAM_SIDE = 7
 
 
 class FakePredictor:
-    """Logits from a function of one tile; a map that is the same for every tile and label."""
+    """Computes logits with a function of one tile; its map is the same for every tile and label."""
 
     def __init__(
         self,
-        look: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+        logits_of: Callable[[NDArray[np.float64]], NDArray[np.float64]],
         cam: NDArray[np.float64] | None = None,
     ) -> None:
-        self._look = look
+        self._logits_of = logits_of
         self._cam = np.zeros((CAM_SIDE, CAM_SIDE)) if cam is None else cam
 
     def outputs(self, tiles: NDArray[np.uint8]) -> ModelOutputs:
-        logits = np.stack([self._look(tile.astype(np.float64)) for tile in tiles])
+        logits = np.stack([self._logits_of(tile.astype(np.float64)) for tile in tiles])
         cam = np.broadcast_to(self._cam[..., np.newaxis], (*self._cam.shape, logits.shape[1]))
         return ModelOutputs(
             logits=logits.astype(np.float32),
@@ -39,9 +39,9 @@ class FakePredictor:
         return probabilities_from_logits(self.outputs(tiles).logits, 1.0)
 
 
-def looking(
-    look: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+def fake_predictor(
+    logits_of: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     cam: NDArray[np.float64] | None = None,
 ) -> Predictor:
-    """A `FakePredictor` in the place of one that runs a bundle."""
-    return cast(Predictor, FakePredictor(look, cam))
+    """A `FakePredictor`, typed as one that runs a bundle."""
+    return cast(Predictor, FakePredictor(logits_of, cam))

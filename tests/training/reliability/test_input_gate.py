@@ -12,16 +12,21 @@ from numpy.typing import NDArray
 from app.bundle import find_bundle
 from app.core.appearance import Appearance, measure_appearance
 from app.core.assessment_record import InputGate
-from app.core.input_gate import ReviewReason
 from app.core.manifest import MANIFEST_NAME, read_manifest
+from app.core.review import ReviewReason
 from tests.conftest import RELEASED_MODELS
 from training.data.annotations import find_table, read_table
 from training.data.drawn_tiles import draw_tile
 from training.data.index import build_index
 from training.features.extract import read_tiles
-from training.reliability.flag_rates import count_flagged
-from training.reliability.input_gate import fit_gate, judge, judge_apart, measure_all
-from training.reliability.ood_samples import other_stains
+from training.reliability.flag_rates import flag_rate
+from training.reliability.input_gate import (
+    fit_gate,
+    flag_tiles,
+    flag_tiles_out_of_fold,
+    measure_appearances,
+)
+from training.reliability.ood_samples import in_other_stains
 
 shares = st.floats(0, 1)
 
@@ -40,13 +45,15 @@ def appearances(draw: st.DrawFn) -> Appearance:
 
 
 @given(st.lists(appearances(), min_size=1, max_size=5), st.data())
-def test_limits_admit_the_tiles_they_were_fitted_on(
+def test_fit_gate_admits_the_tiles_it_was_fitted_on(
     seen: list[Appearance], data: st.DataObject
 ) -> None:
-    gaps = st.floats(-(2.0**-20), 2, width=32)  # rounding makes the distance of twins negative
+    gaps = st.floats(
+        -(2.0**-20), 2, width=32
+    )  # rounding can make the distance of equal tiles negative
     distances = data.draw(arrays(np.float32, len(seen), elements=gaps) | st.none())
     gate = fit_gate(seen, distances)
-    assert judge(gate, seen, distances) == [frozenset()] * len(seen)
+    assert flag_tiles(gate, seen, distances) == [frozenset()] * len(seen)
 
 
 def like(absorption: tuple[float, float, float], tissue_share: float = 0.9) -> Appearance:
@@ -60,12 +67,12 @@ def like(absorption: tuple[float, float, float], tissue_share: float = 0.9) -> A
 
 
 @pytest.mark.parametrize("beside", [0.0036999999999999997, 0.0009000000000000001])
-def test_limits_admit_a_tile_just_beside_a_rounded_number(beside: float) -> None:
+def test_fit_gate_admits_a_tile_just_beside_a_rounded_limit(beside: float) -> None:
     seen = [like((beside, beside, beside))]
-    assert judge(fit_gate(seen, None), seen, None) == [frozenset()]
+    assert flag_tiles(fit_gate(seen, None), seen, None) == [frozenset()]
 
 
-def test_limits_are_the_extremes_with_a_margin() -> None:
+def test_fit_gate_adds_margins_to_the_extremes() -> None:
     seen = [like((0.2, 0.6, 0.2), 0.8), like((0.3, 0.5, 0.2), 0.4)]
     gate = fit_gate(seen, np.array([0.1, 0.2], np.float32))
     assert gate.min_tissue_share == pytest.approx(0.1)
@@ -77,38 +84,38 @@ def test_limits_are_the_extremes_with_a_margin() -> None:
     assert gate.max_distance == pytest.approx(0.22, abs=1e-3)
 
 
-def test_judge_apart_never_uses_a_folds_own_tiles() -> None:
+def test_flag_tiles_out_of_fold_never_uses_the_folds_own_tiles() -> None:
     ordinary = [like((0.3, 0.5, 0.2)), like((0.32, 0.48, 0.2))] * 2
     odd = like((0.1, 0.2, 0.7))
     folds = np.array(["a", "a", "b", "b", "c"])
     distances = np.array([0.1, 0.1, 0.1, 0.1, 0.9], np.float32)
-    apart = judge_apart([*ordinary, odd], distances, folds)
+    apart = flag_tiles_out_of_fold([*ordinary, odd], distances, folds)
     assert apart[4] == {ReviewReason.NOT_TISSUE, ReviewReason.OUT_OF_DISTRIBUTION}
     assert apart[:4] == [frozenset()] * 4
-    together = judge(fit_gate([*ordinary, odd], distances), [*ordinary, odd], distances)
+    together = flag_tiles(fit_gate([*ordinary, odd], distances), [*ordinary, odd], distances)
     assert together == [frozenset()] * 5
 
 
-def test_judge_apart_keeps_the_order_of_the_tiles() -> None:
+def test_flag_tiles_out_of_fold_keeps_the_order_of_the_tiles() -> None:
     odd = like((0.1, 0.2, 0.7))
     seen = [odd, *[like((0.3, 0.5, 0.2)), like((0.32, 0.48, 0.2))] * 2]
-    verdicts = judge_apart(seen, None, np.array(["b", "a", "b", "a", "c"]))
+    verdicts = flag_tiles_out_of_fold(seen, None, np.array(["b", "a", "b", "a", "c"]))
     assert [bool(reasons) for reasons in verdicts] == [True, False, False, False, False]
 
 
-def test_measure_all_keeps_the_order_of_the_tiles() -> None:
+def test_measure_appearances_keeps_the_order_of_the_tiles() -> None:
     tiles = np.stack([draw_tile("viable_tumor", 32, seed) for seed in range(20)])
-    assert measure_all(tiles) == [measure_appearance(tile) for tile in tiles]
+    assert measure_appearances(tiles) == [measure_appearance(tile) for tile in tiles]
 
 
-def test_flagged_are_counted_by_reason_with_an_interval() -> None:
+def test_flag_rate_counts_reasons_and_has_an_interval() -> None:
     blank, blurred = ReviewReason.BLANK, ReviewReason.BLURRED
-    counted = count_flagged(
+    rate = flag_rate(
         "k", [frozenset(), frozenset({blank, blurred}), frozenset({blank}), frozenset()]
     )
-    assert (counted.kind, counted.n_pictures, counted.flagged) == ("k", 4, 0.5)
-    assert counted.by_reason == {"blank": 0.5, "blurred": 0.25}
-    assert (counted.low, counted.high) == pytest.approx((0.0676, 0.9324), abs=1e-4)
+    assert (rate.kind, rate.n_pictures, rate.flagged) == ("k", 4, 0.5)
+    assert rate.by_reason == {"blank": 0.5, "blurred": 0.25}
+    assert (rate.low, rate.high) == pytest.approx((0.0676, 0.9324), abs=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -118,12 +125,12 @@ def real_tiles(real_dir: Path) -> tuple[NDArray[np.uint8], NDArray[np.str_]]:
 
 
 @pytest.mark.real_tiles
-def test_at_most_one_real_tile_in_twenty_is_flagged_by_its_looks(
+def test_at_most_one_real_tile_in_twenty_is_flagged_by_its_appearance(
     real_tiles: tuple[NDArray[np.uint8], NDArray[np.str_]],
 ) -> None:
     tiles, slides = real_tiles
-    verdicts = judge_apart(measure_all(tiles), None, slides)
-    assert count_flagged("real", verdicts).flagged <= 0.05
+    verdicts = flag_tiles_out_of_fold(measure_appearances(tiles), None, slides)
+    assert flag_rate("real", verdicts).flagged <= 0.05
 
 
 def released_gate() -> InputGate:
@@ -134,13 +141,13 @@ def released_gate() -> InputGate:
 
 @pytest.mark.real_tiles
 @pytest.mark.parametrize("is_released", [False, True])
-def test_real_tiles_in_wrong_colours_are_flagged_by_them(
+def test_real_tiles_in_other_stains_are_flagged_as_not_tissue(
     real_tiles: tuple[NDArray[np.uint8], NDArray[np.str_]], is_released: bool
 ) -> None:
-    seen = measure_all(real_tiles[0])
+    seen = measure_appearances(real_tiles[0])
     gate = released_gate() if is_released else fit_gate(seen, None)
-    assert judge(gate, seen, None) == [frozenset()] * len(seen)
-    changed = other_stains(real_tiles[0])
+    assert flag_tiles(gate, seen, None) == [frozenset()] * len(seen)
+    changed = in_other_stains(real_tiles[0])
     for name in ("grey", "inverted", "haematoxylin and DAB", "Masson's trichrome"):
-        verdicts = judge(gate, measure_all(changed[name]), None)
-        assert count_flagged(name, verdicts).by_reason["not_tissue"] >= 0.95, name
+        verdicts = flag_tiles(gate, measure_appearances(changed[name]), None)
+        assert flag_rate(name, verdicts).by_reason["not_tissue"] >= 0.95, name

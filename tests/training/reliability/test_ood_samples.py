@@ -6,33 +6,33 @@ import pytest
 from training.augmentation.stain_separation import OTHER_STAINS
 from training.data.drawn_tiles import draw_tile
 from training.reliability import ood_samples
-from training.reliability.ood_samples import other_stains, outsiders_by_kind
+from training.reliability.ood_samples import draw_ood_samples, in_other_stains
 
 KINDS = {"photographs", "drawings", "documents", "noise", "plain colours"}
 
 
-def test_every_kind_is_there_in_the_shape_that_was_asked_for(
+def test_draw_ood_samples_returns_every_kind_in_the_given_size(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ood_samples, "N_PER_KIND", 2)
-    pictures = outsiders_by_kind(96)
-    assert set(pictures) == KINDS
-    for shown in pictures.values():
+    samples = draw_ood_samples(96)
+    assert set(samples) == KINDS
+    for shown in samples.values():
         assert shown.shape == (2, 96, 96, 3)
         assert shown.dtype == np.uint8
-        assert (shown[0] != shown[1]).any(), "no picture is there twice"
+        assert (shown[0] != shown[1]).any(), "no two images are equal"
 
 
-def test_seed_decides_the_pictures() -> None:
-    first, again, other = (outsiders_by_kind(48, seed) for seed in (1, 1, 2))
+def test_draw_ood_samples_is_reproducible_with_a_seed() -> None:
+    first, again, other = (draw_ood_samples(48, seed) for seed in (1, 1, 2))
     for kind in KINDS:
         np.testing.assert_array_equal(first[kind], again[kind])
         assert (first[kind] != other[kind]).any()
 
 
-def test_other_stains_keep_the_tiles_and_change_their_colours() -> None:
+def test_in_other_stains_changes_only_colours() -> None:
     tiles = np.stack([draw_tile("viable_tumor", 64, seed) for seed in range(2)])
-    changed = other_stains(tiles)
+    changed = in_other_stains(tiles)
     assert set(OTHER_STAINS) < set(changed)
     for shown in changed.values():
         assert shown.shape == tiles.shape

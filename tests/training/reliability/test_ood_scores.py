@@ -17,12 +17,12 @@ def around(direction: int, n_tiles: int, seed: int, spread: float = 0.02) -> NDA
     return embeddings
 
 
-def test_few_tiles_are_all_references() -> None:
+def test_choose_reference_takes_all_of_few_tiles() -> None:
     embeddings = around(0, MAX_REFERENCE_TILES, 0)
     assert choose_reference(embeddings).distances(embeddings).max() < 0.01
 
 
-def test_references_are_bounded_and_cover_rare_clusters(
+def test_choose_reference_is_bounded_and_covers_rare_clusters(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     rare = around(5, 4, 1)
@@ -32,24 +32,24 @@ def test_references_are_bounded_and_cover_rare_clusters(
     (directions,) = np.load(path).values()
     assert directions.shape == (MAX_REFERENCE_TILES, 16)
     assert reference.distances(rare).max() < 0.05
-    assert reference.distances(around(9, 4, 2)).min() > 0.5, "nothing like these was seen"
+    assert reference.distances(around(9, 4, 2)).min() > 0.5, "unlike all training tiles"
 
 
-def test_references_are_the_tiles_farthest_apart() -> None:
-    # Every direction many times over: one of each must be chosen before any comes twice.
+def test_choose_reference_takes_the_tiles_farthest_apart() -> None:
+    # Every direction occurs three times; one of each must be chosen before a second of any.
     axes = np.eye(MAX_REFERENCE_TILES, dtype=np.float32)
     reference = choose_reference(np.repeat(axes, 3, axis=0))
     nearest = reference.distances(axes)
     np.testing.assert_allclose(nearest, 2 / 3, atol=1e-6)  # one of three neighbours is the axis
 
 
-def test_embedding_without_a_length_is_a_reference_like_any() -> None:
+def test_choose_reference_accepts_embeddings_of_length_zero() -> None:
     embeddings = np.concatenate([np.zeros((2, 16), np.float32), around(0, 300, 0), around(3, 9, 1)])
     reference = choose_reference(embeddings)
     assert reference.distances(around(3, 4, 2)).max() < 0.05
 
 
-def test_mahalanobis_is_the_direct_formula() -> None:
+def test_mahalanobis_distance_equals_the_direct_formula() -> None:
     rng = np.random.default_rng(0)
     training = rng.normal(0, [1, 2, 0.5, 1], (30, 4)).astype(np.float32)
     asked = rng.normal(0, 3, (5, 4)).astype(np.float32)
@@ -60,7 +60,7 @@ def test_mahalanobis_is_the_direct_formula() -> None:
     np.testing.assert_allclose(mahalanobis_distance(training)(asked), expected, rtol=1e-4)
 
 
-def test_mahalanobis_is_the_direct_formula_with_fewer_tiles_than_dimensions() -> None:
+def test_mahalanobis_distance_equals_the_direct_formula_with_fewer_tiles_than_dimensions() -> None:
     rng = np.random.default_rng(1)
     training = rng.normal(0, 1, (4, 7)).astype(np.float32)
     asked = rng.normal(0, 3, (5, 7)).astype(np.float32)
@@ -71,7 +71,7 @@ def test_mahalanobis_is_the_direct_formula_with_fewer_tiles_than_dimensions() ->
     np.testing.assert_allclose(mahalanobis_distance(training)(asked), expected, rtol=1e-4)
 
 
-def test_comparison_finds_a_far_cluster_and_no_near_one() -> None:
+def test_compare_distances_separates_a_far_cluster_but_not_a_near_one() -> None:
     training = around(0, 40, 0)
     slides = np.array([f"slide {i % 4}" for i in range(40)])
     compared = compare_distances(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.core.tile import decode_tile
-from tests.training.reliability.fakes import looking
+from tests.training.reliability.fakes import fake_predictor
 from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.index import IndexedTile
 from training.errors import DataError
@@ -29,22 +30,24 @@ def left_against_right(tile: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([tile[:, :half].mean(), tile[:, half:].mean(), 0.0]) / 16
 
 
-def measured(look: object, contents: list[bytes] | None = None) -> dict[str, Robustness]:
+def measured(
+    logits_of: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    contents: list[bytes] | None = None,
+) -> dict[str, Robustness]:
     files = [encode_tile(TILE)] if contents is None else contents
-    entries = measure_robustness(looking(look), files, SIDE_PX)  # type: ignore[arg-type] # either
+    entries = measure_robustness(fake_predictor(logits_of), files, SIDE_PX)
     return {entry.change: entry for entry in entries}
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_every_change_gives_a_file_that_decodes(change: str) -> None:
-    picture = Image.fromarray(TILE)
-    tile = decode_tile(CHANGES[change](picture), side_px=SIDE_PX)
+def test_changes_produce_files_that_decode(change: str) -> None:
+    tile = decode_tile(CHANGES[change](Image.fromarray(TILE)), side_px=SIDE_PX)
     assert tile.shape == (SIDE_PX, SIDE_PX, 3)
     same = decode_tile(encode_tile(TILE), side_px=SIDE_PX)
     assert (tile != same).any() == (change != "lossless copy")
 
 
-def test_model_that_sees_brightness_changes_only_with_it() -> None:
+def test_measure_robustness_of_a_model_of_brightness() -> None:
     found = measured(brightness)
     assert list(found) == list(CHANGES)
     for name in ("lossless copy", "turned by 90 degrees", "flipped left to right"):
@@ -55,7 +58,7 @@ def test_model_that_sees_brightness_changes_only_with_it() -> None:
         assert found[name].mean_difference > 0.02, name
 
 
-def test_model_that_sees_sides_changes_with_flips_and_not_with_light() -> None:
+def test_measure_robustness_of_a_model_of_left_and_right() -> None:
     tile = np.full((128, 128, 3), 180, np.uint8)
     tile[:, :64] = 120
     found = measured(left_against_right, [encode_tile(tile)])
@@ -66,15 +69,15 @@ def test_model_that_sees_sides_changes_with_flips_and_not_with_light() -> None:
     assert found["brightness -10 %"].unchanged == 1.0
 
 
-def test_tiles_are_counted_one_by_one() -> None:
+def test_measure_robustness_counts_every_tile() -> None:
     light, dark = (np.full((64, 64, 3), level, np.uint8) for level in (136, 60))
-    # Brightness -10 % takes the lighter below 128, where the second label begins.
+    # Brightness -10 % moves the lighter tile below 128, where the second label is predicted.
     found = measured(brightness, [encode_tile(light), encode_tile(dark)])["brightness -10 %"]
     assert (found.n_tiles, found.unchanged) == (2, 0.5)
     assert found.mean_difference < found.max_difference
 
 
-def test_orientation_of_a_camera_is_no_change() -> None:
+def test_measure_robustness_applies_the_exif_orientation() -> None:
     stream = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -83,7 +86,7 @@ def test_orientation_of_a_camera_is_no_change() -> None:
     assert found["lossless copy"].mean_difference < 0.01
 
 
-def test_no_tiles_is_an_error_that_says_so() -> None:
+def test_measure_robustness_rejects_an_empty_index() -> None:
     with pytest.raises(DataError, match="no tiles"):
         measured(brightness, [])
 
@@ -102,7 +105,7 @@ def indexed(file: str, content: bytes) -> IndexedTile:
     )
 
 
-def test_files_are_read_one_after_the_other(tmp_path: Path) -> None:
+def test_read_files_reads_lazily_and_names_a_missing_file(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"a")
     files = read_files([indexed("a.jpg", b"a"), indexed("gone.jpg", b"b")], tmp_path)
     assert next(files) == b"a"
@@ -110,7 +113,7 @@ def test_files_are_read_one_after_the_other(tmp_path: Path) -> None:
         next(files)
 
 
-def test_file_that_is_not_the_indexed_one_is_named(tmp_path: Path) -> None:
+def test_read_files_names_a_file_that_has_changed(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"something else")
-    with pytest.raises(DataError, match=r"a\.jpg is not the file that was indexed"):
+    with pytest.raises(DataError, match=r"a\.jpg has changed since it was indexed"):
         next(read_files([indexed("a.jpg", b"a")], tmp_path))

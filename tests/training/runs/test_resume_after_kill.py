@@ -1,12 +1,8 @@
-"""A fit that is stopped anywhere ends with the weights of one that was not."""
+"""A fit that is stopped and resumed ends with the same weights as one that is not stopped."""
 
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,30 +10,30 @@ from typing import Any, BinaryIO
 import numpy as np
 import pytest
 
-from tests.conftest import REPOSITORY
-from tests.training.command_line import run, succeed
+from tests.training.command_line import run, started, succeed, wait_for
 from training.config import TrainingConfig, read_config
+from training.data.groups import Groups
 from training.data.index import Index
 from training.data.tiles import TileStream
-from training.fit.sampling import Groups
-from training.fit.trainer import Fitted, Trainer
+from training.features.prepare import prepare_features
+from training.fit.checkpoint_dir import NO_CHECKPOINTS, CheckpointDir
+from training.fit.classifier import Fitted, fit_classifier
 from training.runs.records import class_indices_of
-from training.runs.resume import Work
 
 pytestmark = pytest.mark.tensorflow
 
 EVERY_STEP = """
 from training.cli import app
-from training.runs import resume
+from training.fit import checkpoint_dir
 
-resume.CHECKPOINT_EVERY_S = 0
+checkpoint_dir.CHECKPOINT_EVERY_S = 0
 app()
 """
-"""The command, with a checkpoint after every step rather than after half a minute."""
+"""The command, with a checkpoint after every step instead of every half minute."""
 
 
-class Stopping(Work):
-    """Kept work that is stopped, as Ctrl-C does, when it has written so many files."""
+class Stopping(CheckpointDir):
+    """Interrupts the fit, as Ctrl-C does, when it has written `n_left` files."""
 
     n_left: int
 
@@ -48,23 +44,14 @@ class Stopping(Work):
             raise KeyboardInterrupt
 
 
-@pytest.fixture(scope="module")
-def trainer_of(drawn_index: Index, drawn_dir: Path) -> Callable[[TrainingConfig], Trainer]:
-    def make(config: TrainingConfig) -> Trainer:
-        tiles = TileStream(drawn_index, drawn_dir, config.network.input_side_px)
-        return Trainer(tiles, class_indices_of(drawn_index), config, Groups.of(drawn_index))
-
-    return make
-
-
 def with_everything(tiny_config: Path) -> TrainingConfig:
-    """Whatever has a state: two heads, dropout, averages, decay, mixtures, drawn views."""
-    phase = {"batch_size": 5, "mixup": 0.2, "averaging": 0.9, "weight_decay": 0.1, "epochs": 2}
+    """Everything that has a state: two phases, dropout, averages, decay, drawn views."""
+    phase = {"batch_size": 5, "averaging": 0.9, "weight_decay": 0.1, "epochs": 2}
     document = read_config(tiny_config).model_dump()
-    document["network"] |= {"side_px": 32, "n_heads": 2, "dropout": 0.5, "standardize": 0.1}
+    document["network"] |= {"side_px": 32, "dropout": 0.5, "standardize": 0.1}
     document["sampling"] = {"balance": "case_and_label"}
     document["head"] |= phase
-    document["fine_tune"] |= {**phase, "mix_style": 0.1, "learning_rate": 1e-3}
+    document["fine_tune"] |= {**phase, "learning_rate": 1e-3}
     return TrainingConfig.model_validate(document)
 
 
@@ -79,48 +66,47 @@ def require_same(one: Fitted, other: Fitted) -> None:
     assert one.history == other.history
     np.testing.assert_array_equal(one.test_logits, other.test_logits)
     for a, b in zip(
-        [*one.base_weights, *one.head_weights],
-        [*other.base_weights, *other.head_weights],
+        [*one.backbone_weights, *one.head_weights],
+        [*other.backbone_weights, *other.head_weights],
         strict=True,
     ):
         np.testing.assert_array_equal(a, b)
 
 
-def test_fit_goes_on_in_the_middle_of_an_epoch(
+def test_fit_resumes_in_the_middle_of_an_epoch(
     tiny_config: Path,
     tmp_path: Path,
-    trainer_of: Callable[[TrainingConfig], Trainer],
+    drawn_index: Index,
+    drawn_dir: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    trainer = trainer_of(with_everything(tiny_config))
-    train, test = np.arange(9), np.arange(9, 12)
-    whole = trainer.fit(train, test, seed=3)
-    # Of 18 training views a batch is 5: four steps an epoch, and a file more at a phase's end. So
-    # the second head is stopped in its second epoch, then the base in its first.
-    for n_files in (15, 5):
-        work = Stopping(tmp_path, every_s=0)
-        work.n_left = n_files
-        with pytest.raises(KeyboardInterrupt):
-            trainer.fit(train, test, 3, work)
-    trainer.fit(train, test, seed=4)  # what another fit leaves behind must not matter
-    require_same(trainer.fit(train, test, 3, Work(tmp_path)), whole)
+    config = with_everything(tiny_config)
+    tiles = TileStream(drawn_index, drawn_dir, config.network.input_side_px)
+    classes, groups = class_indices_of(drawn_index), Groups.of(drawn_index)
+    features = prepare_features(tiles, classes, config, groups)
 
-    # All phases are kept now, so that nothing is trained; but one of them is damaged.
+    def fit(checkpoints: CheckpointDir, seed: int = 3) -> Fitted:
+        return fit_classifier(features, config, np.arange(9), np.arange(9, 12), seed, checkpoints)
+
+    whole = fit(NO_CHECKPOINTS)
+    # 18 training views in batches of 5 are four steps an epoch; a phase ends with one more file.
+    # So the head is stopped in its second epoch, then the fine-tuning in its first.
+    for n_files in (6, 5):
+        checkpoints = Stopping(tmp_path, every_s=0)
+        checkpoints.n_left = n_files
+        with pytest.raises(KeyboardInterrupt):
+            fit(checkpoints)
+    fit(NO_CHECKPOINTS, seed=4)  # another fit must not change this one
+    require_same(fit(CheckpointDir(tmp_path)), whole)
+
+    # Both phases are saved now, so nothing is trained, except the phase whose file is damaged.
     damaged = sorted(tmp_path.glob("*.npz"))[-1]
     damaged.write_bytes(damaged.read_bytes()[:-100])
-    require_same(trainer.fit(train, test, 3, Work(tmp_path)), whole)
+    require_same(fit(CheckpointDir(tmp_path)), whole)
     assert f"{damaged.name} is damaged" in capsys.readouterr().err
 
 
-def _wait_for(path: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 60
-    while not path():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-def test_fit_survives_ctrl_c_and_kill_9(
+def test_fit_resumes_after_ctrl_c_and_kill_9(
     drawn_dir: Path, tmp_path: Path, tiny_config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -144,34 +130,30 @@ def test_fit_survives_ctrl_c_and_kill_9(
     given = [str(word) for pair in paths.items() for word in pair]
     out = tmp_path / "stopped"
 
-    process = subprocess.Popen(
-        [sys.executable, "-c", EVERY_STEP, "fit", *given, "--out", str(out)],
-        cwd=REPOSITORY,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    _wait_for(lambda: any(out.glob("unfinished/*/fold-000/whole.npz")), process)
-    process.kill()
-    process.communicate(timeout=30)
-    keep = Work.write
+    with started("fit", *given, "--out", out, code=EVERY_STEP) as process:
+        wait_for(lambda: any(out.glob("unfinished/*/fold-000/whole.npz")), process)
+        process.kill()
+    write_file = CheckpointDir.write
 
-    def keep_and_stop(work: Work, name: str, write: Callable[[BinaryIO], Any]) -> None:
-        keep(work, name, write)
+    def write_and_stop(
+        checkpoints: CheckpointDir, name: str, write: Callable[[BinaryIO], Any]
+    ) -> None:
+        write_file(checkpoints, name, write)
         if name == "whole.npz" and any(out.glob("unfinished/*/fold-000/fold.json")):
-            signal.raise_signal(signal.SIGINT)
+            raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("training.runs.resume.CHECKPOINT_EVERY_S", 0)
-        patched.setattr(Work, "write", keep_and_stop)
+        patched.setattr("training.fit.checkpoint_dir.CHECKPOINT_EVERY_S", 0)
+        patched.setattr(CheckpointDir, "write", write_and_stop)
         stopped = run("fit", *given, "--out", out)
     assert stopped.exit_code == 130, stopped.output
     said = " ".join(stopped.output.split())
-    assert "Going on with what is kept" in said
-    assert "Give the same command again: it goes on where it was." in said
+    assert "Resuming from" in said
+    assert "Run the same command again: it resumes where it stopped." in said
     assert not (out / "run.json").exists()
 
     said = run("fit", *given, "--out", out).output
-    assert "Kept by slide: 1 of 2 folds" in " ".join(said.split())
+    assert "Already finished by slide: 1 of 2 folds" in " ".join(said.split())
     assert not (out / "unfinished").exists()
     succeed("fit", *given, "--out", "whole")
     one, other = (
@@ -179,4 +161,4 @@ def test_fit_survives_ctrl_c_and_kill_9(
     )
     assert one["history"] == other["history"]
     assert one["answers"] == other["answers"]
-    assert "is finished" in " ".join(succeed("fit", *given, "--out", out).split())
+    assert "Already finished by slide" in " ".join(succeed("fit", *given, "--out", out).split())

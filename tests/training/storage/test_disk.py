@@ -1,4 +1,4 @@
-"""A disk that is full says so by name, and leaves nothing half-written."""
+"""A full disk is reported with the file's name, and leaves nothing half-written."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import pytest
 from training.config import read_config
 from training.errors import RunError
 from training.runs.identity import identify
-from training.runs.resume import UNFINISHED_NAME, kept_work
+from training.runs.resume import RESUME_DIR_NAME, resumable
 from training.storage.atomic import write_whole
-from training.storage.disk import is_of_the_disk, require_room, unwritable
+from training.storage.disk import is_disk_error, require_room, unwritable
 
 SHA = "0" * 64
 
 
 @contextmanager
 def small_files() -> Iterator[None]:
-    """No file may grow beyond 1,000 bytes: the system's own error, as on a full disk.
+    """Limit files to 1,000 bytes, which gives the system's own error as a full disk does.
 
-    Not a fixture: it would hold for the file that the tests' own report goes to, too.
+    Not a fixture, since the limit would also apply to the test report's file.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
@@ -33,32 +33,32 @@ def small_files() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_write_whole_names_the_file_and_keeps_what_was_there(tmp_path: Path) -> None:
+def test_write_whole_names_the_file_and_keeps_the_old_content(tmp_path: Path) -> None:
     path = tmp_path / "index.json"
     write_whole(path, lambda stream: stream.write(b"old"))
     with pytest.raises(OSError, match="too large") as caught, small_files():
         write_whole(path, lambda stream: stream.write(bytes(2000)))
-    assert is_of_the_disk(caught.value)
+    assert is_disk_error(caught.value)
     assert unwritable(caught.value.filename, caught.value).startswith(f"{path} cannot be written (")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_checkpoint_that_does_not_fit_keeps_the_one_before(
+def test_checkpoint_that_does_not_fit_keeps_the_previous_one(
     tmp_path: Path, tiny_config: Path
 ) -> None:
     def overfill() -> None:
-        with kept_work(tmp_path, identify(read_config(tiny_config), SHA, None)) as work:
-            work.write("head_0.npz", lambda stream: stream.write(b"first"))
+        with resumable(tmp_path, identify(read_config(tiny_config), SHA, None)) as checkpoints:
+            checkpoints.write("head.npz", lambda stream: stream.write(b"first"))
             with small_files():
-                work.write("head_0.npz", lambda stream: stream.write(bytes(2000)))
+                checkpoints.write("head.npz", lambda stream: stream.write(bytes(2000)))
 
-    with pytest.raises(RunError, match="The same command then goes on where it was"):
+    with pytest.raises(RunError, match="The same command then resumes where it stopped"):
         overfill()
-    assert [path.read_bytes() for path in tmp_path.glob(f"{UNFINISHED_NAME}/*/*.npz")] == [b"first"]
+    assert [path.read_bytes() for path in tmp_path.glob(f"{RESUME_DIR_NAME}/*/*.npz")] == [b"first"]
 
 
-def test_require_room_asks_the_disk(tmp_path: Path) -> None:
+def test_require_room_checks_the_disk(tmp_path: Path) -> None:
     require_room(tmp_path / "new", 1000, "This")
     with pytest.raises(RunError, match="This needs 1099511627776 MiB"):
         require_room(tmp_path, 2**60, "This")

@@ -1,8 +1,8 @@
-"""What an ablation tries: recipes, each a configuration with a few keys changed.
+"""The recipes of an ablation, each a configuration with a few keys changed.
 
-The file names a base configuration and lists recipes; a recipe may have a base of its own. Keys
-are dotted (`"head.weight_decay" = 5.0`), and every recipe is resolved before anything is fitted, so
-that a misspelt key costs no time.
+The file names a base configuration and lists recipes; a recipe may have its own base. Keys are
+dotted (`"head.weight_decay" = 5.0`). Every recipe is resolved before anything is fitted, so a
+misspelt key costs no time.
 """
 
 from __future__ import annotations
@@ -28,24 +28,26 @@ class _Section(BaseModel):
 class RecipeEntry(_Section):
     """One row of the table."""
 
-    name: str = Field(min_length=1, description="What the row is called.")
+    name: str = Field(min_length=1, description="Name of the row.")
     base: str | None = Field(
         default=None,
-        description="Another base for this recipe: a file, beside this one or shipped.",
+        description="Another base for this recipe: a file beside this one, or a shipped one.",
     )
     change: dict[str, Any] = Field(
-        default_factory=dict, description="Dotted keys of the configuration and their values."
+        default_factory=dict, description="Dotted keys of the configuration and their new values."
     )
 
 
 class AblationConfig(_Section):
     """The file as a whole."""
 
-    base: str = Field(description="The configuration that recipes change, as in a recipe's `base`.")
+    base: str = Field(
+        description="The configuration that recipes change: a file, beside this one or shipped."
+    )
     seeds: tuple[int, ...] = Field(
         default=(0, 1, 2),
         min_length=1,
-        description="Training seeds: of views, initial weights and order. One run is noise.",
+        description="Seeds of views, initial weights and order. A single run is noise.",
     )
     fold_seeds: tuple[int, ...] = Field(
         default=(0,), min_length=1, description="Seeds of the slide folds; the released one is 0."
@@ -62,7 +64,7 @@ class AblationConfig(_Section):
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A row, resolved."""
+    """A row with its resolved configuration."""
 
     name: str
     config: TrainingConfig
@@ -73,7 +75,7 @@ def read_ablation(path: Path, weights: str | None) -> tuple[AblationConfig, tupl
 
     Args:
         path: the TOML file.
-        weights: stands in for every recipe's `network.weights`.
+        weights: replaces every recipe's `network.weights`.
 
     Raises:
         ConfigError: the file, a base or a changed key is wrong.
@@ -87,7 +89,7 @@ def read_ablation(path: Path, weights: str | None) -> tuple[AblationConfig, tupl
 
 
 def change_config(base: TrainingConfig, change: dict[str, Any], where: str) -> TrainingConfig:
-    """A configuration with some dotted keys set to other values.
+    """Set some dotted keys of a configuration to other values.
 
     Raises:
         ConfigError: there is no such key, or the value is not allowed.

@@ -1,8 +1,8 @@
 """Run an ablation: every recipe, by slide and by patient, over several seeds; resumable.
 
-Each finished run is one line of `runs.jsonl`, appended and synced, with a key made of everything
-that decides it: the resolved configuration, the index, the split, the weights. A run whose key is
-there is not run again, so a kill costs the run it interrupted, and a changed file what changed.
+Each finished run is one line of `runs.jsonl`, appended and synced. Its key is made of the resolved
+configuration, the index, the split and the weights. A run whose key is in the file is not repeated,
+so a kill costs the current run only, and a changed file repeats only the runs that it changes.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from app.core.calibration import probabilities_from_logits
 from app.core.manifest import SplitKind
 from training.config import TrainingConfig
 from training.console.progress import tracked
+from training.data.groups import Groups
 from training.data.index import Index
 from training.data.labels import LABELS
 from training.data.splits import Split, fold_positions, make_split
 from training.data.tiles import TileStream
 from training.errors import RunError
-from training.evaluation.metrics import log_loss
+from training.evaluation.calibration import log_loss
 from training.experiments.ablation.config import AblationConfig, Recipe
-from training.features.extract import open_sources
-from training.fit.sampling import Groups
-from training.fit.trainer import Trainer, features_key
+from training.features.prepare import PreparedFeatures, features_key, prepare_features
+from training.fit.classifier import fit_classifier
 from training.networks.graphs import weights_sha256
 from training.runs.records import class_indices_of
 from training.storage.atomic import try_lock
@@ -39,11 +39,11 @@ from training.storage.disk import require_room
 
 RUNS_NAME: Final = "runs.jsonl"
 _RECORD_BYTES: Final = 1024
-"""Of a line of it, and of its rows in the tables."""
+"""Size of a line of it and of its rows in the tables, at most."""
 
 
-class RunRecord(BaseModel):
-    """What one run measured: one recipe, one training seed, one split, all folds."""
+class AblationRecord(BaseModel):
+    """Measurements of one run: one recipe, one training seed, one split, all folds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -73,47 +73,49 @@ def run_ablation(
     data: tuple[Index, str],
     data_dir: Path,
     out_dir: Path,
-) -> list[RunRecord]:
-    """Do what is not done yet; the records of all runs, in the order of the recipes.
+) -> list[AblationRecord]:
+    """Run what is not finished yet and return the records of all runs, in the recipes' order.
 
     Args:
         ablation: seeds and fold seeds.
         recipes: what to run.
         data: the index and the SHA-256 of its file.
-        data_dir: what the index's files are relative to.
-        out_dir: receives `runs.jsonl`; what it holds already is not run again.
+        data_dir: the folder to which the index's files are relative.
+        out_dir: receives `runs.jsonl`; runs that it already holds are not repeated.
 
     Raises:
         TrainingError: tiles, weights or splits cannot be used.
     """
     index, index_sha256 = data
     jobs = _list_jobs(ablation, recipes, index, index_sha256)
-    # Runs that share features follow each other, so that each set is computed once.
-    # Those that fine-tune take longest, and come last.
+    # Runs that share features follow each other, so that each set is computed once. Those that
+    # fine-tune take longest and come last.
     jobs_by_key = {job.key: job for job in sorted(jobs, key=_order)}
     require_room(out_dir, _RECORD_BYTES * len(jobs), "The ablation")
     path = out_dir / RUNS_NAME
-    trainer, features = None, ""
+    features = None
     with path.open("a", encoding="utf-8") as stream:
         if not try_lock(stream):
-            raise RunError(f"Another process works on {path}; wait for it, or give another --out.")
+            raise RunError(
+                f"Another process is writing {path}. Wait for it, or give another --out."
+            )
         done = read_records(path)
         waiting = [job for key, job in jobs_by_key.items() if key not in done]
         for job in tracked("Running the ablation")(waiting):
-            if trainer is None or features != features_key(job.config):
-                trainer, features = None, features_key(job.config)  # one set of features at a time
-                trainer = _make_trainer(index, data_dir, job.config)
-            record = _run(trainer.reconfigured(job.config), index, job)
+            if features is None or features.key != features_key(job.config):
+                features = None  # free the memory before the next features need it
+                features = _prepare_features(index, data_dir, job.config)
+            record = _run(features, index, job)
             stream.write(record.model_dump_json() + "\n")
             stream.flush()
             os.fsync(stream.fileno())
             done[job.key] = record
-    # Names may have changed since; what was measured has not.
+    # A recipe may have been renamed since it was measured.
     return [done[job.key].model_copy(update={"recipe": job.recipe}) for job in jobs]
 
 
-def read_records(path: Path) -> dict[str, RunRecord]:
-    """Finished runs by key; a line that a kill cut short is no run, and is ended for the next."""
+def read_records(path: Path) -> dict[str, AblationRecord]:
+    """Finished runs by key; a line that a kill cut short is ignored and gets its line end."""
     if not path.exists():
         return {}
     content = path.read_bytes()
@@ -123,7 +125,7 @@ def read_records(path: Path) -> dict[str, RunRecord]:
     records = {}
     for line in content.splitlines():
         try:
-            record = RunRecord.model_validate_json(line)
+            record = AblationRecord.model_validate_json(line)
         except ValidationError:
             continue
         records[record.key] = record
@@ -166,21 +168,21 @@ def _order(job: _Job) -> tuple[bool, str]:
     return job.config.fine_tune.epochs > 0, features_key(job.config)
 
 
-def _make_trainer(index: Index, data_dir: Path, config: TrainingConfig) -> Trainer:
+def _prepare_features(index: Index, data_dir: Path, config: TrainingConfig) -> PreparedFeatures:
     tiles = TileStream(index, data_dir, config.network.input_side_px)
-    sources = open_sources(index, data_dir, config.augment)
-    return Trainer(tiles, class_indices_of(index), config, Groups.of(index), sources)
+    return prepare_features(tiles, class_indices_of(index), config, Groups.of(index))
 
 
-def _run(trainer: Trainer, index: Index, job: _Job) -> RunRecord:
+def _run(features: PreparedFeatures, index: Index, job: _Job) -> AblationRecord:
     truth = class_indices_of(index)
     logits = np.full((len(truth), len(LABELS)), np.nan)
     for fold in job.split.folds:
         train, test = fold_positions(index, fold)
-        logits[test] = trainer.fit(train, test, job.config.seed).test_logits
+        fitted = fit_classifier(features, job.config, train, test, job.config.seed)
+        logits[test] = fitted.test_logits
     right = logits.argmax(axis=1) == truth
     cases = [tile.case for tile in index.tiles]
-    return RunRecord(
+    return AblationRecord(
         key=job.key,
         recipe=job.recipe,
         split=job.split.kind,

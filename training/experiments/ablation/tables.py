@@ -1,4 +1,4 @@
-"""An ablation's results as a table: Markdown for the reader, CSV (a row a run) for programs."""
+"""An ablation's results as tables: Markdown for people, CSV with one row a run for programs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 
 from training.console.markdown import markdown_table
-from training.experiments.ablation.run import RunRecord
+from training.experiments.ablation.run import AblationRecord
 
 _COLUMNS = (
     "recipe",
@@ -20,8 +20,8 @@ _COLUMNS = (
 )
 
 
-def write_markdown(records: Sequence[RunRecord]) -> str:
-    """One row a recipe: right answers by patient and by slide, mean and range over the seeds."""
+def write_markdown(records: Sequence[AblationRecord]) -> str:
+    """One row for each recipe: correct tiles by patient and by slide, mean and range over seeds."""
     cases = sorted({case for record in records for case in record.tiles_by_case})
     tiles = records[0].tiles_by_case
     fold_seeds = list(dict.fromkeys(r.fold_seed for r in records if r.split == "slide"))
@@ -52,8 +52,8 @@ def write_markdown(records: Sequence[RunRecord]) -> str:
     return markdown_table(header, rows) + "\n"
 
 
-def write_csv(records: Iterable[RunRecord]) -> str:
-    """One row a run, with the right answers of each case as `Case 3: 9/14`."""
+def write_csv(records: Iterable[AblationRecord]) -> str:
+    """One row for each run, with the correct tiles of each case as `Case 3: 9/14`."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow([*_COLUMNS, "right_by_case"])

@@ -1,10 +1,9 @@
-"""The heads of a study on the machines of a Ray cluster (the optional extra `ray`).
+"""Fit the heads of a study on the machines of a Ray cluster (the optional extra `ray`).
 
-Features are computed here and put into the cluster's object store once; a task is one training. The
-code that runs elsewhere is `training.experiments.study.head`, sent with the task, so the other
-machines need Ray and NumPy, but neither this project, nor TensorFlow, nor the tiles. A task whose
-machine dies is given to another one; its result is the same, since a run depends only on its
-settings.
+This process computes the features and puts them into the cluster's object store once; a task is one
+fit. Only `training.experiments.study.head` runs elsewhere and travels with the task, so the other
+machines need Ray and NumPy, but not this project, TensorFlow or the tiles. If a machine dies, Ray
+gives its tasks to another one; the result is the same, since a run depends only on its settings.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any, Final
 
 from training.errors import RunError
 from training.experiments.study import head
-from training.experiments.study.engines import Task
+from training.experiments.study.engines import HeadTask
 from training.experiments.study.head import HeadFit, HeadSettings, fit_head
 from training.experiments.study.study import Study
 
@@ -26,14 +25,14 @@ _RETRIES: Final = 20
 """How often a task may lose its machine."""
 _ANSWERS_S: Final = 10.0
 _AHEAD: Final = 3
-"""Tasks handed out for each processor, so that none waits for this process."""
+"""Tasks submitted for each processor, so that none waits for this process."""
 
 
 class RayEngine:
-    """Trains on a cluster, or on all processors of this machine."""
+    """Fits on a cluster, or on all processors of this machine."""
 
     def __init__(self, address: str | None = None) -> None:
-        """Remember where the cluster is.
+        """Check that Ray is installed; the cluster is not contacted yet.
 
         Args:
             address: as `ray.init` takes it; None starts Ray on this machine for the study.
@@ -42,18 +41,18 @@ class RayEngine:
             RunError: Ray is not installed.
         """
         try:
-            import ray  # noqa: F401 - an optional extra
+            import ray  # noqa: F401 - checks that the optional extra is installed
         except ModuleNotFoundError as error:
             raise RunError(
-                "Ray is not installed. Install the extra: pip install 'osteo-tiles[ray]'."
+                "Ray is not installed. Install the extra: .venv/bin/pip install -e '.[ray]'."
             ) from error
         self._address = address or _LOCAL
 
-    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, HeadFit]]:
-        """Train, yielding each task when it is done.
+    def run(self, tasks: Iterable[HeadTask]) -> Iterator[tuple[HeadTask, HeadFit]]:
+        """Fit every task, and yield it with its result.
 
         Raises:
-            RunError: the cluster cannot be reached, or loses a task again and again.
+            RunError: the cluster cannot be reached, or keeps losing a task.
         """
         import ray
 
@@ -62,8 +61,8 @@ class RayEngine:
             yield from self._run(tasks)
         except ray.exceptions.RayError as error:
             raise RunError(
-                f"The cluster failed ({type(error).__name__}). What is done is kept: the same "
-                "command goes on where it was."
+                f"The cluster failed ({type(error).__name__}). Finished runs are kept. Run the "
+                "same command again to resume."
             ) from error
         finally:
             ray.shutdown()
@@ -71,7 +70,7 @@ class RayEngine:
     def _connect(self) -> None:
         import ray
 
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
             _require_listener(self._address)
             ray.init(self._address, log_to_driver=False, logging_level="ERROR")
@@ -79,18 +78,18 @@ class RayEngine:
             raise RunError(f"There is no Ray cluster at {self._address}.") from error
         ray.cloudpickle.register_pickle_by_value(head)
 
-    def _run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, HeadFit]]:
+    def _run(self, tasks: Iterable[HeadTask]) -> Iterator[tuple[HeadTask, HeadFit]]:
         import ray
 
         def fit_there(
             settings: dict[str, Any], features: Any, classes: Any, train: Any, test: Any
         ) -> list[Any]:
             fitted = fit_head(features, classes, train, test, HeadSettings(**settings))
-            # A class that was sent along is not the class that is known here; plain values are.
+            # The class that travelled is another one than the class imported here, so send values.
             return [getattr(fitted, field.name) for field in fields(fitted)]
 
         remote = ray.remote(num_cpus=1, max_retries=_RETRIES)(fit_there)
-        pending: dict[Any, Task] = {}
+        pending: dict[Any, HeadTask] = {}
         shared: tuple[Any, Any] = (None, None)
         n_ahead = max(1, _AHEAD * int(ray.cluster_resources().get("CPU", 1)))
         for task in tasks:
@@ -105,7 +104,7 @@ class RayEngine:
 
 
 def _require_listener(address: str) -> None:
-    """Ray itself would try an address at which nobody listens for minutes."""
+    """Ray itself would try for minutes to reach an address at which nothing listens."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdecimal():
         host = host.rpartition("//")[2]
@@ -113,19 +112,19 @@ def _require_listener(address: str) -> None:
 
 
 def require_cached_views(study: Study) -> None:
-    """Only this process has the tiles and the base, so views cannot be drawn elsewhere.
+    """Refuse online views: only this process has the tiles and the backbone that they need.
 
     Raises:
-        RunError: the study draws views anew in every epoch.
+        RunError: the study draws new views in every epoch.
     """
     if study.table_1 and study.config.table.mode == "online":
         raise RunError(
-            'table.mode is "online": views are drawn from the tiles in every epoch, and Ray has no '
-            'tiles. Set table.mode = "cached", or leave out --engine ray.'
+            'table.mode = "online" draws views from the tiles in every epoch, and Ray workers have '
+            'no tiles. Set table.mode = "cached", or leave out --engine ray.'
         )
 
 
-def _finished(pending: dict[Any, Task]) -> Iterator[tuple[Task, HeadFit]]:
+def _finished(pending: dict[Any, HeadTask]) -> Iterator[tuple[HeadTask, HeadFit]]:
     import ray
 
     ready, _ = ray.wait(list(pending), num_returns=1)

@@ -1,4 +1,4 @@
-"""A study's configuration: one TOML into one frozen model, with errors that name the key."""
+"""A study's configuration: a TOML file read into a frozen model, with errors that name the key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from training.storage.toml import read_toml
 PAPER_STUDY: Final = CONFIGS_DIR / "study.toml"
 
 ViewMode = Literal["cached", "online"]
-"""`cached`: a bounded number of views, computed once. `online`: drawn anew in every epoch."""
+"""`cached`: a fixed number of views, computed once. `online`: new views in every epoch."""
 
 
 class _Section(BaseModel):
@@ -26,34 +26,34 @@ class _Section(BaseModel):
 
 
 class SystemConfig(_Section):
-    """One frozen base network."""
+    """One frozen backbone."""
 
     weights: str = Field(
         default="imagenet",
-        description="`imagenet` (Keras fetches them), `none` (untrained, for tests) or a path.",
+        description="`imagenet` (downloaded by Keras), `none` (untrained, for tests) or a path.",
     )
-    side_px: int = Field(default=224, ge=32, description="Side of its input; 224 in the paper.")
+    side_px: int = Field(default=224, ge=32, description="Side of its input.")
 
 
 class HeadConfig(_Section):
-    """What all runs share."""
+    """What all heads share."""
 
     hidden_units: int = Field(default=100, ge=1, description="Width of the hidden layer.")
-    batch_size: int = Field(default=32, ge=1, description="Views a step of Adam.")
+    batch_size: int = Field(default=32, ge=1, description="Views in each step of Adam.")
 
 
 class GridConfig(_Section):
-    """Figure 3: every system, rate and number of epochs, several runs each, no augmentation."""
+    """Figure 3: several runs of every system, rate and number of epochs, no augmentation."""
 
     systems: tuple[str, ...] = Field(description="Names of tables under [systems].")
     learning_rates: tuple[float, ...] = Field(min_length=1, description="Of Adam, constant.")
-    epochs: tuple[int, ...] = Field(min_length=1, description="Numbers of epochs, each on its own.")
+    epochs: tuple[int, ...] = Field(min_length=1, description="Numbers of epochs.")
     runs: int = Field(default=5, ge=1, description="Runs whose accuracy is averaged.")
     share_prefix: bool = Field(
         default=False,
-        description="Let one run of the most epochs also answer for fewer: same split, initial "
-        "weights and order. Three times fewer fits, but the numbers of epochs are then no "
-        "independent runs. Off: each has its own initial weights and order.",
+        description="Take the results for fewer epochs from the run of the most epochs, with the "
+        "same split, initial weights and order. This needs a third of the fits, but runs of "
+        "different lengths are then not independent. Off: each run has its own weights and order.",
     )
 
     @field_validator("learning_rates")
@@ -72,11 +72,11 @@ class GridConfig(_Section):
 
 
 class RowConfig(_Section):
-    """A row of Table 1: the transforms of the copies; none of them means no copies."""
+    """A row of Table 1: the transforms of the copies; a row without transforms has no copies."""
 
-    name: str = Field(min_length=1, description="How the table calls it.")
+    name: str = Field(min_length=1, description="Its name in the table.")
     rotation_degrees: float = Field(default=0.0, ge=0, le=180, description="Largest rotation.")
-    horizontal_flip: bool = Field(default=False, description="Mirror every other view, at random.")
+    horizontal_flip: bool = Field(default=False, description="Mirror half of the views, at random.")
     zoom: float = Field(
         default=0.0,
         ge=0,
@@ -86,7 +86,7 @@ class RowConfig(_Section):
 
     @property
     def is_augmented(self) -> bool:
-        """Whether there is anything to transform."""
+        """Whether the row has transforms."""
         return self.horizontal_flip or self.rotation_degrees > 0 or self.zoom > 0
 
     @property
@@ -101,18 +101,16 @@ class RowConfig(_Section):
 
 
 class TableConfig(_Section):
-    """Table 1: augmentations, original and transformed copies together."""
+    """Table 1: augmentations; heads are fitted on originals and transformed copies together."""
 
     systems: tuple[str, ...] = Field(description="Names of tables under [systems].")
     learning_rate: float = Field(default=1e-3, gt=0, description="Of Adam, constant.")
     epochs: int = Field(default=50, ge=1, description="Passes over the tiles and their copies.")
     runs: int = Field(default=5, ge=1, description="Runs whose accuracy is averaged.")
-    mode: ViewMode = Field(default="cached", description="Where transformed views come from.")
-    n_views: int = Field(
-        default=4, ge=1, description="Transformed views of a tile that are cached."
-    )
+    mode: ViewMode = Field(default="cached", description="`cached` or `online` views.")
+    n_views: int = Field(default=4, ge=1, description="Cached transformed views of each tile.")
     views_per_epoch: int = Field(
-        default=1, ge=1, description="Transformed views of a tile that one epoch takes, at random."
+        default=1, ge=1, description="Transformed views of each tile in an epoch, drawn at random."
     )
     rows: tuple[RowConfig, ...] = Field(min_length=1, description="The rows, in order.")
 
@@ -126,35 +124,45 @@ class TableConfig(_Section):
         return self
 
 
-class LevelsConfig(_Section):
-    """Beyond the paper: the best row of Table 1 by random, slide and patient split."""
+class SplitKindsConfig(_Section):
+    """Beyond the paper: the best row of Table 1 on random, slide and patient splits."""
 
     kinds: tuple[SplitKind, ...] = Field(
-        default=("random", "slide", "patient"), description="Kinds of split; none leaves it out."
+        default=("random", "slide", "patient"),
+        description="Kinds of split; an empty list skips this part.",
     )
 
     slide_folds: int = Field(default=5, ge=2, description="Folds of the slide-grouped split.")
     random_folds: int = Field(default=10, ge=2, description="Folds of the random split.")
     footprints: tuple[int, ...] = Field(
         default=(1024, 2048, 4096),
-        description="Sides of a tile, in the units of its name's x and y, at which overlaps are "
-        "counted; the collection does not document the scale.",
+        description="Sides of a tile in the units of its name's x and y, to count overlaps; the "
+        "collection does not document the scale.",
     )
+
+    def n_folds(self, n_cases: int) -> dict[SplitKind, int]:
+        """Number of folds of each chosen kind of split; the patient split has one for each case."""
+        folds: dict[SplitKind, int] = {
+            "random": self.random_folds,
+            "slide": self.slide_folds,
+            "patient": n_cases,
+        }
+        return {kind: folds[kind] for kind in self.kinds}
 
 
 class StudyConfig(_Section):
-    """Everything that decides what a study does."""
+    """Everything that determines what a study does."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Name of the study.")
     seed: int = Field(default=0, ge=0, description="Of splits, views, initial weights and order.")
     mixed_tiles: MixedTiles = Field(
-        default="viable", description="What the index must have done with mixed tiles."
+        default="viable", description="How the index must count mixed tiles."
     )
-    systems: dict[str, SystemConfig] = Field(min_length=1, description="The base networks.")
+    systems: dict[str, SystemConfig] = Field(min_length=1, description="The backbones.")
     head: HeadConfig = HeadConfig()
     grid: GridConfig
     table: TableConfig
-    levels: LevelsConfig = LevelsConfig()
+    levels: SplitKindsConfig = SplitKindsConfig()
 
     @field_validator("systems")
     @classmethod
@@ -162,7 +170,7 @@ class StudyConfig(_Section):
         for name, system in systems.items():
             entry = find_system(name)
             if not entry.is_pretrained or entry.head != "dense":
-                raise ValueError(f"{entry.title} is no frozen base with a dense head")
+                raise ValueError(f"{entry.title} is not a frozen backbone with a dense head")
             if system.side_px < entry.min_side_px:
                 raise ValueError(f"{entry.title} needs at least {entry.min_side_px} px")
         return systems
@@ -207,7 +215,7 @@ class StudyConfig(_Section):
 
 
 def read_study(path: Path) -> StudyConfig:
-    """Read a study's TOML.
+    """Read a study's TOML file.
 
     Raises:
         ConfigError: the file cannot be read, is not TOML, or a key is wrong, unknown or missing.

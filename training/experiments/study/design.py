@@ -1,7 +1,7 @@
 """The runs of a study: what each one is, and the key that names its result.
 
 A key is the SHA-256 of everything that determines the result and of nothing else, so a run that
-two parts of the study share is done once, and one that changed in any way is done anew.
+two parts of the study share is done once, and a run that changes in any way is done again.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from training.experiments.study.config import RowConfig, StudyConfig, ViewMode
 Part = Literal["figure 3", "table 1", "levels"]
 
 _ALGORITHM: Final = 1
-"""Of training and views: raise it when the same settings would give other results."""
+"""Version of fitting and views: raise it when the same settings would give other results."""
 _RESPLIT: Final = 1000
-"""Between the split seeds of two studies whose seeds are neighbours."""
+"""Distance between the split seeds of two studies whose seeds are neighbours."""
 
 
 class _Frozen(BaseModel):
@@ -31,7 +31,7 @@ class _Frozen(BaseModel):
 
 
 class NetworkSpec(_Frozen):
-    """A frozen base: name, what stands for its weights, side of its input in pixels."""
+    """A frozen backbone: name, identity of its weights, side of its input in pixels."""
 
     system: str
     weights: str
@@ -39,7 +39,7 @@ class NetworkSpec(_Frozen):
 
 
 class ViewsSpec(_Frozen):
-    """Transformed views: how one is drawn, how many are cached, how many an epoch takes."""
+    """Transformed views: how one is drawn, how many are cached, how many each epoch uses."""
 
     augment: AugmentConfig
     mode: ViewMode
@@ -73,18 +73,18 @@ class RunSpec(_Frozen):
 
     @property
     def key(self) -> str:
-        """SHA-256 of this, hexadecimal."""
+        """SHA-256 of this specification, hexadecimal."""
         return _digest(self.model_dump())
 
     @property
     def trajectory(self) -> str:
-        """The same for two runs of which one is the beginning of the other."""
+        """Equal for two runs if one is the beginning of the other."""
         return _digest(self.model_dump(exclude={"epochs"}))
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """A run in its place: the part of the study, the row of its table, its number there."""
+    """A run with its place: the part of the study, the row of its table, its number there."""
 
     part: Part
     row: str
@@ -97,19 +97,19 @@ class Design:
     """The runs of a study on one index with certain weights."""
 
     def __init__(self, config: StudyConfig, index_sha256: str, weights: dict[str, str]) -> None:
-        """Remember what every run depends on.
+        """Store what every run depends on.
 
         Args:
             config: the study.
             index_sha256: of the index file.
-            weights: what stands for each system's weights, by its name.
+            weights: identity of each system's weights, by the system's name.
         """
         self._config = config
         self._index_sha256 = index_sha256
         self._weights = weights
 
     def figure_3(self) -> list[PlannedRun]:
-        """Every system, rate and number of epochs, several runs each."""
+        """Several runs of every system, rate and number of epochs."""
         config, grid = self._config, self._config.grid
         return [
             PlannedRun(
@@ -133,7 +133,7 @@ class Design:
         ]
 
     def table_1(self) -> list[PlannedRun]:
-        """Every system and augmentation, several runs each."""
+        """Several runs of every system and augmentation."""
         table = self._config.table
         return [
             PlannedRun(
@@ -148,19 +148,14 @@ class Design:
             for run in range(table.runs)
         ]
 
-    def levels(self, rows: dict[str, str], n_cases: int) -> list[PlannedRun]:
-        """One row of Table 1 for each system, every fold of every kind of split.
+    def by_split_kind(self, rows: dict[str, str], n_cases: int) -> list[PlannedRun]:
+        """Every fold of every kind of split, for one row of Table 1 for each system.
 
         Args:
-            rows: the row's name for each system's.
-            n_cases: of the index, each left out in turn.
+            rows: name of the row by name of the system.
+            n_cases: number of cases in the index; each is left out in turn.
         """
-        levels, seed = self._config.levels, self._config.seed
-        n_folds_of: dict[SplitKind, int] = {
-            "random": levels.random_folds,
-            "slide": levels.slide_folds,
-            "patient": n_cases,
-        }
+        seed = self._config.seed
         entries = {row.name: row for row in self._config.table.rows}
         return [
             PlannedRun(
@@ -171,13 +166,13 @@ class Design:
                 spec=self._table_spec(
                     name,
                     entries[row],
-                    SplitSpec(kind=kind, n_folds=n_folds_of[kind], seed=seed, fold=fold),
+                    SplitSpec(kind=kind, n_folds=n_folds, seed=seed, fold=fold),
                     fold,
                 ),
             )
             for name, row in rows.items()
-            for kind in levels.kinds
-            for fold in range(n_folds_of[kind])
+            for kind, n_folds in self._config.levels.n_folds(n_cases).items()
+            for fold in range(n_folds)
         ]
 
     def _table_spec(self, name: str, row: RowConfig, split: SplitSpec, number: int) -> RunSpec:
@@ -185,7 +180,7 @@ class Design:
         views = ViewsSpec(
             augment=row.augment,
             mode=table.mode,
-            # Online views are not cached, so how many would be determines nothing.
+            # The number of cached views does not affect online views.
             n_views=table.n_views if table.mode == "cached" else table.views_per_epoch,
             per_epoch=table.views_per_epoch,
             seed=config.seed,
@@ -212,12 +207,12 @@ class Design:
         )
 
     def _paper_split(self, run: int) -> SplitSpec:
-        """Every run has a split of its own, the same for all systems, rates and rows."""
+        """The split of a run number, the same for all systems, rates and rows."""
         return SplitSpec(kind="random", n_folds=1, seed=self._config.seed * _RESPLIT + run)
 
 
 def jobs_of(runs: Sequence[RunSpec]) -> Iterator[tuple[RunSpec, ...]]:
-    """What is trained at once: runs of one trajectory, fewest epochs first, no run twice."""
+    """Group runs by fit: the runs of one trajectory, fewest epochs first, without repetition."""
     by_trajectory: dict[str, dict[str, RunSpec]] = {}
     for run in runs:
         by_trajectory.setdefault(run.trajectory, {})[run.key] = run

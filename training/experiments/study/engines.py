@@ -1,4 +1,4 @@
-"""What trains the heads of a study: this process, or the machines of a Ray cluster."""
+"""Engines that fit the heads of a study: this process, or the machines of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from training.experiments.study.head import (
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """One training: the runs that it answers, and all it needs.
+class HeadTask:
+    """One fit: the runs whose results it gives, and all it needs.
 
     Attributes:
         specs: runs of one trajectory, fewest epochs first.
         features: float32 `[n, 1 + v, E]`, the same object for many tasks.
         class_indices: int64 `[n]`.
         train, test: positions of the tiles.
-        fresh_views: draws views anew in every epoch; only this process can.
+        fresh_views: draws new views in every epoch, which only this process can.
     """
 
     specs: tuple[RunSpec, ...]
@@ -38,7 +38,7 @@ class Task:
 
     @property
     def settings(self) -> HeadSettings:
-        """What `fit_head` takes."""
+        """The settings for `fit_head`."""
         spec = self.specs[-1]
         return HeadSettings(
             learning_rate=spec.learning_rate,
@@ -51,19 +51,19 @@ class Task:
 
 
 class Engine(Protocol):
-    """Trains tasks in any order. Tasks are taken from the iterator as they are needed."""
+    """Fits tasks in any order, and takes them from the iterator as it needs them."""
 
-    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, HeadFit]]:
-        """Train, yielding each task when it is done."""
+    def run(self, tasks: Iterable[HeadTask]) -> Iterator[tuple[HeadTask, HeadFit]]:
+        """Fit every task, and yield it with its result."""
         ...
 
 
 class SerialEngine:
-    """One task after the other, in this process."""
+    """Fits one task after the other in this process."""
 
-    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, HeadFit]]:
-        """Train, yielding each task when it is done."""
-        # scikit-learn brings it. The matrices are small: two threads wait more than they compute.
+    def run(self, tasks: Iterable[HeadTask]) -> Iterator[tuple[HeadTask, HeadFit]]:
+        """Fit every task, and yield it with its result."""
+        # The matrices are small: two threads would wait more than they compute.
         from threadpoolctl import threadpool_limits
 
         for task in tasks:

@@ -1,4 +1,4 @@
-"""Features of tiles for the frozen bases of a study: from the cache, or computed once."""
+"""Features of tiles for the frozen backbones of a study: computed once, then cached."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from training.experiments.study.head import FreshViews, Positions
 from training.features.store import Features, FeatureSpace, FeatureStore, fill, row_key
 from training.networks.registry import SYSTEMS
 
-# The index has checked size and format, so a limit here only has to be out of the way.
+# The index has checked size and format, so this limit must not interfere.
 _LIMITS: Final = TileLimits(max_bytes=2**30)
 _BATCH: Final = 32
 _KEPT_TILES: Final = 2048
-"""Decoded tiles kept in memory for their other views: 300 MB at 224 px."""
+"""Decoded tiles in memory, for their other views: 300 MB at 224 px."""
 _ONLINE: Final = 2**32
-"""Apart from the numbers of cached views."""
+"""First number of an online view, above the numbers of all cached views."""
 
 Tile = NDArray[np.uint8]
 Infer = Callable[[Tile], Features]
@@ -39,29 +39,29 @@ Infer = Callable[[Tile], Features]
 
 
 class FeatureSource:
-    """Computes each feature once, whatever number of runs and processes asks for it."""
+    """Computes each feature once, however many runs and processes ask for it."""
 
     def __init__(
         self, index: Index, data_dir: Path, cache_dir: Path, weights: dict[str, str]
     ) -> None:
-        """Remember where things are; nothing is read yet.
+        """Store where things are; nothing is read yet.
 
         Args:
             index: the tiles.
             data_dir: the collection.
-            cache_dir: where features are kept.
-            weights: of each system by its name: `imagenet`, `none` or a path.
+            cache_dir: the feature cache.
+            weights: `imagenet`, `none` or a path, by name of the system.
         """
         self._index = index
         self._data_dir = data_dir
         self._cache_dir = cache_dir
         self._weights = weights
         self._read_tile = lru_cache(maxsize=_KEPT_TILES)(self._decode)
-        # One base at a time: the largest takes a gigabyte.
+        # One backbone at a time: the largest takes a gigabyte.
         self.open_base = lru_cache(maxsize=1)(self._open_base)
 
     def missing(self, network: NetworkSpec, sets: Iterable[ViewsSpec | None]) -> int:
-        """How many features of these sets of views are still to compute; nothing is written."""
+        """How many features of these sets of views are not cached yet; nothing is written."""
         keys = list(dict.fromkeys(key for views in sets for key in self._keys(views)))
         folder = self._cache_dir / _space(network).folder_name
         return len(self._store(network).missing(keys)) if folder.exists() else len(keys)
@@ -71,8 +71,8 @@ class FeatureSource:
 
         Raises:
             CacheError: the cache cannot be written.
-            DataError: a tile is not what the index describes.
-            WeightsError: the base's weights are missing or another network's.
+            DataError: a tile differs from the index.
+            WeightsError: the backbone's weights are missing or belong to another network.
         """
         numbers = [None, *range(_n_cached(views))]
         wanted = list(itertools.product(self._index.tiles, numbers))
@@ -87,7 +87,7 @@ class FeatureSource:
         return rows.reshape(len(self._index.tiles), len(numbers), -1)
 
     def fresh(self, spec: RunSpec, train: Positions) -> FreshViews | None:
-        """Views drawn anew in every epoch, for a run that asks for them; nothing is stored."""
+        """A function that draws new views in every epoch; None if the run has no online views."""
         views = spec.views
         if views is None or views.mode != "online":
             return None
@@ -95,7 +95,7 @@ class FeatureSource:
         per_epoch = views.per_epoch
 
         def draw(epoch: int) -> Features:
-            # Unlike any cached view, and unlike those of other runs and epochs.
+            # Differs from every cached view, and from the views of other runs and epochs.
             words = int.from_bytes(hashlib.sha256(repr((spec.seed, epoch)).encode()).digest()[:8])
             numbers = [_ONLINE + words + j for j in range(per_epoch)]
             drawings = [(tile, views, number) for tile in tiles for number in numbers]
@@ -115,7 +115,7 @@ class FeatureSource:
         network: NetworkSpec,
         drawings: Iterable[tuple[IndexedTile, ViewsSpec | None, int | None]],
     ) -> Features:
-        """Decode and draw in threads, a batch ahead of the network."""
+        """Decode tiles and draw views in threads, a batch ahead of the network."""
         infer = self.open_base(network)
 
         def draw(drawing: tuple[IndexedTile, ViewsSpec | None, int | None]) -> Tile:
@@ -137,22 +137,22 @@ class FeatureSource:
         try:
             content = path.read_bytes()
             if hashlib.sha256(content).hexdigest() != tile.sha256:
-                raise DataError(f"{path} has changed. Make the index again: 'osteo-train index'.")
+                raise DataError(f"{path} has changed. Run 'osteo-train index' again.")
             return decode_tile(content, _LIMITS, side_px)
         except (OSError, TileError) as error:
             raise DataError(
-                f"{path} cannot be read ({error}). Make the index again with 'osteo-train index'."
+                f"{path} cannot be read ({error}). Run 'osteo-train index' again."
             ) from error
 
     def _open_base(self, network: NetworkSpec) -> Infer:
         import keras
 
         from training.features.extract import as_function
-        from training.networks.graphs import build_base, build_pooled
+        from training.networks.graphs import build_backbone, build_pooled
 
         system = SYSTEMS[network.system]
-        keras.utils.set_random_seed(0)  # so that untrained weights, in tests, are the same ones
-        base = build_base(self._weights[network.system], system, network.side_px)
+        keras.utils.set_random_seed(0)  # makes untrained weights reproducible in tests
+        base = build_backbone(self._weights[network.system], system, network.side_px)
         infer: Any = as_function(build_pooled(base))
         return lambda tiles: infer(system.scaling.apply(tiles))
 
@@ -160,13 +160,13 @@ class FeatureSource:
 def draw_numbered(
     tile: Tile, described: IndexedTile, views: ViewsSpec | None, number: int | None
 ) -> Tile:
-    """The view of a certain number, which depends on nothing but tile, settings and number.
+    """Draw the view with a certain number, which depends only on tile, settings and number.
 
     Args:
         tile: uint8 `[side, side, 3]`.
-        described: the tile's entry; its SHA-256 seeds, so that an index may grow.
+        described: the tile's entry; its SHA-256 is part of the seed, so that an index may grow.
         views: how views are drawn.
-        number: which one; None is the tile as it is.
+        number: of the view; None is the original tile.
     """
     if views is None or number is None:
         return tile

@@ -1,4 +1,4 @@
-"""The paper's Figures 3, 4 and 5, drawn from a study's numbers."""
+"""The paper's Figures 3, 4 and 5, drawn from the numbers of a study."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from training.console.plural import plural
 from training.data.labels import LABELS
-from training.experiments.study.journal import RunRecord
+from training.experiments.study.journal import FinishedRun
 from training.experiments.study.paper import FIGURE_3_BEST, OVERFITS_FROM_EPOCH
 from training.experiments.study.results import Spread
 from training.networks.registry import SYSTEMS
@@ -20,11 +21,11 @@ _GREY: Final = "#8a8a8a"
 
 
 def draw_figure_3(cells: dict[tuple[str, int, float], Spread], caption: str) -> bytes:
-    """Mean accuracy by learning rate, a panel for each number of epochs, a line a system.
+    """Mean accuracy by learning rate: one panel for each number of epochs, one line each system.
 
     Args:
         cells: by system, epochs and learning rate; bars reach from the lowest to the highest run.
-        caption: what was run on what.
+        caption: runs and tiles behind the figure.
 
     Returns:
         A PNG.
@@ -56,7 +57,7 @@ def draw_figure_3(cells: dict[tuple[str, int, float], Spread], caption: str) -> 
         best = f"the paper's best, {FIGURE_3_BEST:.2f}"
         axes.axhline(FIGURE_3_BEST, color=_GREY, linestyle="--", linewidth=0.8, label=best)
         axes.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
-        axes.set_title(f"{epochs} epochs", fontsize=10)
+        axes.set_title(plural(epochs, "epoch"), fontsize=10)
         axes.set_xlabel("learning rate")
         axes.set_ylim(0.0, 1.02)
         axes.spines[["top", "right"]].set_visible(False)
@@ -66,12 +67,14 @@ def draw_figure_3(cells: dict[tuple[str, int, float], Spread], caption: str) -> 
     return _png(figure)
 
 
-def draw_figure_4(record: RunRecord, caption: str) -> bytes:
+def draw_figure_4(record: FinishedRun, caption: str) -> bytes:
     """Accuracy by epoch of one run, training and test; the best epoch is marked."""
     epochs = np.arange(1, len(record.accuracy) + 1)
     figure = _figure(6.4, 3.9)
     axes = figure.subplots()
-    axes.plot(epochs, record.accuracy, color=_COLOURS[0], label="training (views, as trained)")
+    axes.plot(
+        epochs, record.accuracy, color=_COLOURS[0], label="training (views, during the epoch)"
+    )
     axes.plot(epochs, record.test_accuracy, color=_COLOURS[1], label="test")
     best = record.best_epoch
     axes.plot([best], [record.best_accuracy], "o", color=_COLOURS[1], markersize=7)
@@ -83,7 +86,7 @@ def draw_figure_4(record: RunRecord, caption: str) -> bytes:
         fontsize=8,
     )
     if len(epochs) > OVERFITS_FROM_EPOCH:
-        paper = f"the paper's overfits from {OVERFITS_FROM_EPOCH}"
+        paper = f"the paper overfits from epoch {OVERFITS_FROM_EPOCH}"
         axes.axvline(OVERFITS_FROM_EPOCH, color=_GREY, linestyle="--", linewidth=0.8, label=paper)
     axes.set_ylim(0.0, 1.03)
     axes.set_xlabel("epoch")
@@ -95,7 +98,7 @@ def draw_figure_4(record: RunRecord, caption: str) -> bytes:
 
 
 def draw_figure_5(confusion: Sequence[Sequence[int]], caption: str) -> bytes:
-    """Counts by true and answered class, 0 non-tumor, 1 non-viable, 2 viable."""
+    """Counts by true and predicted class: 0 non-tumor, 1 non-viable, 2 viable."""
     counts = np.array(confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = _figure(4.8, 4.6)
@@ -104,7 +107,7 @@ def draw_figure_5(confusion: Sequence[Sequence[int]], caption: str) -> bytes:
     names = [f"{i}\n{label.name.lower()}" for i, label in enumerate(LABELS)]
     axes.set_xticks(range(len(names)), names, fontsize=8)
     axes.set_yticks(range(len(names)), names, fontsize=8)
-    axes.set_xlabel("answered")
+    axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     for (row, column), count in np.ndenumerate(counts):
         colour = "white" if shares[row, column] > 0.5 else "black"
@@ -114,7 +117,7 @@ def draw_figure_5(confusion: Sequence[Sequence[int]], caption: str) -> bytes:
 
 
 def _figure(width_inch: float, height_inch: float) -> Any:
-    # `Figure` and not pyplot: no global state, no window, nothing to close.
+    # `Figure` instead of pyplot: no global state, no window, nothing to close.
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width_inch, height_inch), layout="constrained")
@@ -122,6 +125,6 @@ def _figure(width_inch: float, height_inch: float) -> Any:
 
 def _png(figure: Any) -> bytes:
     stream = io.BytesIO()
-    # Without a date in it, the same numbers give the same picture.
+    # Without the software's version, the same numbers give the same picture.
     figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})
     return stream.getvalue()

@@ -1,4 +1,4 @@
-"""What a study will take, before it begins: runs, time, disk; and whether it can begin at all."""
+"""Before a study starts: count its runs, estimate time and disk, and check that it can run."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Final
 import numpy as np
 
 from app.runtime.cores import usable_cores
-from training.errors import DataError, WeightsError
+from training.errors import CacheError, DataError, WeightsError
 from training.experiments.study.design import NetworkSpec, RunSpec, ViewsSpec, jobs_of
 from training.experiments.study.head import HeadSettings, fit_head
-from training.experiments.study.journal import RunRecord
+from training.experiments.study.journal import FinishedRun
 from training.experiments.study.study import Study, way_out
-from training.features.store import require_space
 from training.networks.registry import SYSTEMS
+from training.storage.disk import require_room
 
 _CPU_SECONDS: Final = {
     "mobilenetv2": 0.009,
@@ -25,11 +25,11 @@ _CPU_SECONDS: Final = {
     "xception": 0.049,
     "inceptionresnetv2": 0.065,
 }
-"""Of one core, for one view of 224 px through a base; measured on an AMD EPYC."""
+"""Core seconds for one view of 224 px through a backbone, measured on an AMD EPYC."""
 _CPU_SECONDS_PER_PARAMETER: Final = 2e-9
-"""Of a base that is not listed: a guess."""
+"""A guess for a backbone that is not listed."""
 _DRAWING_CPU_SECONDS: Final = 0.012
-"""Of one core, to decode a tile of 1024 px and draw a view of it."""
+"""Core seconds to decode a tile of 1024 px and draw a view of it."""
 _MEASURED_SIDE_PX: Final = 224
 _RECORD_BYTES: Final = 4_000
 _EPOCH_BYTES: Final = 40
@@ -39,18 +39,18 @@ _TRIAL_TILES, _TRIAL_EPOCHS = 320, 4
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What is still to do.
+    """What a study still has to do.
 
     Attributes:
-        n_runs: known before the first run; runs that two parts share count once.
-        n_done: of these.
-        n_later: runs beyond the paper, which are chosen once Table 1 is done.
-        n_fits: trainings for what is not done; fewer than runs where prefixes are shared.
-        n_features: still to compute, by system.
-        feature_s: seconds for them, roughly.
-        fit_s: seconds for the trainings, after a trial on this machine.
-        cache_bytes: of the features to compute.
-        out_bytes: of the records to write.
+        n_runs: runs known now; a run that two parts share counts once.
+        n_done: finished runs among them.
+        n_later: runs beyond the paper that are chosen when Table 1 is finished.
+        n_fits: fits still to do; fewer than runs if runs share prefixes.
+        n_features: features still to compute, by system.
+        feature_s: rough estimate of the seconds for them.
+        fit_s: seconds for the fits, estimated by a trial on this machine.
+        cache_bytes: size of the features to compute.
+        out_bytes: size of the records to write.
     """
 
     n_runs: int
@@ -64,15 +64,15 @@ class Needs:
     out_bytes: int
 
 
-def assess(study: Study, find: Callable[[str], RunRecord | None]) -> Needs:
-    """Count what is left.
+def assess(study: Study, find: Callable[[str], FinishedRun | None]) -> Needs:
+    """Count what a study still has to do.
 
     Args:
-        study: what is planned.
-        find: the record of a key, or None.
+        study: the study.
+        find: returns the record of a key, or None.
     """
-    levels = study.levels(find)
-    specs = {run.spec.key: run.spec for run in study.figure_3 + study.table_1 + levels}
+    beyond = study.by_split_kind(find)
+    specs = {run.spec.key: run.spec for run in study.figure_3 + study.table_1 + beyond}
     todo = [spec for key, spec in specs.items() if find(key) is None]
     jobs = list(jobs_of(todo))
     missing = {
@@ -84,7 +84,7 @@ def assess(study: Study, find: Callable[[str], RunRecord | None]) -> Needs:
     return Needs(
         n_runs=len(specs),
         n_done=len(specs) - len(todo),
-        n_later=0 if levels else _n_levels(study),
+        n_later=0 if beyond else _n_beyond(study),
         n_fits=len(jobs),
         n_features={network.system: n for network, n in missing.items() if n},
         feature_s=sum(n * _seconds_per_view(network) for network, n in missing.items()),
@@ -95,22 +95,23 @@ def assess(study: Study, find: Callable[[str], RunRecord | None]) -> Needs:
 
 
 def require_ready(study: Study, needs: Needs) -> None:
-    """Find what would end the study after hours: splits, disk, tiles, weights that do not fit.
+    """Fail now for reasons that would end the study after hours: splits, disk, tiles, weights.
 
     Raises:
-        WeightsError: a base's weights cannot be fetched, or are another network's.
+        WeightsError: a backbone's weights cannot be downloaded, or belong to another network.
         DataError: a tile's file is missing.
-        SplitError: a class, or a slide, is too small for a split.
+        SplitError: a label has too few tiles, or there are too few slides, for a split.
         CacheError: the disk has no room.
     """
     study.require_splits()
-    require_space(study.folders.cache_dir, needs.cache_bytes + needs.out_bytes, "The study")
+    n_bytes = needs.cache_bytes + needs.out_bytes
+    require_room(study.folders.cache_dir, n_bytes, "The study", CacheError, "--cache-dir")
     if not needs.n_features:
         return
     for tile in study.index.tiles:
         if not (study.folders.data_dir / tile.file).is_file():
             raise DataError(
-                f"{study.folders.data_dir / tile.file} is missing. Give the --data-dir of which "
+                f"{study.folders.data_dir / tile.file} is missing. Give the --data-dir from which "
                 "the index was made."
             )
     for name in needs.n_features:
@@ -126,7 +127,7 @@ def require_ready(study: Study, needs: Needs) -> None:
 
 
 def cost_of(study: Study, spec: RunSpec) -> int:
-    """Steps of Adam that a run takes; what the progress bar counts."""
+    """Steps of Adam in a run, which the progress bar counts."""
     share = {"random": 0.9 if spec.split.n_folds == 1 else 1 - 1 / spec.split.n_folds}
     n_train = share.get(spec.split.kind, 1 - 1 / spec.split.n_folds) * len(study.index.tiles)
     n_views = 1 + (spec.views.per_epoch if spec.views else 0)
@@ -142,14 +143,9 @@ def _views_by_network(specs: list[RunSpec]) -> dict[NetworkSpec, list[ViewsSpec 
     return found
 
 
-def _n_levels(study: Study) -> int:
-    levels = study.config.levels
-    n_folds = {
-        "random": levels.random_folds,
-        "slide": levels.slide_folds,
-        "patient": study.n_cases,
-    }
-    return len(study.config.table.systems) * sum(n_folds[kind] for kind in levels.kinds)
+def _n_beyond(study: Study) -> int:
+    n_folds = study.config.levels.n_folds(study.n_cases).values()
+    return len(study.config.table.systems) * sum(n_folds)
 
 
 def _seconds_per_view(network: NetworkSpec) -> float:
@@ -166,7 +162,7 @@ def _seconds_per_step(spec: RunSpec) -> float:
 
 @lru_cache
 def _time_step(embedding_size: int, hidden_units: int, batch_size: int) -> float:
-    """A trial on numbers that mean nothing."""
+    """Time a step on random numbers."""
     from threadpoolctl import threadpool_limits
 
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""The numbers of a study, made of its records: one tidy table, and the paper's own tables."""
+"""The numbers of a study: one tidy table of its runs, and the cells of the paper's tables."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import numpy as np
 from app.core.manifest import SplitMetrics
 from training.config import NetworkConfig, PhaseConfig, TrainingConfig
 from training.data.labels import TUMOR_CLASSES
-from training.data.splits import count_overlaps
+from training.evaluation.leakage import find_leaks
 from training.evaluation.metrics import evaluate, tumor_metrics
 from training.experiments.study.design import PlannedRun
-from training.experiments.study.journal import Counts, RunRecord
+from training.experiments.study.journal import Counts, FinishedRun
 from training.experiments.study.study import DoneRuns, Study
 from training.runs.records import Answer, CrossValidation
-from training.storage.atomic import write_whole
+from training.storage.atomic import write_bytes_whole
 
 RESULTS_NAME: Final = "results.csv"
 
@@ -32,9 +32,9 @@ class Spread:
 
     Attributes:
         mean, low, high: after the last epoch.
-        deviation: of the sample; None of one run.
-        best: after each run's best epoch, the mean: chosen on the tiles that are tested.
-        n_runs: how many.
+        deviation: sample standard deviation; None for one run.
+        best: mean after each run's best epoch, which is chosen on the test tiles.
+        n_runs: number of runs.
     """
 
     mean: float
@@ -45,8 +45,8 @@ class Spread:
     n_runs: int
 
     @classmethod
-    def of(cls, records: Sequence[RunRecord]) -> Spread:
-        """Of at least one record."""
+    def of(cls, records: Sequence[FinishedRun]) -> Spread:
+        """The spread of one or more records."""
         last = [record.last_accuracy for record in records]
         return cls(
             mean=fmean(last),
@@ -60,7 +60,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class TumorCounts:
-    """Tumour against not, the two tumour labels merged as in the paper."""
+    """Tumour against non-tumour, with the two tumour labels merged as in the paper."""
 
     precision: float | None
     recall: float | None
@@ -69,7 +69,7 @@ class TumorCounts:
 
 
 def tumor_counts(confusion: Counts) -> TumorCounts:
-    """Of a confusion matrix, row true, column answered."""
+    """Counts from a confusion matrix whose rows are true and columns predicted classes."""
     counts = np.array(confusion, dtype=np.int64)
     precision, recall = tumor_metrics(counts)
     support = int(counts[list(TUMOR_CLASSES)].sum())
@@ -78,34 +78,34 @@ def tumor_counts(confusion: Counts) -> TumorCounts:
 
 
 def figure_3_cells(done: DoneRuns) -> dict[tuple[str, int, float], Spread]:
-    """By system, epochs and learning rate."""
+    """Spread by system, epochs and learning rate."""
     return _spreads(done, lambda run: (run.system, run.spec.epochs, run.spec.learning_rate))
 
 
 def table_1_cells(done: DoneRuns) -> dict[tuple[str, str], Spread]:
-    """By system and row."""
+    """Spread by system and row."""
     return _spreads(done, lambda run: (run.system, run.row))
 
 
-def best_run(done: DoneRuns) -> tuple[PlannedRun, RunRecord] | None:
+def best_run(done: DoneRuns) -> tuple[PlannedRun, FinishedRun] | None:
     """The run with the highest accuracy at its best epoch, as the paper chooses.
 
-    Of equals the one with the lowest loss there.
+    If several are equal, the one with the lowest loss at that epoch.
     """
 
-    def rank(pair: tuple[PlannedRun, RunRecord]) -> tuple[float, float]:
+    def rank(pair: tuple[PlannedRun, FinishedRun]) -> tuple[float, float]:
         record = pair[1]
         return record.best_accuracy, -record.test_loss[record.best_epoch - 1]
 
     return max(done, key=rank, default=None)
 
 
-def level_metrics(study: Study, done: DoneRuns) -> dict[tuple[str, str, str], SplitMetrics]:
-    """By system, row and kind of split, all folds pooled; only whole cross-validations.
+def split_kind_metrics(study: Study, done: DoneRuns) -> dict[tuple[str, str, str], SplitMetrics]:
+    """Metrics of complete cross-validations by system, row and kind of split, all folds pooled.
 
-    The bootstrap interval resamples slides; a label that is absent has no number.
+    The bootstrap interval resamples slides; an absent label has no number.
     """
-    folds: dict[tuple[str, str, str], list[tuple[PlannedRun, RunRecord]]] = {}
+    folds: dict[tuple[str, str, str], list[tuple[PlannedRun, FinishedRun]]] = {}
     for run, record in done:
         folds.setdefault((run.system, run.row, run.spec.split.kind), []).append((run, record))
     return {
@@ -116,17 +116,17 @@ def level_metrics(study: Study, done: DoneRuns) -> dict[tuple[str, str, str], Sp
 
 
 def count_leaks(study: Study) -> dict[int, list[int]]:
-    """Overlapping pairs across the line of each of the paper's splits, by footprint."""
+    """Overlapping pairs across the two sides of each of the paper's splits, by footprint."""
     seeds = sorted({run.spec.split.seed for run in study.figure_3 + study.table_1})
     splits = [study.split("random", 1, seed) for seed in seeds]
     return {
-        footprint: [count_overlaps(study.index, split, footprint) for split in splits]
+        footprint: [find_leaks(study.index, split, footprint).n_pairs for split in splits]
         for footprint in study.config.levels.footprints
     }
 
 
 def write_results(path: Path, done: DoneRuns) -> None:
-    """One row a run, whole or not at all.
+    """Write one row for each run, whole or not at all.
 
     Raises:
         OSError: the disk is full.
@@ -137,10 +137,10 @@ def write_results(path: Path, done: DoneRuns) -> None:
         writer = csv.DictWriter(text, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    write_whole(path, lambda stream: stream.write(text.getvalue().encode()))
+    write_bytes_whole(path, text.getvalue().encode())
 
 
-def _tidy(run: PlannedRun, record: RunRecord) -> dict[str, Any]:
+def _tidy(run: PlannedRun, record: FinishedRun) -> dict[str, Any]:
     spec, views = run.spec, run.spec.views
     tumor = tumor_counts(record.confusion)
     return {
@@ -177,14 +177,14 @@ def _optional(value: float | None) -> float | str:
 
 
 def _spreads(done: DoneRuns, key: Any) -> dict[Any, Spread]:
-    groups: dict[Any, list[RunRecord]] = {}
+    groups: dict[Any, list[FinishedRun]] = {}
     for run, record in done:
         groups.setdefault(key(run), []).append(record)
     return {name: Spread.of(records) for name, records in groups.items()}
 
 
 def _cross_validation(
-    study: Study, parts: Sequence[tuple[PlannedRun, RunRecord]]
+    study: Study, parts: Sequence[tuple[PlannedRun, FinishedRun]]
 ) -> CrossValidation:
     """The folds of one split as `osteo-train fit --split` writes them."""
     spec = parts[0][0].spec

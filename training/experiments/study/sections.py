@@ -1,29 +1,33 @@
-"""The sections of a study's report, each Markdown made of numbers; nothing is typed by hand."""
+"""The sections of a study's report: Markdown generated from the numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 from statistics import fmean
 
 from app.core.manifest import SplitMetrics
+from training.console.markdown import markdown_table
+from training.console.plural import plural
 from training.data.labels import LABELS
+from training.evaluation.split_tables import number
 from training.experiments.study import paper
 from training.experiments.study.design import PlannedRun
-from training.experiments.study.journal import RunRecord
+from training.experiments.study.journal import FinishedRun
 from training.experiments.study.results import (
     Spread,
     count_leaks,
-    level_metrics,
+    split_kind_metrics,
     tumor_counts,
 )
 from training.experiments.study.study import DoneRuns, Study
 from training.networks.registry import SYSTEMS
 
 _NOTHING = "-"
+_table = partial(markdown_table, numeric=True)
 
 
 def data_section(study: Study, done: DoneRuns) -> str:
-    """What was run on what, how much of it is done, and what the split is worth."""
+    """Tiles, runs, backbones, and how much the split leaks."""
     index, config = study.index, study.config
     counts = ", ".join(f"{index.labels.count(label.id)} {label.name}" for label in LABELS)
     slides = len({tile.slide for tile in index.tiles})
@@ -38,21 +42,23 @@ def data_section(study: Study, done: DoneRuns) -> str:
 
 Research use only. Every number below names its split.
 
-- **Tiles:** {len(index.tiles)} ({counts}) of {slides} slides and {study.n_cases} case(s); mixed \
-tiles: {index.mixed_tiles}. Index SHA-256 `{study.index_sha256}`.
-- **Runs:** {len(finished)} of {len(planned)} are done{_missing(done, study)}.
-- **Base networks:** {_bases(study)}.
+- **Tiles:** {len(index.tiles)} ({counts}) of \
+{plural(slides, "slide")} and {plural(study.n_cases, "case")}; mixed tiles: {index.mixed_tiles}. \
+Index SHA-256 `{study.index_sha256}`.
+- **Runs:** {len(finished)} of {len(planned)} are finished{_missing(done, study)}.
+- **Backbones:** {_backbones(study)}.
 - **The split is random and leaks.** As in the paper, each run tests a tenth of the tiles \
-({n_tested}), drawn without regard to slide or patient. Overlapping pairs of tiles across the \
-line, mean of the splits: {leaks} (the scale of the names' coordinates is not \
-documented). With {n_tested} tested tiles one tile is {1 / max(n_tested, 1):.3f} of accuracy."""
+({n_tested}), drawn without regard to slide or patient. Mean number of overlapping pairs of tiles \
+with one tile on each side of a split: {leaks} (the scale of the names' coordinates is not \
+documented). With {plural(n_tested, "test tile")}, one tile is {1 / max(n_tested, 1):.3f} of \
+accuracy."""
 
 
 def figure_3_section(study: Study, cells: dict[tuple[str, int, float], Spread]) -> str:
-    """The best learning rate of each system and number of epochs; the figure shows all."""
+    """The best learning rate for each system and number of epochs; the figure shows all rates."""
     rows = []
     for system in dict.fromkeys(name for name, _, _ in cells):
-        for epochs in sorted({number for name, number, _ in cells if name == system}):
+        for epochs in sorted({epochs for name, epochs, _ in cells if name == system}):
             rate, spread = max(
                 ((r, s) for (n, e, r), s in cells.items() if (n, e) == (system, epochs)),
                 key=lambda item: item[1].mean,
@@ -61,26 +67,27 @@ def figure_3_section(study: Study, cells: dict[tuple[str, int, float], Spread]) 
             rows.append([title, str(epochs), f"{rate:g}", *_spread(spread)])
     (system, epochs, rate), best = max(cells.items(), key=lambda item: item[1].mean)
     prefix = (
-        "Fewer epochs are the beginning of the longest run, so they are no independent runs."
+        "Shorter runs are the beginning of the longest one, so they are not independent."
         if study.config.grid.share_prefix
-        else "Each number of epochs was trained on its own, from other initial weights."
+        else "Runs of different lengths are independent: each has its own initial weights."
     )
     table = _table(
-        ["best rate of each", "epochs", "rate", "mean", "range", "sd", "best epoch", "runs"], rows
+        ["system", "epochs", "best rate", "mean", "range", "sd", "best epoch", "runs"], rows
     )
-    return f"""## Figure 3: base networks, no augmentation
+    return f"""## Figure 3: backbones, no augmentation
 
 ![Figure 3](figure-3.png)
 
 {table}
 
-Best here: {best.mean:.3f} ({SYSTEMS[system].title}, {epochs} epochs, rate {rate:g}). Paper: \
-{paper.FIGURE_3_BEST:.2f} ({SYSTEMS[paper.FIGURE_3_SYSTEM].title}). Mean and range are after the \
-last epoch; "best epoch" takes each run's best and so chooses on the tested tiles. {prefix}"""
+Best here: {best.mean:.3f} ({SYSTEMS[system].title}, {plural(epochs, "epoch")}, rate {rate:g}). \
+Paper: {paper.FIGURE_3_BEST:.2f} ({SYSTEMS[paper.FIGURE_3_SYSTEM].title}). Mean and range are \
+after the last epoch; "best epoch" averages each run's best epoch, which is chosen on the test \
+tiles. {prefix}"""
 
 
 def table_1_section(study: Study, cells: dict[tuple[str, str], Spread]) -> str:
-    """Every augmentation, the paper's numbers beside ours where it prints them."""
+    """Every augmentation, with the paper's numbers beside ours if it prints them."""
     rows = []
     for (system, row), spread in cells.items():
         known = (system, row) == (paper.TABLE_1_SYSTEM, paper.TABLE_1_ROW)
@@ -88,46 +95,46 @@ def table_1_section(study: Study, cells: dict[tuple[str, str], Spread]) -> str:
         rows.append([f"{SYSTEMS[system].title}: {row}", *_spread(spread), said])
     table = study.config.table
     views = (
-        f"{table.views_per_epoch} of {table.n_views} cached copies of each original an epoch"
+        f"{table.views_per_epoch} of {table.n_views} cached copies of each original in an epoch"
         if table.mode == "cached"
-        else f"{table.views_per_epoch} copies of each original, drawn anew in every epoch"
+        else f"new copies of each original in every epoch ({table.views_per_epoch} each)"
     )
     return f"""## Table 1: augmentation
 
 {_table(["original and copies", "mean", "range", "sd", "best epoch", "runs", "paper"], rows)}
 
-Rate {table.learning_rate:g}, {table.epochs} epochs, {views}. A zoom of x magnifies from \
-max(1 - x, 0.5) to 1 + x: for x = 1.5 that is the paper's "0.5 to 2.5". The paper's number is its \
-best run's best epoch; ours in the column beside is the mean of all runs'."""
+Rate {table.learning_rate:g}, {plural(table.epochs, "epoch")}, {views}. A zoom of x magnifies from \
+max(1 - x, 0.5) to 1 + x: for x = 1.5 that is the paper's "0.5 to 2.5". The paper's number is the \
+best epoch of its best run; our "best epoch" is the mean over all runs."""
 
 
-def figure_4_section(run: PlannedRun, record: RunRecord) -> str:
+def figure_4_section(run: PlannedRun, record: FinishedRun) -> str:
     """The best run, epoch by epoch."""
     return f"""## Figure 4: the best run by epoch
 
 ![Figure 4](figure-4.png)
 
 {SYSTEMS[run.system].title}, {run.row}, run {run.number}: {record.best_accuracy:.4f} after epoch \
-{record.best_epoch}, {record.last_accuracy:.4f} after the last ({len(record.accuracy)}). It is the \
-best of all runs at its best epoch on the very tiles that chose it, as in the paper; the tables \
-above hold the means. The paper's best run: {paper.TABLE_1_BEST:.4f}, overfitting from epoch \
+{record.best_epoch}, {record.last_accuracy:.4f} after the last ({len(record.accuracy)}). As in the \
+paper, run and epoch are chosen on the test tiles, so this number is optimistic; the tables above \
+hold the means. The paper's best run: {paper.TABLE_1_BEST:.4f}, overfitting from epoch \
 {paper.OVERFITS_FROM_EPOCH}."""
 
 
-def figure_5_section(record: RunRecord) -> str:
-    """The confusion matrix of the best run at its best epoch, and tumour against not."""
+def figure_5_section(record: FinishedRun) -> str:
+    """The confusion matrix of the best run at its best epoch, and tumour against non-tumour."""
     ours = tumor_counts(record.best_confusion)
     table = _table(
-        ["tumour against not", "here", "paper"],
+        ["tumour against non-tumour", "here", "paper"],
         [
-            ["precision", _number(ours.precision), f"{paper.TUMOR_PRECISION:.4f}"],
-            ["recall", _number(ours.recall), f"{paper.TUMOR_RECALL:.4f}"],
+            ["precision", number(ours.precision), f"{paper.TUMOR_PRECISION:.4f}"],
+            ["recall", number(ours.recall), f"{paper.TUMOR_RECALL:.4f}"],
             ["false negatives", str(ours.false_negatives), str(paper.TUMOR_FALSE_NEGATIVES)],
-            ["tumour tiles tested", str(ours.n_tumor), "102, it seems"],
-            ["tiles tested", str(record.n_test), "170, it seems"],
+            ["tumour tiles tested", str(ours.n_tumor), "102, inferred"],
+            ["tiles tested", str(record.n_test), "170, inferred"],
         ],
     )
-    return f"""## Figure 5: its confusion matrix
+    return f"""## Figure 5: the confusion matrix of that run
 
 ![Figure 5](figure-5.png)
 
@@ -136,9 +143,9 @@ def figure_5_section(record: RunRecord) -> str:
 {paper.VALIDATION_NOTE}"""
 
 
-def beyond_section(study: Study, levels: DoneRuns) -> str:
-    """The best row of each system, by random, slide and patient split, side by side."""
-    metrics = level_metrics(study, levels)
+def beyond_section(study: Study, done: DoneRuns) -> str:
+    """The best row of each system on random, slide and patient splits, side by side."""
+    metrics = split_kind_metrics(study, done)
     if not metrics:
         return ""
     rows = [
@@ -148,8 +155,8 @@ def beyond_section(study: Study, levels: DoneRuns) -> str:
             f"{round(value.accuracy * value.n_tiles)} of {value.n_tiles}",
             f"{value.accuracy:.3f}",
             f"{value.accuracy_low:.3f} to {value.accuracy_high:.3f}",
-            _number(value.macro_f1),
-            _number(value.classes[-1].recall),
+            number(value.macro_f1),
+            number(value.classes[-1].recall),
         ]
         for (system, row, kind), value in metrics.items()
     ]
@@ -162,16 +169,16 @@ def beyond_section(study: Study, levels: DoneRuns) -> str:
     ]
     case_header = ["case left out", "case", "tiles", "accuracy", *(lab.name for lab in LABELS)]
     by_case = f"\n\n{_table(case_header, cases)}" if cases else ""
-    return f"""## Beyond the paper: slides and patients that were not seen
+    return f"""## Beyond the paper: unseen slides and patients
 
 {_table([*header, "viable recall"], rows)}{by_case}
 
-All folds pooled, after the last epoch; intervals resample slides. The row was chosen by its \
-random split, which these numbers judge. {paper.ELSEWHERE}"""
+All folds are pooled, after the last epoch; intervals resample slides. The row was chosen by its \
+accuracy on random splits, so the random split here is optimistic. {paper.ELSEWHERE}"""
 
 
 def method_section(study: Study) -> str:
-    """What was done, in a paragraph."""
+    """The method, in one paragraph."""
     config = study.config
     left_out = [
         SYSTEMS[name].title
@@ -179,13 +186,13 @@ def method_section(study: Study) -> str:
         if name not in config.systems
     ]
     absent = f" Not run here: {', '.join(left_out)}." if left_out else ""
-    return f"""## How
+    return f"""## Method
 
-Frozen base, global average pooling, dense {config.head.hidden_units} (relu), softmax 3; Adam \
-with default betas, categorical cross-entropy, batch {config.head.batch_size}, constant rate. Run \
-r has a split of its own, the same for every system, rate and row. Study seed {config.seed}. \
-Features are computed once a tile and view (`docs/study.md`). All runs stand in \
-`results.csv`, one row each.{absent}"""
+Frozen backbone, global average pooling, dense {config.head.hidden_units} (ReLU), softmax 3; Adam \
+with default betas, categorical cross-entropy, batch {config.head.batch_size}, constant rate. Each \
+run number has its own split, the same for every system, rate and row. Study seed {config.seed}. \
+Features are computed once for each tile and view (`docs/study.md`). `results.csv` has one row for \
+each run.{absent}"""
 
 
 def _case_rows(title: str, metrics: SplitMetrics) -> list[list[str]]:
@@ -207,7 +214,7 @@ def _missing(done: DoneRuns, study: Study) -> str:
     return f"; unfinished: {', '.join(sorted(parts))}" if parts else ""
 
 
-def _bases(study: Study) -> str:
+def _backbones(study: Study) -> str:
     return "; ".join(
         f"{SYSTEMS[name].title}, {system.side_px} px, weights `{study.weights[name][:16]}`"
         for name, system in study.config.systems.items()
@@ -218,16 +225,7 @@ def _spread(spread: Spread) -> list[str]:
     return [
         f"{spread.mean:.3f}",
         f"{spread.low:.3f} to {spread.high:.3f}",
-        _number(spread.deviation),
+        number(spread.deviation),
         f"{spread.best:.3f}",
         str(spread.n_runs),
     ]
-
-
-def _number(value: float | None) -> str:
-    return "unavailable" if value is None else f"{value:.3f}"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---", *("---:" for _ in header[1:])], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

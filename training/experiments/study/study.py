@@ -1,4 +1,4 @@
-"""A study, from its plan to its last record: whatever was done before is not done again."""
+"""Run a study from its plan to its last record; finished runs are not repeated."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ from training.errors import RunError, SplitError, WeightsError
 from training.evaluation.metrics import confusion_matrix
 from training.experiments.study.config import StudyConfig
 from training.experiments.study.design import Design, PlannedRun, RunSpec, SplitSpec, jobs_of
-from training.experiments.study.engines import Engine, Task
+from training.experiments.study.engines import Engine, HeadTask
 from training.experiments.study.features import FeatureSource
 from training.experiments.study.head import HeadFit, Positions
-from training.experiments.study.journal import Counts, Journal, RunRecord
+from training.experiments.study.journal import Counts, FinishedRun
 from training.networks.graphs import require_weights, weights_sha256
 from training.networks.registry import SYSTEMS
 from training.runs.records import class_indices_of
+from training.storage.journal import Journal
 
-DoneRuns = list[tuple[PlannedRun, RunRecord]]
+DoneRuns = list[tuple[PlannedRun, FinishedRun]]
 
 
 @dataclass(frozen=True, slots=True)
-class Folders:
+class StudyFolders:
     """Where a study reads and writes.
 
     Attributes:
         data_dir: the collection.
-        cache_dir: features of frozen bases.
+        cache_dir: features of frozen backbones.
         out: journal, results, figures and report.
     """
 
@@ -48,18 +49,18 @@ class Study:
     """The runs of a study on one index."""
 
     def __init__(
-        self, config: StudyConfig, index: Index, index_sha256: str, folders: Folders
+        self, config: StudyConfig, index: Index, index_sha256: str, folders: StudyFolders
     ) -> None:
         """Plan Figure 3 and Table 1; nothing is computed.
 
         Raises:
-            RunError: index and study disagree about mixed tiles, or no system is left.
+            RunError: index and study count mixed tiles differently.
             WeightsError: a weights file is missing.
         """
         if index.mixed_tiles != config.mixed_tiles:
             raise RunError(
-                f"The index counts mixed tiles as {index.mixed_tiles!r}, the study says "
-                f"mixed_tiles = {config.mixed_tiles!r}. Make one agree with the other."
+                f"The index has mixed_tiles = {index.mixed_tiles!r}, but the study has "
+                f"mixed_tiles = {config.mixed_tiles!r}. Change one of them."
             )
         _require_weights(config)
         self.config, self.index, self.index_sha256 = config, index, index_sha256
@@ -78,30 +79,30 @@ class Study:
 
     @property
     def n_cases(self) -> int:
-        """Of the index: as many folds has the split by patient."""
+        """Number of cases in the index, and so of folds in the split by patient."""
         return len({tile.case for tile in self.index.tiles})
 
-    def levels(self, find: Callable[[str], RunRecord | None]) -> list[PlannedRun]:
-        """The runs beyond the paper, known once Table 1 is done; none before."""
+    def by_split_kind(self, find: Callable[[str], FinishedRun | None]) -> list[PlannedRun]:
+        """The runs beyond the paper, which depend on Table 1; empty until it is finished."""
         rows = {}
         for name in self.config.table.systems:
             best = best_row(found(self.table_1, find), name)
             if best is None:
                 return []
             rows[name] = best
-        return self.design.levels(rows, self.n_cases)
+        return self.design.by_split_kind(rows, self.n_cases)
 
     def require_splits(self) -> None:
-        """Make every split once, so that an impossible one costs no time.
+        """Make every split once, so that an impossible one fails before any work.
 
         Raises:
             SplitError: there are too few tiles, slides or cases.
         """
-        levels, seed = self.config.levels, self.config.seed
         splits = {run.spec.split for run in self.figure_3 + self.table_1}
-        folds = {"random": levels.random_folds, "slide": levels.slide_folds, "patient": 2}
         if self.table_1:
-            splits |= {SplitSpec(kind=k, n_folds=folds[k], seed=seed) for k in levels.kinds}
+            kinds = self.config.levels.n_folds(2).items()  # a patient split needs two cases
+            seed = self.config.seed
+            splits |= {SplitSpec(kind=kind, n_folds=n, seed=seed) for kind, n in kinds}
         for split in sorted(splits, key=lambda spec: (spec.kind, spec.seed)):
             try:
                 self.split(split.kind, split.n_folds, split.seed)
@@ -110,16 +111,16 @@ class Study:
                 raise SplitError(f"{error}{where}") from error
 
     def run(
-        self, planned: Sequence[PlannedRun], journal: Journal, engine: Engine
+        self, planned: Sequence[PlannedRun], journal: Journal[FinishedRun], engine: Engine
     ) -> Iterator[tuple[RunSpec, ...]]:
-        """Do what is not done yet, yielding after each training the runs that it answered."""
+        """Do the runs that are not finished, and yield after each fit the runs that it finished."""
         todo = [run.spec for run in planned if journal.get(run.spec.key) is None]
         for task, fitted in engine.run(self._tasks(todo)):
             journal.append([self._record(spec, task, fitted) for spec in task.specs])
             yield task.specs
 
-    def _tasks(self, specs: Sequence[RunSpec]) -> Iterator[Task]:
-        """What is to be trained; the runs on one set of features come one after the other."""
+    def _tasks(self, specs: Sequence[RunSpec]) -> Iterator[HeadTask]:
+        """The fits to do; those on the same features come one after the other."""
 
         def place(job: tuple[RunSpec, ...]) -> str:
             views = job[0].views
@@ -131,7 +132,7 @@ class Study:
             for job in jobs:
                 train, test = self.positions(job[0].split)
                 fresh = self.source.fresh(job[0], train)
-                yield Task(job, features, self._class_indices, train, test, fresh)
+                yield HeadTask(job, features, self._class_indices, train, test, fresh)
 
     def positions(self, spec: SplitSpec) -> tuple[Positions, Positions]:
         """Training and test tiles of a fold."""
@@ -139,23 +140,23 @@ class Study:
         return fold_positions(self.index, split.folds[spec.fold])
 
     def split_sha256(self, spec: SplitSpec) -> str:
-        """Of the file that `osteo-train split` would write."""
+        """SHA-256 of the file that `osteo-train split` would write."""
         split = self.split(spec.kind, spec.n_folds, spec.seed)
         return hashlib.sha256(split.model_dump_json(indent=1).encode() + b"\n").hexdigest()
 
     def _split(self, kind: str, n_folds: int, seed: int) -> Split:
         return make_split(self.index, self.index_sha256, kind, n_folds, seed)  # type: ignore[arg-type]
 
-    def _record(self, spec: RunSpec, task: Task, fitted: HeadFit) -> RunRecord:
+    def _record(self, spec: RunSpec, task: HeadTask, fitted: HeadFit) -> FinishedRun:
         truth = self._class_indices[task.test]
         hits = (fitted.answers[: spec.epochs] == truth).mean(axis=1)
-        best = int(hits.argmax())  # the first of equals
+        best = int(hits.argmax())  # the first, if several are equal
 
         def confusion(epoch: int) -> Counts:
             counts = confusion_matrix(truth, fitted.answers[epoch])
             return tuple(tuple(int(count) for count in row) for row in counts)
 
-        return RunRecord(
+        return FinishedRun(
             key=spec.key,
             spec=spec,
             n_train=len(task.train),
@@ -174,21 +175,21 @@ class Study:
 
 
 def way_out(system: str) -> str:
-    """What to do about the weights of a system."""
+    """What the user can do about missing weights of a system."""
     return (
-        f"Or give --weights {system}=FILE, or leave this base out by naming the others with "
+        f"Or give --weights {system}=FILE, or leave this system out by naming the others with "
         "--system."
     )
 
 
-def found(planned: Sequence[PlannedRun], find: Callable[[str], RunRecord | None]) -> DoneRuns:
-    """The planned runs that are done, with their records."""
+def found(planned: Sequence[PlannedRun], find: Callable[[str], FinishedRun | None]) -> DoneRuns:
+    """The planned runs that are finished, with their records."""
     pairs = ((run, find(run.spec.key)) for run in planned)
     return [(run, record) for run, record in pairs if record is not None]
 
 
 def best_row(table_1: DoneRuns, system: str) -> str | None:
-    """The row of Table 1 with the highest mean accuracy after the last epoch; first of equals."""
+    """The first row of Table 1 with the highest mean accuracy after the last epoch."""
     by_row: dict[str, list[float]] = {}
     for run, record in table_1:
         if run.system == system:
@@ -197,7 +198,7 @@ def best_row(table_1: DoneRuns, system: str) -> str | None:
 
 
 def _require_weights(config: StudyConfig) -> None:
-    """All systems at once, so that whoever lacks two files learns of both."""
+    """Check all systems, so that one error names every missing file."""
     problems = []
     for name, system in config.systems.items():
         try:
@@ -209,5 +210,5 @@ def _require_weights(config: StudyConfig) -> None:
 
 
 def _shown(values: np.ndarray) -> tuple[float, ...]:
-    """Six digits: what a float32 holds."""
+    """Values rounded to six digits, the precision of a float32."""
     return tuple(float(f"{value:.6g}") for value in values)

@@ -7,10 +7,11 @@ import pytest
 from training.config import read_config
 from training.data.index import Index
 from training.errors import ConfigError, RunError
+from training.experiments.ablation import run as ablation_run
 from training.experiments.ablation.config import ABLATIONS_DIR, change_config, read_ablation
-from training.experiments.ablation.run import RUNS_NAME, RunRecord, read_records, run_ablation
+from training.experiments.ablation.run import RUNS_NAME, AblationRecord, read_records, run_ablation
 from training.experiments.ablation.tables import write_csv, write_markdown
-from training.fit.trainer import Trainer
+from training.fit.classifier import fit_classifier
 from training.storage.atomic import try_lock
 
 SHA = "0" * 64
@@ -35,8 +36,8 @@ def ablation_file(tiny_config: Path) -> Path:
     return path
 
 
-def record(recipe: str, split: str, seed: int, right: tuple[int, int]) -> RunRecord:
-    return RunRecord.model_validate(
+def record(recipe: str, split: str, seed: int, right: tuple[int, int]) -> AblationRecord:
+    return AblationRecord.model_validate(
         {
             "key": f"{recipe} {split} {seed}",
             "recipe": recipe,
@@ -53,7 +54,7 @@ def record(recipe: str, split: str, seed: int, right: tuple[int, int]) -> RunRec
 
 
 @pytest.mark.parametrize("path", sorted(ABLATIONS_DIR.glob("*.toml")), ids=lambda path: path.stem)
-def test_every_shipped_file_reads_and_says_what_to_expect(path: Path) -> None:
+def test_read_ablation_reads_every_shipped_file(path: Path) -> None:
     text = path.read_text()
     assert text.startswith("# osteo-train ")
     assert "# Expect" in text
@@ -77,30 +78,28 @@ def test_change_config_sets_dotted_keys_and_nothing_else(tiny_config: Path) -> N
 @pytest.mark.parametrize(
     ("key", "value"), [("head.weight_decoy", 1), ("hat.epochs", 1), ("seed.x", 1), ("seed", "x")]
 )
-def test_change_config_names_the_key_that_is_wrong(
-    tiny_config: Path, key: str, value: object
-) -> None:
+def test_change_config_names_the_wrong_key(tiny_config: Path, key: str, value: object) -> None:
     with pytest.raises(ConfigError) as caught:
         change_config(read_config(tiny_config), {key: value}, "f.toml")
     assert caught.value.key == key
     assert "f.toml" in str(caught.value)
 
 
-def test_read_ablation_refuses_two_rows_of_one_name(ablation_file: Path) -> None:
+def test_read_ablation_refuses_two_recipes_with_one_name(ablation_file: Path) -> None:
     ablation_file.write_text(ABLATION.replace("decayed", "plain"))
     with pytest.raises(ConfigError, match="same name"):
         read_ablation(ablation_file, None)
 
 
 @pytest.mark.tensorflow
-def test_run_ablation_goes_on_where_it_was(
+def test_run_ablation_resumes_where_it_stopped(
     ablation_file: Path,
     drawn_index: Index,
     drawn_dir: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Cut off in the last line, it runs that one again; complete, it runs nothing."""
+    """It repeats a run whose line was cut off, and nothing if all lines are complete."""
     ablation, recipes = read_ablation(ablation_file, None)
     arguments = ablation, recipes, (drawn_index, SHA), drawn_dir, tmp_path / "out"
     records = run_ablation(*arguments)
@@ -115,14 +114,14 @@ def test_run_ablation_goes_on_where_it_was(
     runs.write_bytes(whole[:-20])
     assert len(read_records(runs)) == 3
     n_fits = 0
-    fit = Trainer.fit
+    fit = fit_classifier
 
     def counting(*args: object, **kwargs: object) -> object:
         nonlocal n_fits
         n_fits += 1
         return fit(*args, **kwargs)  # type: ignore[arg-type]  # whatever it was given
 
-    monkeypatch.setattr(Trainer, "fit", counting)
+    monkeypatch.setattr(ablation_run, "fit_classifier", counting)
     again = run_ablation(*arguments)
     assert n_fits == 2, "the two folds of the run that was cut off"
     assert [r.n_right for r in again] == [r.n_right for r in records]
@@ -130,7 +129,7 @@ def test_run_ablation_goes_on_where_it_was(
     assert n_fits == 2
 
 
-def test_run_ablation_lets_one_process_at_a_time_write(
+def test_run_ablation_lets_only_one_process_write(
     ablation_file: Path, drawn_index: Index, drawn_dir: Path, tmp_path: Path
 ) -> None:
     ablation, recipes = read_ablation(ablation_file, None)
@@ -140,7 +139,7 @@ def test_run_ablation_lets_one_process_at_a_time_write(
             run_ablation(ablation, recipes, (drawn_index, SHA), drawn_dir, tmp_path)
 
 
-def test_write_markdown_gives_mean_and_range_by_level_and_case() -> None:
+def test_write_markdown_gives_mean_and_range_by_split_and_case() -> None:
     records = [
         record("a", "slide", 0, (4, 2)),
         record("a", "slide", 1, (4, 3)),

@@ -1,4 +1,4 @@
-"""A small study of drawn tiles whose base network is a few sums: no TensorFlow, no seconds."""
+"""A small study of drawn tiles whose backbone is a few sums, so that it needs no TensorFlow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from training.data.index import Index, write_index
 from training.experiments.study.config import StudyConfig, read_study
 from training.experiments.study.features import FeatureSource, Tile
-from training.experiments.study.study import Folders, Study
+from training.experiments.study.study import Study, StudyFolders
 from training.features.store import Features
 
 TINY_STUDY = """
@@ -49,7 +49,7 @@ MakeStudy = Callable[..., Study]
 
 
 def infer_colours(tiles: Tile) -> Features:
-    """Eight numbers a tile: mean and spread of its channels, and of its halves."""
+    """Eight numbers for each tile: mean and spread of its channels, and means of its halves."""
     scaled = tiles.astype(np.float32) / 255
     halves = [scaled[:, :, :32].mean(axis=(1, 2, 3)), scaled[:, :, 32:].mean(axis=(1, 2, 3))]
     channels = [*scaled.mean(axis=(1, 2)).T, *scaled.std(axis=(1, 2)).T]
@@ -76,12 +76,12 @@ def make_study(
     study_config: StudyConfig,
     monkeypatch: pytest.MonkeyPatch,
 ) -> MakeStudy:
-    """Studies with the colours for a base network; `out` names the folder."""
+    """Studies with the colours for a backbone; `out` names the folder."""
     monkeypatch.setattr(FeatureSource, "_open_base", lambda *_: infer_colours)
     index_sha256 = write_index(tmp_path / "index.json", drawn_index)
 
     def make(out: str = "out", config: StudyConfig = study_config) -> Study:
-        folders = Folders(drawn_dir, tmp_path / "cache", tmp_path / out)
+        folders = StudyFolders(drawn_dir, tmp_path / "cache", tmp_path / out)
         return Study(config, drawn_index, index_sha256, folders)
 
     return make

@@ -11,7 +11,7 @@ from tests.training.experiments.study.conftest import MakeStudy
 from training.errors import RunError
 from training.experiments.study.config import StudyConfig
 from training.experiments.study.engines import Engine, SerialEngine
-from training.experiments.study.journal import Journal, read_journal
+from training.experiments.study.journal import open_journal, read_journal
 from training.experiments.study.study import Study
 
 ray = pytest.importorskip("ray", reason="Ray has no wheel for this Python or system")
@@ -31,8 +31,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def _records(study: Study, engine: Engine, after: dict[int, Any]) -> dict[str, dict[str, Any]]:
-    """Every run's record without its time; `after` so many runs something happens."""
-    with Journal(study.folders.out) as journal:
+    """Every run's record without its time; `after` maps a number of runs to an action."""
+    with open_journal(study.folders.out) as journal:
         for number, _ in enumerate(study.run(study.figure_3, journal, engine), start=1):
             after.get(number, lambda: None)()
     return {
@@ -41,7 +41,7 @@ def _records(study: Study, engine: Engine, after: dict[int, Any]) -> dict[str, d
     }
 
 
-def test_a_cluster_that_loses_a_node_gives_the_serial_table(
+def test_ray_engine_equals_the_serial_one_after_losing_a_node(
     make_study: MakeStudy, study_config: StudyConfig, cluster: Any
 ) -> None:
     from training.experiments.study.cluster import RayEngine
@@ -63,12 +63,12 @@ def test_a_cluster_that_loses_a_node_gives_the_serial_table(
     assert on_ray == serial
 
 
-def test_no_cluster_at_an_address_is_a_sentence(make_study: MakeStudy) -> None:
+def test_ray_engine_reports_an_address_without_a_cluster(make_study: MakeStudy) -> None:
     from training.experiments.study.cluster import RayEngine
 
     study = make_study()
     with (
-        Journal(study.folders.out) as journal,
+        open_journal(study.folders.out) as journal,
         pytest.raises(RunError, match=r"no Ray cluster at 127\.0\.0\.1:1"),
     ):
         list(study.run(study.figure_3, journal, RayEngine("127.0.0.1:1")))

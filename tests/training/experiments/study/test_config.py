@@ -12,7 +12,7 @@ from training.experiments.study.design import Design, jobs_of
 WEIGHTS = dict.fromkeys(("mobilenetv2", "resnet50v2", "xception", "inceptionresnetv2"), "w")
 
 
-def test_the_papers_study_has_the_papers_runs() -> None:
+def test_study_toml_has_the_runs_of_the_paper() -> None:
     design = Design(read_study(PAPER_STUDY), "index", WEIGHTS)
     grid, table = design.figure_3(), design.table_1()
     assert len(grid) == 4 * 6 * 3 * 5 == 360
@@ -32,7 +32,7 @@ def test_the_papers_study_has_the_papers_runs() -> None:
         (("runs = 2", "run = 2"), "grid.run", "is it misspelt?"),
         (('systems = ["mobilenetv2"]', 'systems = ["resnet50v2"]'), "", "names 'resnet50v2'"),
         (("[systems.mobilenetv2]", "[systems.mobilenet]"), "systems", "there is no system"),
-        (("[systems.mobilenetv2]", "[systems.alexnet]"), "systems", "no frozen base"),
+        (("[systems.mobilenetv2]", "[systems.alexnet]"), "systems", "not a frozen backbone"),
         (("0.01, 0.001]", "0.01, -1]"), "grid.learning_rates", "must be above 0"),
         (("epochs = [2, 4]", "epochs = [0]"), "grid.epochs", "must be 1 or more"),
         (("n_views = 2", "n_views = 2\nviews_per_epoch = 3"), "table", "more than n_views"),
@@ -51,7 +51,7 @@ def test_a_wrong_key_is_named(
     assert caught.value.key == key
 
 
-def test_only_keeps_the_systems_that_are_named() -> None:
+def test_only_keeps_the_named_systems() -> None:
     config = read_study(PAPER_STUDY)
     one = config.only(("mobilenetv2",))
     assert list(one.systems) == list(one.grid.systems) == list(one.table.systems) == ["mobilenetv2"]
@@ -64,7 +64,7 @@ def _keys(config: StudyConfig, index: str = "index", weights: str = "w") -> list
     return [run.spec.key for run in [*design.figure_3(), *design.table_1()]]
 
 
-def test_a_key_names_all_that_determines_a_run(study_config: StudyConfig) -> None:
+def test_key_depends_on_everything_that_determines_a_run(study_config: StudyConfig) -> None:
     keys = _keys(study_config)
     changed = [
         study_config.model_copy(update={"seed": 4}),
@@ -84,7 +84,7 @@ def test_a_key_names_all_that_determines_a_run(study_config: StudyConfig) -> Non
     assert _keys(study_config) == keys
 
 
-def test_the_name_of_a_row_determines_nothing(study_config: StudyConfig) -> None:
+def test_key_does_not_depend_on_the_name_of_a_row(study_config: StudyConfig) -> None:
     rows = study_config.table.rows
     renamed = (rows[0], rows[1].model_copy(update={"name": "other"}))
     table = study_config.table.model_copy(update={"rows": renamed})
@@ -98,7 +98,7 @@ def test_runs_that_two_parts_share_are_done_once(study_config: StudyConfig) -> N
     assert len(set(keys)) == 8 + 4 - 2
 
 
-def test_sharing_prefixes_trains_less_for_as_many_runs(study_config: StudyConfig) -> None:
+def test_share_prefix_needs_fewer_fits_for_the_same_runs(study_config: StudyConfig) -> None:
     grid = study_config.grid.model_copy(update={"share_prefix": True})
     design = Design(study_config.model_copy(update={"grid": grid}), "index", {"mobilenetv2": "w"})
     specs = [run.spec for run in design.figure_3()]

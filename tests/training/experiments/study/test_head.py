@@ -16,7 +16,7 @@ TRAIN, TEST = np.arange(45), np.arange(45, N)
 SETTINGS = HeadSettings(learning_rate=0.01, epochs=(8,), batch_size=8, hidden_units=12)
 
 
-def test_fit_head_learns_and_repeats_itself() -> None:
+def test_fit_head_learns_and_is_reproducible() -> None:
     one = fit_head(FEATURES, TRUTH, TRAIN, TEST, SETTINGS)
     other = fit_head(FEATURES, TRUTH, TRAIN, TEST, SETTINGS)
     assert one.accuracy[-1] > one.accuracy[0]
@@ -27,7 +27,7 @@ def test_fit_head_learns_and_repeats_itself() -> None:
     assert (one.logits[8] != different.logits[8]).any()
 
 
-def test_a_long_run_begins_with_the_short_one() -> None:
+def test_long_fit_begins_with_the_short_one() -> None:
     short = fit_head(FEATURES, TRUTH, TRAIN, TEST, replace(SETTINGS, epochs=(3,)))
     long = fit_head(FEATURES, TRUTH, TRAIN, TEST, replace(SETTINGS, epochs=(3, 8)))
     np.testing.assert_array_equal(short.loss, long.loss[:3])
@@ -45,8 +45,8 @@ def test_fit_head_never_sees_the_test_tiles() -> None:
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_views_are_shown_beside_the_original_as_often_as_asked() -> None:
-    """A tile's original holds 1, its views 2 and 4: the loss of a frozen head counts what came."""
+def test_fit_head_shows_each_original_and_as_many_views_as_configured() -> None:
+    """An original holds 1, its views 2 and 4, so a spy can count them."""
     shown = np.zeros((6, 3, 1), dtype=np.float32)
     shown[:, :, 0] = [1, 2, 4]
     seen: list[float] = []
@@ -63,10 +63,10 @@ def test_views_are_shown_beside_the_original_as_often_as_asked() -> None:
     counts = {value: seen.count(value) for value in (1, 2, 4)}
     assert counts[1] == 40 * 6
     assert counts[2] + counts[4] == 40 * 6
-    assert min(counts[2], counts[4]) > 80  # of 240; each is as likely as the other
+    assert min(counts[2], counts[4]) > 80  # of 240; both are equally likely
 
 
-def test_fresh_views_take_the_place_of_cached_ones() -> None:
+def test_fresh_views_replace_cached_ones() -> None:
     epochs: list[int] = []
 
     def draw(epoch: int) -> np.ndarray:
@@ -78,7 +78,7 @@ def test_fresh_views_take_the_place_of_cached_ones() -> None:
     assert epochs == [1, 2, 3]
 
 
-def test_a_rate_that_is_far_too_high_stays_finite() -> None:
+def test_fit_head_stays_finite_at_a_far_too_high_rate() -> None:
     fitted = fit_head(FEATURES * 100, TRUTH, TRAIN, TEST, replace(SETTINGS, learning_rate=10.0))
     assert np.isfinite(fitted.loss).all()
     assert np.isfinite(fitted.test_loss).all()

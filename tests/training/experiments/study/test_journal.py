@@ -7,10 +7,10 @@ import pytest
 
 from training.errors import RunError
 from training.experiments.study.design import NetworkSpec, RunSpec, SplitSpec
-from training.experiments.study.journal import Journal, RunRecord, read_journal
+from training.experiments.study.journal import FinishedRun, open_journal, read_journal
 
 
-def record(number: int) -> RunRecord:
+def record(number: int) -> FinishedRun:
     spec = RunSpec(
         index_sha256="index",
         network=NetworkSpec(system="mobilenetv2", weights="none", side_px=64),
@@ -22,7 +22,7 @@ def record(number: int) -> RunRecord:
         epochs=2,
         seed=(number,),
     )
-    return RunRecord(
+    return FinishedRun(
         key=spec.key,
         spec=spec,
         n_train=3,
@@ -40,11 +40,11 @@ def record(number: int) -> RunRecord:
     )
 
 
-def test_records_are_there_again(tmp_path: Path) -> None:
-    with Journal(tmp_path / "new") as journal:
+def test_journal_returns_records_after_reopening(tmp_path: Path) -> None:
+    with open_journal(tmp_path / "new") as journal:
         journal.append([record(1), record(2)])
         assert journal.get(record(1).key) == record(1)
-    with Journal(tmp_path / "new") as journal:
+    with open_journal(tmp_path / "new") as journal:
         assert journal.get(record(2).key) == record(2)
         assert journal.get(record(3).key) is None
     assert record(1).last_accuracy == 0.0
@@ -52,43 +52,43 @@ def test_records_are_there_again(tmp_path: Path) -> None:
 
 
 def test_every_cut_of_the_last_line_loses_that_run_only(tmp_path: Path) -> None:
-    with Journal(tmp_path) as journal:
+    with open_journal(tmp_path) as journal:
         journal.append([record(1)])
         journal.append([record(2)])
     content = journal.path.read_bytes()
     end = content.index(b"\n") + 1
     for cut in (end, end + 1, end + 200, len(content) - 2, len(content) - 1):
         journal.path.write_bytes(content[:cut])
-        with Journal(tmp_path) as opened:
+        with open_journal(tmp_path) as opened:
             assert opened.get(record(1).key) is not None
             assert opened.get(record(2).key) is None
             opened.append([record(2)])
         assert journal.path.read_bytes() == content
 
 
-def test_a_damaged_line_is_done_again_and_said(
+def test_journal_reports_a_damaged_line_and_drops_its_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Journal(tmp_path) as journal:
+    with open_journal(tmp_path) as journal:
         journal.append([record(1), record(2)])
     journal.path.write_bytes(b"{" + journal.path.read_bytes())
     assert set(read_journal(tmp_path)) == {record(2).key}
-    assert "1 damaged line(s)" in capsys.readouterr().err
+    assert "1 damaged line; that run is done again" in capsys.readouterr().err
 
 
 def test_two_processes_cannot_write_one_journal(tmp_path: Path) -> None:
-    with Journal(tmp_path) as journal:
+    with open_journal(tmp_path) as journal:
         journal.append([record(1)])
-        with pytest.raises(RunError, match="Another process runs the study"):
-            Journal(tmp_path)
+        with pytest.raises(RunError, match="Another process works on"):
+            open_journal(tmp_path)
         assert set(read_journal(tmp_path)) == {record(1).key}
-    Journal(tmp_path).__exit__()
+    open_journal(tmp_path).__exit__()
 
 
 def test_a_full_disk_leaves_the_journal_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Journal(tmp_path) as journal:
+    with open_journal(tmp_path) as journal:
         journal.append([record(1)])
         before = journal.path.read_bytes()
         write = os.write
@@ -101,7 +101,7 @@ def test_a_full_disk_leaves_the_journal_as_it_was(
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(os, "write", fill_up)
-        with pytest.raises(RunError, match=r"No space left on device.*goes on where it was"):
+        with pytest.raises(RunError, match=r"No space left on device.*resumes where it stopped"):
             journal.append([record(2)])
         monkeypatch.undo()
         assert journal.path.read_bytes() == before

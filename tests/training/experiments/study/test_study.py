@@ -1,4 +1,4 @@
-"""A study runs every run once, whatever happens to it in between."""
+"""A study does every run once, whatever interrupts it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import pytest
 from tests.training.experiments.study.conftest import MakeStudy
 from training.errors import DataError, RunError, SplitError
 from training.experiments.study.config import StudyConfig
-from training.experiments.study.engines import SerialEngine, Task
+from training.experiments.study.engines import HeadTask, SerialEngine
 from training.experiments.study.head import HeadFit
-from training.experiments.study.journal import JOURNAL_NAME, Journal, read_journal
-from training.experiments.study.report import write_report
+from training.experiments.study.journal import JOURNAL_NAME, open_journal, read_journal
 from training.experiments.study.study import Study
+from training.experiments.study.study_report import write_report
 
 
 class StoppingEngine:
-    """Ends, as a kill does, after some tasks."""
+    """Raises KeyboardInterrupt after some tasks."""
 
     def __init__(self, n_tasks: int) -> None:
         self.n_left = n_tasks
 
-    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, HeadFit]]:
+    def run(self, tasks: Iterable[HeadTask]) -> Iterator[tuple[HeadTask, HeadFit]]:
         for done in SerialEngine().run(tasks):
             if self.n_left == 0:
                 raise KeyboardInterrupt
@@ -36,10 +36,10 @@ class StoppingEngine:
 
 
 def run_all(study: Study, engine: SerialEngine | StoppingEngine | None = None) -> None:
-    with Journal(study.folders.out) as journal:
+    with open_journal(study.folders.out) as journal:
         planned = study.figure_3 + study.table_1
         list(study.run(planned, journal, engine or SerialEngine()))
-        list(study.run(study.levels(journal.get), journal, engine or SerialEngine()))
+        list(study.run(study.by_split_kind(journal.get), journal, engine or SerialEngine()))
 
 
 def keys_in(folder: Path) -> list[str]:
@@ -59,7 +59,7 @@ def table_of(study: Study) -> list[dict[str, str]]:
 def test_a_study_does_every_run_once(make_study: MakeStudy) -> None:
     study = make_study()
     run_all(study)
-    # 8 of Figure 3 and 4 of Table 1, of which 2 stand in both; 2 + 2 + 2 folds of three kinds.
+    # 8 of Figure 3 and 4 of Table 1, of which 2 are in both; 2 + 2 + 2 folds of three kinds.
     keys = keys_in(study.folders.out)
     assert len(keys) == len(set(keys)) == 8 + 4 - 2 + 6
     rows = table_of(study)
@@ -70,9 +70,7 @@ def test_a_study_does_every_run_once(make_study: MakeStudy) -> None:
 
 
 @pytest.mark.parametrize("n_tasks", [0, 1, 7, 12])
-def test_a_study_that_was_stopped_ends_as_one_that_was_not(
-    make_study: MakeStudy, n_tasks: int
-) -> None:
+def test_stopped_study_ends_like_an_uninterrupted_one(make_study: MakeStudy, n_tasks: int) -> None:
     whole, stopped = make_study("whole"), make_study("stopped")
     run_all(whole)
     with pytest.raises(KeyboardInterrupt):
@@ -139,7 +137,7 @@ def test_a_class_with_one_tile_is_refused_before_any_work(make_study: MakeStudy)
     tiles = [tile for tile in study.index.tiles if tile.label != "viable_tumor"]
     one = next(tile for tile in study.index.tiles if tile.label == "viable_tumor")
     study.index = study.index.model_copy(update={"tiles": (*tiles, one)})
-    with pytest.raises(SplitError, match=r"1 tile\(s\) of the rarest label"):
+    with pytest.raises(SplitError, match="1 tile of the rarest label"):
         study.require_splits()
 
 

@@ -1,27 +1,23 @@
-"""`osteo-train study` as a user runs it: its plan, its errors, Ctrl-C, kill -9, its report."""
+"""`osteo-train study` as a user runs it: plan, errors, Ctrl-C, kill -9, report."""
 
 from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.conftest import REPOSITORY
+from tests.training.command_line import started, wait_for
 from tests.training.experiments.study.conftest import TINY_STUDY, MakeStudy
 from training.cli import app
 from training.data.index import Index, write_index
 from training.experiments.study.journal import JOURNAL_NAME
 
-# The study with sums for a base network, in a process of its own, a pause before each training.
+# The study with sums for a backbone, and a pause before each fit.
 _SLOW = """
 import sys, time
 from tests.training.experiments.study.conftest import infer_colours
@@ -40,14 +36,15 @@ app(sys.argv[1:])
 
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("OSTEO_WEIGHTS", raising=False)  # it would overrule the tiny study
+    monkeypatch.delenv("OSTEO_WEIGHTS", raising=False)  # it would override the tiny study
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
 def given(drawn_dir: Path, drawn_index: Index, study_file: Path) -> list[str]:
-    write_index(Path("index.json"), drawn_index)
-    paths = {"--data-dir": drawn_dir, "--index": "index.json", "--config": study_file}
+    index = Path("index.json").absolute()
+    write_index(index, drawn_index)
+    paths = {"--data-dir": drawn_dir, "--index": index, "--config": study_file}
     return ["study", *(str(word) for pair in paths.items() for word in pair)]
 
 
@@ -59,35 +56,20 @@ def output_of(result: Result) -> str:
     return " ".join(result.output.split())
 
 
-def start(given: list[str], out: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", _SLOW, *given, "--out", str(Path(out).absolute())],
-        cwd=Path.cwd(),
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for_lines(journal: Path, n_lines: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if journal.exists() and journal.read_bytes().count(b"\n") >= n_lines:
-            return
-        time.sleep(0.005)
-    raise AssertionError(f"{journal} has no {n_lines} lines")
+def has_lines(out: str, n_lines: int) -> bool:
+    journal = Path(out) / JOURNAL_NAME
+    return journal.exists() and journal.read_bytes().count(b"\n") >= n_lines
 
 
 def keys_in(out: str) -> list[str]:
     return [json.loads(line)["key"] for line in (Path(out) / JOURNAL_NAME).read_text().splitlines()]
 
 
-def test_plan_says_how_much_and_writes_nothing(given: list[str]) -> None:
+def test_plan_prints_the_runs_and_writes_nothing(given: list[str]) -> None:
     result = run(*given, "--plan", "--cache-dir", "cache", "--out", "out")
     assert result.exit_code == 0, result.output
     said = output_of(result)
-    assert "10 runs, of which 0 are done, and 6 beyond the paper later" in said
+    assert "10 runs, 0 finished; 6 more beyond the paper follow" in said
     assert "Features to compute, mobilenetv2: 36" in said
     assert "10 fits" in said
     assert not Path("cache").exists()
@@ -105,7 +87,7 @@ def test_plan_says_how_much_and_writes_nothing(given: list[str]) -> None:
         (("n_views = 2", 'mode = "online"'), ["--engine", "ray"], "leave out --engine ray"),
     ],
 )
-def test_wrong_input_is_a_sentence_before_any_work(
+def test_study_refuses_wrong_input_in_one_sentence_before_any_work(
     given: list[str], study_file: Path, change: tuple[str, str], arguments: list[str], says: str
 ) -> None:
     study_file.write_text(TINY_STUDY.replace(*change, 1))
@@ -127,13 +109,13 @@ def test_every_missing_weights_file_is_named_at_once(given: list[str], study_fil
     assert "--weights xception=FILE" in said
 
 
-def test_weights_of_an_unknown_system_are_a_mistake_in_the_command(given: list[str]) -> None:
+def test_weights_of_an_unknown_system_are_a_usage_error(given: list[str]) -> None:
     result = run(*given, "--weights", "mobilenet=m.h5")
     assert result.exit_code == 2
     assert "SYSTEM=FILE" in output_of(result)
 
 
-def test_a_full_disk_is_known_before_any_work(
+def test_study_refuses_a_full_disk_before_any_work(
     given: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Usage:
@@ -142,32 +124,32 @@ def test_a_full_disk_is_known_before_any_work(
     monkeypatch.setattr("shutil.disk_usage", lambda _: Usage)
     result = run(*given)
     assert result.exit_code == 1
-    assert "MiB are free" in output_of(result)
+    assert "MiB free" in output_of(result)
 
 
-def test_killed_and_interrupted_it_goes_on_and_ends_as_if_nothing_had_happened(
+def test_study_that_was_killed_and_interrupted_ends_like_an_uninterrupted_one(
     given: list[str], make_study: MakeStudy
 ) -> None:
-    del make_study  # its base network serves the runs in this process
-    killed = start(given, "out")
-    wait_for_lines(Path("out") / JOURNAL_NAME, 2)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
+    del make_study  # its backbone is used by the runs in this process
+    out = Path("out").absolute()
+    with started(*given, "--out", out, code=_SLOW) as killed:
+        wait_for(lambda: has_lines("out", 2), killed)
+        killed.kill()
     n_kept = len(keys_in("out"))
-    with (Path("out") / JOURNAL_NAME).open("ab") as stream:
+    with (out / JOURNAL_NAME).open("ab") as stream:
         stream.write(b'{"key": "half a li')
 
-    interrupted = start(given, "out")
-    wait_for_lines(Path("out") / JOURNAL_NAME, n_kept + 2)
-    interrupted.send_signal(signal.SIGINT)
-    _, said = interrupted.communicate()
+    with started(*given, "--out", out, code=_SLOW) as interrupted:
+        wait_for(lambda: has_lines("out", n_kept + 2), interrupted)
+        interrupted.send_signal(signal.SIGINT)
+        said, _ = interrupted.communicate()
     assert interrupted.returncode == 130
     assert f"Stopped: {len(keys_in('out'))} of 1" in said
-    assert "runs are done and kept" in " ".join(said.split())
+    assert "runs are finished. Run the same command again to resume" in " ".join(said.split())
     assert "Traceback" not in said
 
-    for out in ("out", "whole"):
-        result = run(*given, "--out", out)
+    for folder in ("out", "whole"):
+        result = run(*given, "--out", folder)
         assert result.exit_code == 0, result.output
     keys = keys_in("out")
     assert len(keys) == len(set(keys)) == 16
@@ -177,7 +159,7 @@ def test_killed_and_interrupted_it_goes_on_and_ends_as_if_nothing_had_happened(
 
 
 def _results_of(out: str) -> tuple[list[dict[str, str]], dict[str, Any]]:
-    """The table's rows and the journal's records by key, without the seconds that they took."""
+    """The table's rows and the journal's records by key, without their seconds."""
     with (Path(out) / "results.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     lines = (Path(out) / JOURNAL_NAME).read_text().splitlines()

@@ -1,0 +1,19 @@
+"""The pages of documentation that the contract tests read."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from tests.conftest import REPOSITORY
+
+PAGES: Final = [
+    str(page.relative_to(REPOSITORY))
+    for page in (
+        REPOSITORY / "README.md",
+        REPOSITORY / "CONTRIBUTING.md",
+        *sorted(REPOSITORY.glob("docs/**/*.md")),
+    )
+]
+CURRENT_PAGES: Final = [page for page in PAGES if not re.search(r"decisions/\d", page)]
+"""Without the decision records, which keep the commands and file names of their time."""

@@ -1,0 +1,32 @@
+"""Slide and case of every tile, as the numbers that sampling works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data.index import Index
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Slide and case of every tile, numbered from 0, int64 `[n]`."""
+
+    slides: NDArray[np.int64]
+    cases: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, index: Index) -> Groups:
+        """The groups of an index, in its order."""
+        return cls(
+            _numbered([tile.slide for tile in index.tiles]),
+            _numbered([tile.case for tile in index.tiles]),
+        )
+
+
+def _numbered(names: list[str]) -> NDArray[np.int64]:
+    numbers: NDArray[Any] = np.unique(names, return_inverse=True)[1]
+    return numbers.astype(np.int64)

@@ -1,0 +1,102 @@
+"""SHA-256 of the code that decides a run's numbers; a docstring or an error text does not.
+
+That code is every module that a cross-validation imports, directly or not, in functions too. Each
+is hashed as its syntax tree without docstrings, error texts and descriptions of settings; comments
+and line numbers are not part of the tree. `ast.dump` depends on the Python version, so a new
+version of Python changes the hash.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+_ROOT: Final = "training.runs.cross_validation"
+_PACKAGES: Final = ("training", "app")
+_WITHOUT_NUMBERS: Final = (
+    "training.console",
+    "training.storage",
+    "training.errors",
+    "app.core.errors",
+)
+"""Progress bars, files and errors."""
+_LIBRARIES: Final = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pillow", "scikit-learn")
+_DOCUMENTED: Final = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@cache
+def code_sha256() -> str:
+    """SHA-256 of the deciding code and of the versions of the libraries that compute."""
+    digest = hashlib.sha256()
+    for name, path in sorted(deciding_modules().items()):
+        digest.update(f"{name} {deciding_code(path.read_text(encoding='utf-8'))}\n".encode())
+    for name in _LIBRARIES:
+        try:
+            digest.update(f"{name} {metadata.version(name)} ".encode())
+        except metadata.PackageNotFoundError:
+            continue
+    return digest.hexdigest()
+
+
+def deciding_modules() -> dict[str, Path]:
+    """Name and file of every module of this project that takes part in a cross-validation."""
+    found: dict[str, Path] = {}
+    waiting = [_ROOT]
+    while waiting:
+        name = waiting.pop()
+        path = _file_of(name)
+        if path is None or name in found or name.startswith(_WITHOUT_NUMBERS):
+            continue
+        found[name] = path
+        waiting += _imports_of(ast.parse(path.read_text(encoding="utf-8")))
+    return found
+
+
+def deciding_code(source: str) -> str:
+    """Source code reduced to what can change a number."""
+    return ast.dump(_WithoutTexts().visit(ast.parse(source)))
+
+
+class _WithoutTexts(ast.NodeTransformer):
+    def visit(self, node: ast.AST) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node, _DOCUMENTED):
+            node.body = [statement for statement in node.body if not _is_text(statement)]
+        elif isinstance(node, ast.Raise):
+            node.exc = node.cause = None
+        elif isinstance(node, ast.Call):
+            node.keywords = [given for given in node.keywords if given.arg != "description"]
+        return node
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    """Whether it is a docstring, of the module, class or function or of a constant above it."""
+    if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Constant):
+        return False
+    return isinstance(statement.value.value, str)
+
+
+def _imports_of(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _file_of(name: str) -> Path | None:
+    """The file of one of this project's modules; None for anything else."""
+    package, *parts = name.split(".")
+    spec = find_spec(package) if package in _PACKAGES else None
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    path = Path(spec.submodule_search_locations[0], *parts)
+    candidates = (path / "__init__.py", path.with_suffix(".py"))
+    return next((file for file in candidates if file.is_file()), None)
