@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -111,12 +111,32 @@ def test_fit_resumes_in_the_middle_of_an_epoch(
     assert f"{damaged.name} is damaged" in capsys.readouterr().err
 
 
-def _wait_for(path: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    while not path():  # a busy machine may take minutes; a process that fails ends the wait
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
+def kill_when(is_reached: Callable[[], bool], command: list[str]) -> None:
+    """Run a command with a checkpoint after every step, and kill it when a point is reached."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", EVERY_STEP, *command],
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while not is_reached():  # minutes on a busy machine; a process that fails ends the wait
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.communicate()
 
 
+@pytest.fixture
+def sigint_interrupts() -> Iterator[None]:
+    """A shell that runs the tests in the background lets them ignore SIGINT."""
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, inherited)
+
+
+@pytest.mark.usefixtures("sigint_interrupts")
 def test_fit_resumes_after_ctrl_c_and_kill_9(
     drawn_dir: Path, tmp_path: Path, tiny_config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,33 +161,21 @@ def test_fit_resumes_after_ctrl_c_and_kill_9(
     given = [str(word) for pair in paths.items() for word in pair]
     out = tmp_path / "stopped"
 
-    process = subprocess.Popen(
-        [sys.executable, "-c", EVERY_STEP, "fit", *given, "--out", str(out)],
-        cwd=REPOSITORY,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        _wait_for(lambda: any(out.glob("unfinished/*/fold-000/whole.npz")), process)
-    finally:
-        process.kill()
-        process.communicate()
+    fold = "unfinished/*/fold-000"
+    kill_when(lambda: any(out.glob(f"{fold}/whole.npz")), ["fit", *given, "--out", str(out)])
     write_file = CheckpointDir.write
 
     def write_and_stop(
         checkpoints: CheckpointDir, name: str, write: Callable[[BinaryIO], Any]
     ) -> None:
         write_file(checkpoints, name, write)
-        if name == "whole.npz" and any(out.glob("unfinished/*/fold-000/fold.json")):
+        if name == "whole.npz" and any(out.glob(f"{fold}/fold.json")):
             signal.raise_signal(signal.SIGINT)
 
-    # A shell that runs the tests in the background ignores SIGINT, and so would this process.
-    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     with monkeypatch.context() as patched:
         patched.setattr("training.fit.checkpoint_dir.CHECKPOINT_EVERY_S", 0)
         patched.setattr(CheckpointDir, "write", write_and_stop)
         stopped = run("fit", *given, "--out", out)
-    signal.signal(signal.SIGINT, inherited)
     assert stopped.exit_code == 130, stopped.output
     said = " ".join(stopped.output.split())
     assert "Resuming from" in said
