@@ -101,7 +101,7 @@ class SplitMetrics(_Part):
     """Metrics pooled over the out-of-fold answers of one split.
 
     `tumor_precision` and `tumor_recall` merge the tumour labels against the rest, as the seed paper
-    does (`docs/study.md`). `confusion[i][j]` counts tiles of label i that were predicted as label j.
+    does (`docs/study.md`). `confusion[i][j]` counts tiles of label i predicted as label j.
     """
 
     split: SplitKind
