@@ -72,7 +72,7 @@ def used_by(class_: type) -> set[tuple[str, ...]]:
 
 
 def assigned_by(class_: type) -> set[str]:
-    tree = ast.parse(inspect.getsource(vars(class_)["__init__"]).lstrip().replace("\n    ", "\n"))
+    """Attributes that the constructor of a class assigns."""
     return {
         node.attr
         for method in definition_of(class_).body
