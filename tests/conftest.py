@@ -30,8 +30,9 @@ REQUEST_TIMEOUT_S = 120.0
 """Default for test clients. The service's own default can run out on a busy machine."""
 
 SLOW = (
-    *("benchmarks", "cli", "server", "contract/test_openapi.py"),
-    *("training/collection", "training/commands", "training/experiments", "training/runs"),
+    *("benchmarks", "cli", "server", "contract/test_openapi.py", "contract/test_runtimes.py"),
+    *("training/collection", "training/commands", "training/data/test_tiles.py"),
+    *("training/experiments", "training/features", "training/runs"),
 )
 """Tests that start servers, processes or fits take seconds each; `make test-fast` skips them."""
 

@@ -100,9 +100,8 @@ class FoldMetrics(_Part):
 class SplitMetrics(_Part):
     """Metrics pooled over the out-of-fold answers of one split.
 
-    `tumor_precision` and `tumor_recall` merge the tumour labels against the rest, as Anisuzzaman
-    et al. 2021 (arXiv:2011.01177) do. `confusion[i][j]` counts tiles of label i that were predicted
-    as label j.
+    `tumor_precision` and `tumor_recall` merge the tumour labels against the rest, as the seed paper
+    does (`docs/study.md`). `confusion[i][j]` counts tiles of label i predicted as label j.
     """
 
     split: SplitKind

@@ -47,8 +47,8 @@ class DrainingServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Drain on SIGINT and SIGTERM.
 
-        This includes a SIGINT that was ignored when the process started, as a background shell
-        has it: whoever sends it to this process means it.
+        nohup and background shells start a process with SIGINT ignored. It is handled all the
+        same: a SIGINT that reaches this process is meant to stop it.
         """
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:

@@ -57,28 +57,27 @@ def chain_of(node: ast.AST) -> tuple[str, ...]:
     return (node.id if isinstance(node, ast.Name) else "?",)
 
 
+def definition_of(class_: type) -> ast.ClassDef:
+    (found,) = [n for n in NODES if isinstance(n, ast.ClassDef) and n.name == class_.__name__]
+    return found
+
+
 def used_by(class_: type) -> set[tuple[str, ...]]:
-    """Attributes that the methods of a class use and that it does not define itself."""
-    (definition,) = [n for n in NODES if isinstance(n, ast.ClassDef) and n.name == class_.__name__]
-    nodes = list(ast.walk(definition))
-    of_super = {
-        (node.attr,)
-        for node in nodes
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "super()"
-    }
-    chains = {chain_of(node) for node in nodes if isinstance(node, ast.Attribute)}
-    return (
-        of_super
-        | {c[1:] for c in chains if c[0] == "self"}
-        | {c for c in chains if c[0] == "cycle"}
-    )
+    """Attributes of `self`, `super()` and a request's `cycle` that the methods of a class use."""
+    nodes = [n for n in ast.walk(definition_of(class_)) if isinstance(n, ast.Attribute)]
+    chains = {chain_of(node) for node in nodes}
+    of_super = {(node.attr,) for node in nodes if ast.unparse(node.value) == "super()"}
+    of_self = {chain[1:] for chain in chains if chain[0] == "self"}
+    return of_super | of_self | {chain for chain in chains if chain[0] == "cycle"}
 
 
 def assigned_by(class_: type) -> set[str]:
-    tree = ast.parse(inspect.getsource(vars(class_)["__init__"]).lstrip().replace("\n    ", "\n"))
+    """Attributes that the constructor of a class assigns."""
     return {
         node.attr
-        for node in ast.walk(tree)
+        for method in definition_of(class_).body
+        if isinstance(method, ast.FunctionDef) and method.name == "__init__"
+        for node in ast.walk(method)
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
     }
 

@@ -148,7 +148,7 @@ def test_begin_folder_refuses_the_folder_of_another_generator(tmp_path: Path) ->
     with pytest.raises(GanError, match="other settings or tiles"):
         begin_folder(tmp_path / "gan", record_of(TINY, n=5))
     (tmp_path / "gan" / "gan.json").write_text("{}")
-    with pytest.raises(GanError, match="not the record"):
+    with pytest.raises(GanError, match="not a generator's record"):
         read_record(tmp_path / "gan")
 
 
