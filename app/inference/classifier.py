@@ -121,6 +121,29 @@ class Classifier:
             ),
         )
 
+    def classify_and_draw(
+        self,
+        tile_bytes: bytes,
+        queued_at: float,
+        label: str,
+        picture: Picture,
+        size_px: int,
+        opacity: float,
+    ) -> tuple[TileResult, bytes | ExplanationUnavailableError]:
+        """Classify one tile and draw its explanation; see `classify` and `draw`.
+
+        Returns:
+            The result, and the PNG; the error if there is nothing to draw.
+        """
+        result = self.classify(tile_bytes, queued_at, label)
+        if result.explanation is None:
+            return result, ExplanationUnavailableError(label, "the result holds none")
+        try:
+            drawn = self.draw(tile_bytes, result.explanation, picture, size_px, opacity)
+        except ExplanationUnavailableError as error:
+            return result, error.detached()
+        return result, drawn
+
     def draw(
         self,
         tile_bytes: bytes,
