@@ -17,8 +17,8 @@ _INITIAL_TILE_S: Final = 0.02
 # 2048 x 2048 px as long again to draw.
 _INITIAL_DECODE_S_PER_MPX: Final = 0.02
 _INITIAL_DRAW_S_PER_MPX: Final = 0.1
-_HEAD_BYTES: Final = 64 * 1024
-"""JPEG, PNG and WebP state their size in these first bytes, unless metadata precedes it."""
+_HEADS_BYTES: Final = (4 * 1024, 64 * 1024)
+"""JPEG, PNG and WebP state their size in so many first bytes, most in the fewer ones."""
 _TIFF_MAGIC: Final = (b"II", b"MM")
 
 
@@ -47,12 +47,14 @@ def tile_kind(tile_bytes: bytes, max_pixels: int, drawn_px: int = 0) -> TileKind
     log2_drawn = (drawn_px * drawn_px).bit_length()
     # A TIFF's size may be at its end; no other format needs more than the head.
     is_tiff = tile_bytes.startswith(_TIFF_MAGIC)
-    try:
-        structure = read_structure(tile_bytes if is_tiff else tile_bytes[:_HEAD_BYTES], max_pixels)
-    except TileError:
-        return TileKind("", 0, log2_drawn)
-    n_pixels = structure.width_px * structure.height_px
-    return TileKind(structure.format, n_pixels.bit_length(), log2_drawn)
+    for n_bytes in (len(tile_bytes),) if is_tiff else _HEADS_BYTES:
+        try:
+            structure = read_structure(tile_bytes[:n_bytes], max_pixels)
+        except TileError:
+            continue
+        n_pixels = structure.width_px * structure.height_px
+        return TileKind(structure.format, n_pixels.bit_length(), log2_drawn)
+    return TileKind("", 0, log2_drawn)
 
 
 class TileCosts:
