@@ -76,7 +76,7 @@ class Rollout:
             started = time.perf_counter()
             try:
                 classifier = await asyncio.to_thread(self._opener, version)
-                model = await self._start(classifier)
+                model = self._start(classifier)
             except BundleNotFoundError as error:
                 raise ModelNotFoundError(self._settings.model_name, version) from error
             except _LOAD_ERRORS as error:
@@ -126,13 +126,13 @@ class Rollout:
             await last.close()
         await asyncio.gather(*self._closing)
 
-    async def _start(self, classifier: Classifier) -> ActiveModel:
+    def _start(self, classifier: Classifier) -> ActiveModel:
         try:
             return ActiveModel(
                 classifier, self._metrics.tiles_waiting.inc, self._settings.drift_window_tiles
             )
         except RuntimeUnavailableError:
-            await asyncio.to_thread(classifier.close)
+            classifier.close()  # here, as a thread to wait in might not start either
             raise
 
     def _switch_to(self, new: ActiveModel) -> None:
