@@ -191,6 +191,11 @@ class Settings(BaseSettings):
         description="Maximum number of tiles that wait or are being classified; further tiles get "
         "429.",
     )
+    max_queue_s: PositiveFloat = Field(
+        default=5.0,
+        description="Maximum time that tiles in flight may take, in seconds, as estimated from "
+        "recent tiles; further tiles get 429. At most half of `OSTEO_REQUEST_TIMEOUT_S` is used.",
+    )
     connection_limits: bool = Field(
         default=True,
         description="Limit slow headers, endless bodies and stalled readers; `off` leaves that to "

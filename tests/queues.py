@@ -10,4 +10,4 @@ from app.serving.service import TileService
 
 def occupy(service: TileService, n_tiles: int) -> AbstractContextManager[Callable[[], None]]:
     """Hold places in the queue during a `with` block."""
-    return service._admission.admit(n_tiles)
+    return service._admission.admit(n_tiles, 0.0)

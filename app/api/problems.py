@@ -74,6 +74,7 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
         "queue-full": (429, "Queue is full"),
         "uploads-full": (429, "Too many bytes in upload"),
         "deadline-exceeded": (503, "Deadline exceeded"),
+        "out-of-memory": (503, "Too little memory"),
         "admin-denied": (403, "Not authorised to change the model"),
         "activation-refused": (409, "Version was not activated"),
         "model-not-found": (404, "Model not found"),

@@ -22,9 +22,10 @@ OsteoError
 │   └── UploadTimeoutError       the body did not arrive within `limit_s`
 ├── UnavailableError             the service cannot answer now
 │   ├── NotReadyError            no model is loaded, or the service is draining
-│   ├── QueueFullError           `limit_tiles` tiles are in flight
+│   ├── QueueFullError           `limit_tiles` tiles or `limit_s` of work are in flight
 │   ├── UploadsFullError         uploads hold `limit_bytes` of memory
-│   └── DeadlineError            not classified within `limit_s`
+│   ├── DeadlineError            not classified within `limit_s`
+│   └── OutOfMemoryError         the service has too little memory for the tile
 ├── ExplanationUnavailableError  the evidence map of this tile shows nothing
 ├── AdminDeniedError             the request may not change which version serves
 ├── ModelNotFoundError           no such model or version
@@ -226,11 +227,11 @@ class NotReadyError(UnavailableError, code="not-ready"):
 
 
 class QueueFullError(UnavailableError, code="queue-full"):
-    def __init__(self, limit_tiles: int, retry_after_s: int) -> None:
-        self.limit_tiles, self.retry_after_s = limit_tiles, retry_after_s
+    def __init__(self, limit_tiles: int, limit_s: float, retry_after_s: int) -> None:
+        self.limit_tiles, self.limit_s, self.retry_after_s = limit_tiles, limit_s, retry_after_s
         super().__init__(
-            f"The queue is full: at most {_counted(limit_tiles, 'tile')} may be in flight. "
-            f"Try again in {retry_after_s} s."
+            f"The queue is full: at most {_counted(limit_tiles, 'tile')} may be in flight, and "
+            f"{limit_s:g} s of work. Try again in {retry_after_s} s."
         )
 
 
@@ -246,7 +247,18 @@ class UploadsFullError(UnavailableError, code="uploads-full"):
 class DeadlineError(UnavailableError, code="deadline-exceeded"):
     def __init__(self, limit_s: float) -> None:
         self.limit_s, self.retry_after_s = limit_s, 1
-        super().__init__(f"The request was not answered within {limit_s:g} s and was cancelled.")
+        super().__init__(
+            f"The request could not be answered within {limit_s:g} s and was cancelled."
+        )
+
+
+class OutOfMemoryError(UnavailableError, code="out-of-memory"):
+    def __init__(self) -> None:
+        self.retry_after_s = 1
+        super().__init__(
+            "The service has too little free memory to process the tile. "
+            f"Try again in {self.retry_after_s} s."
+        )
 
 
 class ExplanationUnavailableError(OsteoError, code="explanation-unavailable"):

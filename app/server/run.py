@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import math
 import signal
@@ -20,6 +21,8 @@ from app.serving.service import TileService
 from app.settings import Settings
 from app.telemetry.logs import LOGGER_NAME, configure_logs
 
+_GRACE_S: Final = 2.0
+"""After the drain, uvicorn cancels requests and the model is closed; then the process is ended."""
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _logger = logging.getLogger(LOGGER_NAME)
 
@@ -63,14 +66,28 @@ class DrainingServer(uvicorn.Server):
         _logger.info("draining", extra={"signal": signal.Signals(number).name})
         self._service.begin_drain()
         delay_s = 0.0 if number == signal.SIGINT else self._drain_delay_s
+        _end_process_after(delay_s + (self.config.timeout_graceful_shutdown or 0) + _GRACE_S)
         asyncio.get_running_loop().call_later(delay_s, setattr, self, "should_exit", True)
+
+
+def _end_process_after(seconds: float) -> None:
+    """End this process with exit code 1, unless it has ended by itself by then.
+
+    A stuck thread cannot be ended and would be waited for. The timer runs outside the interpreter,
+    so that it also ends a process whose threads hold Python's lock, and prints where they are.
+    """
+    try:
+        faulthandler.dump_traceback_later(seconds, exit=True)
+    except RuntimeError:  # the system allows no further thread
+        signal.setitimer(signal.ITIMER_REAL, seconds)  # its signal kills
 
 
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT (Ctrl-C).
 
     Returns:
-        The exit code: 0 after a drain, 1 if the server could not start.
+        The exit code: 0 after a drain, 1 if the server could not start. If work does not end
+        within the drain time, the process exits with code 1 by itself.
     """
     configure_logs(settings.log_level)
     # A worker thread hands Python's lock to the event loop after 1 ms instead of 5 ms.

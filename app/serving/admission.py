@@ -1,4 +1,4 @@
-"""Admission: limits on tiles in flight and upload bytes, and when a rejected client may retry."""
+"""Admission: limits on tiles in flight, their work and upload bytes, and when to retry."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from typing import Final
 
 from app.core.errors import QueueFullError, UploadsFullError
 
-# Weight of the newest tile in the moving average, which spans about the last 50 tiles.
-_SMOOTHING: Final = 0.04
-_INITIAL_TILE_S: Final = 0.02
 MAX_SPREAD_S: Final = 10.0
 """Rejected clients are spread over at most this long. Clients that retry too early get a new turn
 each time, which would otherwise delay all others without limit."""
@@ -27,11 +24,16 @@ only a connection limit in front of the service prevents.
 
 
 class Admission:
-    """Counts tiles in flight and rejects at once when full; used from the event loop only."""
+    """Counts tiles in flight and the seconds of work in them, and rejects at once when full.
+
+    The seconds are those that the whole worker pool needs, so they are also the time that a new
+    tile waits. Used from the event loop only.
+    """
 
     def __init__(
         self,
         limit_tiles: int,
+        limit_s: float,
         on_change: Callable[[int], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -39,15 +41,18 @@ class Admission:
 
         Args:
             limit_tiles: most tiles in flight, waiting ones included.
+            limit_s: with more seconds of work than this in flight, nothing is admitted. A single
+                request may exceed it, or it would never be answered.
             on_change: called with the number of tiles in flight when it changes.
             clock: seconds, monotonic.
         """
         self._limit_tiles = limit_tiles
+        self._limit_s = limit_s
         self._on_change = on_change
         self._n_tiles = 0
         self._n_reserved = 0
-        self._tile_s = _INITIAL_TILE_S
-        self._n_workers = 1
+        self._work_s = 0.0
+        self._reserved_s = 0.0
         self._clock = clock
         self._last_return_at = -math.inf
 
@@ -56,12 +61,15 @@ class Admission:
         """Tiles in flight, waiting ones included."""
         return self._n_tiles
 
-    def reserve(self) -> Callable[[], None]:
+    def reserve(self, work_s: float) -> Callable[[], None]:
         """Reserve a place for the tile of a request whose body has not arrived yet.
 
         A burst is thus rejected on its headers, rather than at the queue after its bodies were
         read for nothing. A reservation expires after `SLOW_UPLOAD_S`, so that slow uploads,
         malicious or not, block nobody.
+
+        Args:
+            work_s: the work in an average tile, as nothing is known of this one.
 
         Returns:
             A function that releases the place, to be called when the tile is admitted or the
@@ -70,8 +78,9 @@ class Admission:
         Raises:
             QueueFullError: there is no place; it carries when to retry.
         """
-        self._require_room(1, self._n_reserved)
+        self._require_room(1, work_s, self._n_reserved, self._reserved_s)
         self._n_reserved += 1
+        self._reserved_s += work_s
         is_reserved = True
 
         def release() -> None:
@@ -80,61 +89,63 @@ class Admission:
             if is_reserved:
                 is_reserved = False
                 self._n_reserved -= 1
+                self._reserved_s = max(0.0, self._reserved_s - work_s) if self._n_reserved else 0.0
 
         timer = asyncio.get_running_loop().call_later(SLOW_UPLOAD_S, release)
         return release
 
     @contextmanager
-    def admit(self, n_tiles: int) -> Iterator[Callable[[], None]]:
-        """Hold places for `n_tiles` during a `with` block.
+    def admit(self, n_tiles: int, work_s: float) -> Iterator[Callable[[], None]]:
+        """Hold places for `n_tiles` with `work_s` of work in all during a `with` block.
 
         Yields:
             A function that releases the place of one finished tile early; the remaining places are
             released at the end of the block.
 
         Raises:
-            QueueFullError: there are not enough places; it carries when to retry.
+            QueueFullError: there are not enough places, or too much work is in flight; it carries
+                when to retry.
         """
-        self._require_room(n_tiles)
-        self._change(n_tiles)
-        n_held = n_tiles
+        self._require_room(n_tiles, work_s)
+        self._change(n_tiles, work_s)
+        n_held, tile_s = n_tiles, work_s / max(1, n_tiles)
 
         def finish_one() -> None:
             nonlocal n_held
             if n_held:  # a tile may outlive its request, which has then released all places
                 n_held -= 1
-                self._change(-1)
+                self._change(-1, -tile_s)
 
         try:
             yield finish_one
         finally:
-            self._change(-n_held)
+            self._change(-n_held, -n_held * tile_s)
             n_held = 0
 
-    def observe_tile(self, work_s: float, n_workers: int) -> None:
-        """Update the average time that one of `n_workers` takes for a tile."""
-        self._tile_s += _SMOOTHING * (work_s - self._tile_s)
-        self._n_workers = n_workers
+    def _require_room(
+        self, n_tiles: int, work_s: float, n_reserved: int = 0, reserved_s: float = 0.0
+    ) -> None:
+        n_ahead, ahead_s = self._n_tiles + n_reserved, self._work_s + reserved_s
+        if n_ahead + n_tiles > self._limit_tiles or ahead_s > self._limit_s:
+            retry_after_s = self._retry_after_s(work_s, ahead_s)
+            raise QueueFullError(self._limit_tiles, self._limit_s, retry_after_s)
 
-    def _require_room(self, n_tiles: int, n_reserved: int = 0) -> None:
-        n_ahead = self._n_tiles + n_reserved
-        if n_ahead + n_tiles > self._limit_tiles:
-            raise QueueFullError(self._limit_tiles, self._retry_after_s(n_tiles, n_ahead))
-
-    def _retry_after_s(self, n_tiles: int, n_ahead: int) -> int:
+    def _retry_after_s(self, work_s: float, ahead_s: float) -> int:
         """When half of the queue is done and the clients rejected earlier have had their turns.
 
         Without turns, all clients rejected in one second would come back in one second, and most
         would be rejected again.
         """
-        now, tile_s = self._clock(), self._tile_s / self._n_workers
-        soonest = now + n_ahead * tile_s / 2
-        next_turn = max(self._last_return_at, soonest) + n_tiles * tile_s
+        now = self._clock()
+        soonest = now + ahead_s / 2
+        next_turn = max(self._last_return_at, soonest) + work_s
         self._last_return_at = min(next_turn, soonest + MAX_SPREAD_S)
         return max(1, math.ceil(self._last_return_at - now))
 
-    def _change(self, n_tiles: int) -> None:
+    def _change(self, n_tiles: int, work_s: float) -> None:
         self._n_tiles += n_tiles
+        # Rounding errors of many sums must not remain in an empty queue.
+        self._work_s = max(0.0, self._work_s + work_s) if self._n_tiles else 0.0
         self._on_change(self._n_tiles)
 
 

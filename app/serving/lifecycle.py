@@ -9,10 +9,9 @@ from typing import Any, Final
 
 from app.core.errors import (
     ActivationError,
-    BundleError,
-    InferenceError,
     ModelNotFoundError,
     NotReadyError,
+    OsteoError,
 )
 from app.inference.results import ModelIdentity
 from app.serving.loading import RuntimeOpener, open_classifier
@@ -25,6 +24,7 @@ from app.telemetry.metrics import Metrics
 
 RECOVERY_PERIOD_S: Final = 2.0
 """How often a failing model is checked with its golden tiles."""
+_WATCH_THREADS_S: Final = 1.0
 
 _logger = logging.getLogger(LOGGER_NAME)
 
@@ -45,6 +45,7 @@ class Lifecycle:
         """Load the model in the background, so that the liveness probe answers meanwhile."""
         self.readiness.begin_loading()
         self._spawn(self._load())
+        self._spawn(self._watch_threads())
 
     async def stop(self) -> None:
         """Drain, cancel the background tasks, and close the model after its last tile."""
@@ -81,9 +82,10 @@ class Lifecycle:
         self.readiness.set_ready()
         return identity
 
-    def count_failure(self, error: InferenceError) -> None:
+    def count_failure(self, error: Exception) -> None:
         """Log a failure; after several in a row, check the model until it recovers."""
-        _logger.error("inference_failed", extra={"reason": str(error)})
+        reason = str(error) if isinstance(error, OsteoError) else repr(error)
+        _logger.error("inference_failed", extra={"reason": reason})
         if self.readiness.count_failure():
             self._spawn(self._recover())
 
@@ -105,9 +107,19 @@ class Lifecycle:
             await asyncio.sleep(RECOVERY_PERIOD_S)
             try:
                 await asyncio.to_thread(self.require_model().classifier.check)
-            except (BundleError, InferenceError):
+            except Exception as error:  # noqa: BLE001 - whatever fails now may work the next time
+                _logger.warning("recovery_failed", extra={"reason": repr(error)})
                 continue
             self.readiness.set_ready()
+
+    async def _watch_threads(self) -> None:
+        """Turn readiness off while a worker thread is stuck: no thread can be ended."""
+        while True:
+            await asyncio.sleep(_WATCH_THREADS_S)
+            model = self._rollout.active
+            n_stuck = model.n_stuck_threads() if model else 0
+            if self.readiness.set_stuck(n_stuck):
+                _logger.error("stuck_threads", extra={"n_threads": n_stuck})
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run in the background; an unexpected error is logged."""

@@ -23,13 +23,14 @@ class Readiness:
         """
         self._on_change = on_change
         self._reason: str | None = STOPPED
+        self._stuck_reason: str | None = None
         self._is_draining = False
         self._n_failures = 0
 
     @property
     def reason(self) -> str | None:
         """Why the service is not ready; None if it is."""
-        return self._reason
+        return self._reason or self._stuck_reason
 
     @property
     def is_draining(self) -> bool:
@@ -73,7 +74,17 @@ class Readiness:
         self.set_unready(f"the model failed {MAX_CONSECUTIVE_FAILURES} times in a row")
         return True
 
+    def set_stuck(self, n_threads: int) -> bool:
+        """Turn readiness off while worker threads are stuck; returns whether the number is new."""
+        threads = "1 worker thread is" if n_threads == 1 else f"{n_threads} worker threads are"
+        reason = f"{threads} stuck on a tile" if n_threads else None
+        if reason == self._stuck_reason:
+            return False
+        self._stuck_reason = reason
+        self._on_change(self.reason is None)
+        return True
+
     def _set(self, reason: str | None) -> None:
         if not self._is_draining:
             self._reason = reason
-            self._on_change(reason is None)
+            self._on_change(self.reason is None)

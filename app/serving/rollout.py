@@ -76,13 +76,14 @@ class Rollout:
             started = time.perf_counter()
             try:
                 classifier = await asyncio.to_thread(self._opener, version)
+                model = self._start(classifier)
             except BundleNotFoundError as error:
                 raise ModelNotFoundError(self._settings.model_name, version) from error
             except _LOAD_ERRORS as error:
                 self._metrics.model_swaps.labels("refused").inc()
                 _logger.warning("model_refused", extra={"version": version, "reason": str(error)})
                 raise ActivationError(version or "newest", str(error)) from error
-            model = self._switch_to(classifier)
+            self._switch_to(model)
             self._announce(model, time.perf_counter() - started)
             return classifier.identity
 
@@ -125,17 +126,22 @@ class Rollout:
             await last.close()
         await asyncio.gather(*self._closing)
 
-    def _switch_to(self, classifier: Classifier) -> ActiveModel:
-        new = ActiveModel(
-            classifier, self._metrics.tiles_waiting.inc, self._settings.drift_window_tiles
-        )
+    def _start(self, classifier: Classifier) -> ActiveModel:
+        try:
+            return ActiveModel(
+                classifier, self._metrics.tiles_waiting.inc, self._settings.drift_window_tiles
+            )
+        except RuntimeUnavailableError:
+            classifier.close()  # here, as a thread to wait in might not start either
+            raise
+
+    def _switch_to(self, new: ActiveModel) -> None:
         old, self._active = self._active, new
         if old is not None:
             self._previous_version = old.classifier.identity.version
             closing = asyncio.get_running_loop().create_task(old.close())
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
-        return new
 
     def _announce(self, model: ActiveModel, load_s: float) -> None:
         identity, runtime = model.classifier.identity, model.classifier.runtime

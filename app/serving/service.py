@@ -3,23 +3,50 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from app.core.errors import (
     DeadlineError,
     ExplanationUnavailableError,
     InferenceError,
     OsteoError,
+    OutOfMemoryError,
     TileError,
 )
 from app.inference.heatmap import Picture
 from app.inference.results import TileResult
 from app.serving.admission import Admission, UploadBudget
 from app.serving.lifecycle import Lifecycle
-from app.serving.worker_pool import ActiveModel
+from app.serving.tile_costs import TileCosts, TileKind, tile_kind
+from app.serving.worker_pool import ActiveModel, Deadline
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
+
+Done = TypeVar("Done")
+
+
+@dataclass(frozen=True, slots=True)
+class _Admitted:
+    """A request whose tiles have places in the queue.
+
+    Attributes:
+        model: stays open until the request ends.
+        deadline: of the request.
+        kinds: of its tiles; None for tiles that need no work.
+        needed_s: by tile, the time from its turn to the end of the request.
+        finish_one: releases the place of one finished tile.
+    """
+
+    model: ActiveModel
+    deadline: Deadline
+    kinds: Sequence[TileKind | None]
+    needed_s: Sequence[float]
+    finish_one: Callable[[], None]
 
 
 class TileService:
@@ -36,7 +63,13 @@ class TileService:
         self._metrics = metrics
         self._lifecycle = lifecycle
         self._request_timeout_s = settings.request_timeout_s
-        self._admission = Admission(settings.max_tiles_in_flight, metrics.tiles_in_flight.set)
+        self._max_pixels = settings.max_tile_pixels
+        self._costs = TileCosts()
+        self._admission = Admission(
+            settings.max_tiles_in_flight,
+            min(settings.max_queue_s, settings.request_timeout_s / 2),
+            metrics.tiles_in_flight.set,
+        )
         self._uploads = UploadBudget(settings.max_upload_bytes, metrics.upload_bytes.set)
 
     @property
@@ -65,8 +98,8 @@ class TileService:
             NotReadyError: no model is loaded.
             QueueFullError: the queue is full.
         """
-        self._lifecycle.require_model()
-        return self._admission.reserve()
+        n_workers = self._lifecycle.require_model().classifier.runtime.n_workers
+        return self._admission.reserve(self._costs.mean_s / n_workers)
 
     def track_upload(self) -> AbstractContextManager[Callable[[int], None]]:
         """Count the bytes of one upload; see `UploadBudget.track`."""
@@ -87,9 +120,9 @@ class TileService:
             QueueFullError: the queue is full.
             DeadlineError: it took too long.
         """
-        async with self._admitted(1) as (model, _):
-            model.classifier.require_label(explain)
-            return await self._classify(model, tile_bytes, explain)
+        async with self._admitted([tile_kind(tile_bytes, self._max_pixels)]) as admitted:
+            admitted.model.classifier.require_label(explain)
+            return await self._classify(admitted, 0, tile_bytes, explain)
 
     async def explain(
         self, tile_bytes: bytes, label: str, picture: Picture, size_px: int, opacity: float
@@ -103,15 +136,16 @@ class TileService:
             ExplanationUnavailableError: there is nothing to draw.
             OsteoError: what `classify` raises.
         """
-        async with self._admitted(1) as (model, _):
-            model.classifier.require_label(label)
-            result = await self._classify(model, tile_bytes, label)
-            draw, explanation = model.classifier.draw, result.explanation
-            if explanation is None:
-                raise ExplanationUnavailableError(label, "the result holds none")
-            drawn = await model.run(
-                lambda: draw(tile_bytes, explanation, picture, size_px, opacity)
-            )
+        kind = tile_kind(tile_bytes, self._max_pixels, size_px)
+        async with self._admitted([kind]) as admitted:
+            classifier = admitted.model.classifier
+            classifier.require_label(label)
+            draw, now = classifier.classify_and_draw, time.perf_counter()
+            work = partial(draw, tile_bytes, now, label, picture, size_px, opacity)
+            result, drawn = await self._work(admitted, 0, work)
+            self._count_answer(admitted.model, result)
+            if isinstance(drawn, ExplanationUnavailableError):
+                raise drawn
             return result, drawn
 
     async def classify_each(
@@ -130,53 +164,93 @@ class TileService:
             QueueFullError: the queue has no room for all of them.
             DeadlineError: they took too long.
         """
-        async with self._admitted(len(tiles)) as (model, finish_one):
+        kinds = [
+            tile_kind(tile, self._max_pixels) if isinstance(tile, bytes) else None for tile in tiles
+        ]
+        async with self._admitted(kinds) as admitted:
 
-            async def classify(tile: bytes | TileError) -> TileResult | OsteoError:
+            async def classify(index: int, tile: bytes | TileError) -> TileResult | OsteoError:
                 result: TileResult | OsteoError
                 try:
-                    result = await self._classify(model, tile, None)
+                    result = await self._classify(admitted, index, tile, None)
                 except (TileError, InferenceError) as error:
                     result = error.detached()  # a batch holds all of them at once
-                finish_one()
+                admitted.finish_one()
                 return result
 
-            return await asyncio.gather(*map(classify, tiles))
+            tasks = [asyncio.ensure_future(classify(*item)) for item in enumerate(tiles)]
+            try:
+                return await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:  # if one raised, nobody waits for the others
+                    task.cancel()
 
     @asynccontextmanager
-    async def _admitted(
-        self, n_tiles: int
-    ) -> AsyncIterator[tuple[ActiveModel, Callable[[], None]]]:
+    async def _admitted(self, kinds: Sequence[TileKind | None]) -> AsyncIterator[_Admitted]:
         """Admit tiles and keep the model open, until the deadline of a request."""
         model = self._lifecycle.require_model()
-        with self._admission.admit(n_tiles) as finish_one, model.lease():
+        costs_s = [self._costs.estimate_s(kind) if kind else 0.0 for kind in kinds]
+        n_workers, left_s = model.classifier.runtime.n_workers, sum(costs_s)
+        with self._admission.admit(len(kinds), left_s / n_workers) as finish_one, model.lease():
+            needed_s = []
+            for cost_s in costs_s:
+                needed_s.append(max(cost_s, left_s / n_workers))
+                left_s -= cost_s
+            limit_s = self._request_timeout_s
+            deadline = Deadline(time.monotonic() + limit_s, limit_s)
             try:
-                async with asyncio.timeout(self._request_timeout_s):
-                    yield model, finish_one
+                async with asyncio.timeout(limit_s):
+                    yield _Admitted(model, deadline, kinds, needed_s, finish_one)
             except TimeoutError:
-                raise DeadlineError(self._request_timeout_s) from None
+                raise DeadlineError(limit_s) from None
 
     async def _classify(
-        self, model: ActiveModel, tile: bytes | TileError, explain: str | None
+        self, admitted: _Admitted, index: int, tile: bytes | TileError, explain: str | None
     ) -> TileResult:
         """Classify one tile and count the outcome."""
-        try:
-            if isinstance(tile, TileError):
-                raise tile
-            result = await model.classify(tile, explain)
-        except (TileError, InferenceError) as error:
-            self._metrics.tile_problems.labels(error.code).inc()
-            if isinstance(error, InferenceError):
-                self._metrics.inference_failures.inc()
-                self._lifecycle.count_failure(error)
-            raise
-        self._count_answer(model, result)
+        if isinstance(tile, TileError):
+            self._metrics.tile_problems.labels(tile.code).inc()
+            raise tile
+        classify = admitted.model.classifier.classify
+        work = partial(classify, tile, time.perf_counter(), explain)
+        result = await self._work(admitted, index, work)
+        self._count_answer(admitted.model, result)
         return result
+
+    async def _work(self, admitted: _Admitted, index: int, work: Callable[[], Done]) -> Done:
+        """Work on one tile in a worker thread; count a failure, and learn how long it took."""
+        kind = admitted.kinds[index]
+
+        def learn(work_s: float) -> None:
+            if kind is not None:
+                self._costs.observe(kind, work_s)
+
+        try:
+            return await admitted.model.run(
+                work, admitted.deadline, admitted.needed_s[index], learn
+            )
+        except TileError as error:
+            self._metrics.tile_problems.labels(error.code).inc()
+            raise
+        except InferenceError as error:
+            self._metrics.tile_problems.labels(error.code).inc()
+            self._count_failure(error)
+            raise
+        except OutOfMemoryError as error:
+            self._count_failure(error)
+            raise
+        except OsteoError:
+            raise
+        except Exception as error:
+            self._count_failure(error)
+            raise
+
+    def _count_failure(self, error: Exception) -> None:
+        self._metrics.inference_failures.inc()
+        self._lifecycle.count_failure(error)
 
     def _count_answer(self, model: ActiveModel, result: TileResult) -> None:
         timing, probability = result.timing, result.probabilities[result.prediction]
-        n_workers = model.classifier.runtime.n_workers
-        self._admission.observe_tile(timing.decode_s + timing.inference_s, n_workers)
         self._metrics.observe_timing(**dict(timing))
         distance = result.checks.distance
         self._metrics.observe_answer(

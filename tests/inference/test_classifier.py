@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+import io
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from app.bundle import open_bundle
 from app.core.errors import TileFormatError
 from app.inference.classifier import Classifier
 from app.settings import Settings
 from tests.bundles import FakeRuntime, build_bundle, plain_tile
+from tests.conftest import REPOSITORY
 
 TILE = plain_tile((200, 120, 160))
 
@@ -22,6 +29,46 @@ def runtime() -> FakeRuntime:
 @pytest.fixture
 def classifier(tmp_path: Path, runtime: FakeRuntime) -> Classifier:
     return Classifier(open_bundle(build_bundle(tmp_path)), runtime, Settings())
+
+
+_LIMITED = """
+import resource, sys
+from pathlib import Path
+from app.bundle import open_bundle
+from app.inference.classifier import Classifier
+from app.settings import Settings
+from tests.bundles import FakeRuntime
+
+classifier = Classifier(open_bundle(Path(sys.argv[1])), FakeRuntime(), Settings())
+large = sys.stdin.buffer.read()
+n_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (n_bytes + 16 * 2**20, resource.RLIM_INFINITY))
+try:
+    classifier.classify(large)
+except Exception as error:
+    print(type(error).__name__)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
+@pytest.mark.parametrize(
+    ("format_", "options"), [("PNG", {"compress_level": 1}), ("JPEG", {"progressive": True})]
+)
+def test_too_little_memory_is_not_a_corrupt_tile(
+    tmp_path: Path, format_: str, options: dict[str, Any]
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (512, 512, 3), np.uint8)
+    large = io.BytesIO()
+    Image.fromarray(np.tile(noise, (8, 8, 1))).save(large, format_, **options)
+    run = subprocess.run(
+        [sys.executable, "-c", _LIMITED, str(build_bundle(tmp_path))],
+        input=large.getvalue(),
+        capture_output=True,
+        check=True,
+        cwd=REPOSITORY,
+        timeout=120,
+    )
+    assert run.stdout.split() == [b"MemoryError"]
 
 
 def test_consecutive_tiles_are_alone(classifier: Classifier, runtime: FakeRuntime) -> None:

@@ -82,6 +82,27 @@ def test_sigterm_finishes_requests_in_flight(server: RunningServer) -> None:
     assert answers == [200, 200]
 
 
+_STUCK_CLASSIFIER = """
+import threading
+from app.inference.classifier import Classifier
+Classifier.classify = lambda *_arguments: threading.Event().wait()
+"""
+
+
+def test_stuck_thread_does_not_outlive_the_drain(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(_STUCK_CLASSIFIER)
+    with running_server(
+        tmp_path,
+        PYTHONPATH=f"{tmp_path}:{REPOSITORY}",
+        OSTEO_REQUEST_TIMEOUT_S="0.5",
+        OSTEO_DRAIN_TIMEOUT_S="1",
+    ) as server:
+        server.wait_until_ready()
+        answer = httpx2.post(f"{server.url}/v1/classify", content=plain_tile((9, 9, 9)), timeout=60)
+        assert answer.status_code == 503
+        assert server.stop() == 1, "the process ends all the same, and not as if it had drained"
+
+
 def test_readiness_is_off_before_the_port_closes(tmp_path: Path) -> None:
     with running_server(tmp_path, OSTEO_DRAIN_DELAY_S="1") as server:
         server.wait_until_ready()
@@ -167,7 +188,10 @@ def test_memory_of_large_pictures_is_released(tmp_path: Path) -> None:
 
     tile = encode_tile(draw_tile("viable_tumor", 1024, 0))
     with running_server(
-        tmp_path, OSTEO_REVIEW_MAX_DISTANCE="2", OSTEO_REQUEST_TIMEOUT_S="300"
+        tmp_path,
+        OSTEO_REVIEW_MAX_DISTANCE="2",
+        OSTEO_REQUEST_TIMEOUT_S="300",
+        OSTEO_MAX_QUEUE_S="150",
     ) as server:
         server.wait_until_ready()
         before = resident_mib(server)

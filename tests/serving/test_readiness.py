@@ -57,3 +57,18 @@ def test_success_does_not_make_a_loading_service_ready(readiness: Readiness) -> 
     readiness.begin_loading()
     readiness.count_success()
     assert readiness.reason == LOADING
+
+
+def test_stuck_threads_turn_readiness_off_until_they_return(
+    readiness: Readiness, seen: list[bool]
+) -> None:
+    readiness.set_ready()
+    assert readiness.set_stuck(1)
+    assert readiness.reason == "1 worker thread is stuck on a tile"
+    assert not readiness.set_stuck(1)
+    readiness.set_ready()
+    assert readiness.set_stuck(2)
+    assert readiness.reason == "2 worker threads are stuck on a tile"
+    assert readiness.set_stuck(0)
+    assert readiness.reason is None
+    assert seen == [True, False, False, False, True]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,26 @@ def test_runtime_of_a_version_that_is_not_activated_is_closed(
     assert (answer.status_code, answer.json()["type"]) == (409, "/problems/activation-refused")
     assert "size 8, the model's 1280" in answer.json()["reason"]
     assert runtime.is_closed, "or every attempt at a bad version would leak one"
+    assert version_of(client) == "1"
+
+
+def test_version_whose_threads_cannot_start_is_not_activated(
+    client: TestClient, models_dir: Path, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = ThreadPoolExecutor.submit
+
+    def fail(pool: ThreadPoolExecutor, *arguments: Any) -> Any:
+        if pool._thread_name_prefix == "tile-v2":
+            raise RuntimeError("can't start new thread")
+        return submit(pool, *arguments)
+
+    build_bundle(models_dir, "2")
+    with monkeypatch.context() as patched:
+        patched.setattr(ThreadPoolExecutor, "submit", fail)
+        answer = client.post("/v1/models/2/activate", headers=ADMIN)
+    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/activation-refused")
+    assert "not all of its 2 worker threads could be started" in answer.json()["reason"]
+    assert runtime.is_closed
     assert version_of(client) == "1"
 
 
