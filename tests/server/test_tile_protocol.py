@@ -30,6 +30,7 @@ from tests.servers import serving
 TILE = plain_tile((200, 120, 160))
 MAX_PIPELINED = int(ConnectionLimits().max_pipelined)
 LIMIT_TILES = 2
+RESET = struct.pack("ii", 1, 0)
 
 
 @pytest.fixture
@@ -98,10 +99,6 @@ def ask(connection: socket.socket, path: str = "/v1/classify") -> int:
 
 def connect(address: tuple[str, int]) -> socket.socket:
     return socket.create_connection(address, timeout=60)
-
-
-def reset_on_close(connection: socket.socket) -> None:
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 @pytest.mark.parametrize("path", sorted(TILE_PATHS))
@@ -260,7 +257,7 @@ def test_place_is_released_when_the_client_disconnects_before_the_application_st
         for _ in range(LIMIT_TILES):
             with connect(address) as leaving:
                 leaving.sendall(head() + TILE)
-                reset_on_close(leaving)  # without, it might only have closed its own side
+                leaving.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)  # not half-close
         wait_for(lambda: len(not_started) == LIMIT_TILES)
     with connect(address) as connection:
         wait_for(lambda: ask(connection) == 200)
