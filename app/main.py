@@ -64,6 +64,6 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
     install_handlers(app)
     app.include_router(classify.build_router(service, settings))
     app.include_router(explain.build_router(service, settings))
-    app.include_router(models.build_router(lifecycle, settings))
+    app.include_router(models.build_router(lifecycle, settings, metrics))
     app.include_router(health.build_router(lifecycle.readiness, metrics))
     return app

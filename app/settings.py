@@ -181,6 +181,16 @@ class Settings(BaseSettings):
     body_timeout_s: PositiveFloat = Field(
         default=30.0, description="Seconds in which a request body must arrive."
     )
+    min_upload_bytes_per_s: PositiveInt = Field(
+        default=16 * 1024,
+        description="Minimum rate at which a request body must arrive, in bytes per second. Slower "
+        "uploads get 408.",
+    )
+    upload_grace_s: PositiveFloat = Field(
+        default=5.0,
+        description="Seconds over which `OSTEO_MIN_UPLOAD_BYTES_PER_S` is an average. A body that "
+        "stalls for this long gets 408.",
+    )
     request_timeout_s: PositiveFloat = Field(
         default=20.0,
         description="Seconds from the arrival of a request body to its answer. After that the "
@@ -198,8 +208,13 @@ class Settings(BaseSettings):
     )
     connection_limits: bool = Field(
         default=True,
-        description="Limit slow headers, endless bodies and stalled readers; `off` leaves that to "
-        "an ingress (docs/ingress.md).",
+        description="Limit slow headers, stalled uploads, endless bodies and stalled readers; "
+        "`off` leaves that to an ingress (docs/ingress.md).",
+    )
+    keep_alive_s: PositiveInt = Field(
+        default=75,
+        description="Seconds after which an idle connection is closed. An ingress must close its "
+        "idle connections earlier (nginx: after 60 s).",
     )
     drain_delay_s: float = Field(
         default=0.0,

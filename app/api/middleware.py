@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import Final
@@ -9,7 +10,9 @@ from typing import Final
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.problems import problem_response
 from app.api.request_context import REQUEST_ID_HEADER, request_context
+from app.core.errors import NotReadyError, OsteoError
 from app.telemetry.logs import LOGGER_NAME
 from app.telemetry.metrics import Metrics
 
@@ -33,17 +36,27 @@ class ObserveRequests:
             await self._app(scope, receive, send)
             return
         request_id = request_context(scope).request_id
-        status = 500  # what the server sends if the application sends nothing
+        status = 500  # what is sent if the application sends nothing
+        has_started = False
 
         async def send_observed(message: Message) -> None:
-            nonlocal status
+            nonlocal has_started, status
             if message["type"] == "http.response.start":
+                has_started = True
                 status = message["status"]
                 MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
             await send(message)
 
         try:
             await self._app(scope, receive, send_observed)
+        except Exception:
+            request_context(scope).problem_code = OsteoError.code
+            raise
+        except asyncio.CancelledError:  # the drain is over
+            if not has_started:
+                error = NotReadyError("it has stopped before the request was answered")
+                await problem_response(scope, error)(scope, receive, send_observed)
+            raise
         finally:
             # The path of a request without a route is arbitrary, so it cannot be a metric label.
             route = getattr(scope.get("route"), "path", "unmatched")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from app.api.authentication import AdminAuthentication
 from app.api.problems import openapi_responses
 from app.api.schemas import Limits, ModelsAnswer, ServedModel
-from app.core.errors import AdminDeniedError
 from app.inference.classifier import Classifier
 from app.inference.results import ModelIdentity
 from app.serving.lifecycle import Lifecycle
 from app.settings import Settings
+from app.telemetry.metrics import Metrics
 
 Credentials = Annotated[
     HTTPAuthorizationCredentials | None,
@@ -23,17 +23,10 @@ Credentials = Annotated[
 Version = Annotated[str, Path(pattern=r"^[1-9][0-9]*$", description="The version to activate.")]
 
 
-def build_router(lifecycle: Lifecycle, settings: Settings) -> APIRouter:
+def build_router(lifecycle: Lifecycle, settings: Settings, metrics: Metrics) -> APIRouter:
     """The routes, bound to the model of a service."""
     router = APIRouter(prefix="/v1", tags=["models"])
-
-    def require_admin(credentials: HTTPAuthorizationCredentials | None) -> None:
-        token = settings.admin_token
-        if token is None:
-            raise AdminDeniedError("Changing the model is disabled: OSTEO_ADMIN_TOKEN is not set.")
-        given = credentials.credentials if credentials else ""
-        if not secrets.compare_digest(given.encode(), token.get_secret_value().encode()):
-            raise AdminDeniedError("Send the header Authorization: Bearer OSTEO_ADMIN_TOKEN.")
+    admin = AdminAuthentication(settings.admin_token, metrics)
 
     @router.get("/models", responses=openapi_responses(503))
     async def list_models() -> ModelsAnswer:
@@ -53,7 +46,7 @@ def build_router(lifecycle: Lifecycle, settings: Settings) -> APIRouter:
 
         A version that fails verification is not activated; the previous version keeps serving.
         """
-        require_admin(credentials)
+        await admin.require(credentials)
         return await lifecycle.activate(version)
 
     @router.post(
@@ -62,7 +55,7 @@ def build_router(lifecycle: Lifecycle, settings: Settings) -> APIRouter:
     )
     async def roll_back(credentials: Credentials) -> ModelIdentity:
         """Switch back to the previous version."""
-        require_admin(credentials)
+        await admin.require(credentials)
         return await lifecycle.roll_back()
 
     return router

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
-from app.api.request_context import request_context
+from app.api.request_context import REQUEST_ID_HEADER, request_context
 from app.core.errors import OsteoError, UnavailableError, UploadTimeoutError
 from app.telemetry.logs import LOGGER_NAME
 
@@ -199,6 +199,10 @@ async def _on_client_disconnect(_request: Request, _error: Exception) -> Respons
 
 
 async def _on_unexpected_error(request: Request, _error: Exception) -> Response:
-    # The server logs the exception with its traceback; nothing of it goes to the client.
+    # The server logs the exception with its traceback; nothing of it goes to the client. The
+    # connection is closed after the answer, which has to say so: an ingress would reuse it for
+    # another client. Starlette answers outside of the middleware that adds the request's id.
     request_id = request_context(request.scope).request_id
-    return _response(request.scope, _problem(_INTERNAL_ERROR, _INTERNAL_DETAIL, request_id))
+    headers = {"Connection": "close", REQUEST_ID_HEADER: request_id}
+    problem = _problem(_INTERNAL_ERROR, _INTERNAL_DETAIL, request_id)
+    return _response(request.scope, problem, headers)

@@ -11,8 +11,9 @@ from starlette.requests import ClientDisconnect
 
 from app.api.request_context import request_context
 from app.api.schemas import ClassifyAnswer
-from app.api.uploads import TILE_FIELD, read_tile, read_tiles
-from app.core.errors import TileError, UploadTimeoutError
+from app.api.upload_pace import UploadPace
+from app.api.uploads import TILE_FIELD, TakeBytes, read_tile, read_tiles
+from app.core.errors import TileError
 from app.inference.results import TileResult
 from app.serving.service import TileService
 from app.settings import Settings
@@ -29,6 +30,7 @@ class TileRequests:
         """Use the queue and the upload budget of a service."""
         self._service = service
         self._settings = settings
+        self._pace = UploadPace(settings)
 
     async def process_one(
         self, request: Request, work: Callable[[bytes], Awaitable[Value]]
@@ -38,13 +40,13 @@ class TileRequests:
         Raises:
             NotReadyError: no model is loaded.
             QueueFullError: the queue is full; the body is not read.
-            UploadTimeoutError: the body did not arrive in time.
+            UploadTimeoutError: the body did not arrive in time, or too slowly.
             ClientDisconnect: the client disconnected, so `work` was cancelled.
             OsteoError: what `read_tile` and `work` raise.
         """
         with self._service.track_upload() as take:
             tile_bytes = await self._receive(
-                request, lambda: read_tile(request, self._settings.max_tile_bytes, take)
+                request, take, lambda take: read_tile(request, self._settings.max_tile_bytes, take)
             )
             request_context(request.scope).log_fields["n_tiles"] = 1
             return await _cancel_on_disconnect(request, work(tile_bytes))
@@ -57,7 +59,8 @@ class TileRequests:
         with self._service.track_upload() as take:
             tiles = await self._receive(
                 request,
-                lambda: read_tiles(
+                take,
+                lambda take: read_tiles(
                     request,
                     limits.max_tile_bytes,
                     limits.max_request_bytes,
@@ -68,16 +71,20 @@ class TileRequests:
             request_context(request.scope).log_fields["n_tiles"] = len(tiles)
             return await _cancel_on_disconnect(request, work(tiles))
 
-    async def _receive(self, request: Request, read: Callable[[], Awaitable[Value]]) -> Value:
-        """Await `read` with a reserved place in the queue, for as long as a body may take."""
+    async def _receive(
+        self, request: Request, take: TakeBytes, read: Callable[[TakeBytes], Awaitable[Value]]
+    ) -> Value:
+        """Await `read` with a reserved place in the queue, while the body arrives fast enough."""
         reserved = request_context(request.scope).release_place  # by the connection
         release = reserved or self._service.reserve_place()
-        limit_s = self._settings.body_timeout_s
         try:
-            async with asyncio.timeout(limit_s):
-                return await read()
-        except TimeoutError:
-            raise UploadTimeoutError(limit_s) from None
+            async with self._pace.enforce() as count:
+
+                def take_and_count(n_bytes: int) -> None:
+                    take(n_bytes)
+                    count(n_bytes)
+
+                return await read(take_and_count)
         finally:
             # Runs right before the task that admits the tile, so that no other request can take
             # the place in between.

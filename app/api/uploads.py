@@ -32,6 +32,7 @@ TILES_FIELD: Final = "files"
 _ENVELOPE_BYTES: Final = 64 * 1024  # boundaries, part headers and small fields around one tile
 _OTHER_PARTS: Final = 32  # other fields, which clients may add and which are ignored
 _PART_HEADER_BYTES: Final = 8 * 1024
+_MAX_LENGTH_DIGITS: Final = 20  # any 64-bit number; int() refuses more than 4,300 digits
 _MULTIPART: Final = b"multipart/form-data"
 
 TakeBytes = Callable[[int], None]
@@ -116,8 +117,7 @@ async def _limited(
     request: Request, limit_bytes: int, too_large: Exception, take: TakeBytes
 ) -> AsyncIterator[bytes]:
     """The body's chunks; raises `too_large` once its size or Content-Length is over the limit."""
-    content_length = request.headers.get("content-length", "")
-    if content_length.isdecimal() and int(content_length) > limit_bytes:
+    if _content_length(request) > limit_bytes:
         raise too_large
     n_bytes = 0
     async for chunk in request.stream():
@@ -126,6 +126,17 @@ async def _limited(
             raise too_large
         take(len(chunk))
         yield chunk
+
+
+def _content_length(request: Request) -> int:
+    """The size that the headers announce; 0 if they announce none."""
+    given = request.headers.get("content-length", "0").strip()
+    if len(given) > _MAX_LENGTH_DIGITS or not given.isdecimal():
+        what = given if len(given) <= _MAX_LENGTH_DIGITS else f"{len(given)} characters long"
+        raise MalformedRequestError(
+            f"The Content-Length is {what}; send a number of at most {_MAX_LENGTH_DIGITS} digits."
+        )
+    return int(given)
 
 
 class _TileForm:

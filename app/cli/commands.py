@@ -83,6 +83,7 @@ def serve(
 
     Read the API pages:  http://127.0.0.1:8000/docs
     """
+    from app.server.listener import url_of
     from app.server.run import serve as run_server
 
     given = {"host": host, "port": port}
@@ -90,8 +91,9 @@ def serve(
     with _plain_errors():
         settings = read_settings(**overrides)
     if sys.stderr.isatty():
-        url = f"http://{settings.host}:{settings.port}"
-        _stderr.print(f"osteo {__version__}: {url}/docs - {RESEARCH_USE}", soft_wrap=True)
+        pages = f"{url_of(settings.host, settings.port)}/docs"
+        where = pages if settings.port else "on a free port, which the log names"
+        _stderr.print(f"osteo {__version__}: {where} - {RESEARCH_USE}", soft_wrap=True)
     raise typer.Exit(run_server(settings))
 
 

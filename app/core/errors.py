@@ -20,6 +20,7 @@ OsteoError
 │   ├── BodyTooLargeError        more bytes than `limit_bytes`
 │   ├── UnknownLabelError        the model has no such label; `labels` are those it has
 │   └── UploadTimeoutError       the body did not arrive within `limit_s`
+│       └── SlowUploadError      it arrived more slowly than `min_bytes_per_s` for `limit_s`
 ├── UnavailableError             the service cannot answer now
 │   ├── NotReadyError            no model is loaded, or the service is draining
 │   ├── QueueFullError           `limit_tiles` tiles or `limit_s` of work are in flight
@@ -214,6 +215,16 @@ class UploadTimeoutError(RequestError, code="upload-timeout"):
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
         super().__init__(f"The request body did not arrive within {limit_s:g} s.")
+
+
+class SlowUploadError(UploadTimeoutError):
+    def __init__(self, min_bytes_per_s: int, limit_s: float) -> None:
+        super().__init__(limit_s)
+        self.min_bytes_per_s = min_bytes_per_s
+        self.args = (
+            f"The request body arrived more slowly than {min_bytes_per_s} bytes per second for "
+            f"{limit_s:g} s.",
+        )
 
 
 class UnavailableError(OsteoError):

@@ -2,26 +2,28 @@
 
 uvicorn limits neither the headers of a request nor what surrounds the pieces of its body, reads a
 rejected body without end, skips the body of a request that offers an upgrade, and closes idle
-connections as soon as a shutdown begins, even if a request is on its way.
+connections as soon as a shutdown begins, even if a request is on its way. It answers bytes that are
+not HTTP before the valid requests ahead of them, and drops those of a client that half-closes.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from asyncio import AbstractEventLoop, TimerHandle, Transport
-from collections.abc import Callable
+from asyncio import Transport
 from enum import Enum, auto
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.responses import PlainTextResponse, Response
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.server.connection_limits import ConnectionLimits
+from app.server.request_head import find_fault, without_upgrade_offer
+from app.server.timer import Timer
 
 SHUTDOWN_GRACE_S: Final = 0.25
 """A shutdown leaves idle connections open for this long: a request may be on its way."""
-
-_UPGRADE_OFFER: Final = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
+HALF_CLOSE_S: Final = 1.0
+"""A client that closes its side within this time of the end of its request has sent all it wants to
+and waits for the answer. One that closes it later has given up, so its tiles are not classified."""
 
 
 class _Phase(Enum):
@@ -32,23 +34,8 @@ class _Phase(Enum):
     BODY = auto()
 
 
-class _Timer:
-    """At most one pending call."""
-
-    def __init__(self, loop: AbstractEventLoop) -> None:
-        self._loop = loop
-        self._handle: TimerHandle | None = None
-
-    def start(self, delay_s: float, callback: Callable[..., object], *args: object) -> None:
-        """Replace the pending call; an infinite delay leaves none."""
-        self.stop()
-        if delay_s < math.inf:
-            self._handle = self._loop.call_later(delay_s, callback, *args)
-
-    def stop(self) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
+class _RefusedError(Exception):
+    """Stops the parser; the request has been refused."""
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -63,8 +50,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self._timed_phase: _Phase | None = _Phase.BETWEEN
         self._n_pending_bytes = 0  # read since the parser last completed a part of a request
         self._n_discarded_bytes = 0
-        self._read_timer = _Timer(self.loop)
-        self._write_timer = _Timer(self.loop)
+        self._completed_at = 0.0  # of the last complete request
+        self._is_half_closed = False
+        self._is_refusing = False
+        self._read_timer = Timer(self.loop)
+        self._write_timer = Timer(self.loop)
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # as uvicorn
         """Limit the time to the first request."""
@@ -79,13 +69,30 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Limit the bytes of an incomplete head, chunk header or trailer: the parser keeps them."""
+        if self._is_refusing:
+            self._count_discarded(len(data))
+            return
         if self._is_between:
-            data = _without_upgrade_offer(data)
+            data = without_upgrade_offer(data)
         self._n_pending_bytes += len(data)
         super().data_received(data)
         self._set_read_timer()
         if self._n_pending_bytes > self.limits.max_head_bytes:
-            self._reject(b"431 Request Header Fields Too Large")
+            self._refuse_long_head()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP."""
+        self._refuse(400, msg)
+
+    def eof_received(self) -> bool:  # type: ignore[override] # True keeps the connection open
+        """Answer the complete requests of a client that closes only its side."""
+        if self._is_idle or self._phase is _Phase.BODY:
+            return False
+        if not self._is_half_closed and self.loop.time() - self._completed_at > HALF_CLOSE_S:
+            return False
+        self._is_half_closed = True  # called once more if reading is paused and resumed
+        self.cycle.keep_alive = False
+        return True
 
     def on_message_begin(self) -> None:
         """Note the start of a request."""
@@ -96,11 +103,15 @@ class GuardedProtocol(HttpToolsProtocol):
         """Check the headers, then begin the request."""
         n_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if n_bytes > self.limits.max_head_bytes:
-            self._reject(b"431 Request Header Fields Too Large")
+            self._refuse_long_head()
         elif self.parser.should_upgrade():  # the parser would skip the body
-            self._reject(b"400 Bad Request")
+            self._refuse(400, "The request asks for an upgrade, which is not supported.")
+        elif fault := find_fault(self.headers, self.parser.get_http_version()):
+            self._refuse(400, fault)
         elif len(self.pipeline) >= self.limits.max_pipelined:
             self.transport.close()
+        if self._is_refusing:
+            raise _RefusedError
         self._enter(_Phase.BODY)
         self._n_discarded_bytes = 0
         if not self.transport.is_closing():
@@ -113,15 +124,14 @@ class GuardedProtocol(HttpToolsProtocol):
         """Pass a body on, or discard it after the request was answered."""
         self._n_pending_bytes = 0
         if self._is_idle:
-            self._n_discarded_bytes += len(body)
-            if self._n_discarded_bytes > self.limits.max_discarded_bytes:
-                self.transport.close()
+            self._count_discarded(len(body))
         elif not self.transport.is_closing():
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Note the end of a request."""
         self._enter(_Phase.BETWEEN)
+        self._completed_at = self.loop.time()
         if not (self._is_idle or self.transport.is_closing()):
             super().on_message_complete()
 
@@ -186,13 +196,43 @@ class GuardedProtocol(HttpToolsProtocol):
         else:
             self._read_timer.start(self.limits.discard_timeout_s, self.transport.close)
 
-    def _reject(self, status: bytes) -> None:
-        if self.transport.is_closing():
+    def _refuse_long_head(self) -> None:
+        limit = f"{self.limits.max_head_bytes:.0f} bytes"
+        self._refuse(431, f"Headers, and what surrounds each piece of a body, may have {limit}.")
+
+    def _refuse(self, status: int, reason: str) -> None:
+        """Refuse what is being read, and close the connection after the answers before it."""
+        if self._is_refusing or self.transport.is_closing():
             return
-        if self._phase is _Phase.HEAD and self._is_idle:  # else it would look like another answer
-            head = b"HTTP/1.1 %b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n" % status
-            self.transport.write(head)
+        self._is_refusing = True
+        refusal = PlainTextResponse(reason, status, {"connection": "close"})
+        is_body = self._phase is _Phase.BODY
+        if self._is_idle:
+            self._close_with(None if is_body else refusal)  # a body is discarded after its answer
+        elif not is_body:
+            self.cycle.keep_alive = False
+        elif self.pipeline and self.pipeline[0][0] is self.cycle:
+            self.pipeline[0] = (self.cycle, cast(Any, refusal))  # an ASGI application
+        else:
+            self._close_with(None if self.cycle.response_started else refusal)
+        self._enter(_Phase.BETWEEN)
+        self._completed_at = self.loop.time()
+
+    def _close_with(self, response: Response | None) -> None:
+        if response is not None:
+            self._write(response)
         self.transport.close()
+
+    def _write(self, response: Response) -> None:
+        """Write a response that no application sends."""
+        headers = [*self.server_state.default_headers, *response.raw_headers]
+        head = b"".join(b"%b: %b\r\n" % header for header in headers)
+        self.transport.write(STATUS_LINE[response.status_code] + head + b"\r\n" + response.body)
+
+    def _count_discarded(self, n_bytes: int) -> None:
+        self._n_discarded_bytes += n_bytes
+        if self._n_discarded_bytes > self.limits.max_discarded_bytes:
+            self.transport.close()
 
     def _watch_writing(self) -> None:
         n_waiting = self.transport.get_write_buffer_size()
@@ -203,14 +243,3 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.abort()  # close() would wait until the client has taken the rest
         else:
             self._watch_writing()
-
-
-def _without_upgrade_offer(data: bytes) -> bytes:
-    """Drop `Upgrade` from headers that begin here; RFC 9110 (7.8) lets a server ignore it.
-
-    Java's HTTP client offers HTTP/2 this way with its first request, even if that has a body.
-    """
-    head = data[: data.find(b"\r\n\r\n") + 2]
-    if _UPGRADE_OFFER.search(head) is None:
-        return data
-    return _UPGRADE_OFFER.sub(b"", head) + data[len(head) :]

@@ -16,6 +16,7 @@ import uvicorn
 
 from app.main import create_app
 from app.server.connection_limits import NO_LIMITS
+from app.server.listener import open_listeners
 from app.server.tile_protocol import TileProtocol
 from app.serving.service import TileService
 from app.settings import Settings
@@ -102,9 +103,10 @@ def serve(settings: Settings) -> int:
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=settings.keep_alive_s,
         proxy_headers=False,  # the service does not use the address of the client
         timeout_graceful_shutdown=math.ceil(settings.drain_timeout_s),
     )
     server = DrainingServer(config, app.state.service, settings.drain_delay_s)
-    server.run()
+    server.run(open_listeners(settings.host, settings.port))
     return 0 if server.started else 1

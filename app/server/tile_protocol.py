@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 from starlette.responses import Response
 from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.api.load_shedding import OVERLOAD_CODES, TILE_PATHS, find_load_shedder
 from app.api.request_context import RequestContext, request_context
@@ -81,12 +81,10 @@ class TileProtocol(GuardedProtocol):
 
     def _answer(self, response: Response) -> None:
         """Answer the request whose headers were just read; its body will be discarded."""
-        headers = [*self.server_state.default_headers, *response.raw_headers]
         if self.parser.get_http_version() == "1.0" or not self.parser.should_keep_alive():
-            headers.append((b"connection", b"close"))
+            response.headers["connection"] = "close"
             self._closes_after_body = True  # if closed now, the client might not see the answer
-        head = b"".join(b"%b: %b\r\n" % header for header in headers)
-        self.transport.write(STATUS_LINE[response.status_code] + head + b"\r\n" + response.body)
+        self._write(response)
         self.on_response_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:

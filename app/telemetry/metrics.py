@@ -88,6 +88,9 @@ class Metrics:
         self.request_problems = self._counter(
             "osteo_request_problems", "Requests that got a problem response, by problem.", "problem"
         )
+        self.wrong_admin_tokens = self._counter(
+            "osteo_wrong_admin_tokens", "Requests to change the model with a wrong token."
+        )
         self.model_swaps = self._counter(
             "osteo_model_swaps", "Attempts to activate a version, by outcome.", "outcome"
         )

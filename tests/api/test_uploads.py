@@ -109,6 +109,17 @@ def test_large_content_length_is_rejected_before_a_byte_is_read() -> None:
         asyncio.run(read_tile(Request(scope, receive), 100, take_all))
 
 
+@pytest.mark.parametrize("digits", ["0" * 5000 + "5", "9" * 5001, "9" * 21, "5.0", "five", ""])
+def test_content_length_that_is_no_reasonable_number_is_rejected(digits: str) -> None:
+    with pytest.raises(MalformedRequestError, match="Content-Length"):
+        asyncio.run(read_tile(request_of([b"x"], {"content-length": digits}), 100, take_all))
+
+
+def test_content_length_may_have_leading_zeros() -> None:
+    request = request_of([b"x"], {"content-length": "0000000001 "})
+    assert asyncio.run(read_tile(request, 100, take_all)) == b"x"
+
+
 def test_limit_holds_without_content_length() -> None:
     with pytest.raises(TileTooLargeError):
         asyncio.run(read_tile(request_of([bytes(60), bytes(60)], {}), 100, take_all))

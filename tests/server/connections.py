@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import time
 from dataclasses import replace
@@ -73,3 +74,16 @@ def take_all(connection: socket.socket, pause_s: float = 0.0) -> int:
         n_bytes += len(piece)
         time.sleep(pause_s)
     return n_bytes
+
+
+def receive_all(connection: socket.socket) -> bytes:
+    """Receive until the server closes the connection."""
+    received = b""
+    while piece := connection.recv(65_536):
+        received += piece
+    return received
+
+
+def statuses(received: bytes) -> list[int]:
+    """Statuses of the answers received, in their order."""
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", received)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPResponse
@@ -29,6 +30,7 @@ from tests.servers import serving
 TILE = plain_tile((200, 120, 160))
 MAX_PIPELINED = int(ConnectionLimits().max_pipelined)
 LIMIT_TILES = 2
+RESET = struct.pack("ii", 1, 0)
 
 
 @pytest.fixture
@@ -255,6 +257,7 @@ def test_place_is_released_when_the_client_disconnects_before_the_application_st
         for _ in range(LIMIT_TILES):
             with connect(address) as leaving:
                 leaving.sendall(head() + TILE)
+                leaving.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)  # not half-close
         wait_for(lambda: len(not_started) == LIMIT_TILES)
     with connect(address) as connection:
         wait_for(lambda: ask(connection) == 200)
