@@ -5,22 +5,21 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
-_CGROUP_V2: Final = Path("/sys/fs/cgroup/cpu.max")
-_CGROUP_V1_QUOTA: Final = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
-_CGROUP_V1_PERIOD: Final = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+_PROC: Final = Path("/proc/self")
 _WORKER_NICENESS: Final = 10
 
 
 def usable_cores() -> int:
-    """Count the cores in the affinity mask, limited by the cgroup's CPU quota; at least 1."""
+    """Count the cores in the affinity mask, limited by the cgroups' CPU quotas; at least 1."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
     n_cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    quota = _cgroup_quota_cores()
-    return max(1, min(n_cores, int(quota))) if quota else n_cores
+    quotas = [quota for folder in _cgroup_folders() if (quota := _quota_cores(folder))]
+    return max(1, min(n_cores, *map(int, quotas))) if quotas else n_cores
 
 
 def lower_thread_priority() -> None:
@@ -34,13 +33,49 @@ def lower_thread_priority() -> None:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _WORKER_NICENESS)
 
 
-def _cgroup_quota_cores() -> float | None:
-    """Read the CPU quota, in cores; None if there is no quota."""
+def _cgroup_folders() -> Iterator[Path]:
+    """The process's CPU cgroup and its parents, as far as they are mounted (versions 1 and 2).
+
+    In a cgroup namespace of its own the process is in the root of the mount. Without one, as in
+    systemd services and containers with the host's namespace, it is in a nested group, and each
+    group above it may have a smaller quota.
+    """
     try:
-        if _CGROUP_V2.is_file():
-            quota, period = _CGROUP_V2.read_text().split()
+        groups = (_PROC / "cgroup").read_text().splitlines()
+        mounts = (_PROC / "mountinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return
+    # `ID:CONTROLLERS:PATH`; version 2 has no controllers there.
+    path_by_controller = {
+        controller: path
+        for _, controllers, path in (line.split(":", 2) for line in groups)
+        for controller in controllers.split(",")
+    }
+    for mount in mounts:
+        # `ID PARENT DEVICE ROOT FOLDER OPTIONS ... - TYPE SOURCE SUPER_OPTIONS`
+        fields, _, file_system = mount.partition(" - ")
+        kind, *_, super_options = file_system.split()
+        controller = {"cgroup2": "", "cgroup": "cpu"}.get(kind)
+        if controller is None or (controller and controller not in super_options.split(",")):
+            continue
+        root, folder = fields.split()[3:5]
+        path = PurePosixPath(path_by_controller.get(controller, root))
+        # A path outside the mount ("/.." or another container's root) leaves the mount itself.
+        relative = path.relative_to(root) if path.is_relative_to(root) else PurePosixPath()
+        if ".." in relative.parts:
+            relative = PurePosixPath()
+        yield Path(folder, relative)
+        yield from (Path(folder, parent) for parent in relative.parents)
+
+
+def _quota_cores(cgroup: Path) -> float | None:
+    """Read the CPU quota of one group, in cores; None if it has none."""
+    try:
+        if (cgroup / "cpu.max").is_file():
+            quota, period = (cgroup / "cpu.max").read_text().split()
         else:
-            quota, period = _CGROUP_V1_QUOTA.read_text(), _CGROUP_V1_PERIOD.read_text()
+            quota = (cgroup / "cpu.cfs_quota_us").read_text()
+            period = (cgroup / "cpu.cfs_period_us").read_text()
         return int(quota) / int(period) if int(quota) > 0 else None
-    except (OSError, ValueError):  # no cgroup, or "max": no quota
+    except (OSError, ValueError):  # no limits, or "max"
         return None

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from typing import Final
 
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
+from app.core.decoder_warnings import filter_decoder_warnings
+from app.telemetry.log_writer import LogWriter
+
 LOGGER_NAME: Final = "osteo"
+_logger = logging.getLogger(LOGGER_NAME)
 
 
 def configure_logs(level: str) -> None:
     """Send all log records, warnings included, to standard error as JSON lines.
 
+    A thread writes them; see `LogWriter`. Warnings about the content of tiles are ignored.
+
     Args:
         level: `debug`, `info`, `warning` or `error`.
     """
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
+    writer = LogWriter(sys.stderr.fileno())
+    writer.setFormatter(
         JsonFormatter(
             "%(levelname)s %(name)s %(message)s",
             timestamp=True,
@@ -27,7 +34,25 @@ def configure_logs(level: str) -> None:
             rename_fields={"levelname": "level", "name": "logger", "message": "event"},
         )
     )
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.basicConfig(level=level.upper(), handlers=[writer], force=True)
     logging.captureWarnings(capture=True)
+    filter_decoder_warnings()
     # It warns of every malformed form, which the request's log line already reports.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    # Python itself would write to standard error, and wait for its reader.
+    threading.excepthook = _log_thread_error
+    sys.unraisablehook = _log_unraisable_error
+
+
+def n_dropped_log_lines() -> int:
+    """Log lines dropped so far, because their reader did not take them."""
+    handlers = logging.getLogger().handlers
+    return sum(handler.n_dropped for handler in handlers if isinstance(handler, LogWriter))
+
+
+def _log_thread_error(error: threading.ExceptHookArgs) -> None:
+    _logger.error("thread_failed", exc_info=error.exc_value)
+
+
+def _log_unraisable_error(error: sys.UnraisableHookArgs) -> None:
+    _logger.error("error_ignored", exc_info=error.exc_value)

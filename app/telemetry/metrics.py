@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from prometheus_client import (
@@ -16,6 +16,10 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+from app.telemetry.logs import n_dropped_log_lines
 
 # A tile takes 10 ms on one core.
 _SECONDS_BUCKETS: Final = (
@@ -39,6 +43,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
+        self.registry.register(_LogCollector())
         self.requests = self._counter(
             "osteo_requests", "HTTP requests, by route and status.", "route", "status"
         )
@@ -158,3 +163,14 @@ class Metrics:
         buckets: Sequence[float] = _SECONDS_BUCKETS,
     ) -> Histogram:
         return Histogram(name, documentation, labels, registry=self.registry, buckets=buckets)
+
+
+class _LogCollector(Collector):
+    """Counts what the log dropped, which belongs to the process and not to one service."""
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        yield CounterMetricFamily(
+            "osteo_log_lines_dropped",
+            "Log lines dropped because their reader did not take them.",
+            value=n_dropped_log_lines(),
+        )

@@ -16,6 +16,10 @@ _UPRIGHT: Final = 1
 Tags = Mapping[int, tuple[int, ...]]
 
 
+class TooManyValuesError(ValueError):
+    """A tag has more values than the caller accepts."""
+
+
 def read_directory(data: bytes, wanted: Collection[int], max_values: int) -> tuple[Tags, bool]:
     """The values of some tags in the first directory, and whether another directory follows.
 
@@ -25,11 +29,12 @@ def read_directory(data: bytes, wanted: Collection[int], max_values: int) -> tup
         max_values: of one tag.
 
     Raises:
-        ValueError: no such header or directory, or a wanted tag that cannot be read.
+        TooManyValuesError: a wanted tag has more values.
+        ValueError: no such header or directory, or a wanted tag that is repeated or cannot be read.
     """
     try:
         return _read_directory(data, wanted, max_values)
-    except (struct.error, KeyError) as error:
+    except (struct.error, KeyError, OverflowError) as error:
         raise ValueError("a damaged directory") from error
 
 
@@ -49,10 +54,12 @@ def _read_directory(data: bytes, wanted: Collection[int], max_values: int) -> tu
     tags: dict[int, tuple[int, ...]] = {}
     for entry in range(at, end, entry_bytes):
         tag, kind, n_values = struct.unpack_from(f"{order}HH{word}", data, entry)
-        if tag not in wanted or tag in tags:
+        if tag not in wanted:
             continue
+        if tag in tags:  # decoders disagree about which one counts
+            raise ValueError(f"tag {tag} twice")
         if n_values > max_values:
-            raise ValueError(f"{n_values} values")
+            raise TooManyValuesError(f"{n_values} values")
         code = f"{order}{n_values}{_CODE_BY_TYPE[kind]}"
         value_at = entry + entry_bytes - inline_bytes
         if struct.calcsize(code) > inline_bytes:

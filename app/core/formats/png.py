@@ -14,7 +14,12 @@ MAX_CHUNKS: Final = 64 * 1024
 MAX_EXIF_BYTES: Final = 64 * 1024
 """As much as a JPEG can hold."""
 
+PREDICTABLE_RAW_BYTES: Final = 64 * 1024**2
+"""Decompressed: 4096 x 4096 px of 8-bit RGBA."""
+
 _SIGNATURE_BYTES: Final = 8
+_HEADER_BYTES: Final = 13
+_SAMPLES_BY_COLOUR_TYPE: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PIXEL_CHUNKS: Final = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 
 
@@ -25,12 +30,12 @@ def read_png(png: bytes) -> Structure:
         png: begins with the PNG signature.
 
     Raises:
-        CorruptTileError: the chunks do not lead to an end, or there is no header.
+        CorruptTileError: no header, or several.
         TooManySegmentsError: more than `MAX_CHUNKS`.
         TooManyFramesError: an animation of several frames.
     """
     kept: list[tuple[int, int]] = []
-    size: tuple[int, int] | None = None
+    header: tuple[int, ...] | None = None
     at, kept_from, orientation = _SIGNATURE_BYTES, 0, 0
     for _ in range(MAX_CHUNKS):
         try:
@@ -38,8 +43,10 @@ def read_png(png: bytes) -> Structure:
         except struct.error:
             break  # Pillow answers for a file that ends early
         end = at + 12 + n_bytes
-        if kind == b"IHDR" and n_bytes >= 8:
-            size = struct.unpack_from(">II", png, at + 8)
+        if kind == b"IHDR":
+            if header is not None or n_bytes != _HEADER_BYTES or end > len(png):
+                raise CorruptTileError("PNG")
+            header = struct.unpack_from(">IIBBBBB", png, at + 8)
         elif kind == b"acTL" and int.from_bytes(png[at + 8 : at + 12]) > 1:
             raise TooManyFramesError(1)
         elif kind == b"eXIf" and not orientation:
@@ -52,10 +59,13 @@ def read_png(png: bytes) -> Structure:
             break
     else:
         raise TooManySegmentsError("PNG", MAX_CHUNKS)
-    if size is None:
+    if header is None:
         raise CorruptTileError("PNG")
+    width_px, height_px, depth, colour_type = header[:4]
+    n_samples = width_px * height_px * _SAMPLES_BY_COLOUR_TYPE.get(colour_type, 4)
+    is_predictable = n_samples * max(8, depth) // 8 <= PREDICTABLE_RAW_BYTES
     if kept:
         kept.append((kept_from, at))
         view = memoryview(png)
         png = b"".join(view[begin:end] for begin, end in kept)
-    return Structure("PNG", size[0], size[1], orientation or 1, png, is_predictable=True)
+    return Structure("PNG", width_px, height_px, orientation or 1, png, is_predictable)

@@ -1,4 +1,4 @@
-"""What every format's reader returns, and the dispatch from a file's first bytes."""
+"""What every format's reader returns."""
 
 from __future__ import annotations
 

@@ -11,18 +11,21 @@ from app.core.errors import (
     TooManyPixelsError,
     TooManySegmentsError,
 )
-from app.core.formats.ifd import Tags, read_directory
+from app.core.formats.ifd import Tags, TooManyValuesError, read_directory
 from app.core.formats.structure import Structure
 
 MAX_PIECES: Final = 16 * 1024
 """Strips or tiles. A strip a row of a 4096 px image makes 4,096; three planes of it 12,288."""
 MAX_PADDING: Final = 4
 """Decoded pixels for each pixel of the image: tiles overhang the right and lower edges."""
-_PADDING_FLOOR_PIXELS: Final = 1024 * 1024
-"""A small image in one tile of 1024 x 1024 px is ordinary."""
+_PADDING_FLOOR_PIXELS: Final = 4 * 1024 * 1024
+"""A small image in four tiles of 1024 x 1024 px is ordinary."""
 _MAX_REREAD: Final = 2
-"""Encoded bytes that all pieces together read, for each byte of the file. Pieces that share their
-data make a small file decode for minutes."""
+"""Encoded bytes that all pieces together read, for each byte of the file. Pieces that share
+megabytes of data make a small file decode for minutes."""
+_REREAD_FLOOR_BYTES: Final = 64 * 1024**2
+"""Some writers store one blank tile and let all blank tiles share it. To read 64 MiB takes
+milliseconds."""
 
 _WIDTH, _HEIGHT = 256, 257
 _SAMPLES_PER_PIXEL, _PLANAR = 277, 284
@@ -51,13 +54,16 @@ def read_tiff(tiff: bytes, max_pixels: int) -> Structure:
         DecodeBudgetError: strips or tiles that decode to many times the image, or share data.
     """
     try:
-        tags, has_next = read_directory(tiff, _READ, MAX_PIECES)
+        tags, has_next = read_directory(tiff, {_WIDTH, _HEIGHT}, MAX_PIECES)
         width_px, height_px = _one(tags, _WIDTH), _one(tags, _HEIGHT)
         if width_px * height_px > max_pixels:
             raise TooManyPixelsError(max_pixels)
         if has_next:
             raise TooManyFramesError(1)
+        tags, _ = read_directory(tiff, _READ, MAX_PIECES)
         _require_bounded_pieces(tags, width_px, height_px, len(tiff))
+    except TooManyValuesError:
+        raise TooManySegmentsError("TIFF", MAX_PIECES) from None
     except (ValueError, KeyError) as error:
         raise CorruptTileError("TIFF") from error
     return Structure("TIFF", width_px, height_px, 1, tiff, is_predictable=False)
@@ -92,5 +98,5 @@ def _require_bounded_pieces(tags: Tags, width_px: int, height_px: int, n_file_by
     pieces = list(zip(offsets, counts, strict=False))[:n_pieces]
     if len(pieces) < n_pieces or any(at + n > n_file_bytes for at, n in pieces):
         raise CorruptTileError("TIFF")
-    if sum(n for _, n in pieces) > _MAX_REREAD * n_file_bytes:
+    if sum(n for _, n in pieces) > max(_MAX_REREAD * n_file_bytes, _REREAD_FLOOR_BYTES):
         raise DecodeBudgetError("its strips or tiles share their data")

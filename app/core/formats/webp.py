@@ -28,11 +28,11 @@ def read_webp(webp: bytes) -> Structure:
         TooManySegmentsError: more than `MAX_CHUNKS`.
     """
     sizes: list[tuple[int, int]] = []
-    at, orientation = 12, 1
+    at, orientation = 12, 0
     for _ in range(MAX_CHUNKS):
         try:
             kind, n_bytes = struct.unpack_from("<4sI", webp, at)
-            if kind == b"EXIF":
+            if kind == b"EXIF" and not orientation:
                 orientation = read_orientation(webp[at + 8 : at + 8 + n_bytes].removeprefix(_EXIF))
             sizes += _size_in_chunk(webp, at + 8, kind)
         except (struct.error, IndexError):
@@ -44,7 +44,7 @@ def read_webp(webp: bytes) -> Structure:
         raise CorruptTileError("WEBP")
     # A canvas and an image may disagree: the larger one is what memory must be there for.
     width_px, height_px = (max(sides) for sides in zip(*sizes, strict=True))
-    return Structure("WEBP", width_px, height_px, orientation, webp, is_predictable=False)
+    return Structure("WEBP", width_px, height_px, orientation or 1, webp, is_predictable=False)
 
 
 def _size_in_chunk(webp: bytes, at: int, kind: bytes) -> list[tuple[int, int]]:

@@ -1,0 +1,103 @@
+"""One process that decodes tiles, as the service sees it; `decode_program` is what it runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from multiprocessing.connection import Connection
+from typing import Final
+
+from app.core.errors import DecodeBudgetError, TileError
+from app.core.tile import Decoded, TileLimits
+from app.settings import PREFIX
+
+_WALL_S_PER_CPU_S: Final = 5.0
+"""A process that shares its core with four others is given its time all the same."""
+_PROGRAM: Final = "from app.inference.decode_program import serve; serve()"
+_ONE_THREAD: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+"""NumPy would start a thread for each core, and none of them has anything to do."""
+
+
+class DecodeProcess:
+    """A process and the socket to it; used by one thread at a time, except for `kill`.
+
+    Attributes:
+        is_spent: whether it ended or should end; close it and start another.
+    """
+
+    def __init__(self, max_decode_s: float, max_decode_bytes: int) -> None:
+        """Start it; it is ready some tenths of a second later.
+
+        Args:
+            max_decode_s: processor time for one tile, in seconds.
+            max_decode_bytes: memory for one tile beyond what an idle process takes.
+
+        Raises:
+            MemoryError: the system has no memory or no process left.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs, ours:
+            arguments = (theirs.fileno(), max_decode_s, max_decode_bytes)
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - this interpreter, fixed arguments
+                    [sys.executable, "-c", _PROGRAM, *map(str, arguments)],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,  # libtiff writes its warnings there
+                    env=_environment(),
+                    process_group=0,  # Ctrl-C is for the service, which drains
+                )
+            except OSError as error:
+                raise MemoryError("no process can be started to decode a tile") from error
+            self._connection = Connection(ours.detach())
+        self._max_decode_s = max_decode_s
+        self.is_spent = False
+
+    def decode(self, tile_bytes: bytes, limits: TileLimits, side_px: int) -> Decoded:
+        """`decode_tile_and_header` in the process.
+
+        Raises:
+            TileError: what it raises there.
+            DecodeBudgetError: it took more than its time or memory, or the decoder crashed.
+        """
+        try:
+            self._connection.send((limits, side_px))
+            self._connection.send_bytes(tile_bytes)
+            if not self._connection.poll(self._max_decode_s * _WALL_S_PER_CPU_S):
+                raise TimeoutError
+            answer, self.is_spent = self._connection.recv()
+        except (OSError, EOFError) as error:
+            self.is_spent = True
+            raise DecodeBudgetError(self._reason_of_end(error)) from error
+        if isinstance(answer, TileError):
+            raise answer
+        tile, header = answer
+        return tile, header
+
+    def kill(self) -> None:
+        """End the process; another thread may be in `decode`, which then raises."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """End the process and free what belongs to it."""
+        self._process.kill()
+        self._process.wait()
+        self._connection.close()
+
+    def _reason_of_end(self, error: Exception) -> str:
+        if isinstance(error, TimeoutError):
+            self.kill()
+        if self._process.wait() == -signal.SIGPROF or isinstance(error, TimeoutError):
+            return f"it takes more than {self._max_decode_s:g} s"
+        return "its decoder crashed"
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment without its settings, among which are secrets."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    path = os.pathsep.join(filter(None, sys.path))
+    return {**kept, **_ONE_THREAD, "PYTHONPATH": path}

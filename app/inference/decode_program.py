@@ -1,0 +1,74 @@
+"""The program of a decode process: imports little, so that it starts fast."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import resource
+import signal
+import sys
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Final
+
+from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401 - registers the formats
+
+from app.core.decoder_warnings import filter_decoder_warnings
+from app.core.errors import DecodeBudgetError, TileError
+from app.core.tile import Decoded, TileLimits, decode_tile_and_header
+
+_NICENESS: Final = 10
+_STATM: Final = Path("/proc/self/statm")
+_MAX_KEPT_SHARE: Final = 1 / 8
+"""A process that keeps more of its memory limit after a tile is replaced."""
+
+
+def serve() -> None:
+    """Decode what comes over a socket, until its other end closes; the program of a process."""
+    descriptor, max_decode_s, max_decode_bytes = sys.argv[1:]
+    # A supervisor may send SIGTERM to all processes of a service, which drains first.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    with suppress(OSError):  # a sandbox may forbid it
+        os.nice(_NICENESS)
+    filter_decoder_warnings()
+    Image.preinit()  # before memory is measured
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump holds the tile
+    n_idle_bytes = _address_space_bytes()
+    n_kept_bytes = int(int(max_decode_bytes) * _MAX_KEPT_SHARE)
+    if sys.platform == "linux":
+        resource.setrlimit(
+            resource.RLIMIT_AS, (n_idle_bytes + int(max_decode_bytes), resource.RLIM_INFINITY)
+        )
+    connection = Connection(int(descriptor))
+    is_spent = False
+    with suppress(EOFError, OSError):
+        while not is_spent:
+            limits, side_px = connection.recv()
+            tile_bytes = connection.recv_bytes()
+            signal.setitimer(signal.ITIMER_PROF, float(max_decode_s))  # its signal kills
+            answer = _decode(tile_bytes, limits, side_px, int(max_decode_bytes))
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            del tile_bytes
+            is_spent = _address_space_bytes() - n_idle_bytes > n_kept_bytes
+            message = pickle.dumps((answer, is_spent), protocol=pickle.HIGHEST_PROTOCOL)
+            connection.send_bytes(message)
+
+
+def _decode(
+    tile_bytes: bytes, limits: TileLimits, side_px: int, max_decode_bytes: int
+) -> Decoded | TileError:
+    try:
+        return decode_tile_and_header(tile_bytes, limits, side_px)
+    except TileError as error:
+        return error.detached()
+    except MemoryError:
+        return DecodeBudgetError(f"it takes more than {max_decode_bytes} bytes of memory")
+
+
+def _address_space_bytes() -> int:
+    """Size of the address space, which `RLIMIT_AS` limits; 0 if it is unknown."""
+    if sys.platform != "linux":
+        return 0
+    return int(_STATM.read_text().split()[0]) * resource.getpagesize()
