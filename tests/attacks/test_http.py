@@ -14,6 +14,7 @@ import pytest
 from tests.bundles import plain_tile
 from tests.server.connections import receive_all, statuses
 from tests.servers import RunningServer, running_server, wait_until
+from training.data.drawn_tiles import draw_tile, encode_tile
 
 pytestmark = pytest.mark.attack
 
@@ -123,13 +124,14 @@ def test_dripping_upload_is_ended(server: RunningServer) -> None:
 
 
 def test_upload_at_2_mbit_per_second_is_classified(server: RunningServer) -> None:
-    tile = TILE + bytes(600_000)  # behind the end of the image, as some scanners append data
+    tile = encode_tile(draw_tile("viable_tumor", 1536, 0))
+    assert len(tile) / 250_000 > 2 * GRACE_S
     with server.connect() as connection:
         connection.sendall(upload(len(tile), "Connection: close"))
         for start in range(0, len(tile), 25_000):
             connection.sendall(tile[start : start + 25_000])
             time.sleep(0.1)
-        assert statuses(receive_all(connection)) in ([200], [422])  # the decoder may refuse it
+        assert statuses(receive_all(connection)) == [200]
 
 
 def test_guesses_of_the_token_wait_and_nobody_else_does(server: RunningServer) -> None:

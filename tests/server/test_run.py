@@ -17,6 +17,7 @@ import pytest
 
 from tests.bundles import plain_tile
 from tests.conftest import REPOSITORY
+from tests.server.connections import is_closed_within, receive_until
 from tests.servers import RunningServer, running_server, serve_command, wait_until
 from training.data.drawn_tiles import draw_tile, encode_tile
 
@@ -159,6 +160,19 @@ def test_tiles_are_answered_when_connection_limits_are_off(tmp_path: Path) -> No
         )
         assert answer.status_code == 200
         assert server.stop() == 0
+
+
+def test_idle_connection_stays_open_for_longer_than_an_ingress_needs(
+    lasting_server: RunningServer, tmp_path: Path
+) -> None:
+    with running_server(tmp_path, OSTEO_KEEP_ALIVE_S="1") as impatient:
+        impatient.wait_until_ready()
+        with lasting_server.connect() as idle, impatient.connect() as closed:
+            for connection in (idle, closed):
+                connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+                receive_until(connection, b"}")
+            assert is_closed_within(closed, 30)
+            assert not is_closed_within(idle, 6), "uvicorn's own default is 5 s"
 
 
 def test_endless_body_is_rejected(lasting_server: RunningServer) -> None:
