@@ -7,17 +7,12 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, Final
 
-from app.core.errors import (
-    ActivationError,
-    BundleError,
-    InferenceError,
-    ModelNotFoundError,
-    NotReadyError,
-)
+from app.core.errors import ActivationError, InferenceError, ModelNotFoundError, NotReadyError
 from app.inference.results import ModelIdentity
 from app.serving.loading import RuntimeOpener, open_classifier
 from app.serving.readiness import LOADING, Readiness
 from app.serving.rollout import Rollout
+from app.serving.version_watcher import VersionWatcher
 from app.serving.worker_pool import ActiveModel
 from app.settings import Settings
 from app.telemetry.logs import LOGGER_NAME
@@ -91,13 +86,17 @@ class Lifecycle:
         try:
             await self._rollout.activate(self._settings.model_version)
         except (ActivationError, ModelNotFoundError) as error:
-            reason = str(error.__cause__ or error)
+            reason = error.reason if isinstance(error, ActivationError) else str(error.__cause__)
             self.readiness.set_unready(reason)
-            _logger.critical("not_ready", extra={"reason": reason})
+            _logger.critical(
+                "not_ready",
+                extra={"reason": reason, "models_dir": str(self._settings.models_dir)},
+            )
         else:
             self.readiness.set_ready()
         if self._settings.watch_models_s:
-            await self._rollout.watch(self._settings.watch_models_s, self.readiness.set_ready)
+            period_s = self._settings.watch_models_s
+            await VersionWatcher(self._rollout, period_s, self.readiness.set_ready).watch()
 
     async def _recover(self) -> None:
         """Check the golden tiles until they pass: an unready service receives no tiles."""
@@ -105,7 +104,8 @@ class Lifecycle:
             await asyncio.sleep(RECOVERY_PERIOD_S)
             try:
                 await asyncio.to_thread(self.require_model().classifier.check)
-            except (BundleError, InferenceError):
+            except Exception as error:  # noqa: BLE001 - the model may recover from any error
+                _logger.warning("model_still_failing", extra={"reason": type(error).__name__})
                 continue
             self.readiness.set_ready()
 

@@ -33,7 +33,7 @@ def test_labels_keep_their_order(tmp_path: Path) -> None:
     ("change", "named"),
     [
         ({"schema_version": 2}, "schema_version must be 1"),
-        ({"temperature": 0}, "temperature must be greater than 0"),
+        ({"temperature": 0}, "temperature must be at least 0.05"),
         ({"surprise": 1}, "surprise is not a known field"),
         ({"model_version": "v1"}, "model_version must match the pattern"),
         ({"labels": []}, "labels must have at least 2 items"),
