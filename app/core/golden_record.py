@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from app.core.calibration import probabilities_from_logits
 from app.core.errors import ManifestError
-from app.core.json_document import require_plain_json
 from app.core.manifest import Label
 from app.core.violations import describe_first_violation
 
@@ -100,12 +99,9 @@ def parse_golden_record(content: bytes, name: str) -> GoldenRecord:
         ManifestError: it is not JSON, or does not follow the schema.
     """
     try:
-        require_plain_json(content)
         return GoldenRecord.model_validate_json(content)
     except ValidationError as error:
         raise ManifestError(name, describe_first_violation(error)) from error
-    except ValueError as error:
-        raise ManifestError(name, str(error)) from error
 
 
 def _softmax(row: tuple[float, ...], temperature: float) -> list[float]:

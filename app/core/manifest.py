@@ -243,12 +243,13 @@ def parse_manifest(content: bytes, name: str) -> Manifest:
         ManifestError: it is not JSON or does not follow the schema.
     """
     try:
-        require_plain_json(content)
-        return Manifest.model_validate_json(content)
+        manifest = Manifest.model_validate_json(content)
+        require_plain_json(content)  # `training` accepts any value
     except ValidationError as error:
         raise ManifestError(name, describe_first_violation(error)) from error
     except ValueError as error:
         raise ManifestError(name, str(error)) from error
+    return manifest
 
 
 def write_manifest(path: Path, manifest: Manifest) -> str:

@@ -57,7 +57,7 @@ def describe_violation(problem: ErrorDetails, name: str) -> str:
 
 def describe_first_violation(error: ValidationError) -> str:
     """Say which constraint a document breaks first; at most `MAX_CLAUSE_LENGTH` characters."""
-    first = error.errors(include_url=False)[0]
+    first = error.errors(include_url=False, include_input=False)[0]
     name = ".".join(str(part) for part in first["loc"])
     clause = describe_violation(first, name or "the document")
     return clause if len(clause) <= MAX_CLAUSE_LENGTH else f"{clause[:MAX_CLAUSE_LENGTH]}..."

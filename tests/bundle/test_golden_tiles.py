@@ -111,7 +111,7 @@ def test_manifest_that_changes_what_users_read_is_rejected(
 ) -> None:
     complete_golden_record(root)
     seal(root, **change)
-    with pytest.raises(ManifestError, match="labels are|probabilities"):
+    with pytest.raises(ManifestError, match=r"labels are|probabilities"):
         check_golden_tiles(open_bundle(root), infer)
 
 
