@@ -66,9 +66,9 @@ bench-training: $(VENV)/dev.stamp  ## benchmark reading of tiles and memory, upd
 
 lock: $(VENV)/dev.stamp  ## update requirements/*.lock from pyproject.toml
 	@$(LOCK) --upgrade --extra dev -o $(LOCKS)/dev.lock
-	@$(LOCK) -c $(LOCKS)/dev.lock --extra build -o $(LOCKS)/serve.lock
-	@$(LOCK) -c $(LOCKS)/dev.lock --extra build --extra train -o $(LOCKS)/train.lock
-	@$(LOCK) -c $(LOCKS)/dev.lock --extra build --extra gpu -o $(LOCKS)/gpu.lock
+	@$(LOCK) -c $(LOCKS)/dev.lock --extra build --extra signatures -o $(LOCKS)/serve.lock
+	@$(LOCK) -c $(LOCKS)/dev.lock --extra build --extra signatures --extra train -o $(LOCKS)/train.lock
+	@$(LOCK) -c $(LOCKS)/dev.lock --extra build --extra signatures --extra gpu -o $(LOCKS)/gpu.lock
 
 lock-peers: $(VENV)/dev.stamp  ## update the lock files of benchmarks/peers
 	@for peer in benchmarks/peers/*/; do \

@@ -8,11 +8,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, Self, get_args
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, model_validator
+from pydantic import (
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.core.errors import SettingsError
+from app.core.manifest import VERSION_PATTERN
+from app.core.signature import PublicKey
 from app.core.tile import DEFAULT_LIMITS, TileLimits
 from app.core.violations import describe_violation
 
@@ -52,7 +62,20 @@ class Settings(BaseSettings):
         default="osteo-mobilenetv2", description="Model to serve from `OSTEO_MODELS_DIR`."
     )
     model_version: str | None = Field(
-        default=None, description="Version of the model to serve; the newest if not set."
+        default=None,
+        pattern=VERSION_PATTERN,
+        description="Version of the model to serve; the newest if not set.",
+    )
+    bundle_sha256: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="SHA-256 of the only bundle that may serve (of its `manifest.json`); any if "
+        "not set.",
+    )
+    bundle_public_key: str | None = Field(
+        default=None,
+        description="Ed25519 or minisign public key with which bundles must be signed "
+        "(docs/bundles.md); signatures are not checked if not set.",
     )
     runtime: Literal["auto", "litert", "savedmodel"] = Field(
         default="auto",
@@ -228,6 +251,13 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe level that is logged."
     )
+
+    @field_validator("bundle_public_key")
+    @classmethod
+    def _require_public_key(cls, text: str | None) -> str | None:
+        if text is not None:
+            PublicKey.parse(text)
+        return text
 
     @model_validator(mode="after")
     def _require_room_for_a_full_batch(self) -> Self:

@@ -20,15 +20,14 @@ from app.core.manifest import (
     GOLDEN_NAME,
     LITERT_NAME,
     MANIFEST_NAME,
-    DataSource,
     FileEntry,
     InputContract,
     Label,
     Manifest,
-    WeightsSource,
     sha256_of_file,
     write_manifest,
 )
+from app.core.provenance import DataSource, WeightsSource
 from app.core.reference_tiles import REFERENCE_NAME, ReferenceTiles
 from app.core.tile import decode_tile
 from app.runtime.protocol import ModelOutputs

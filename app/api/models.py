@@ -10,6 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from app.api.authentication import AdminAuthentication
 from app.api.problems import openapi_responses
 from app.api.schemas import Limits, ModelsAnswer, ServedModel
+from app.core.manifest import VERSION_PATTERN
 from app.inference.classifier import Classifier
 from app.inference.results import ModelIdentity
 from app.serving.lifecycle import Lifecycle
@@ -20,7 +21,7 @@ Credentials = Annotated[
     HTTPAuthorizationCredentials | None,
     Depends(HTTPBearer(auto_error=False, description="The service's OSTEO_ADMIN_TOKEN.")),
 ]
-Version = Annotated[str, Path(pattern=r"^[1-9][0-9]*$", description="The version to activate.")]
+Version = Annotated[str, Path(pattern=VERSION_PATTERN, description="The version to activate.")]
 
 
 def build_router(lifecycle: Lifecycle, settings: Settings, metrics: Metrics) -> APIRouter:

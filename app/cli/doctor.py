@@ -10,13 +10,19 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from app import __version__
-from app.bundle import Bundle, find_bundle, open_bundle
+from app.bundle import (
+    Bundle,
+    find_bundle,
+    open_bundle,
+    read_golden_tiles,
+    unchecked_parts,
+)
 from app.core.errors import OsteoError
-from app.core.manifest import GOLDEN_NAME
 from app.inference.classifier import Classifier
 from app.runtime.cores import usable_cores
 from app.runtime.savedmodel import visible_gpu_names
 from app.runtime.select import Precision, RuntimeChoice, open_runtime
+from app.serving.loading import configured_trust
 from app.settings import Settings
 
 _PACKAGES: Final = ("ai-edge-litert", "tensorflow", "fastapi", "uvicorn", "numpy", "pillow")
@@ -39,15 +45,19 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield Finding(package, None, _installed_version(package))
     yield Finding("cores", None, f"{usable_cores()} usable")
     yield Finding("GPU", None, ", ".join(visible_gpu_names()) or "none visible to TensorFlow")
+    yield Finding("models folder", None, str(settings.models_dir))
     try:
         path = find_bundle(settings.models_dir, settings.model_name, settings.model_version)
-        bundle = open_bundle(path)
+        bundle = open_bundle(path, configured_trust(settings))
+        unchecked = unchecked_parts(bundle)
     except OsteoError as error:
         yield Finding("bundle", False, str(error))
         return
     n_files = len(bundle.manifest.files)
     yield Finding("bundle", True, f"{path}, {n_files} files verified")
     yield Finding("bundle SHA-256", None, bundle.sha256)
+    if unchecked is not None:
+        yield Finding("golden answers", None, unchecked)
     runtimes: list[tuple[RuntimeChoice, Precision]] = [("litert", "fp32")]
     if bundle.manifest.int8 is not None:
         runtimes.append(("litert", "int8"))
@@ -85,8 +95,8 @@ def _examine_runtime(
 
 
 def _timed_tile(classifier: Classifier) -> str:
-    golden = sorted((classifier.bundle.path / GOLDEN_NAME).glob("*.png"))
-    tile_bytes = golden[0].read_bytes()
+    golden = next(read_golden_tiles(classifier.bundle))
+    tile_bytes = classifier.bundle.golden_files[golden.name]
     timings = [classifier.classify(tile_bytes).timing for _ in range(_TIMED_RUNS)]
     decode_s = statistics.median(timing.decode_s for timing in timings)
     inference_s = statistics.median(timing.inference_s for timing in timings)

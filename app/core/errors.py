@@ -35,7 +35,8 @@ OsteoError
 ├── InferenceError               the model returned NaN or infinity, or failed
 ├── BundleError                  a model bundle failed verification
 │   ├── BundleNotFoundError      no bundle at the expected path
-│   ├── ManifestError            manifest.json does not follow its schema
+│   ├── UntrustedBundleError     not the pinned bundle, or not signed with the public key
+│   ├── ManifestError            manifest.json or golden/expected.json is wrong
 │   ├── ChecksumError            a file differs from the released one
 │   └── GoldenTileError          the model's answers to its golden tiles differ from the release
 ├── RuntimeUnavailableError      the requested runtime is not installed or has no device
@@ -316,10 +317,16 @@ class BundleNotFoundError(BundleError):
         super().__init__(f"No model bundle at {path}. {hint}")
 
 
+class UntrustedBundleError(BundleError):
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        super().__init__(f"Bundle {path} is refused: {reason}.")
+
+
 class ManifestError(BundleError):
     def __init__(self, path: str, reason: str) -> None:
         self.path = path
-        super().__init__(f"{path} is not a valid manifest: {reason}")
+        super().__init__(f"{path} is not valid: {reason}")
 
 
 class ChecksumError(BundleError):

@@ -9,23 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from app.core.assessment_record import AssessmentRecord
 from app.core.errors import ManifestError
-from app.core.violations import describe_violation
+from app.core.json_document import require_plain_json
+from app.core.manifest_part import Fraction, ManifestPart, Sha256
+from app.core.provenance import DataSource, Int8Parity, Recalibration, WeightsSource
+from app.core.violations import describe_first_violation
 
 MANIFEST_NAME: Final = "manifest.json"
 SAVED_MODEL_NAME: Final = "saved_model"
@@ -33,30 +29,33 @@ LITERT_NAME: Final = "model.tflite"
 INT8_NAME: Final = "model-int8.tflite"
 GOLDEN_NAME: Final = "golden"
 MODEL_CARD_NAME: Final = "model-card.md"
+VERSION_PATTERN: Final = r"^[1-9][0-9]{0,8}$"
+TEMPERATURE_RANGE: Final = (0.05, 20.0)
+"""The temperatures that `osteo-train` can fit."""
+MAX_MANIFEST_BYTES: Final = 64 * 1024**2
+"""Most of a manifest is one conformal score, of about 20 bytes, for each calibration tile."""
 
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Fraction = Annotated[float, Field(ge=0, le=1)]
+# Relative names of at most 8 parts, none of which is hidden, `.` or `..`.
+_FILE_NAME: Final = re.compile(
+    r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,127}){0,7}"
+)
+
 SplitKind = Literal["random", "slide", "patient"]
 """How test tiles are separated from training tiles: by tile, by slide or by patient (case)."""
 
 
-class _Part(BaseModel):
-    # Without protected namespaces, so that fields may be called `model_name` and `model_version`.
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class Label(_Part):
+class Label(ManifestPart):
     """One class of the model."""
 
-    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    name: str
+    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    name: Annotated[str, Field(max_length=200)]
     is_tumor: bool
 
 
-class InputContract(_Part):
+class InputContract(ManifestPart):
     """The graph's input: uint8 `[B, side_px, side_px, 3]` RGB, which the graph itself scales."""
 
-    side_px: PositiveInt = 224
+    side_px: Annotated[int, Field(gt=0, le=2048)] = 224
     channels: Literal["RGB"] = "RGB"
     dtype: Literal["uint8"] = "uint8"
     tile_side_px: PositiveInt | None = Field(
@@ -70,7 +69,7 @@ class InputContract(_Part):
     )
 
 
-class ClassMetrics(_Part):
+class ClassMetrics(ManifestPart):
     """Precision, recall and F1 of one label; null if the split has no tile of it."""
 
     label: str
@@ -80,7 +79,7 @@ class ClassMetrics(_Part):
     f1: Fraction | None
 
 
-class FoldMetrics(_Part):
+class FoldMetrics(ManifestPart):
     """One fold: its name (the case, if folds are cases), its test tiles and their metrics.
 
     Metrics that were not measured are null or empty: a fold of one slide has no interval, and
@@ -97,7 +96,7 @@ class FoldMetrics(_Part):
     classes: tuple[ClassMetrics, ...] = ()
 
 
-class SplitMetrics(_Part):
+class SplitMetrics(ManifestPart):
     """Metrics pooled over the out-of-fold answers of one split.
 
     `tumor_precision` and `tumor_recall` merge the tumour labels against the rest, as the seed paper
@@ -126,70 +125,26 @@ class SplitMetrics(_Part):
     confusion: tuple[tuple[int, ...], ...]
 
 
-class DataSource(_Part):
-    """The tiles the model was trained on."""
-
-    name: str
-    url: str
-    licence: str
-    citation: str
-    n_tiles: PositiveInt
-    n_slides: PositiveInt
-    n_cases: PositiveInt
-    tiles_by_label: dict[str, int]
-    mixed_tiles: Literal["viable", "exclude", "non_viable"]
-    table_sha256: Sha256
-    index_sha256: Sha256
-
-
-class WeightsSource(_Part):
-    """The weights that training started from."""
-
-    name: str
-    licence: str
-    sha256: Sha256 | None = Field(description="Null if Keras downloaded and verified them itself.")
-
-
-class FileEntry(_Part):
+class FileEntry(ManifestPart):
     """Size and SHA-256 of one file in the bundle."""
 
     sha256: Sha256
     n_bytes: Annotated[int, Field(ge=0)]
 
 
-class Int8Parity(_Part):
-    """Comparison of the quantised LiteRT file with the fp32 file on labelled tiles."""
-
-    n_tiles: PositiveInt
-    index_sha256: Sha256
-    max_probability_difference: Fraction
-    mean_probability_difference: Fraction
-    n_flips: Annotated[int, Field(ge=0, description="Tiles whose prediction changed.")]
-
-
-class Recalibration(_Part):
-    """Provenance of a version that differs from its parent only in calibration."""
-
-    parent_version: str
-    parent_sha256: Sha256 = Field(description="SHA-256 of the parent's manifest.")
-    index_sha256: Sha256 = Field(description="SHA-256 of the index of the site's tiles.")
-    n_tiles: PositiveInt
-    gate_widened: bool
-
-
-class Manifest(_Part):
+class Manifest(ManifestPart):
     """The content of `manifest.json`; see the module docstring."""
 
     schema_version: Literal[1] = 1
-    model_name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-    model_version: Annotated[str, Field(pattern=r"^[1-9][0-9]*$")]
+    model_name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,127}$")]
+    model_version: Annotated[str, Field(pattern=VERSION_PATTERN)]
     created: datetime
     intended_use: str
-    labels: Annotated[tuple[Label, ...], Field(min_length=2)]
+    labels: Annotated[tuple[Label, ...], Field(min_length=2, max_length=1000)]
     input: InputContract
     embedding_size: PositiveInt
     cam_shape: tuple[PositiveInt, PositiveInt]
-    temperature: PositiveFloat
+    temperature: Annotated[float, Field(ge=TEMPERATURE_RANGE[0], le=TEMPERATURE_RANGE[1])]
     training: dict[str, Any]
     data: DataSource
     weights: WeightsSource
@@ -206,12 +161,31 @@ class Manifest(_Part):
         default=None, description="Null if the bundle was calibrated by its own training."
     )
     software: dict[str, str]
-    files: dict[str, FileEntry]
+    files: Annotated[dict[str, FileEntry], Field(max_length=10_000)]
 
     @model_validator(mode="after")
     def _require_distinct_labels(self) -> Self:
         if len({label.id for label in self.labels}) != len(self.labels):
             raise ValueError("label ids must differ")
+        return self
+
+    @model_validator(mode="after")
+    def _require_metrics_in_the_order_of_labels(self) -> Self:
+        # The order of the labels gives each logit its meaning. `confusion` has the same order.
+        for split in self.metrics:
+            measured = tuple(metrics.label for metrics in split.classes)
+            if measured not in ((), self.label_ids):
+                raise ValueError(
+                    f"labels are {', '.join(self.label_ids)}, but the metrics by {split.split} "
+                    f"are of {', '.join(measured)}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _require_files_inside_the_bundle(self) -> Self:
+        for name in self.files:
+            if not _FILE_NAME.fullmatch(name):
+                raise ValueError(f"{name[:200]!r} in files is outside the bundle or not plain")
         return self
 
     @model_validator(mode="after")
@@ -242,17 +216,40 @@ def read_manifest(path: Path) -> tuple[Manifest, str]:
     Raises:
         ManifestError: the file is missing, is not JSON or does not follow the schema.
     """
+    content = read_manifest_bytes(path, str(path))
+    return parse_manifest(content, str(path)), hashlib.sha256(content).hexdigest()
+
+
+def read_manifest_bytes(path: Path, name: str) -> bytes:
+    """Read a manifest without parsing it; errors call it `name`.
+
+    Raises:
+        ManifestError: the file is missing, or has more than `MAX_MANIFEST_BYTES`.
+    """
     try:
-        content = path.read_bytes()
-        manifest = Manifest.model_validate_json(content)
+        with path.open("rb") as stream:
+            content = stream.read(MAX_MANIFEST_BYTES + 1)
     except OSError as error:
-        raise ManifestError(str(path), error.strerror or "it cannot be read") from error
+        raise ManifestError(name, error.strerror or "it cannot be read") from error
+    if len(content) > MAX_MANIFEST_BYTES:
+        raise ManifestError(name, f"it has more than {MAX_MANIFEST_BYTES} bytes")
+    return content
+
+
+def parse_manifest(content: bytes, name: str) -> Manifest:
+    """Parse and check a manifest; errors call it `name`.
+
+    Raises:
+        ManifestError: it is not JSON or does not follow the schema.
+    """
+    try:
+        manifest = Manifest.model_validate_json(content)
+        require_plain_json(content)  # `training` accepts any value
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        reason = describe_violation(first, name or "the document")
-        raise ManifestError(str(path), reason) from error
-    return manifest, hashlib.sha256(content).hexdigest()
+        raise ManifestError(name, describe_first_violation(error)) from error
+    except ValueError as error:
+        raise ManifestError(name, str(error)) from error
+    return manifest
 
 
 def write_manifest(path: Path, manifest: Manifest) -> str:

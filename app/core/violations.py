@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+MAX_CLAUSE_LENGTH: Final = 400
+"""A crafted document can have a name or a value of any length."""
 _CLAUSES: Final = {
     "bool_parsing": "must be true or false",
     "extra_forbidden": "is not a known field",
@@ -23,6 +26,7 @@ _CLAUSES: Final = {
     "missing": "is missing",
     "string_pattern_mismatch": "must match the pattern {pattern}",
     "string_too_short": "must have at least {min_length} {unit}",
+    "too_long": "must have at most {max_length} items",
     "too_short": "must have at least {min_length} {unit}",
 }
 """By pydantic's error type. A type that is not listed keeps pydantic's own text."""
@@ -49,3 +53,11 @@ def describe_violation(problem: ErrorDetails, name: str) -> str:
     context["unit"] = unit if context.get("min_length") == 1 else f"{unit}s"
     shown = {key: f"{x:g}" if isinstance(x, float) else x for key, x in context.items()}
     return f"{name} {_CLAUSES[problem['type']].format(**shown)}"
+
+
+def describe_first_violation(error: ValidationError) -> str:
+    """Say which constraint a document breaks first; at most `MAX_CLAUSE_LENGTH` characters."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    name = ".".join(str(part) for part in first["loc"])
+    clause = describe_violation(first, name or "the document")
+    return clause if len(clause) <= MAX_CLAUSE_LENGTH else f"{clause[:MAX_CLAUSE_LENGTH]}..."

@@ -26,19 +26,21 @@ MAX_THREADS_ALONE: Final = 4
 
 
 class LiteRtRuntime:
-    """A pool of single-threaded interpreters over one memory-mapped model file."""
+    """A pool of single-threaded interpreters that share the bytes of one model."""
 
     name: Final = "litert"
     device: Final = "cpu"
     computes_in_caller: Final = True
 
     def __init__(
-        self, model_file: Path, n_workers: int, precision: str = "fp32", n_threads_alone: int = 1
+        self, model: Path | bytes, n_workers: int, precision: str = "fp32", n_threads_alone: int = 1
     ) -> None:
         """Open the interpreters.
 
         Args:
-            model_file: the bundle's `model.tflite` or `model-int8.tflite`.
+            model: the bundle's `model.tflite` or `model-int8.tflite`, or its verified content. A
+                file is read once and never mapped: a process that maps a file which is then
+                truncated dies of SIGBUS.
             n_workers: number of interpreters, and so of `infer` calls that run at the same time.
             precision: `fp32` or `int8`, whichever the file has.
             n_threads_alone: threads for a tile that is alone, of which at most
@@ -59,8 +61,11 @@ class LiteRtRuntime:
         self._idle: _Runners = queue.SimpleQueue()
         self._idle_alone: _Runners = queue.SimpleQueue()
 
+        content = model if isinstance(model, bytes) else model.read_bytes()
+
         def open_runner(n_threads: int) -> _TileRunner:
-            return _TileRunner(Interpreter(model_path=str(model_file), num_threads=n_threads))
+            # An interpreter does not copy the content, but keeps a reference to it.
+            return _TileRunner(Interpreter(model_content=content, num_threads=n_threads))
 
         try:
             for _ in range(n_workers):
@@ -69,7 +74,7 @@ class LiteRtRuntime:
                 self._idle_alone.put(open_runner(min(n_threads_alone, MAX_THREADS_ALONE)))
         except (ValueError, RuntimeError) as error:
             raise RuntimeUnavailableError(
-                self.name, f"it cannot load {model_file.name}: {error}"
+                self.name, f"it cannot load the model: {error}"
             ) from error
 
     def infer(self, tiles: NDArray[np.uint8], *, alone: bool = False) -> ModelOutputs:

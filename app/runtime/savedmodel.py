@@ -77,9 +77,10 @@ class SavedModelRuntime:
             signature = loaded.signatures[_SIGNATURE]
             if xla:
                 signature = tensorflow.function(signature, jit_compile=True)
-        except (OSError, KeyError, ValueError, RuntimeError) as error:
+        except (OSError, KeyError, ValueError, RuntimeError, tensorflow.errors.OpError) as error:
+            reason = str(error).replace(str(model_dir), model_dir.name)
             raise RuntimeUnavailableError(
-                self.name, f"it cannot load {model_dir.name}: {error}"
+                self.name, f"it cannot load {model_dir.name}: {reason}"
             ) from error
         self.device = visible_gpu_names()[0] if gpus else "cpu"
         self._to_tensor: Any = tensorflow.convert_to_tensor

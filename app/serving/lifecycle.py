@@ -17,6 +17,7 @@ from app.inference.results import ModelIdentity
 from app.serving.loading import RuntimeOpener, open_classifier
 from app.serving.readiness import LOADING, Readiness
 from app.serving.rollout import Rollout
+from app.serving.version_watcher import VersionWatcher
 from app.serving.worker_pool import ActiveModel
 from app.settings import Settings
 from app.telemetry.logs import LOGGER_NAME
@@ -93,13 +94,17 @@ class Lifecycle:
         try:
             await self._rollout.activate(self._settings.model_version)
         except (ActivationError, ModelNotFoundError) as error:
-            reason = str(error.__cause__ or error)
+            reason = error.reason if isinstance(error, ActivationError) else str(error.__cause__)
             self.readiness.set_unready(reason)
-            _logger.critical("not_ready", extra={"reason": reason})
+            _logger.critical(
+                "not_ready",
+                extra={"reason": reason, "models_dir": str(self._settings.models_dir)},
+            )
         else:
             self.readiness.set_ready()
         if self._settings.watch_models_s:
-            await self._rollout.watch(self._settings.watch_models_s, self.readiness.set_ready)
+            period_s = self._settings.watch_models_s
+            await VersionWatcher(self._rollout, period_s, self.readiness.set_ready).watch()
 
     async def _recover(self) -> None:
         """Check the golden tiles until they pass: an unready service receives no tiles."""

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
-from app.bundle import Bundle, find_bundle, open_bundle
-from app.core.errors import OsteoError
+import numpy as np
+
+from app.bundle import Bundle, Trust, find_bundle, open_bundle, unchecked_parts
+from app.core.errors import InferenceError
+from app.core.signature import PublicKey
 from app.inference.classifier import Classifier
 from app.runtime.batching import MicroBatchingRuntime
 from app.runtime.protocol import Runtime
 from app.runtime.select import open_runtime
 from app.settings import Settings
+from app.telemetry.logs import LOGGER_NAME
 from app.telemetry.metrics import Metrics
+
+_logger = logging.getLogger(LOGGER_NAME)
 
 RuntimeOpener = Callable[[Bundle, Settings, Metrics], Runtime]
 
@@ -52,17 +59,42 @@ def open_classifier(
         version: the version to open; by default the one in the settings, else the newest.
 
     Raises:
-        BundleError: there is no such bundle, or it failed verification.
+        BundleError: there is no such bundle, it is not trusted, or it failed verification.
         RuntimeUnavailableError: the runtime cannot be used here.
-        InferenceError: the model returned NaN or infinity, or failed.
+        InferenceError: the model returned NaN or infinity, failed, or has other outputs than the
+            manifest says.
     """
     path = find_bundle(settings.models_dir, settings.model_name, version or settings.model_version)
-    bundle = open_bundle(path)
+    bundle = open_bundle(path, configured_trust(settings))
     runtime = opener(bundle, settings, metrics)
     try:
         classifier = Classifier(bundle, runtime, settings)
         classifier.check()
-    except OsteoError:
+        _require_output_shapes(bundle, runtime)
+    except BaseException:
         runtime.close()
         raise
+    unchecked = unchecked_parts(bundle)
+    if unchecked is not None:
+        _logger.info("golden_tiles_incomplete", extra={"reason": unchecked})
     return classifier
+
+
+def configured_trust(settings: Settings) -> Trust:
+    """Which bundles the settings accept."""
+    key = settings.bundle_public_key
+    return Trust(settings.bundle_sha256, PublicKey.parse(key) if key else None)
+
+
+def _require_output_shapes(bundle: Bundle, runtime: Runtime) -> None:
+    """Compare the outputs with the manifest, whose sizes the assessment relies on."""
+    manifest = bundle.manifest
+    side_px, n_labels = manifest.input.side_px, len(manifest.labels)
+    outputs = runtime.infer(np.zeros((1, side_px, side_px, 3), np.uint8))
+    found = (outputs.logits.shape, outputs.embedding.shape, outputs.cam.shape)
+    expected = ((1, n_labels), (1, manifest.embedding_size), (1, *manifest.cam_shape, n_labels))
+    if found != expected:
+        raise InferenceError(
+            f"The model's logits, embedding and maps have the shapes {found}, but the manifest "
+            f"says {expected}."
+        )

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from app.bundle import list_versions
@@ -18,7 +19,6 @@ from app.core.errors import (
     InferenceError,
     ModelNotFoundError,
     NoPreviousVersionError,
-    OsteoError,
     RuntimeUnavailableError,
 )
 from app.inference.classifier import Classifier
@@ -30,10 +30,10 @@ from app.telemetry.logs import LOGGER_NAME
 from app.telemetry.metrics import Metrics
 
 ClassifierOpener = Callable[[str | None], Classifier]
-"""Opens a version, or the newest for None; raises `_LOAD_ERRORS` or OSError."""
+"""Opens a version, or the newest for None."""
 
-_LOAD_ERRORS: Final = (BundleError, RuntimeUnavailableError, InferenceError, OSError)
-"""Errors that keep a version from being activated."""
+_LOAD_ERRORS: Final = (BundleError, RuntimeUnavailableError, InferenceError)
+"""Errors that say why a version is not activated."""
 
 _logger = logging.getLogger(LOGGER_NAME)
 
@@ -50,12 +50,21 @@ class Rollout:
         self._previous_version: str | None = None
         self._switching = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
-        self._newest_seen = 0
+        self._newest_activated = 0
 
     @property
     def active(self) -> ActiveModel | None:
         """The model that serves; None before one is loaded."""
         return self._active
+
+    @property
+    def newest_activated(self) -> int:
+        """The highest version that has served; 0 if there is none."""
+        return self._newest_activated
+
+    def folder_of(self, version: str) -> Path:
+        """The folder of a version."""
+        return self._settings.models_dir / self._settings.model_name / version
 
     def versions(self) -> list[str]:
         """Versions in the models folder, oldest first, valid or not."""
@@ -70,7 +79,7 @@ class Rollout:
         Raises:
             ModelNotFoundError: there is no such version.
             ActivationError: it failed verification or cannot run; the previous version keeps
-                serving.
+                serving. `__cause__` is the error.
         """
         async with self._switching:
             started = time.perf_counter()
@@ -79,10 +88,15 @@ class Rollout:
                 model = self._start(classifier)
             except BundleNotFoundError as error:
                 raise ModelNotFoundError(self._settings.model_name, version) from error
-            except _LOAD_ERRORS as error:
+            except Exception as error:
+                reason = _refusal(error)
                 self._metrics.model_swaps.labels("refused").inc()
-                _logger.warning("model_refused", extra={"version": version, "reason": str(error)})
-                raise ActivationError(version or "newest", str(error)) from error
+                _logger.warning(
+                    "model_refused",
+                    extra={"version": version, "reason": reason},
+                    exc_info=None if isinstance(error, _LOAD_ERRORS) else error,
+                )
+                raise ActivationError(version or "newest", reason) from error
             self._switch_to(model)
             self._announce(model, time.perf_counter() - started)
             return classifier.identity
@@ -98,26 +112,6 @@ class Rollout:
         if self._previous_version is None:
             raise NoPreviousVersionError(self._settings.model_name)
         return await self.activate(self._previous_version)
-
-    async def watch(self, period_s: float, on_activated: Callable[[], None]) -> None:
-        """Look for new versions every `period_s` seconds and activate the newest; until cancelled.
-
-        Each version is tried once, so one that was refused, rolled back or skipped in favour of a
-        newer one is not tried again. While no model serves, every version is tried each time. Copy
-        a folder under another name and rename it, so that it is never seen half-copied.
-        """
-        self._newest_seen = max(map(int, self.versions()), default=0)
-        while True:
-            await asyncio.sleep(period_s)
-            floor = 0 if self._active is None else self._newest_seen
-            for version in reversed([v for v in self.versions() if int(v) > floor]):
-                self._newest_seen = max(self._newest_seen, int(version))
-                try:
-                    await self.activate(version)
-                except OsteoError:  # logged and counted by activate
-                    continue
-                on_activated()
-                break
 
     async def close(self) -> None:
         """Close the model that serves and wait for those still closing."""
@@ -137,6 +131,7 @@ class Rollout:
 
     def _switch_to(self, new: ActiveModel) -> None:
         old, self._active = self._active, new
+        self._newest_activated = max(self._newest_activated, int(new.classifier.identity.version))
         if old is not None:
             self._previous_version = old.classifier.identity.version
             closing = asyncio.get_running_loop().create_task(old.close())
@@ -172,3 +167,14 @@ class Rollout:
                 "load_s": round(load_s, 3),
             },
         )
+
+
+def _refusal(error: Exception) -> str:
+    """Say why a version was not activated, without the server's folders."""
+    if isinstance(error, _LOAD_ERRORS):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "There is not enough memory to load it beside the version that serves."
+    if isinstance(error, OSError):
+        return f"Its files cannot be read ({error.strerror or 'input/output error'})."
+    return f"It could not be loaded ({type(error).__name__}); see the log."

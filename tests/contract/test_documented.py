@@ -30,7 +30,7 @@ def test_every_setting_is_described_and_documented(name: str) -> None:
 
 
 def test_every_documented_setting_exists() -> None:
-    documented = set(re.findall(rf"^\| `{PREFIX}([A-Z_]+)`", SETTINGS_PAGE, re.M))
+    documented = set(re.findall(rf"^\| `{PREFIX}([A-Z0-9_]+)`", SETTINGS_PAGE, re.M))
     assert documented == {name.upper() for name in Settings.model_fields}
 
 
@@ -39,7 +39,7 @@ def test_every_setting_that_a_page_names_exists(page: str) -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields} | TRAINING_VARIABLES
     # Read by `osteo-train dataset fetch` and by docker-compose.yml.
     known |= {"OSTEO_DATA_URL", "OSTEO_TARGET"}
-    named = set(re.findall(rf"\b{PREFIX}[A-Z_]+(?!\w|\*)", (REPOSITORY / page).read_text()))
+    named = set(re.findall(rf"\b{PREFIX}[A-Z0-9_]+(?!\w|\*)", (REPOSITORY / page).read_text()))
     assert named - {PREFIX} <= known
 
 

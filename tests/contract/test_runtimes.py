@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import get_args
@@ -18,10 +20,10 @@ from app.bundle import (
     open_bundle,
     read_golden_tiles,
 )
-from app.core.errors import RuntimeUnavailableError
-from app.core.manifest import LITERT_NAME
+from app.core.errors import ChecksumError, RuntimeUnavailableError
+from app.core.manifest import LITERT_NAME, FileEntry
 from app.runtime.protocol import Runtime
-from app.runtime.select import RuntimeChoice, open_runtime
+from app.runtime.select import Precision, RuntimeChoice, open_runtime
 from app.settings import Settings
 from tests.bundles import MODEL_NAME
 from tests.conftest import RELEASED_MODELS
@@ -130,10 +132,50 @@ def test_open_runtime_rejects_a_file_that_is_not_a_model(
     bundle: Bundle, tmp_path_factory: object
 ) -> None:
     assert isinstance(tmp_path_factory, pytest.TempPathFactory)
-    folder = tmp_path_factory.mktemp("damaged")
-    (folder / LITERT_NAME).write_bytes(b"no model at all" * 10)
+    folder, content = tmp_path_factory.mktemp("damaged"), b"no model at all" * 10
+    (folder / LITERT_NAME).write_bytes(content)
+    entry = FileEntry(sha256=hashlib.sha256(content).hexdigest(), n_bytes=len(content))
+    manifest = bundle.manifest.model_copy(update={"files": {LITERT_NAME: entry}})
     with pytest.raises(RuntimeUnavailableError):
-        open_runtime(Bundle(folder, bundle.manifest, bundle.sha256), "litert", 1)
+        open_runtime(Bundle(folder, manifest, bundle.sha256), "litert", 1)
+
+
+def copy_of(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    path = tmp_path_factory.mktemp("models") / MODEL_NAME / bundle.path.name
+    shutil.copytree(bundle.path, path)
+    return open_bundle(path)
+
+
+@pytest.mark.parametrize("choice", RUNTIMES)
+def test_open_runtime_rejects_a_file_that_changed_after_verification(
+    bundle: Bundle,
+    choice: tuple[RuntimeChoice, Precision],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    copy = copy_of(bundle, tmp_path_factory)
+    for file in (copy.litert_file, copy.int8_file, copy.saved_model_dir / "saved_model.pb"):
+        file.write_bytes(file.read_bytes() + b"\0")
+    with pytest.raises(ChecksumError):
+        open_runtime(copy, choice[0], 1, precision=choice[1])
+
+
+@pytest.mark.parametrize("choice", RUNTIMES)
+def test_runtime_answers_after_its_files_were_truncated_and_overwritten(
+    bundle: Bundle,
+    choice: tuple[RuntimeChoice, Precision],
+    tiles: NDArray[np.uint8],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    copy = copy_of(bundle, tmp_path_factory)
+    runtime = open_runtime(copy, choice[0], 2, precision=choice[1])
+    expected = runtime.infer(tiles).logits
+    files = [path for path in copy.path.rglob("*") if path.is_file()]
+    for content in (b"", b"\xff" * 50_000, b"x"):
+        for file in files:
+            file.write_bytes(content)
+        for alone in (False, True, False):
+            assert np.array_equal(runtime.infer(tiles, alone=alone).logits, expected)
+    runtime.close()
 
 
 def test_int8_preserves_evidence_maps_and_embedding(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from app.core.manifest import LITERT_NAME, MANIFEST_NAME, write_manifest
+from app.core.manifest import LITERT_NAME, MANIFEST_NAME, sha256_of_file, write_manifest
 from app.core.reference_tiles import REFERENCE_NAME, ReferenceTiles
 from tests.bundles import (
     MODEL_NAME,
@@ -106,6 +106,72 @@ def test_rollback_needs_a_previous_version(client: TestClient) -> None:
     assert client.post("/v1/models/rollback", headers=ADMIN).status_code == 404
 
 
+def test_version_of_another_sha256_is_not_activated(
+    make_client: MakeClient, models_dir: Path
+) -> None:
+    pinned = sha256_of_file(models_dir / MODEL_NAME / "1" / MANIFEST_NAME)
+    client = make_client(admin_token=TOKEN, bundle_sha256=pinned, watch_models_s=0.02)
+    found = sha256_of_file(build_bundle(models_dir, "2") / MANIFEST_NAME)
+    answer = client.post("/v1/models/2/activate", headers=ADMIN)
+    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/activation-refused")
+    assert pinned in answer.json()["reason"]
+    assert found in answer.json()["reason"]
+    deadline = time.monotonic() + 60
+    while 'outcome="refused"} 2.0' not in client.get("/metrics").text:  # the watcher's try
+        assert time.monotonic() < deadline
+    assert version_of(client) == "1"
+
+
+def test_service_does_not_start_with_another_sha256(
+    make_client: MakeClient, models_dir: Path
+) -> None:
+    client = make_client(wait=False, bundle_sha256="a" * 64)
+    found = sha256_of_file(models_dir / MODEL_NAME / "1" / MANIFEST_NAME)
+    deadline = time.monotonic() + 60
+    while "a" * 64 not in client.get("/readyz").text:
+        assert time.monotonic() < deadline
+    assert found in client.get("/readyz").text
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "not enough memory"),
+        (PermissionError(13, "Permission denied", "/srv/models"), "Permission denied"),
+        (ZeroDivisionError("/srv/models"), "ZeroDivisionError"),
+    ],
+)
+def test_unexpected_error_refuses_a_version_without_a_path(
+    client: TestClient,
+    models_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    said: str,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    build_bundle(models_dir, "2")
+    monkeypatch.setattr("app.serving.loading.open_bundle", fail)
+    answer = client.post("/v1/models/2/activate", headers=ADMIN)
+    assert answer.status_code == 409
+    assert said in answer.json()["reason"]
+    assert "/srv" not in answer.text
+    assert version_of(client) == "1"
+
+
+def test_model_with_other_outputs_than_the_manifest_is_not_activated(
+    client: TestClient, models_dir: Path, runtime: FakeRuntime
+) -> None:
+    build_bundle(models_dir, "2")
+    embedding, runtime.embedding = runtime.embedding, np.zeros(8, np.float32)
+    answer = client.post("/v1/models/2/activate", headers=ADMIN)
+    runtime.embedding = embedding
+    assert answer.status_code == 409
+    assert "(1, 8)" in answer.json()["reason"]
+    assert version_of(client) == "1"
+
+
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "x"}])
 @pytest.mark.parametrize("path", ["/v1/models/1/activate", "/v1/models/rollback"])
 def test_switching_needs_the_token(client: TestClient, headers: dict[str, str], path: str) -> None:
@@ -147,11 +213,12 @@ def test_watch_activates_a_restored_bundle(make_client: MakeClient, models_dir: 
         assert time.monotonic() < deadline
 
 
-@pytest.mark.parametrize("version", ["x", "01", "1.0", "-1"])
+@pytest.mark.parametrize("version", ["x", "01", "1.0", "-1", "9" * 10, "9" * 300, "9" * 5000])
 def test_malformed_version_is_invalid(client: TestClient, version: str) -> None:
     answer = client.post(f"/v1/models/{version}/activate", headers=ADMIN)
     assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-request")
     assert answer.json()["errors"][0]["where"] == "path.version"
+    assert len(answer.text) < 1000
 
 
 def test_watch_does_not_undo_a_rollback(make_client: MakeClient, models_dir: Path) -> None:

@@ -68,7 +68,7 @@ def assemble_bundle(
         tiles = some_of(labelled.tiles, _N_CALIBRATION_TILES)
         calibration_set = CalibrationSet(tiles, temperature, index_sha256)
         exported = export_models(bundle_dir, *weights, calibration_set, config.network)
-        write_golden_tiles(bundle_dir, config.network.input_side_px)
+        write_golden_tiles(bundle_dir, config.network.input_side_px, LABELS, temperature)
         _write_plots(bundle_dir / _PLOTS_NAME, runs, metrics, temperature)
         record, report = assess_bundle(bundle_dir, labelled, runs, temperature)
         manifest = Manifest(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.core.manifest import INT8_NAME, LITERT_NAME, SAVED_MODEL_NAME, Int8Parity
+from app.core.manifest import INT8_NAME, LITERT_NAME, SAVED_MODEL_NAME
+from app.core.provenance import Int8Parity
 from training.config import NetworkConfig
 from training.errors import RunError
 from training.networks.graphs import Weights, build_serving_model

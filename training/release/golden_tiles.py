@@ -1,13 +1,13 @@
-"""Golden tiles: drawn tiles with their logits, which the service reproduces at every start."""
+"""Golden tiles: drawn tiles with their answers, which the service reproduces at every start."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Final
 
-from app.bundle import GOLDEN_EXPECTED_NAME
-from app.core.manifest import GOLDEN_NAME, INT8_NAME, SAVED_MODEL_NAME
+from app.bundle import GOLDEN_EXPECTED_NAME, Bundle, read_golden_record
+from app.core.golden_record import GoldenRecord, build_golden_record
+from app.core.manifest import GOLDEN_NAME, INT8_NAME, SAVED_MODEL_NAME, Label
 from app.core.tile import decode_tile
 from app.runtime.litert import LiteRtRuntime
 from app.runtime.protocol import Runtime
@@ -19,12 +19,16 @@ GOLDEN_SIDE_PX: Final = 320
 """Larger than the model's input, so that the check covers resampling."""
 
 
-def write_golden_tiles(bundle_dir: Path, side_px: int) -> None:
-    """Write one drawn tile of each label into `golden/`, and their logits for every precision.
+def write_golden_tiles(
+    bundle_dir: Path, side_px: int, labels: tuple[Label, ...], temperature: float
+) -> None:
+    """Write one drawn tile of each label into `golden/`, and their answers for every precision.
 
     Args:
         bundle_dir: a bundle that already contains its model files.
         side_px: side of the model's input.
+        labels: the manifest's labels.
+        temperature: the manifest's temperature.
     """
     golden_dir = bundle_dir / GOLDEN_NAME
     golden_dir.mkdir(exist_ok=True)
@@ -32,15 +36,37 @@ def write_golden_tiles(bundle_dir: Path, side_px: int) -> None:
     if (bundle_dir / INT8_NAME).exists():
         int8 = LiteRtRuntime(bundle_dir / INT8_NAME, n_workers=1, precision="int8")
         runtimes["logits_int8"] = int8
-    expected: dict[str, dict[str, list[float]]] = {key: {} for key in runtimes}
+    logits: dict[str, dict[str, tuple[float, ...]]] = {key: {} for key in runtimes}
     for seed, label_id in enumerate(LABEL_IDS):
         name = f"drawn_{label_id}.png"
         content = encode_tile(draw_tile(label_id, GOLDEN_SIDE_PX, seed))
         (golden_dir / name).write_bytes(content)
         tile = decode_tile(content, side_px=side_px)[None]
         for key, runtime in runtimes.items():
-            expected[key][name] = runtime.infer(tile).logits[0].tolist()
+            logits[key][name] = tuple(runtime.infer(tile).logits[0].tolist())
     for runtime in runtimes.values():
         runtime.close()
-    document = json.dumps(expected, indent=2) + "\n"
-    (golden_dir / GOLDEN_EXPECTED_NAME).write_text(document, encoding="utf-8")
+    record = build_golden_record(logits["logits"], logits.get("logits_int8"), labels, temperature)
+    _write(bundle_dir, record)
+
+
+def renew_golden_record(bundle: Bundle, draft_dir: Path, temperature: float) -> Path:
+    """Write the golden record of a version with another temperature, and return its path.
+
+    The logits stay those of the bundle; labels are added if it was released without them.
+
+    Raises:
+        ManifestError: the bundle's golden record cannot be read.
+    """
+    before = read_golden_record(bundle)
+    record = build_golden_record(
+        before.logits, before.logits_int8, bundle.manifest.labels, temperature
+    )
+    return _write(draft_dir, record)
+
+
+def _write(bundle_dir: Path, record: GoldenRecord) -> Path:
+    file = bundle_dir / GOLDEN_NAME / GOLDEN_EXPECTED_NAME
+    document = record.model_dump_json(indent=2, exclude_none=True) + "\n"
+    file.write_text(document, encoding="utf-8")
+    return file

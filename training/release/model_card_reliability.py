@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.core.manifest import Recalibration
+from app.core.provenance import Recalibration
 from training.console.markdown import markdown_table
 from training.console.plural import plural
 from training.evaluation.calibration import CalibrationQuality

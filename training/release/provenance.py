@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from app.core.manifest import DataSource, WeightsSource
+from app.core.provenance import DataSource, WeightsSource
 from training.data.index import Index
 from training.data.labels import LABEL_IDS
 from training.networks.architecture import System

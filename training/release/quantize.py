@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.calibration import probabilities_from_logits
-from app.core.manifest import Int8Parity
+from app.core.provenance import Int8Parity
 from app.runtime.litert import LiteRtRuntime
 
 SIGNATURE: Final = "serving_default"

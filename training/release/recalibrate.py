@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from app.bundle import Bundle, list_versions
 from app.core.assessment_record import InputGate
-from app.core.manifest import MODEL_CARD_NAME, Manifest, Recalibration
+from app.core.manifest import MODEL_CARD_NAME, Manifest
+from app.core.provenance import Recalibration
 from app.core.reference_tiles import REFERENCE_NAME, read_reference
 from training.console.plural import plural
 from training.data.labelled_tiles import LabelledTiles
@@ -24,6 +25,7 @@ from training.evaluation.calibration import (
     measure_calibration,
 )
 from training.release.bundle import complete_bundle, file_entry
+from training.release.golden_tiles import renew_golden_record
 from training.release.model_card_reliability import recalibration_section
 from training.release.staging import staging
 from training.reliability.assessment_record import build_record
@@ -42,8 +44,8 @@ _FLOORS: Final = ("min_tissue_share", "min_contrast", "min_sharpness", "min_stai
 def recalibrate(bundle: Bundle, labelled: LabelledTiles, widen_gate: bool) -> Path:
     """Write the next version of a bundle, calibrated on a site's tiles.
 
-    Temperature, prediction sets and drift reference are fitted to these tiles; weights, graphs and
-    golden tiles stay those of the bundle.
+    Temperature, prediction sets and drift reference are fitted to these tiles; weights, graphs,
+    golden tiles and their logits stay those of the bundle.
 
     Args:
         bundle: the bundle to recalibrate.
@@ -177,9 +179,12 @@ def _write(bundle: Bundle, manifest: Manifest, section: str) -> Path:
             with card_file.open("a", encoding="utf-8") as card:
                 card.write(section)
             # The parent's checksums of the other files verify the copies.
-            complete_bundle(
-                draft, manifest, manifest.files | {card_file.name: file_entry(card_file)}
-            )
+            record_file = renew_golden_record(bundle, draft, manifest.temperature)
+            renewed = {
+                file.relative_to(draft).as_posix(): file_entry(file)
+                for file in (card_file, record_file)
+            }
+            complete_bundle(draft, manifest, manifest.files | renewed)
             draft.rename(bundle_dir)
     except OSError as error:
         raise RunError(
