@@ -32,7 +32,9 @@ RUN python -m venv /opt/venv \
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY app app
 COPY training training
-RUN /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation .
+# TensorFlow needs setuptools.
+RUN /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation . \
+ && /opt/venv/bin/python -m pip uninstall --yes --quiet hatchling editables trove-classifiers pip
 
 FROM ${GPU_BASE} AS gpu
 ENV NVIDIA_VISIBLE_DEVICES=all \

@@ -15,7 +15,7 @@ LOCK     = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve train model test test-fast lint format doctor bench-serving bench-study bench-trust bench-training lock lock-peers clean
+.PHONY: help serve train model test test-fast attack lint format doctor bench-serving bench-study bench-trust bench-training lock lock-peers clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,7 +40,10 @@ test: $(VENV)/dev.stamp  ## run the whole test suite
 	@$(PYTEST)
 
 test-fast: $(VENV)/dev.stamp  ## run the tests that need no server, TensorFlow or real tiles (1 minute)
-	@$(PYTEST) -m "not slow and not tensorflow and not real_tiles"
+	@$(PYTEST) -m "not slow and not tensorflow and not real_tiles and not attack"
+
+attack: $(VENV)/dev.stamp  ## send hostile input to a running service, show what each file cost (8 minutes at most)
+	@timeout --signal=INT --kill-after=30s 8m $(BIN)/python -m pytest -n 0 -m attack tests/attacks
 
 lint: $(VENV)/dev.stamp  ## check style, formatting, types and import layers
 	@$(BIN)/ruff check .

@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSettingError
 
 from app.core.errors import SettingsError
 from app.core.manifest import VERSION_PATTERN
@@ -29,6 +30,9 @@ from app.core.violations import describe_violation
 PREFIX: Final = "OSTEO_"
 TRAINING_VARIABLES: Final = frozenset({"OSTEO_DATA_DIR", "OSTEO_WEIGHTS"})
 """`osteo-train` reads these; the service ignores them instead of rejecting them as misspelt."""
+
+SECRETS_DIR: Final = Path("/run/secrets")
+"""A setting may be a file here, such as `osteo_admin_token`; a variable takes precedence."""
 
 _MEBIBYTE: Final = 1024**2
 # A Kubernetes Service named "osteo" makes the cluster set OSTEO_PORT=tcp://ADDRESS and more.
@@ -290,11 +294,16 @@ def read_settings(environ: Mapping[str, str] = os.environ, **overrides: Any) -> 
         SettingsError: a variable is misspelt or a value is invalid; the sentence names it.
     """
     known = {PREFIX + name.upper() for name in Settings.model_fields} | TRAINING_VARIABLES
+    secrets_dir = SECRETS_DIR if SECRETS_DIR.is_dir() else None
+    files = {file.name: "" for file in secrets_dir.iterdir()} if secrets_dir else {}
+    environ = {**files, **environ}
     for variable in sorted(environ):
         if variable.upper().startswith(PREFIX) and variable.upper() not in known:
             raise SettingsError(_describe_unknown(variable, environ[variable], known))
     try:
-        return Settings(**overrides)
+        return Settings(_secrets_dir=secrets_dir, **overrides)
+    except UnreadableSettingError as error:
+        raise SettingsError(f"{error}: {error.__cause__}.") from error
     except ValidationError as error:
         raise SettingsError(" ".join(map(_describe_invalid, error.errors()))) from error
 

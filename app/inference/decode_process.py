@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import socket
 import subprocess
 import sys
-from multiprocessing.connection import Connection
+from contextlib import suppress
 from typing import Final
 
 from app.core.errors import DecodeBudgetError, TileError
@@ -16,6 +17,8 @@ from app.settings import PREFIX
 
 _WALL_S_PER_CPU_S: Final = 5.0
 """A process that shares its core with four others is given its time all the same."""
+_START_S: Final = 30.0
+"""Waited for a process to start, which takes some tenths of a second. Its time is no tile's."""
 _PROGRAM: Final = "from app.inference.decode_program import serve; serve()"
 _ONE_THREAD: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 """NumPy would start a thread for each core, and none of them has anything to do."""
@@ -53,7 +56,10 @@ class DecodeProcess:
                 )
             except OSError as error:
                 raise MemoryError("no process can be started to decode a tile") from error
-            self._connection = Connection(ours.detach())
+            self._socket = ours.dup()
+        self._socket.settimeout(_START_S)
+        self._has_started = False
+        self._file = self._socket.makefile("rwb")
         self._max_decode_s = max_decode_s
         self.is_spent = False
 
@@ -63,14 +69,15 @@ class DecodeProcess:
         Raises:
             TileError: what it raises there.
             DecodeBudgetError: it took more than its time or memory, or the decoder crashed.
+            MemoryError: the process did not start.
         """
         try:
-            self._connection.send((limits, side_px))
-            self._connection.send_bytes(tile_bytes)
-            if not self._connection.poll(self._max_decode_s * _WALL_S_PER_CPU_S):
-                raise TimeoutError
-            answer, self.is_spent = self._connection.recv()
-        except (OSError, EOFError) as error:
+            if not self._has_started:
+                self._await_start()
+            pickle.dump((tile_bytes, limits, side_px), self._file, pickle.HIGHEST_PROTOCOL)
+            self._file.flush()
+            answer, self.is_spent = pickle.load(self._file)  # noqa: S301 - from our own program
+        except (OSError, EOFError, pickle.UnpicklingError) as error:
             self.is_spent = True
             raise DecodeBudgetError(self._reason_of_end(error)) from error
         if isinstance(answer, TileError):
@@ -86,7 +93,18 @@ class DecodeProcess:
         """End the process and free what belongs to it."""
         self._process.kill()
         self._process.wait()
-        self._connection.close()
+        with suppress(OSError):  # what could not be sent is still in its buffer
+            self._file.close()
+        self._socket.close()
+
+    def _await_start(self) -> None:
+        try:
+            pickle.load(self._file)  # noqa: S301 - from our own program
+        except (OSError, EOFError) as error:
+            self.is_spent = True
+            raise MemoryError("a process to decode a tile did not start") from error
+        self._has_started = True
+        self._socket.settimeout(self._max_decode_s * _WALL_S_PER_CPU_S)
 
     def _reason_of_end(self, error: Exception) -> str:
         if isinstance(error, TimeoutError):

@@ -6,9 +6,9 @@ import os
 import pickle
 import resource
 import signal
+import socket
 import sys
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
@@ -41,19 +41,20 @@ def serve() -> None:
         resource.setrlimit(
             resource.RLIMIT_AS, (n_idle_bytes + int(max_decode_bytes), resource.RLIM_INFINITY)
         )
-    connection = Connection(int(descriptor))
+    file = socket.socket(fileno=int(descriptor)).makefile("rwb")
     is_spent = False
-    with suppress(EOFError, OSError):
+    with suppress(EOFError, OSError, pickle.UnpicklingError):  # the service has ended
+        pickle.dump("started", file)
+        file.flush()
         while not is_spent:
-            limits, side_px = connection.recv()
-            tile_bytes = connection.recv_bytes()
+            tile_bytes, limits, side_px = pickle.load(file)  # noqa: S301 - from the service
             signal.setitimer(signal.ITIMER_PROF, float(max_decode_s))  # its signal kills
             answer = _decode(tile_bytes, limits, side_px, int(max_decode_bytes))
             signal.setitimer(signal.ITIMER_PROF, 0)
             del tile_bytes
             is_spent = _address_space_bytes() - n_idle_bytes > n_kept_bytes
-            message = pickle.dumps((answer, is_spent), protocol=pickle.HIGHEST_PROTOCOL)
-            connection.send_bytes(message)
+            pickle.dump((answer, is_spent), file, pickle.HIGHEST_PROTOCOL)
+            file.flush()
 
 
 def _decode(

@@ -16,20 +16,28 @@ Values = tuple[str, Sequence[int]]
 _TIFF_TYPES: Final = {"H": 3, "I": 4}
 
 
-def tiff(tags: Mapping[int, Values], data: bytes) -> bytes:
-    """A little-endian TIFF: header, data from byte 8, directory, long values."""
+def tiff(tags: Mapping[int, Values], data: bytes, order: str = "<") -> bytes:
+    """A TIFF: header, data from byte 8, directory, long values; `order` is `<` or `>`."""
     directory_at = 8 + len(data)
     values_at = directory_at + 2 + 12 * len(tags) + 4
     entries, long_values = [], b""
     for tag, (code, values) in sorted(tags.items()):
-        raw = struct.pack(f"<{len(values)}{code}", *values)
+        raw = struct.pack(f"{order}{len(values)}{code}", *values)
         if len(raw) > 4:
-            raw, long_values = struct.pack("<I", values_at + len(long_values)), long_values + raw
+            raw, long_values = (
+                struct.pack(f"{order}I", values_at + len(long_values)),
+                long_values + raw,
+            )
         entries.append(
-            struct.pack("<HHI", tag, _TIFF_TYPES[code], len(values)) + raw.ljust(4, b"\0")
+            struct.pack(f"{order}HHI", tag, _TIFF_TYPES[code], len(values)) + raw.ljust(4, b"\0")
         )
-    directory = struct.pack("<H", len(tags)) + b"".join(entries) + bytes(4)
-    return struct.pack("<2sHI", b"II", 42, directory_at) + data + directory + long_values
+    directory = struct.pack(f"{order}H", len(tags)) + b"".join(entries) + bytes(4)
+    return (
+        struct.pack(f"{order}2sHI", {"<": b"II", ">": b"MM"}[order], 42, directory_at)
+        + data
+        + directory
+        + long_values
+    )
 
 
 def tiff_tags(width: int, height: int, compression: int = 1) -> dict[int, Values]:
@@ -103,10 +111,25 @@ def one_giant_strip() -> bytes:
 
 
 def tall_tiles_that_share_data(n_tiles: int = 16_384) -> bytes:
-    """Many tall tiles of one column each, all of which read the same compressed data."""
+    """A low, wide image in tiles 64 times as tall, all of which read the same compressed data."""
     data = zlib.compress(bytes(16 * 4096 * 3), 9)
     grid = tiles(16, 4096, [8] * n_tiles, [len(data)] * n_tiles)
-    return tiff({**tiff_tags(16, 16, 8), **grid}, data)
+    return tiff({**tiff_tags(16 * n_tiles, 64, 8), **grid}, data)
+
+
+def tiles_within_the_padding(n_tiles: int = 4096) -> bytes:
+    """As much padding and shared data as is accepted."""
+    data = zlib.compress(bytes(64 * 256 * 3), 9)
+    grid = tiles(64, 256, [8] * n_tiles, [len(data)] * n_tiles)
+    return tiff({**tiff_tags(64 * n_tiles, 64, 8), **grid}, data)
+
+
+def repeated_tags() -> bytes:
+    """Two tile widths: one that a check reads, and one that a decoder may read."""
+    ordinary = tiff({**tiff_tags(64, 64), **tiles(64, 64, [8], [64 * 64 * 3])}, bytes(64 * 64 * 3))
+    at = ordinary.index(struct.pack("<HHI", 323, 4, 1))
+    giant = struct.pack("<HHII", 322, 4, 1, 65_520)
+    return ordinary[:at] + giant + ordinary[at + 12 :]
 
 
 def strips_that_share_data(side_px: int = 4096, n_bytes: int = 2_000_000) -> bytes:
@@ -196,6 +219,45 @@ def application_segments(n_segments: int = 5_000_000) -> bytes:
     return base[:2] + b"\xff\xe5\0\x02" * n_segments + base[2:]
 
 
+def fill_before_each_segment() -> bytes:
+    """1,000 segments with a fill byte before each, and megabytes behind them."""
+    base = jpeg(64)
+    return base[:2] + b"\xff\xff\xe5\0\x02" * 1000 + base[2:] + bytes(19_000_000)
+
+
+def segments_behind_the_scan(n_segments: int = 5_000_000) -> bytes:
+    """Empty application segments where a decoder looks for the next scan."""
+    base = jpeg(64, progressive=True)
+    at = base.rindex(b"\xff\xda")
+    return base[:at] + b"\xff\xe5\0\x02" * n_segments + base[at:]
+
+
+def largest_progressive_jpeg() -> bytes:
+    """Four components of 4096 x 4096 px, whose coefficients a decoder keeps."""
+    buffer = io.BytesIO()
+    Image.new("CMYK", (4096, 4096)).save(buffer, "JPEG", progressive=True)
+    return buffer.getvalue()
+
+
+def largest_tiff() -> bytes:
+    """4096 x 4096 px of four 16-bit samples."""
+    data = zlib.compress(bytes(4096 * 4096 * 8), 9)
+    tags = {**tiff_tags(4096, 4096, 8), 258: ("H", [16] * 4), 277: ("H", [4]), 338: ("H", [2])}
+    return tiff({**tags, **strips(4096, [8], [len(data)])}, data)
+
+
+def warnings_without_end() -> bytes:
+    """4,000 tags, each of which makes Pillow warn."""
+    ordinary = {**tiff_tags(64, 64), **strips(64, [8], [64 * 64 * 3])}
+    content = bytearray(
+        tiff({**ordinary, **{40_000 + i: ("I", [9]) for i in range(4000)}}, bytes(64 * 64 * 3))
+    )
+    directory_at = 8 + 64 * 64 * 3
+    for i in range(len(ordinary), len(ordinary) + 4000):  # their values are said to be elsewhere
+        struct.pack_into("<II", content, directory_at + 2 + 12 * i + 4, 5000, len(content) - 9)
+    return bytes(content)
+
+
 def exif_of_many_tags() -> bytes:
     """5,000 EXIF tags, each of which claims the whole segment."""
     n_tags = 5000
@@ -226,6 +288,10 @@ FILES: Final[Mapping[str, Callable[[], bytes]]] = {
         one_giant_jpeg_tile,
         one_giant_strip,
         tall_tiles_that_share_data,
+        tiles_within_the_padding,
+        repeated_tags,
+        largest_tiff,
+        warnings_without_end,
         strips_that_share_data,
         strip_that_decompresses_to_much,
         lzw_of_nothing,
@@ -240,6 +306,9 @@ FILES: Final[Mapping[str, Callable[[], bytes]]] = {
         scans_within_the_limit,
         fill_bytes,
         application_segments,
+        fill_before_each_segment,
+        segments_behind_the_scan,
+        largest_progressive_jpeg,
         exif_of_many_tags,
         largest_webp,
         lossless_webp,

@@ -1,15 +1,117 @@
-"""The image contains the newest released bundle."""
+"""The image holds the newest bundle and no installer; Compose limits what a container can take."""
 
 from __future__ import annotations
 
 import re
+from typing import Any, Final
+
+import pytest
+import yaml  # type: ignore[import-untyped]  # it ships no types
 
 from app.bundle import find_bundle
+from app.settings import Settings
 from tests.conftest import REPOSITORY
+
+DOCKERFILE: Final = (REPOSITORY / "Dockerfile").read_text()
+COMPOSE: Final[dict[str, Any]] = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
+SERVICES: Final[dict[str, dict[str, Any]]] = COMPOSE["services"]
+
+
+def override(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((REPOSITORY / "deploy" / name).read_text())
+    return content
+
+
+def default(value: object) -> str:
+    """The value of `${NAME:-value}` if the variable is not set."""
+    return re.sub(r"\$\{[A-Z_]+:-(.*?)\}", r"\1", str(value))
+
+
+def n_bytes(size: str) -> int:
+    return int(size[:-1]) * {"m": 1024**2, "g": 1024**3}[size[-1].lower()]
 
 
 def test_image_contains_the_newest_bundle() -> None:
-    named = re.search(r"^ARG BUNDLE=(.*)$", (REPOSITORY / "Dockerfile").read_text(), re.M)
+    named = re.search(r"^ARG BUNDLE=(.*)$", DOCKERFILE, re.M)
     newest = find_bundle(REPOSITORY / "models", "osteo-mobilenetv2")
     assert named
     assert newest.relative_to(REPOSITORY / "models").as_posix() == named[1]
+
+
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_image_has_no_installer(target: str) -> None:
+    stages = re.split(r"^FROM .* AS ([\w-]+)$", DOCKERFILE, flags=re.M)
+    stage = dict(zip(stages[1::2], stages[2::2], strict=True))
+    (removed,) = re.findall(r"pip uninstall --yes --quiet (.*)$", stage[f"build-{target}"], re.M)
+    assert {"pip", "hatchling", "editables", "trove-classifiers"} <= set(removed.split())
+    assert "pip" not in stage[target]
+    assert "USER 10001:0" in stage[target]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_container_is_limited(name: str) -> None:
+    service = SERVICES[name]
+    memory = n_bytes(default(service["mem_limit"]))
+    assert 0 < memory <= n_bytes("2g")
+    assert service["memswap_limit"] == service["mem_limit"]  # no swap
+    assert 0 < float(default(service["cpus"])) <= 2
+    assert 0 < service["pids_limit"] <= 256
+    options = service["logging"]["options"]
+    assert n_bytes(options["max-size"]) * int(options["max-file"]) <= n_bytes("100m")
+    for mount in service["tmpfs"]:
+        (size,) = re.findall(r"\bsize=(\w+)", default(mount))
+        assert n_bytes(size) < memory / 4
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_container_is_hardened(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not service.keys() & {
+        "privileged",
+        "cap_add",
+        "network_mode",
+        "pid",
+        "ipc",
+        "userns_mode",
+    }
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+
+
+def test_no_container_runs_as_root() -> None:
+    assert SERVICES["prometheus"]["user"] == "65534:65534"
+    assert "user" not in SERVICES["osteo"]  # the image's own: see test_image_has_no_installer
+
+
+def test_prometheus_stores_a_bounded_amount() -> None:
+    prometheus = SERVICES["prometheus"]
+    assert any(
+        option.startswith("--storage.tsdb.retention.size=") for option in prometheus["command"]
+    )
+    configuration, data = prometheus["volumes"]
+    assert configuration.endswith(":ro")
+    assert data.split(":")[0] in COMPOSE["volumes"]
+
+
+def test_memory_covers_a_costly_tile_on_each_core() -> None:
+    """docs/limits.md adds up what a service with the default settings needs."""
+    settings = Settings()
+    n_cores = int(default(SERVICES["osteo"]["cpus"]))
+    service = n_bytes("400m")
+    needed = service + n_cores * settings.max_decode_bytes + settings.max_upload_bytes
+    assert needed <= n_bytes(default(SERVICES["osteo"]["mem_limit"]))
+
+
+def test_admin_token_is_a_secret_file() -> None:
+    compose = override("compose-admin.yml")
+    assert compose["services"]["osteo"] == {"secrets": ["osteo_admin_token"]}
+    assert compose["secrets"]["osteo_admin_token"]["file"].startswith("${ADMIN_TOKEN_FILE:?")
+
+
+def test_gpu_container_has_limits_of_its_own() -> None:
+    service = override("compose-gpu.yml")["services"]["osteo"]
+    assert n_bytes(default(service["mem_limit"])) > n_bytes("2g")
+    assert service["memswap_limit"] == service["mem_limit"]
+    assert {"cpus", "pids_limit"} <= service.keys()

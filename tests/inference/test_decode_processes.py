@@ -1,0 +1,264 @@
+"""Decode processes keep their limits, are replaced, and end with the service."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.core.errors import CorruptTileError, DecodeBudgetError, NotReadyError
+from app.core.tile import DEFAULT_LIMITS, decode_tile
+from app.inference.decode_processes import DecodeProcesses
+from tests.attacks.files import FILES
+from tests.bundles import plain_tile
+from tests.conftest import REPOSITORY
+from tests.servers import wait_until
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
+]
+
+MIB = 1024**2
+TILE = plain_tile((200, 120, 170), 300, "TIFF")
+SLOW_S = 0.3
+"""A limit that `slow_tile` exceeds and `TILE` does not."""
+
+
+def slow_tile() -> bytes:
+    """4096 x 4096 px of four 16-bit samples, interlaced: a second."""
+    return FILES["widest_png"]()
+
+
+def children(pid: int) -> list[int]:
+    """Processes of this program that a process has started and that have not ended."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += map(int, (task / "children").read_text().split())
+    return [child for child in found if "decode_program" in command_of(child)]
+
+
+def command_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()  # empty once it has ended
+    except OSError:
+        return ""
+
+
+@pytest.fixture
+def processes() -> Iterator[DecodeProcesses]:
+    processes = DecodeProcesses(1, 20.0, 512 * MIB)
+    yield processes
+    processes.close()
+
+
+def decode(processes: DecodeProcesses, tile_bytes: bytes = TILE) -> np.ndarray:
+    return processes.decode(tile_bytes, DEFAULT_LIMITS, 224)[0]
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_decodes_as_in_the_same_process(processes: DecodeProcesses, format_: str) -> None:
+    tile = plain_tile((200, 120, 170), 300, format_)
+    assert np.array_equal(decode(processes, tile), decode_tile(tile))
+
+
+def test_error_of_a_tile_arrives_and_the_process_stays(processes: DecodeProcesses) -> None:
+    decode(processes)
+    before = children(os.getpid())
+    with pytest.raises(CorruptTileError) as caught:
+        decode(processes, TILE[:-1000])
+    assert caught.value.format == "TIFF"
+    decode(processes)
+    assert children(os.getpid()) == before
+
+
+def test_no_more_processes_are_started_than_needed() -> None:
+    processes = DecodeProcesses(4, 20.0, 512 * MIB)
+    assert children(os.getpid()) == []
+    for _ in range(5):
+        decode(processes)
+    assert len(children(os.getpid())) == 1
+    processes.close()
+    assert children(os.getpid()) == []
+
+
+def test_process_that_exceeds_its_time_is_replaced() -> None:
+    processes = DecodeProcesses(1, SLOW_S, 512 * MIB)
+    decode(processes)
+    (before,) = children(os.getpid())
+    with pytest.raises(DecodeBudgetError) as caught:
+        decode(processes, slow_tile())
+    assert caught.value.reason == f"it takes more than {SLOW_S} s"
+    assert np.array_equal(decode(processes), decode_tile(TILE))
+    assert before not in children(os.getpid())
+    processes.close()
+
+
+def test_process_that_waits_is_replaced() -> None:
+    """Processor time does not pass while a process is stopped, so there is a limit on time too."""
+    processes = DecodeProcesses(1, 0.2, 512 * MIB)
+    decode(processes)
+    (stopped,) = children(os.getpid())
+    os.kill(stopped, signal.SIGSTOP)
+    with pytest.raises(DecodeBudgetError, match=r"more than 0\.2 s"):
+        decode(processes)
+    assert stopped not in children(os.getpid())
+    processes.close()
+
+
+def test_tile_that_exceeds_its_memory_is_refused() -> None:
+    processes = DecodeProcesses(1, 60.0, 64 * MIB)
+    with pytest.raises(DecodeBudgetError) as caught:
+        decode(processes, slow_tile())  # its pixels alone take 64 MiB
+    assert caught.value.reason == f"it takes more than {64 * MIB} bytes of memory"
+    assert np.array_equal(decode(processes), decode_tile(TILE))
+    processes.close()
+
+
+def test_process_that_crashes_is_replaced(processes: DecodeProcesses) -> None:
+    decode(processes)
+    (before,) = children(os.getpid())
+    os.kill(before, signal.SIGSEGV)
+    with pytest.raises(DecodeBudgetError) as caught:
+        decode(processes)
+    assert caught.value.reason == "its decoder crashed"
+    assert np.array_equal(decode(processes), decode_tile(TILE))
+    assert before not in children(os.getpid())
+
+
+def test_tiles_of_several_threads_are_decoded() -> None:
+    processes = DecodeProcesses(2, 20.0, 512 * MIB)
+    expected = decode_tile(TILE)
+    with ThreadPoolExecutor(6) as pool:
+        for tile in pool.map(lambda _: decode(processes), range(30)):
+            assert np.array_equal(tile, expected)
+    assert len(children(os.getpid())) == 2
+    processes.close()
+
+
+def test_close_kills_what_is_at_work(processes: DecodeProcesses) -> None:
+    decode(processes)
+    (at_work,) = children(os.getpid())
+    os.kill(at_work, signal.SIGSTOP)
+    errors: list[Exception] = []
+
+    def decode_until_closed() -> None:
+        try:
+            decode(processes)
+        except NotReadyError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=decode_until_closed)
+    thread.start()
+    wait_until(processes._idle.empty)
+    processes.close()
+    thread.join(timeout=30)
+    assert [str(error) for error in errors] == [
+        "The service is not ready: the service is shutting down."
+    ]
+    assert children(os.getpid()) == []
+    with pytest.raises(NotReadyError):
+        decode(processes)
+
+
+def test_settings_do_not_reach_the_process(
+    processes: DecodeProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OSTEO_ADMIN_TOKEN", "a secret of a service")
+    decode(processes)
+    (child,) = children(os.getpid())
+    assert "OSTEO_" not in Path(f"/proc/{child}/environ").read_text()
+
+
+def test_tile_is_refused_for_a_while_when_no_process_can_start(
+    processes: DecodeProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    with pytest.raises(MemoryError):
+        decode(processes)
+    monkeypatch.undo()
+    assert np.array_equal(decode(processes), decode_tile(TILE))
+
+
+SERVICE = f"""
+import io, signal, sys
+from PIL import Image
+from app.core.tile import DEFAULT_LIMITS
+from app.inference.decode_processes import DecodeProcesses
+file = io.BytesIO()
+Image.new("RGB", (300, 300)).save(file, "TIFF")
+processes = DecodeProcesses(1, 20.0, {512 * MIB})
+signal.signal(signal.SIGINT, lambda *_: None)
+signal.signal(signal.SIGTERM, lambda *_: None)
+for line in sys.stdin:
+    print(processes.decode(file.getvalue(), DEFAULT_LIMITS, 224)[0].shape, flush=True)
+"""
+
+
+@pytest.fixture
+def service() -> Iterator[subprocess.Popen[str]]:
+    """A process in a group of its own that decodes a tile for each line that it reads."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVICE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+        start_new_session=True,
+    ) as process:
+        ask(process)
+        yield process
+        process.kill()
+
+
+def ask(service: subprocess.Popen[str]) -> None:
+    assert service.stdin
+    assert service.stdout
+    service.stdin.write("next\n")
+    service.stdin.flush()
+    assert service.stdout.readline() == "(224, 224, 3)\n"
+
+
+@pytest.mark.parametrize("is_at_work", [False, True])
+def test_process_ends_when_its_service_is_killed(
+    service: subprocess.Popen[str], is_at_work: bool
+) -> None:
+    (child,) = children(service.pid)
+    if is_at_work:
+        os.kill(child, signal.SIGSTOP)
+        assert service.stdin
+        service.stdin.write("next\n")
+        service.stdin.flush()
+        time.sleep(0.2)
+        os.kill(child, signal.SIGCONT)
+    service.kill()
+    service.wait()
+    wait_until(lambda: command_of(child) == "")
+
+
+def test_ctrl_c_does_not_end_a_process(service: subprocess.Popen[str]) -> None:
+    before = children(service.pid)
+    os.killpg(service.pid, signal.SIGINT)
+    ask(service)
+    assert children(service.pid) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_to_all_processes_ends_none(
+    service: subprocess.Popen[str], number: signal.Signals
+) -> None:
+    """A supervisor sends SIGTERM to all processes of a service, which drains first."""
+    before = children(service.pid)
+    for pid in (*before, service.pid):
+        os.kill(pid, number)
+    ask(service)
+    assert children(service.pid) == before
