@@ -5,15 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from training.augmentation.views import AugmentConfig
@@ -22,6 +14,7 @@ from training.data.tile_rules import TILE_SIDE_PX
 from training.distributed import StrategyName
 from training.networks.architecture import System
 from training.networks.registry import DEFAULT_SYSTEM, SYSTEMS, find_system
+from training.storage.frozen_model import FrozenModel
 from training.storage.toml import read_toml
 
 CONFIGS_DIR: Final = Path(__file__).parent / "configs"
@@ -44,11 +37,7 @@ Balance = Literal["none", "label", "slide", "case", "case_and_label"]
 """What is shown equally often; `none` shows every tile equally often."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class DataConfig(_Section):
+class DataConfig(FrozenModel):
     """The training data."""
 
     mixed_tiles: MixedTiles = Field(
@@ -59,7 +48,7 @@ class DataConfig(_Section):
     )
 
 
-class SplitsConfig(_Section):
+class SplitsConfig(FrozenModel):
     """How the three kinds of split are made."""
 
     seed: int = Field(default=0, ge=0, description="Seed of the random and the slide split.")
@@ -71,7 +60,7 @@ class SplitsConfig(_Section):
     slide_folds: int = Field(default=5, ge=2, description="Folds of the slide-grouped split.")
 
 
-class NetworkConfig(_Section):
+class NetworkConfig(FrozenModel):
     """The network and its initial weights."""
 
     system: str = Field(default=DEFAULT_SYSTEM.name, description="One of `osteo-train systems`.")
@@ -120,7 +109,7 @@ class NetworkConfig(_Section):
         return self.side_px or self.entry.side_px
 
 
-class SamplingConfig(_Section):
+class SamplingConfig(FrozenModel):
     """How often each training tile is shown."""
 
     balance: Balance = Field(
@@ -130,7 +119,7 @@ class SamplingConfig(_Section):
     )
 
 
-class PhaseConfig(_Section):
+class PhaseConfig(FrozenModel):
     """One phase of training with Adam on the categorical cross-entropy."""
 
     epochs: int = Field(ge=0, description="Passes over the tiles; 0 skips the phase.")
@@ -171,7 +160,7 @@ class FineTuneConfig(PhaseConfig):
     )
 
 
-class DistributeConfig(_Section):
+class DistributeConfig(FrozenModel):
     """Several GPUs or machines; the weights differ by rounding only."""
 
     strategy: StrategyName = Field(
@@ -181,7 +170,7 @@ class DistributeConfig(_Section):
     )
 
 
-class GanConfig(_Section):
+class GanConfig(FrozenModel):
     """Synthetic tiles in training, from the generators of `osteo-train gan fit`."""
 
     proportion: float = Field(
@@ -194,7 +183,7 @@ class GanConfig(_Section):
     dir: str = Field(default="runs/gan", description="Folder of the generators.")
 
 
-class TrainingConfig(_Section):
+class TrainingConfig(FrozenModel):
     """All settings of a run; the resolved values go into the manifest."""
 
     model_name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Name of the model.")

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from training.collection.contact_sheets import ALIKE, NEAR_BLANK, UNREADABLE
 from training.collection.perceptual_hash import (
     DEFAULT_MAX_BITS,
@@ -18,16 +16,13 @@ from training.collection.perceptual_hash import (
 )
 from training.collection.survey import SurveyedTile
 from training.data.annotations import Table
+from training.storage.frozen_model import FrozenModel
 
 FOOTPRINTS_PX = (1024, 2048, 4096)
 """Candidates for a tile's side in the pixels of its name, which the collection does not say."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class NamedTile(_Part):
+class NamedTile(FrozenModel):
     """A tile in a list of the report."""
 
     tile: str
@@ -48,7 +43,7 @@ class UnreadableTile(NamedTile):
     reason: str
 
 
-class AlikePair(_Part):
+class AlikePair(FrozenModel):
     """Two tiles that look the same, perhaps rotated or mirrored; `n_bits` of 256 differ."""
 
     first: NamedTile
@@ -56,7 +51,7 @@ class AlikePair(_Part):
     n_bits: int
 
 
-class DatasetReport(_Part):
+class DatasetReport(FrozenModel):
     """The whole report; lists are sorted by name."""
 
     schema_version: Literal[1] = 1

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from training.data.annotations import Table, TableRow
 from training.data.labels import MixedTiles, label_id_of
@@ -20,14 +20,13 @@ from training.data.tile_names import file_stem_of, parse_tile_name
 from training.data.tile_rules import TILE_SIDE_PX, Rule, TileProblem, inspect_pixels
 from training.errors import DataError, TileProblemsError
 from training.storage.atomic import write_whole
+from training.storage.frozen_model import FrozenModel
 
 _IMAGE_SUFFIXES: Final = (".jpg", ".jpeg")
 
 
-class IndexedTile(BaseModel):
+class IndexedTile(FrozenModel):
     """A tile that passed every check; `file` is relative to the data directory, with `/`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     file: str
@@ -40,10 +39,8 @@ class IndexedTile(BaseModel):
     label: str
 
 
-class Index(BaseModel):
+class Index(FrozenModel):
     """The checked tiles, sorted by name, and the table they come from."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
     mixed_tiles: MixedTiles

@@ -26,41 +26,32 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    model_serializer,
-)
+from pydantic import SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from app.core.manifest import SplitKind
 from training.data.index import Index, IndexedTile
 from training.data.overlaps import overlap_groups
 from training.errors import SplitError
 from training.storage.atomic import write_whole
+from training.storage.frozen_model import FrozenModel
 
 TEST_FRACTION: Final = 0.1
 """Fraction of the tiles that a random split with one fold tests, as in the seed paper."""
 
 
-class Fold(BaseModel):
+class Fold(FrozenModel):
     """The names of a fold's test tiles; all other tiles of the index are for training."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     test: tuple[str, ...]
 
 
-class Split(BaseModel):
+class Split(FrozenModel):
     """Folds over one index.
 
     `seed` is null if nothing is drawn at random. `footprint_px` is present if a random split keeps
     overlapping tiles of that side together.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
     kind: SplitKind

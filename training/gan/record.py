@@ -5,21 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from training.data.labels import LABEL_IDS
 from training.errors import GanError
 from training.storage.atomic import write_bytes_whole
 from training.storage.disk import writing
+from training.storage.frozen_model import FrozenModel
 
 RECORD_NAME: Final = "gan.json"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class GanSettings(_Part):
+class GanSettings(FrozenModel):
     """Settings of a fit."""
 
     side_px: Literal[32, 64, 128] = Field(default=64, description="Side of the generated tiles.")
@@ -42,7 +39,7 @@ class GanSettings(_Part):
     seed: int = Field(default=0, ge=0, description="Seed of weights, noise, order and transforms.")
 
 
-class SeenTile(_Part):
+class SeenTile(FrozenModel):
     """A tile that the GAN was fitted on."""
 
     name: str
@@ -50,7 +47,7 @@ class SeenTile(_Part):
     label: Literal["non_tumor", "non_viable_tumor", "viable_tumor"]
 
 
-class GanRecord(_Part):
+class GanRecord(FrozenModel):
     """A generator's identity: equal records give equal generators.
 
     Attributes:

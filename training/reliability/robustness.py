@@ -12,13 +12,13 @@ from typing import Any, Final
 
 import numpy as np
 from PIL import Image, ImageOps
-from pydantic import BaseModel, ConfigDict
 
 from app.core.tile import TileLimits, decode_tile
 from training.augmentation.stain_separation import scale_stains
 from training.data.index import IndexedTile
 from training.errors import DataError
 from training.reliability.predictor import Predictor
+from training.storage.frozen_model import FrozenModel
 
 # The index has checked the tiles; resampled ones may exceed the limits of an upload.
 _LIMITS: Final = TileLimits(max_bytes=2**30, max_pixels=2**30, min_side_px=1)
@@ -26,7 +26,7 @@ Change = Callable[[Image.Image], bytes]
 """Turns the full-size RGB image of a tile into the file that a client might send instead."""
 
 
-class Robustness(BaseModel):
+class Robustness(FrozenModel):
     """Effect of one change on the predictions.
 
     Attributes:
@@ -34,8 +34,6 @@ class Robustness(BaseModel):
         mean_difference: mean absolute change of the probability of the label predicted first.
         max_difference: the largest such change.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     change: str
     n_tiles: int

@@ -6,15 +6,14 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from training.config import TrainingConfig
 from training.data.synthetic import SyntheticTiles
 from training.networks.graphs import weights_sha256
 from training.runs.code_identity import code_sha256
+from training.storage.frozen_model import FrozenModel
 
 
-class RunIdentity(BaseModel):
+class RunIdentity(FrozenModel):
     """SHA-256 of everything that decides the result.
 
     Attributes:
@@ -25,8 +24,6 @@ class RunIdentity(BaseModel):
         synthetic: of the synthetic tiles; None if there are none.
         code: see `training.runs.code_identity`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     configuration: str
     index: str

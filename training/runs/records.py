@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeVar, get_args
 from zipfile import BadZipFile
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from app.core.manifest import SplitKind
 from training.config import TrainingConfig
@@ -23,19 +23,16 @@ from training.networks.graphs import Weights
 from training.runs.identity import RunIdentity
 from training.storage.atomic import write_whole
 from training.storage.disk import unwritable
+from training.storage.frozen_model import FrozenModel
 
 RUN_NAME: Final = "run.json"
 WEIGHTS_NAME: Final = "weights.npz"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+Run = TypeVar("Run", bound=FrozenModel)
 
 
-Run = TypeVar("Run", bound=_Record)
-
-
-class Answer(_Record):
+class Answer(FrozenModel):
     """The out-of-fold prediction for a tile; logits before temperature.
 
     `distance` is the distance of the tile's embedding from those of the training tiles, all by the
@@ -50,14 +47,14 @@ class Answer(_Record):
     distance: float | None = None
 
 
-class FoldResult(_Record):
+class FoldResult(FrozenModel):
     """The result of one fold of a cross-validation."""
 
     answers: tuple[Answer, ...]
     history: tuple[dict[str, Any], ...]
 
 
-class CrossValidation(_Record):
+class CrossValidation(FrozenModel):
     """All out-of-fold predictions over one split, in the order of the folds."""
 
     schema_version: Literal[1] = 1
@@ -81,7 +78,7 @@ class CrossValidation(_Record):
         return sum(a.label == b for a, b in zip(self.answers, answered, strict=True))
 
 
-class FinalFit(_Record):
+class FinalFit(FrozenModel):
     """A fit on all tiles, which can be released; `weights.npz` holds its weights."""
 
     schema_version: Literal[1] = 1

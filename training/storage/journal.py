@@ -12,17 +12,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from training.errors import RunError
 from training.storage.atomic import try_lock
 from training.storage.disk import RESUMES, writing
+from training.storage.frozen_model import FrozenModel
 
 
-class JournalRecord(BaseModel):
+class JournalRecord(FrozenModel):
     """A finished run; `key` says which."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     key: str
 

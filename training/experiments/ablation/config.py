@@ -11,21 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from training.config import CONFIGS_DIR, TrainingConfig, read_config
 from training.errors import ConfigError
+from training.storage.frozen_model import FrozenModel
 from training.storage.toml import parse_document, read_toml
 
 ABLATIONS_DIR: Final = Path(__file__).parent / "configs"
 RELEASED_ABLATION: Final = ABLATIONS_DIR / "recipe.toml"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RecipeEntry(_Section):
+class RecipeEntry(FrozenModel):
     """One row of the table."""
 
     name: str = Field(min_length=1, description="Name of the row.")
@@ -38,7 +35,7 @@ class RecipeEntry(_Section):
     )
 
 
-class AblationConfig(_Section):
+class AblationConfig(FrozenModel):
     """The file as a whole."""
 
     base: str = Field(

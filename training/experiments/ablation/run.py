@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from app.core.calibration import probabilities_from_logits
 from app.core.manifest import SplitKind
@@ -36,16 +36,15 @@ from training.networks.graphs import weights_sha256
 from training.runs.records import class_indices_of
 from training.storage.atomic import try_lock
 from training.storage.disk import require_room
+from training.storage.frozen_model import FrozenModel
 
 RUNS_NAME: Final = "runs.jsonl"
 _RECORD_BYTES: Final = 1024
 """Size of a line of it and of its rows in the tables, at most."""
 
 
-class AblationRecord(BaseModel):
+class AblationRecord(FrozenModel):
     """Measurements of one run: one recipe, one training seed, one split, all folds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     key: str
     recipe: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from app.core.manifest import SplitKind
 from training.augmentation.views import AugmentConfig
@@ -13,6 +13,7 @@ from training.config import CONFIGS_DIR
 from training.data.labels import MixedTiles
 from training.errors import RunError
 from training.networks.registry import find_system
+from training.storage.frozen_model import FrozenModel
 from training.storage.toml import read_toml
 
 PAPER_STUDY: Final = CONFIGS_DIR / "study.toml"
@@ -21,11 +22,7 @@ ViewMode = Literal["cached", "online"]
 """`cached`: a fixed number of views, computed once. `online`: new views in every epoch."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class SystemConfig(_Section):
+class SystemConfig(FrozenModel):
     """One frozen backbone."""
 
     weights: str = Field(
@@ -35,14 +32,14 @@ class SystemConfig(_Section):
     side_px: int = Field(default=224, ge=32, description="Side of its input.")
 
 
-class HeadConfig(_Section):
+class HeadConfig(FrozenModel):
     """What all heads share."""
 
     hidden_units: int = Field(default=100, ge=1, description="Width of the hidden layer.")
     batch_size: int = Field(default=32, ge=1, description="Views in each step of Adam.")
 
 
-class GridConfig(_Section):
+class GridConfig(FrozenModel):
     """Figure 3: several runs of every system, rate and number of epochs, no augmentation."""
 
     systems: tuple[str, ...] = Field(description="Names of tables under [systems].")
@@ -71,7 +68,7 @@ class GridConfig(_Section):
         return epochs
 
 
-class RowConfig(_Section):
+class RowConfig(FrozenModel):
     """A row of Table 1: the transforms of the copies; a row without transforms has no copies."""
 
     name: str = Field(min_length=1, description="Its name in the table.")
@@ -100,7 +97,7 @@ class RowConfig(_Section):
         )
 
 
-class TableConfig(_Section):
+class TableConfig(FrozenModel):
     """Table 1: augmentations; heads are fitted on originals and transformed copies together."""
 
     systems: tuple[str, ...] = Field(description="Names of tables under [systems].")
@@ -124,7 +121,7 @@ class TableConfig(_Section):
         return self
 
 
-class SplitKindsConfig(_Section):
+class SplitKindsConfig(FrozenModel):
     """Beyond the paper: the best row of Table 1 on random, slide and patient splits."""
 
     kinds: tuple[SplitKind, ...] = Field(
@@ -150,7 +147,7 @@ class SplitKindsConfig(_Section):
         return {kind: folds[kind] for kind in self.kinds}
 
 
-class StudyConfig(_Section):
+class StudyConfig(FrozenModel):
     """Everything that determines what a study does."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Name of the study.")
