@@ -10,16 +10,13 @@ from typing import Any, Literal
 from training.collection.contact_sheets import ALIKE, NEAR_BLANK, UNREADABLE
 from training.collection.perceptual_hash import (
     DEFAULT_MAX_BITS,
-    count_overlapping_pairs,
     find_look_alikes,
     find_same_bytes,
 )
 from training.collection.survey import SurveyedTile
 from training.data.annotations import Table
+from training.data.overlaps import FOOTPRINTS_PX, overlapping_pairs
 from training.storage.frozen_model import FrozenModel
-
-FOOTPRINTS_PX = (1024, 2048, 4096)
-"""Candidates for a tile's side in the pixels of its name, which the collection does not say."""
 
 
 class NamedTile(FrozenModel):
@@ -110,7 +107,8 @@ def build_report(
     readable = [tile for tile in tiles if not tile.problem]
     same = find_same_bytes([tile.sha256 for tile in tiles])
     twins = {position for group in same for position in group}
-    blank = {i for i, t in enumerate(tiles) if not t.problem and _is_blank(t, limits)}
+    is_blank = [not t.problem and t.tissue_share < limits.min_tissue_share for t in tiles]
+    blank = {i for i, tile_is_blank in enumerate(is_blank) if tile_is_blank}
     counts: dict[str, Counter[str]] = {}
     for tile in tiles:
         counts.setdefault(tile.case, Counter())[tile.label] += 1
@@ -141,14 +139,10 @@ def build_report(
             if not {pair.first, pair.second} <= twins and not {pair.first, pair.second} & blank
         ),
         overlapping_pairs={
-            side_px: count_overlapping_pairs([tile.place for tile in readable], side_px)
+            side_px: len(overlapping_pairs([t.place for t in readable if t.place], side_px))
             for side_px in FOOTPRINTS_PX
         },
     )
-
-
-def _is_blank(tile: SurveyedTile, limits: OddityLimits) -> bool:
-    return tile.tissue_share < limits.min_tissue_share
 
 
 def _named(tile: SurveyedTile) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from pydantic import SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from app.core.manifest import SplitKind
+from training.console.plural import plural
 from training.data.index import Index, IndexedTile
 from training.data.overlaps import overlap_groups
 from training.errors import SplitError
@@ -208,8 +209,9 @@ def _fold_name(
 
 def _require(found: int, needed: int, what: str, which: str = "") -> None:
     if found < needed:
-        counted = f"{found} {what if found == 1 else what + 's'}{which}"
-        raise SplitError(f"The index holds {counted}; this split needs at least {needed}.")
+        raise SplitError(
+            f"The index holds {plural(found, what)}{which}; this split needs at least {needed}."
+        )
 
 
 def _require_folds(n_folds: int) -> None:

@@ -101,6 +101,10 @@ def in_order(
 
 def some_of(tiles: Tiles, n_most: int) -> NDArray[np.uint8]:
     """At most `n_most` evenly spaced tiles as one array, uint8 `[m, side, side, 3]` RGB."""
-    n_chosen = min(len(tiles), n_most)
-    positions = np.linspace(0, len(tiles) - 1, n_chosen).round().astype(int)
-    return np.stack([tiles[int(position)] for position in positions])
+    return np.stack([tiles[position] for position in evenly_spaced(len(tiles), n_most)])
+
+
+def evenly_spaced(n_items: int, n_most: int) -> list[int]:
+    """At most `n_most` evenly spaced positions of `n_items`, ascending."""
+    positions = np.linspace(0, n_items - 1, min(n_items, n_most)).round().astype(int)
+    return [int(position) for position in positions]

@@ -13,7 +13,7 @@ from training.networks.graphs import UNTRAINED, weights_sha256
 
 
 @dataclass(frozen=True, slots=True)
-class KeptViews:
+class StoredViews:
     """A store and the keys of its rows; a row holds all views of a tile.
 
     Attributes:
@@ -45,7 +45,7 @@ class FeatureCache:
         """The cache for the tiles of an index."""
         return cls(folder, tuple(tile.sha256 for tile in index.tiles))
 
-    def open(self, network: NetworkConfig, seed: int, output: str) -> KeptViews:
+    def open(self, network: NetworkConfig, seed: int, output: str) -> StoredViews:
         """Open the store for the output of one layer of a network.
 
         Args:
@@ -59,4 +59,4 @@ class FeatureCache:
         named = f"{UNTRAINED}, seed {seed}" if network.weights == UNTRAINED else network.weights
         weights = weights_sha256(network.weights) or named
         space = FeatureSpace(network.system, weights, network.input_side_px, f"views: {output}")
-        return KeptViews(FeatureStore(self.folder, space), self.tiles)
+        return StoredViews(FeatureStore(self.folder, space), self.tiles)

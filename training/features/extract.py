@@ -18,8 +18,8 @@ from training.augmentation.views import AugmentConfig, draw_views
 from training.console.progress import tracked
 from training.data.index import Index
 from training.data.tiles import Tiles, TileStream, in_order
-from training.distributed import gather_rows, share
-from training.features.cache import KeptViews
+from training.distributed import gather_rows, rank_and_size
+from training.features.cache import StoredViews
 from training.features.store import fill
 from training.networks.architecture import MINUS_ONE_TO_ONE, Scaling
 from training.storage.scratch_array import allocate
@@ -48,7 +48,7 @@ def cache_features(
     augment: AugmentConfig,
     seed: int,
     scaling: Scaling = MINUS_ONE_TO_ONE,
-    stored: KeptViews | None = None,
+    stored: StoredViews | None = None,
 ) -> NDArray[np.float32]:
     """Run the frozen graph on the original and the transformed views of every tile.
 
@@ -72,7 +72,7 @@ def cache_features(
     """
     infer = as_function(frozen)
     shape = (1 + augment.n_views, *frozen.output_shape[1:])
-    rank, n_processes = share()
+    rank, n_processes = rank_and_size()
     mine = range(rank, len(tiles), n_processes)
 
     def compute(positions: Sequence[int]) -> Iterator[NDArray[np.float32]]:

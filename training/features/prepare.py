@@ -13,7 +13,7 @@ from training.data.groups import Groups
 from training.data.synthetic import SyntheticTiles
 from training.data.tiles import Tiles
 from training.errors import RunError
-from training.features.cache import FeatureCache, KeptViews
+from training.features.cache import FeatureCache, StoredViews
 from training.features.extract import cache_features, draw_all, pool_features
 from training.networks.graphs import (
     SplitBackbone,
@@ -137,7 +137,7 @@ def _run_backbone(
     keras.utils.set_random_seed(config.seed)  # an untrained backbone has random weights
     backbone = build_backbone(network.weights, system, network.input_side_px)
 
-    def stored(output: str) -> KeptViews | None:
+    def stored(output: str) -> StoredViews | None:
         return cache.open(network, config.seed, output) if cache else None
 
     views = config.augment, config.seed, system.scaling

@@ -102,10 +102,11 @@ def release_bundle(
         fitting.cross_validate(split, split_sha256, folders.runs_dir / split.kind)
         runs.append(read_cross_validation(folders.runs_dir / split.kind))
     fitting.fit_all(folders.runs_dir / "final")
-    _, base, head = read_final_fit(folders.runs_dir / "final")
+    _, backbone_weights, head_weights = read_final_fit(folders.runs_dir / "final")
     tiles = TileStream(index, folders.data_dir, config.network.input_side_px)
     labelled = LabelledTiles(index, index_sha256, folders.data_dir, tiles)
-    manifest = assemble_bundle(bundle_dir, labelled, (base, head), runs, config)
+    weights = backbone_weights, head_weights
+    manifest = assemble_bundle(bundle_dir, labelled, weights, runs, config)
     shutil.rmtree(folders.runs_dir / RESUME_DIR_NAME, ignore_errors=True)
     return bundle_dir, manifest
 
@@ -120,8 +121,7 @@ def _require_releasable(config: TrainingConfig, folders: Folders, bundle_dir: Pa
         )
     network = config.network
     require_weights(network.weights, network.entry)
-    build_backbone(
-        network.weights, network.entry, network.input_side_px
-    )  # weights of this network?
+    # Fails if the file holds the weights of another network.
+    build_backbone(network.weights, network.entry, network.input_side_px)
     require_room(bundle_dir.parent, _BUNDLE_BYTES * network.entry.n_parameters, "The bundle")
     require_room(folders.runs_dir, _RUN_BYTES * network.entry.n_parameters, "A run")

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from app.core.reference_tiles import N_NEIGHBOURS
 from training.config import TrainingConfig
+from training.console.plural import plural
 from training.console.progress import ERRORS, tracked
 from training.data.groups import Groups
 from training.data.index import Index
@@ -125,8 +126,7 @@ class Fitting:
             )
             if is_chief():
                 write_run(out, run)
-        n_folds = len(split.folds)
-        _say(f"Cross-validated by {split.kind}: {n_folds} {'fold' if n_folds == 1 else 'folds'}.")
+        _say(f"Cross-validated by {split.kind}: {plural(len(split.folds), 'fold')}.")
 
     def fit_all(self, out: Path) -> None:
         """Fit on every tile; no tile is left for testing.

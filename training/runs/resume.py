@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from training.console.progress import ERRORS
-from training.distributed import is_chief, share
+from training.distributed import is_chief, rank_and_size
 from training.errors import RunError
 from training.fit.checkpoint_dir import RESUME_HINT, CheckpointDir
 from training.runs.identity import RunIdentity
@@ -68,7 +68,7 @@ def resumable(out: Path, identity: RunIdentity) -> Iterator[CheckpointDir]:
 
 def resumable_features_dir(out: Path) -> Path:
     """Where a run keeps its features until it is finished; each process has its own."""
-    return out / RESUME_DIR_NAME / f"features-{share()[0]}"
+    return out / RESUME_DIR_NAME / f"features-{rank_and_size()[0]}"
 
 
 def _holds_results(folder: Path) -> bool:

@@ -1,52 +1,47 @@
-"""Run an ablation: every recipe, by slide and by patient, over several seeds; resumable.
+"""Run an ablation: every recipe, by slide and by patient, over several seeds.
 
-Each finished run is one line of `runs.jsonl`, appended and synced. Its key is made of the resolved
-configuration, the index, the split and the weights. A run whose key is in the file is not repeated,
-so a kill costs the current run only, and a changed file repeats only the runs that it changes.
+Each finished run is a line of the journal `runs.jsonl`. Its key is the SHA-256 of the resolved
+configuration, the split (which names its index) and the weights. A run in the journal is not
+repeated, so a kill costs the current run only, and a changed recipe repeats only its own runs.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from pydantic import ValidationError
 
 from app.core.calibration import probabilities_from_logits
 from app.core.manifest import SplitKind
 from training.config import TrainingConfig
-from training.console.progress import tracked
+from training.console.progress import ERRORS, tracked
 from training.data.groups import Groups
 from training.data.index import Index
 from training.data.labels import LABELS
 from training.data.splits import Split, fold_positions, make_split
 from training.data.tiles import TileStream
-from training.errors import RunError
 from training.evaluation.calibration import log_loss
 from training.experiments.ablation.config import AblationConfig, Recipe
 from training.features.prepare import PreparedFeatures, features_key, prepare_features
 from training.fit.classifier import fit_classifier
 from training.networks.graphs import weights_sha256
 from training.runs.records import class_indices_of
-from training.storage.atomic import try_lock
 from training.storage.disk import require_room
-from training.storage.frozen_model import FrozenModel
+from training.storage.journal import Journal, JournalRecord
 
 RUNS_NAME: Final = "runs.jsonl"
 _RECORD_BYTES: Final = 1024
-"""Size of a line of it and of its rows in the tables, at most."""
+"""Largest size of a run's line in the journal and its rows in the tables."""
 
 
-class AblationRecord(FrozenModel):
+class AblationRecord(JournalRecord):
     """Measurements of one run: one recipe, one training seed, one split, all folds."""
 
-    key: str
     recipe: str
     split: SplitKind
     fold_seed: int | None
@@ -73,14 +68,14 @@ def run_ablation(
     data_dir: Path,
     out_dir: Path,
 ) -> list[AblationRecord]:
-    """Run what is not finished yet and return the records of all runs, in the recipes' order.
+    """Run what is not finished, and return the records of all runs in the order of the recipes.
 
     Args:
         ablation: seeds and fold seeds.
         recipes: what to run.
         data: the index and the SHA-256 of its file.
-        data_dir: the folder to which the index's files are relative.
-        out_dir: receives `runs.jsonl`; runs that it already holds are not repeated.
+        data_dir: the collection.
+        out_dir: folder of `runs.jsonl`.
 
     Raises:
         TrainingError: tiles, weights or splits cannot be used.
@@ -91,44 +86,21 @@ def run_ablation(
     # fine-tune take longest and come last.
     jobs_by_key = {job.key: job for job in sorted(jobs, key=_order)}
     require_room(out_dir, _RECORD_BYTES * len(jobs), "The ablation")
-    path = out_dir / RUNS_NAME
     features = None
-    with path.open("a", encoding="utf-8") as stream:
-        if not try_lock(stream):
-            raise RunError(
-                f"Another process is writing {path}. Wait for it, or give another --out."
-            )
-        done = read_records(path)
-        waiting = [job for key, job in jobs_by_key.items() if key not in done]
+    with Journal(out_dir / RUNS_NAME, AblationRecord, ERRORS.print) as journal:
+        waiting = [job for job in jobs_by_key.values() if journal.get(job.key) is None]
         for job in tracked("Running the ablation")(waiting):
             if features is None or features.key != features_key(job.config):
                 features = None  # free the memory before the next features need it
                 features = _prepare_features(index, data_dir, job.config)
-            record = _run(features, index, job)
-            stream.write(record.model_dump_json() + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-            done[job.key] = record
+            journal.append([_run(features, index, job)])
+        found = [(job, journal.get(job.key)) for job in jobs]
     # A recipe may have been renamed since it was measured.
-    return [done[job.key].model_copy(update={"recipe": job.recipe}) for job in jobs]
-
-
-def read_records(path: Path) -> dict[str, AblationRecord]:
-    """Finished runs by key; a line that a kill cut short is ignored and gets its line end."""
-    if not path.exists():
-        return {}
-    content = path.read_bytes()
-    if content and not content.endswith(b"\n"):
-        with path.open("ab") as stream:
-            stream.write(b"\n")
-    records = {}
-    for line in content.splitlines():
-        try:
-            record = AblationRecord.model_validate_json(line)
-        except ValidationError:
-            continue
-        records[record.key] = record
-    return records
+    return [
+        record.model_copy(update={"recipe": job.recipe})
+        for job, record in found
+        if record is not None
+    ]
 
 
 def _list_jobs(

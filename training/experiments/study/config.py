@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from app.core.manifest import SplitKind
 from training.augmentation.views import AugmentConfig
-from training.config import CONFIGS_DIR
 from training.data.labels import MixedTiles
 from training.errors import RunError
 from training.networks.registry import find_system
 from training.storage.frozen_model import FrozenModel
 from training.storage.toml import read_toml
-
-PAPER_STUDY: Final = CONFIGS_DIR / "study.toml"
 
 ViewMode = Literal["cached", "online"]
 """`cached`: a fixed number of views, computed once. `online`: new views in every epoch."""
@@ -163,7 +160,7 @@ class StudyConfig(FrozenModel):
 
     @field_validator("systems")
     @classmethod
-    def _are_frozen_bases(cls, systems: dict[str, SystemConfig]) -> dict[str, SystemConfig]:
+    def _are_frozen_backbones(cls, systems: dict[str, SystemConfig]) -> dict[str, SystemConfig]:
         for name, system in systems.items():
             entry = find_system(name)
             if not entry.is_pretrained or entry.head != "dense":

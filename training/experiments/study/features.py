@@ -58,7 +58,7 @@ class FeatureSource:
         self._weights = weights
         self._read_tile = lru_cache(maxsize=_KEPT_TILES)(self._decode)
         # One backbone at a time: the largest takes a gigabyte.
-        self.open_base = lru_cache(maxsize=1)(self._open_base)
+        self.open_backbone = lru_cache(maxsize=1)(self._open_backbone)
 
     def missing(self, network: NetworkSpec, sets: Iterable[ViewsSpec | None]) -> int:
         """How many features of these sets of views are not cached yet; nothing is written."""
@@ -116,7 +116,7 @@ class FeatureSource:
         drawings: Iterable[tuple[IndexedTile, ViewsSpec | None, int | None]],
     ) -> Features:
         """Decode tiles and draw views in threads, a batch ahead of the network."""
-        infer = self.open_base(network)
+        infer = self.open_backbone(network)
 
         def draw(drawing: tuple[IndexedTile, ViewsSpec | None, int | None]) -> Tile:
             tile, views, number = drawing
@@ -144,7 +144,7 @@ class FeatureSource:
                 f"{path} cannot be read ({error}). Run 'osteo-train index' again."
             ) from error
 
-    def _open_base(self, network: NetworkSpec) -> Infer:
+    def _open_backbone(self, network: NetworkSpec) -> Infer:
         import keras
 
         from training.features.extract import as_function
@@ -152,8 +152,8 @@ class FeatureSource:
 
         system = SYSTEMS[network.system]
         keras.utils.set_random_seed(0)  # makes untrained weights reproducible in tests
-        base = build_backbone(self._weights[network.system], system, network.side_px)
-        infer: Any = as_function(build_pooled(base))
+        backbone = build_backbone(self._weights[network.system], system, network.side_px)
+        infer: Any = as_function(build_pooled(backbone))
         return lambda tiles: infer(system.scaling.apply(tiles))
 
 

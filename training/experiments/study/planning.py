@@ -121,7 +121,7 @@ def require_ready(study: Study, needs: Needs) -> None:
             if run.spec.network.system == name
         )
         try:
-            study.source.open_base(network)
+            study.source.open_backbone(network)
         except WeightsError as error:
             raise WeightsError(f"{error} {way_out(name)}") from error
 
@@ -151,8 +151,8 @@ def _n_beyond(study: Study) -> int:
 def _seconds_per_view(network: NetworkSpec) -> float:
     guess = SYSTEMS[network.system].n_parameters * _CPU_SECONDS_PER_PARAMETER
     area = (network.side_px / _MEASURED_SIDE_PX) ** 2
-    base_s = area * _CPU_SECONDS.get(network.system, guess)
-    return (base_s + _DRAWING_CPU_SECONDS) / usable_cores()
+    backbone_s = area * _CPU_SECONDS.get(network.system, guess)
+    return (backbone_s + _DRAWING_CPU_SECONDS) / usable_cores()
 
 
 def _seconds_per_step(spec: RunSpec) -> float:

@@ -9,6 +9,7 @@ from app.core.manifest import SplitMetrics
 from training.console.markdown import markdown_table
 from training.console.plural import plural
 from training.data.labels import LABELS
+from training.evaluation.published import PUBLISHED
 from training.evaluation.split_tables import number
 from training.experiments.study import paper
 from training.experiments.study.design import PlannedRun
@@ -174,7 +175,7 @@ def beyond_section(study: Study, done: DoneRuns) -> str:
 {_table([*header, "viable recall"], rows)}{by_case}
 
 All folds are pooled, after the last epoch; intervals resample slides. The row was chosen by its \
-accuracy on random splits, so the random split here is optimistic. {paper.ELSEWHERE}"""
+accuracy on random splits, so the random split here is optimistic. {PUBLISHED}"""
 
 
 def method_section(study: Study) -> str:

@@ -77,7 +77,7 @@ def make_study(
     monkeypatch: pytest.MonkeyPatch,
 ) -> MakeStudy:
     """Studies with the colours for a backbone; `out` names the folder."""
-    monkeypatch.setattr(FeatureSource, "_open_base", lambda *_: infer_colours)
+    monkeypatch.setattr(FeatureSource, "_open_backbone", lambda *_: infer_colours)
     index_sha256 = write_index(tmp_path / "index.json", drawn_index)
 
     def make(out: str = "out", config: StudyConfig = study_config) -> Study:

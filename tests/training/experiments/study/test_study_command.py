@@ -24,7 +24,7 @@ from tests.training.experiments.study.conftest import infer_colours
 from training.cli import app
 from training.experiments.study import engines
 from training.experiments.study.features import FeatureSource
-FeatureSource._open_base = lambda *_: infer_colours
+FeatureSource._open_backbone = lambda *_: infer_colours
 fit = engines.fit_head
 def slow(*arguments):
     time.sleep(0.05)
