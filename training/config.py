@@ -31,7 +31,7 @@ _REMOVED: Final = {
     "fine_tune.tumor_weight": ("the hierarchical loss", 1.0),
     "fine_tune.mix_style": ("MixStyle", 0.0),
 }
-"""Switches that ablations found worse or without effect, and the values that switched them off."""
+"""Switches that made results worse or changed nothing, and the values that switched them off."""
 
 Balance = Literal["none", "label", "slide", "case", "case_and_label"]
 """What is shown equally often; `none` shows every tile equally often."""
@@ -123,7 +123,7 @@ class PhaseConfig(FrozenModel):
     """One phase of training with Adam on the categorical cross-entropy."""
 
     epochs: int = Field(ge=0, description="Passes over the tiles; 0 skips the phase.")
-    learning_rate: float = Field(gt=0, description="Of Adam, constant.")
+    learning_rate: float = Field(gt=0, description="Constant learning rate of Adam.")
     batch_size: int = Field(default=32, ge=1, description="Views per step.")
     label_smoothing: float = Field(
         default=0.0, ge=0, lt=1, description="Share of each target that is spread over all labels."
@@ -147,11 +147,11 @@ class FineTuneConfig(PhaseConfig):
     """The optional second phase, at a low rate; batch normalisation does not change."""
 
     epochs: int = Field(default=0, ge=0, description="Passes over the tiles; 0 skips the phase.")
-    learning_rate: float = Field(default=1e-5, gt=0, description="Of Adam, constant.")
+    learning_rate: float = Field(default=1e-5, gt=0, description="Constant learning rate of Adam.")
     first_layer: str | None = Field(
         default=None,
         description="The first trained layer of the backbone; the layers before it stay frozen. "
-        "`after NAME` starts behind a layer. The system has a default.",
+        "`after NAME` starts behind a layer. By default, the system decides.",
     )
     views_per_epoch: int = Field(
         default=4,
@@ -209,7 +209,7 @@ class TrainingConfig(FrozenModel):
         return _without_removed(document, is_record=info.mode == "json")
 
     @model_validator(mode="after")
-    def _needs_no_place_of_synthetic_tiles(self) -> Self:
+    def _balances_no_synthetic_tiles_by_place(self) -> Self:
         if self.gan.proportion > 0 and self.sampling.balance not in ("none", "label"):
             raise ValueError(
                 f"gan.proportion must be 0 if sampling.balance is {self.sampling.balance!r}: "

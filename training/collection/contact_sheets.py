@@ -51,13 +51,13 @@ def write_sheets(
     Args:
         out: folder for the PNGs.
         label: the class, for file names and headings.
-        tiles: those of the class, sorted by name.
-        data_dir: where their files are.
+        tiles: the tiles of the class, sorted by name.
+        data_dir: the collection.
         marks: what is odd about a tile (`NEAR_BLANK`, `ALIKE`, `UNREADABLE`), by its stem.
-        most_a_case: largest number of tiles shown of one case.
+        most_a_case: at most this many tiles of a case are shown, evenly spaced.
 
     Returns:
-        The names of the files in order.
+        The names of the files, in order.
     """
     slug = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-") or "class"
     names = []

@@ -1,4 +1,4 @@
-"""What a collection holds, in numbers: the content of `report.json` and of the pages beside it."""
+"""The content of `report.json`: counts, near-blank and unreadable tiles, copies, overlaps."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class OddityLimits:
 
     Attributes:
         min_tissue_share: a tile with a smaller share is near-blank.
-        max_bits: tiles look alike if their hashes differ in at most so many of 256 bits.
+        max_bits: tiles look alike if their hashes differ in at most this many of 256 bits.
     """
 
     min_tissue_share: float = 0.1
@@ -97,13 +97,7 @@ class OddityLimits:
 def build_report(
     tiles: Sequence[SurveyedTile], table: Table, limits: OddityLimits
 ) -> DatasetReport:
-    """Count the tiles of a survey.
-
-    Args:
-        tiles: every row and file.
-        table: the collection's table.
-        limits: beyond which a tile is odd.
-    """
+    """Count the tiles of a survey and find the odd ones."""
     readable = [tile for tile in tiles if not tile.problem]
     same = find_same_bytes([tile.sha256 for tile in tiles])
     twins = {position for group in same for position in group}

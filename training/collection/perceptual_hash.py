@@ -18,7 +18,7 @@ from PIL import Image
 
 _SIDE: Final = 16
 DEFAULT_MAX_BITS: Final = 24
-"""Of 256. On the 41 sample tiles, another JPEG quality changes at most 11 bits; the two most
+"""On the 41 sample tiles, another JPEG quality changes at most 11 of the 256 bits; the two most
 similar different tiles, both nearly empty, differ in 53."""
 
 
@@ -55,7 +55,7 @@ def find_look_alikes(
     Time grows with the square of the number of tiles: about 0.1 s for 1,144, minutes for 100,000.
 
     Args:
-        fingerprints: of each tile, uint64 `[8, 4]`; None is skipped.
+        fingerprints: uint64 `[8, 4]` for each tile; None is skipped.
         max_bits: largest number of differing bits.
     """
     known = [(i, hashes) for i, hashes in enumerate(fingerprints) if hashes is not None]

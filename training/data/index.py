@@ -1,6 +1,6 @@
 """Index a collection: check every tile once, so that later steps need not.
 
-The layout is the collection's: `Training-Set-*/set*/NAME.jpg` and a table (CSV) with the columns
+The collection has `Training-Set-*/set*/NAME.jpg` and a table (CSV) with the columns
 `image.name,classification`. The index is a JSON file with relative paths and no timestamps, so the
 same data give the same bytes, and its SHA-256 identifies the data set.
 """
@@ -19,7 +19,6 @@ from training.data.labels import MixedTiles, label_id_of
 from training.data.tile_names import file_stem_of, parse_tile_name
 from training.data.tile_rules import TILE_SIDE_PX, Rule, TileProblem, inspect_pixels
 from training.errors import DataError, TileProblemsError
-from training.storage.atomic import write_whole
 from training.storage.frozen_model import FrozenModel
 
 _IMAGE_SUFFIXES: Final = (".jpg", ".jpeg")
@@ -109,21 +108,13 @@ def build_index(
 
 
 def require_no_problems(problems: Sequence[TileProblem]) -> None:
-    """Strict mode: refuse tiles with problems.
+    """Strict mode: reject tiles with problems.
 
     Raises:
         TileProblemsError: there are problems; the message lists them.
     """
     if problems:
         raise TileProblemsError(problems)
-
-
-def write_index(path: Path, index: Index) -> str:
-    """Write the index file and return its SHA-256."""
-    content = index.model_dump_json(indent=1).encode() + b"\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda out: out.write(content))
-    return hashlib.sha256(content).hexdigest()
 
 
 def read_index(path: Path) -> tuple[Index, str]:

@@ -1,4 +1,4 @@
-"""Splits: which tiles test a model that never saw their tile, slide or patient in training.
+"""Splits: which tiles test a model that was not trained on the tile, its slide or its patient.
 
 - `random`: stratified by label. One fold is the seed paper's 90/10 hold-out; ten folds are ten such
   hold-outs that test every tile once. Neighbouring tiles of a slide fall on both sides, so the
@@ -7,7 +7,7 @@
 - `patient`: each case is left out in turn.
 
 With a footprint, `random` keeps tiles together that overlap, directly or through others. Then no
-tissue is on both sides, although each slide's stain still is.
+tissue is on both sides, but the stain of each slide still is.
 
 A split is a JSON file that names the test tiles of each fold. The SHA-256 of the file identifies
 the split; the file holds the SHA-256 of the index it belongs to.
@@ -33,7 +33,6 @@ from training.console.plural import plural
 from training.data.index import Index, IndexedTile
 from training.data.overlaps import overlap_groups
 from training.errors import SplitError
-from training.storage.atomic import write_whole
 from training.storage.frozen_model import FrozenModel
 
 TEST_FRACTION: Final = 0.1
@@ -170,14 +169,6 @@ def fold_positions(index: Index, fold: Fold) -> tuple[NDArray[np.int64], NDArray
         raise SplitError(f"Fold {fold.name} tests {missing[0]}, which the index does not hold.")
     test = np.array(sorted(position[name] for name in fold.test), dtype=np.int64)
     return np.setdiff1d(np.arange(len(index.tiles)), test), test
-
-
-def write_split(path: Path, split: Split) -> str:
-    """Write the split file and return its SHA-256."""
-    content = split.model_dump_json(indent=1).encode() + b"\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda out: out.write(content))
-    return hashlib.sha256(content).hexdigest()
 
 
 def read_split(path: Path, index_sha256: str) -> tuple[Split, str]:

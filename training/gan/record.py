@@ -9,9 +9,8 @@ from pydantic import Field, ValidationError
 
 from training.data.labels import LABEL_IDS
 from training.errors import GanError
-from training.storage.atomic import write_bytes_whole
 from training.storage.disk import writing
-from training.storage.frozen_model import FrozenModel
+from training.storage.frozen_model import FrozenModel, write_json
 
 RECORD_NAME: Final = "gan.json"
 
@@ -30,7 +29,9 @@ class GanSettings(FrozenModel):
         multiple_of=2,
         description="Real tiles in each step, and generated ones.",
     )
-    learning_rate: float = Field(default=4e-4, gt=0, description="Of Adam, for both networks.")
+    learning_rate: float = Field(
+        default=4e-4, gt=0, description="Learning rate of Adam, for both networks."
+    )
     latent_size: int = Field(default=64, ge=1, description="Length of the noise vector.")
     width: int = Field(default=16, ge=8, multiple_of=8, description="Channels at full size.")
     averaging: float = Field(
@@ -51,7 +52,7 @@ class GanRecord(FrozenModel):
     """A generator's identity: equal records give equal generators.
 
     Attributes:
-        split_sha256, fold: the fold it is for; None for all tiles of the index.
+        split_sha256, fold: the fold that it serves; None for all tiles of the index.
         seen: every tile that it is fitted on, in the order of the index.
     """
 
@@ -96,7 +97,5 @@ def begin_folder(folder: Path, record: GanRecord) -> None:
                 "or remove the folder."
             )
         return
-    content = record.model_dump_json(indent=1).encode() + b"\n"
     with writing(folder, GanError, "--out"):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_bytes_whole(folder / RECORD_NAME, content)
+        write_json(folder / RECORD_NAME, record)

@@ -22,8 +22,8 @@ from training.errors import RunError
 from training.networks.graphs import Weights
 from training.runs.identity import RunIdentity
 from training.storage.atomic import write_whole
-from training.storage.disk import unwritable
-from training.storage.frozen_model import FrozenModel
+from training.storage.disk import writing
+from training.storage.frozen_model import FrozenModel, write_json
 
 RUN_NAME: Final = "run.json"
 WEIGHTS_NAME: Final = "weights.npz"
@@ -72,7 +72,7 @@ class CrossValidation(FrozenModel):
         return tuple(self.history)
 
     @property
-    def n_right(self) -> int:
+    def n_correct(self) -> int:
         """Number of tiles whose largest logit is that of their label."""
         answered = (LABEL_IDS[answer.logits.index(max(answer.logits))] for answer in self.answers)
         return sum(a.label == b for a, b in zip(self.answers, answered, strict=True))
@@ -94,7 +94,7 @@ def class_indices_of(index: Index) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 
 def require_same_labels(index: Index, config: TrainingConfig) -> None:
-    """Refuse an index whose mixed tiles are counted otherwise than the configuration says.
+    """Reject an index that counts mixed tiles otherwise than the configuration says.
 
     Raises:
         RunError: the index and the configuration disagree.
@@ -112,12 +112,8 @@ def write_run(run_dir: Path, run: CrossValidation | FinalFit) -> None:
     Raises:
         RunError: the disk is full or cannot be written.
     """
-    content = run.model_dump_json(indent=1).encode() + b"\n"
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        write_whole(run_dir / RUN_NAME, lambda out: out.write(content))
-    except OSError as error:
-        raise RunError(unwritable(run_dir, error)) from error
+    with writing(run_dir):
+        write_json(run_dir / RUN_NAME, run)
 
 
 def find_cross_validation(run_dir: Path, identity: RunIdentity) -> CrossValidation | None:
@@ -196,12 +192,10 @@ def write_final_fit(run_dir: Path, run: FinalFit, backbone: Weights, head: Weigh
     """
     arrays = {f"base_{i:04}": array for i, array in enumerate(backbone)}
     arrays |= {f"head_{i:04}": array for i, array in enumerate(head)}
-    try:
+    with writing(run_dir):
         run_dir.mkdir(parents=True, exist_ok=True)
         (run_dir / RUN_NAME).unlink(missing_ok=True)  # an older record describes other weights
         write_whole(run_dir / WEIGHTS_NAME, lambda out: np.savez(out, **arrays))  # type: ignore[arg-type] # the stub wants bool
-    except OSError as error:
-        raise RunError(unwritable(run_dir, error)) from error
     write_run(run_dir, run)
 
 

@@ -26,11 +26,11 @@ class SystemConfig(FrozenModel):
         default="imagenet",
         description="`imagenet` (downloaded by Keras), `none` (untrained, for tests) or a path.",
     )
-    side_px: int = Field(default=224, ge=32, description="Side of its input.")
+    side_px: int = Field(default=224, ge=32, description="Side of the input in pixels.")
 
 
 class HeadConfig(FrozenModel):
-    """What all heads share."""
+    """Settings of every head."""
 
     hidden_units: int = Field(default=100, ge=1, description="Width of the hidden layer.")
     batch_size: int = Field(default=32, ge=1, description="Views in each step of Adam.")
@@ -40,14 +40,16 @@ class GridConfig(FrozenModel):
     """Figure 3: several runs of every system, rate and number of epochs, no augmentation."""
 
     systems: tuple[str, ...] = Field(description="Names of tables under [systems].")
-    learning_rates: tuple[float, ...] = Field(min_length=1, description="Of Adam, constant.")
+    learning_rates: tuple[float, ...] = Field(
+        min_length=1, description="Constant learning rates of Adam."
+    )
     epochs: tuple[int, ...] = Field(min_length=1, description="Numbers of epochs.")
     runs: int = Field(default=5, ge=1, description="Runs whose accuracy is averaged.")
     share_prefix: bool = Field(
         default=False,
         description="Take the results for fewer epochs from the run of the most epochs, with the "
-        "same split, initial weights and order. This needs a third of the fits, but runs of "
-        "different lengths are then not independent. Off: each run has its own weights and order.",
+        "same split, initial weights and order. This takes a third of the fits, but runs of "
+        "different lengths are not independent. Off: each run has its own weights and order.",
     )
 
     @field_validator("learning_rates")
@@ -68,7 +70,7 @@ class GridConfig(FrozenModel):
 class RowConfig(FrozenModel):
     """A row of Table 1: the transforms of the copies; a row without transforms has no copies."""
 
-    name: str = Field(min_length=1, description="Its name in the table.")
+    name: str = Field(min_length=1, description="Name of the row.")
     rotation_degrees: float = Field(default=0.0, ge=0, le=180, description="Largest rotation.")
     horizontal_flip: bool = Field(default=False, description="Mirror half of the views, at random.")
     zoom: float = Field(
@@ -98,7 +100,7 @@ class TableConfig(FrozenModel):
     """Table 1: augmentations; heads are fitted on originals and transformed copies together."""
 
     systems: tuple[str, ...] = Field(description="Names of tables under [systems].")
-    learning_rate: float = Field(default=1e-3, gt=0, description="Of Adam, constant.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="Constant learning rate of Adam.")
     epochs: int = Field(default=50, ge=1, description="Passes over the tiles and their copies.")
     runs: int = Field(default=5, ge=1, description="Runs whose accuracy is averaged.")
     mode: ViewMode = Field(default="cached", description="`cached` or `online` views.")
@@ -148,7 +150,9 @@ class StudyConfig(FrozenModel):
     """Everything that determines what a study does."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Name of the study.")
-    seed: int = Field(default=0, ge=0, description="Of splits, views, initial weights and order.")
+    seed: int = Field(
+        default=0, ge=0, description="Seed of splits, views, initial weights and order."
+    )
     mixed_tiles: MixedTiles = Field(
         default="viable", description="How the index must count mixed tiles."
     )
