@@ -10,7 +10,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from training.augmentation.views import AugmentConfig
 from training.data.labels import MixedTiles
-from training.data.tile_rules import TILE_SIDE_PX
+from training.data.tile_rules import COLLECTION_SIDE_PX
 from training.distributed import StrategyName
 from training.networks.architecture import System
 from training.networks.registry import DEFAULT_SYSTEM, SYSTEMS, find_system
@@ -44,7 +44,7 @@ class DataConfig(FrozenModel):
         default="viable", description="What to do with tiles that the table calls mixed."
     )
     tile_side_px: int = Field(
-        default=TILE_SIDE_PX, ge=64, description="Side that every tile must have, in pixels."
+        default=COLLECTION_SIDE_PX, ge=64, description="Side that every tile must have, in pixels."
     )
 
 

@@ -1,4 +1,4 @@
-"""Training on several GPUs or machines with `tf.distribute`: `[distribute] strategy` of the TOML.
+"""Train on several GPUs or machines with `tf.distribute` (`[distribute]` in the configuration).
 
 All processes run the same program with the same seeds and draw the same batches. Each replica takes
 its slice of a batch, and the gradients are summed before the step, so the weights equal those of
@@ -69,7 +69,7 @@ def _make_strategy(multi_worker: bool) -> Any:
 
 
 def require_cluster(described: str | None) -> None:
-    """Check that TF_CONFIG describes a cluster, before a worker waits for others in vain.
+    """Check that TF_CONFIG describes a cluster; otherwise a worker would wait for others forever.
 
     Args:
         described: the value of TF_CONFIG; None if it is not set.

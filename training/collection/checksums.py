@@ -1,7 +1,7 @@
 """`SHA256SUMS`: the hash of every file, as `sha256sum` writes and checks it.
 
-A mirror publishes this file, and a fetch leaves one in its folder. So `sha256sum --check SHA256SUMS`
-checks a fetched folder, and any web server can serve the folder as a mirror.
+A mirror publishes this file, and a fetch writes one into its folder. So `sha256sum --check
+SHA256SUMS` checks a fetched folder, and any web server can serve the folder as a mirror.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from training.data.annotations import Table, TableRow
 from training.data.labels import MixedTiles, label_id_of
 from training.data.tile_names import file_stem_of, parse_tile_name
-from training.data.tile_rules import TILE_SIDE_PX, Rule, TileProblem, inspect_pixels
+from training.data.tile_rules import COLLECTION_SIDE_PX, Rule, TileProblem, inspect_pixels
 from training.errors import DataError, TileProblemsError
 from training.storage.frozen_model import FrozenModel
 
@@ -57,17 +57,17 @@ def build_index(
     data_dir: Path,
     table: Table,
     mixed_tiles: MixedTiles = "viable",
-    side_px: int = TILE_SIDE_PX,
+    side_px: int = COLLECTION_SIDE_PX,
     track: Callable[[Sequence[TableRow]], Iterable[TableRow]] = iter,
 ) -> tuple[Index, tuple[TileProblem, ...]]:
     """Check every row of the table and every file of the folder.
 
     Args:
-        data_dir: the folder that holds `Training-Set-*`.
+        data_dir: the collection.
         table: the collection's table.
         mixed_tiles: how `viable: non-viable` tiles are counted.
-        side_px: the side every tile must have, in pixels.
-        track: wraps the rows, to show progress.
+        side_px: the side that every tile must have, in pixels.
+        track: wraps the rows to show progress.
 
     Returns:
         The index of the tiles that break no rule, and the problems of the others.

@@ -1,4 +1,4 @@
-"""Tiles that show the same tissue: those of one slide whose footprints overlap.
+"""Find tiles that show the same tissue: tiles of one slide whose footprints overlap.
 
 A name gives a tile's corner on the slide in pixels, but the scale is not documented. So the side of
 the footprint is a parameter: 1024 if names count the pixels of the 10x tiles, 2048 or 4096 if they
@@ -60,7 +60,7 @@ def _pairs_of_slide(
     tiles: Sequence[IndexedTile | TileName],
     footprint_px: int,
 ) -> NDArray[np.int64]:
-    """Sorted by x, a tile can only overlap the tiles within the next footprint."""
+    """After sorting by x, a tile can only overlap the tiles within the next footprint."""
     corners = np.array([(tiles[i].x, tiles[i].y) for i in positions])
     order = np.argsort(corners[:, 0], kind="stable")
     x, y = corners[order].T

@@ -1,7 +1,7 @@
-"""Tiles decoded as they are needed: in parallel, a few ahead of the reader, never all at once.
+"""Decode tiles when they are needed: in threads, a few ahead of the reader, never all at once.
 
-Tiles are decoded in threads. Pillow releases the GIL while it decodes and resamples, so two threads
-keep two cores busy, and nothing is copied between processes (`benchmarks/training.py` compares).
+Pillow releases the GIL while it decodes and resamples, so two threads keep two cores busy, and
+nothing is copied between processes (`benchmarks/training.py` compares both).
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class TileStream:
 
         Args:
             index: lists the tiles.
-            data_dir: folder of the collection.
-            side_px: side of the decoded tiles, which the network takes.
+            data_dir: the collection.
+            side_px: side of the network's input.
         """
         self._files = [data_dir / tile.file for tile in index.tiles]
         self._side_px = side_px

@@ -1,4 +1,4 @@
-"""Calibration: temperature scaling, and how good the probabilities of unseen tiles are.
+"""Temperature scaling, and the quality of the probabilities of held-out tiles.
 
 Fit the temperature on logits of tiles that the model was not trained on. On its training tiles a
 model is confident and correct, so no temperature above 1 would look necessary.

@@ -1,4 +1,4 @@
-"""Keeps the features of tile views on disk, so that the next command need not compute them."""
+"""Store the features of tile views on disk, so that the next command can reuse them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from training.networks.graphs import UNTRAINED, weights_sha256
 
 @dataclass(frozen=True, slots=True)
 class StoredViews:
-    """A store and the keys of its rows; a row holds all views of a tile.
+    """A store in which a row has all views of a tile.
 
     Attributes:
         store: features of one layer of one network.
@@ -35,7 +35,7 @@ class StoredViews:
 
 @dataclass(frozen=True, slots=True)
 class FeatureCache:
-    """A folder that keeps the features of an index's tiles."""
+    """A folder with the features of an index's tiles."""
 
     folder: Path
     tiles: tuple[str, ...]
@@ -50,7 +50,7 @@ class FeatureCache:
 
         Args:
             network: system, weights and side of the tiles.
-            seed: of the initial weights, if the network is untrained.
+            seed: decides the initial weights of an untrained network.
             output: name of the layer.
 
         Raises:

@@ -25,7 +25,7 @@ from training.networks.architecture import MINUS_ONE_TO_ONE, Scaling
 from training.storage.scratch_array import allocate
 
 _GATHERED_VIEWS: Final = 32
-"""About as many views as the processes exchange at once; a tile with more views goes alone."""
+"""The processes exchange about this many views at once; a tile with more views goes alone."""
 
 
 def read_tiles(index: Index, data_dir: Path, side_px: int = TILE_SIDE_PX) -> NDArray[np.uint8]:
@@ -52,16 +52,16 @@ def cache_features(
 ) -> NDArray[np.float32]:
     """Run the frozen graph on the original and the transformed views of every tile.
 
-    Threads decode tiles and draw views while the network runs; few of them wait in between, and
-    many features are written to disk (`allocate`), so memory does not grow with the tiles.
+    Threads decode tiles and draw views while the network runs. They stay only a few tiles ahead,
+    and a large result is on disk (`allocate`), so memory does not grow with the number of tiles.
 
     Args:
         frozen: the frozen graph; scaled float32 `[B, side, side, 3]` to features.
-        tiles: `n` tiles of the side that the graph takes.
+        tiles: `n` tiles with the side of the graph's input.
         augment: which views to draw.
-        seed: of the views.
-        scaling: of the network's input.
-        stored: a store on disk that already holds or receives the features; None computes all.
+        seed: decides the views.
+        scaling: scaling of the network's input.
+        stored: read the features from this store, and add those that it lacks; None computes all.
 
     Returns:
         float32 `[n, 1 + n_views, ...]`; view 0 is the original tile.

@@ -36,10 +36,10 @@ class Checkpoint:
         """Nothing is read yet.
 
         Args:
-            directory: holds the file.
-            name: of the phase.
-            variables: of the graph and the optimizer, including dropout's random state.
-            average: of the weights.
+            directory: contains the file.
+            name: name of the phase.
+            variables: graph and optimizer, including dropout's random state.
+            average: running average of the weights.
             rng: draws views and their order.
         """
         self._directory, self._file = directory, f"{name}.npz"
@@ -48,7 +48,7 @@ class Checkpoint:
     def restore(self) -> PhaseProgress:
         """Restore all parts; without a checkpoint they stay as they are.
 
-        A damaged file is ignored: the phase starts again and ends with the same weights.
+        A damaged file is ignored; the phase then starts again and ends with the same weights.
         """
         content = self._directory.read(self._file)
         if content is None:

@@ -29,7 +29,7 @@ class CheckpointDir:
         """Nothing is read yet.
 
         Args:
-            folder: holds the files; it is made by the first write.
+            folder: folder of the files; the first write creates it.
             every_s: seconds between checkpoints; `CHECKPOINT_EVERY_S` by default.
         """
         self._folder = folder
@@ -48,7 +48,7 @@ class CheckpointDir:
     def read(self, name: str) -> bytes | None:
         """A file's content, or None if there is no such file.
 
-        All processes that train together must call this, and all get the same answer.
+        All processes that train together must call this, and all get the same content.
         """
         if self._folder is None:
             return None

@@ -1,8 +1,8 @@
 """The space in which the head is fitted: pooled features, standardised.
 
 Standardising is linear and uses statistics of the training tiles alone, so it folds into the head's
-first layer. The exported graph, its embedding and its closed-form Grad-CAM do not change, and
-inference costs nothing more.
+first layer. The exported graph, its embedding, its closed-form Grad-CAM and the cost of inference
+do not change.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def draw_grid(tiles: NDArray[np.uint8], names: Sequence[str]) -> Image.Image:
 
     Args:
         tiles: uint8 `[len(names) * GRID_COLUMNS, side, side, 3]`.
-        names: of the labels, one for each row.
+        names: label names, one for each row.
     """
     side = tiles.shape[1]
     step, band = side + _GAP_PX, side + _GAP_PX + _CAPTION_PX

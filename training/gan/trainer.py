@@ -100,7 +100,7 @@ class Gan:
 
         Args:
             class_indices: int64 `[n]`, the label of each tile.
-            seed: of the noise; equal arguments give equal tiles.
+            seed: decides the noise; equal arguments give equal tiles.
 
         Returns:
             uint8 `[n, side, side, 3]` RGB.
@@ -221,7 +221,7 @@ def fit_gan(
     """Fit up to the epochs of the record, from the last checkpoint if there is one.
 
     Args:
-        folder: holds the checkpoint.
+        folder: contains the checkpoint.
         record: the settings.
         tiles: uint8 `[n, side, side, 3]` with the record's side; only those of `record.seen`.
         class_indices: int64 `[n]`, positions in `LABELS`.

@@ -38,7 +38,7 @@ class Folders:
     """Folders of a release.
 
     Attributes:
-        data_dir: contains `Training-Set-*` and the table.
+        data_dir: the collection.
         runs_dir: receives index, splits, predictions and weights.
         models_dir: receives `NAME/VERSION/`.
     """

@@ -95,7 +95,7 @@ def assess_bundle(
         bundle_dir: must hold `model.tflite`; `model-int8.tflite` is compared with it if present.
         labelled: the training tiles.
         runs: cross-validations, one of them by slide.
-        temperature: of the bundle.
+        temperature: the bundle's temperature.
 
     Returns:
         The record for the manifest, and the report for the model card.

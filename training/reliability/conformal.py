@@ -83,7 +83,7 @@ def measure_coverage_out_of_fold(
     truth: NDArray[np.int64],
     fold_names: NDArray[np.str_],
 ) -> Coverage:
-    """As `measure_coverage`, where the calibration set of each fold is all other folds."""
+    """As `measure_coverage`; the calibration set of each fold is all other folds."""
     names, folds = np.unique(fold_names, return_inverse=True)
     scores = [
         calibration_scores(probabilities[folds != i], truth[folds != i]) for i in range(len(names))

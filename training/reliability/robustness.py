@@ -140,7 +140,7 @@ def measure_robustness(
         probabilities = predictor.probabilities(np.stack(tiles))
         pairs.append((probabilities, int(probabilities[0].argmax())))
     if not pairs:
-        raise DataError("The index lists no tiles; there is nothing to measure.")
+        raise DataError("The index lists no tiles, so there is nothing to measure.")
     measured = []
     for i, name in enumerate(CHANGES, start=1):
         differences = [abs(float(rows[i, label] - rows[0, label])) for rows, label in pairs]

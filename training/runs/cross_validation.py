@@ -1,7 +1,7 @@
-"""From an index, a split and a configuration to a finished run, which can be stopped and resumed.
+"""Cross-validate over a split or fit on all tiles; a run can be stopped and resumed.
 
-`osteo-train fit` and `osteo-train release` share this. A finished run is not fitted again as long
-as everything that decides its result is the same (`training.runs.identity`).
+A finished run is not fitted again while everything that decides its result is the same
+(`training.runs.identity`).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class FitTask:
         index, index_sha256: the tiles, and the SHA-256 of the file that lists them.
         data_dir: the collection.
         config: the resolved configuration.
-        synthetic: the tiles that `gan.proportion` asks for.
+        synthetic: the tiles for `gan.proportion`.
     """
 
     index: Index
@@ -70,15 +70,10 @@ class FitTask:
 
 
 class Fitting:
-    """Runs a task over splits and on all tiles, unless a run is finished already."""
+    """Runs a task over splits and on all tiles, except runs that are finished."""
 
     def __init__(self, task: FitTask, cache_dir: Path) -> None:
-        """Nothing is computed before a run needs it.
-
-        Args:
-            task: tiles and settings.
-            cache_dir: stores the features.
-        """
+        """The features are computed when the first run needs them, and stored in `cache_dir`."""
         self._task, self._cache_dir = task, cache_dir
 
     @cached_property
@@ -98,7 +93,7 @@ class Fitting:
 
         Raises:
             TrainingError: tiles or weights cannot be read, the disk is full, or another process
-                works in `out`.
+                is using `out`.
         """
         identity = self._task.identity(split_sha256)
         if agreed(find_cross_validation(out, identity) is not None):

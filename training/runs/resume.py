@@ -27,14 +27,10 @@ RESUME_DIR_NAME: Final = "unfinished"
 
 @contextlib.contextmanager
 def resumable(out: Path, identity: RunIdentity) -> Iterator[CheckpointDir]:
-    """The checkpoints of a run: removed when the block ends, left there when it raises.
-
-    Args:
-        out: the run's folder; only one process at a time may work there.
-        identity: what decides the result.
+    """The checkpoints of a run: removed when the block ends, kept if it raises.
 
     Raises:
-        RunError: another process works there, or the folder cannot be written.
+        RunError: another process is using `out`, or the folder cannot be written.
     """
     top = out / RESUME_DIR_NAME
     if not is_chief():
@@ -67,7 +63,7 @@ def resumable(out: Path, identity: RunIdentity) -> Iterator[CheckpointDir]:
 
 
 def resumable_features_dir(out: Path) -> Path:
-    """Where a run keeps its features until it is finished; each process has its own."""
+    """The folder of a run's features until it is finished; each process has its own."""
     return out / RESUME_DIR_NAME / f"features-{rank_and_size()[0]}"
 
 

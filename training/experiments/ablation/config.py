@@ -28,7 +28,7 @@ class RecipeEntry(FrozenModel):
     name: str = Field(min_length=1, description="Name of the row.")
     base: str | None = Field(
         default=None,
-        description="Another base for this recipe: a file beside this one, or a shipped one.",
+        description="Another base for this recipe: a file beside this one or in training/configs.",
     )
     change: dict[str, Any] = Field(
         default_factory=dict, description="Dotted keys of the configuration and their new values."
@@ -39,7 +39,8 @@ class AblationConfig(FrozenModel):
     """The file as a whole."""
 
     base: str = Field(
-        description="The configuration that recipes change: a file, beside this one or shipped."
+        description="The configuration that recipes change: a file beside this one or in "
+        "training/configs."
     )
     seeds: tuple[int, ...] = Field(
         default=(0, 1, 2),

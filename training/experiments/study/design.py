@@ -79,7 +79,7 @@ class RunSpec(FrozenModel):
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """A run with its place: the part of the study, the row of its table, its number there."""
+    """A run with its part of the study, the row of its table, and its number there."""
 
     part: Part
     row: str
@@ -96,7 +96,7 @@ class Design:
 
         Args:
             config: the study.
-            index_sha256: of the index file.
+            index_sha256: SHA-256 of the index file.
             weights: identity of each system's weights, by the system's name.
         """
         self._config = config

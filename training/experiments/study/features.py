@@ -1,4 +1,4 @@
-"""Features of tiles for the frozen backbones of a study: computed once, then cached."""
+"""Features of tiles by the frozen backbones of a study: computed once, then cached."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from training.networks.registry import SYSTEMS
 _LIMITS: Final = TileLimits(max_bytes=2**30)
 _BATCH: Final = 32
 _KEPT_TILES: Final = 2048
-"""Decoded tiles in memory, for their other views: 300 MB at 224 px."""
+"""Decoded tiles that stay in memory for their other views: 300 MB at 224 px."""
 _ONLINE: Final = 2**32
 """First number of an online view, above the numbers of all cached views."""
 
@@ -44,14 +44,7 @@ class FeatureSource:
     def __init__(
         self, index: Index, data_dir: Path, cache_dir: Path, weights: dict[str, str]
     ) -> None:
-        """Store where things are; nothing is read yet.
-
-        Args:
-            index: the tiles.
-            data_dir: the collection.
-            cache_dir: the feature cache.
-            weights: `imagenet`, `none` or a path, by name of the system.
-        """
+        """Nothing is read yet; `weights` is `imagenet`, `none` or a path by name of the system."""
         self._index = index
         self._data_dir = data_dir
         self._cache_dir = cache_dir
@@ -166,7 +159,7 @@ def draw_numbered(
         tile: uint8 `[side, side, 3]`.
         described: the tile's entry; its SHA-256 is part of the seed, so that an index may grow.
         views: how views are drawn.
-        number: of the view; None is the original tile.
+        number: number of the view; None is the original tile.
     """
     if views is None or number is None:
         return tile

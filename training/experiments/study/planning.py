@@ -39,7 +39,7 @@ _TRIAL_TILES, _TRIAL_EPOCHS = 320, 4
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a study still has to do.
+    """The work that a study still has to do.
 
     Attributes:
         n_runs: runs known now; a run that two parts share counts once.
@@ -65,12 +65,7 @@ class Needs:
 
 
 def assess(study: Study, find: Callable[[str], FinishedRun | None]) -> Needs:
-    """Count what a study still has to do.
-
-    Args:
-        study: the study.
-        find: returns the record of a key, or None.
-    """
+    """Count what a study still has to do; `find` returns the record of a key, or None."""
     beyond = study.by_split_kind(find)
     specs = {run.spec.key: run.spec for run in study.figure_3 + study.table_1 + beyond}
     todo = [spec for key, spec in specs.items() if find(key) is None]

@@ -88,7 +88,7 @@ tiles. {prefix}"""
 
 
 def table_1_section(study: Study, cells: dict[tuple[str, str], Spread]) -> str:
-    """Every augmentation, with the paper's numbers beside ours if it prints them."""
+    """Every augmentation, with the paper's number beside ours if the paper has one."""
     rows = []
     for (system, row), spread in cells.items():
         known = (system, row) == (paper.TABLE_1_SYSTEM, paper.TABLE_1_ROW)
@@ -161,7 +161,7 @@ def beyond_section(study: Study, done: DoneRuns) -> str:
         ]
         for (system, row, kind), value in metrics.items()
     ]
-    header = ["best row of Table 1", "split", "right", "accuracy", "95 %", "macro-F1"]
+    header = ["best row of Table 1", "split", "correct", "accuracy", "95 % interval", "macro F1"]
     cases = [
         line
         for (system, row, kind), value in metrics.items()
