@@ -49,7 +49,7 @@ def resumable(out: Path, identity: RunIdentity) -> Iterator[CheckpointDir]:
     with stream:
         if not try_lock(stream):
             raise RunError(
-                f"Another process is working in {out}. Wait for it, or give another --out."
+                f"Another process is using {out}. Wait for it, or choose another --out."
             )
         checkpoints = CheckpointDir(folder)
         if _holds_results(folder):
