@@ -22,6 +22,8 @@ from training.config import RELEASED_CONFIG, read_config
 
 app = typer.Typer()
 
+_ModelsDir = Annotated[Path, typer.Option(help="Folder in which NAME/VERSION/ is created.")]
+
 
 @app.command()
 @guarded
@@ -37,9 +39,7 @@ def export(
     ],
     data_dir: DataDir,
     index_file: IndexFile = Path("runs/index.json"),
-    models_dir: Annotated[
-        Path, typer.Option(help="Folder in which NAME/VERSION/ is created.")
-    ] = Path("models"),
+    models_dir: _ModelsDir = Path("models"),
 ) -> None:
     """Write and check a bundle from a fit on all tiles and its cross-validations.
 
@@ -74,9 +74,7 @@ def release(
     runs_dir: Annotated[Path, typer.Option(help="Folder for index, splits and runs.")] = Path(
         "runs"
     ),
-    models_dir: Annotated[
-        Path, typer.Option(help="Folder in which NAME/VERSION/ is created.")
-    ] = Path("models"),
+    models_dir: _ModelsDir = Path("models"),
 ) -> None:
     """Run every step: index, three splits, cross-validations, calibration, fit, bundle, check.
 

@@ -137,6 +137,22 @@ def read_index(path: Path) -> tuple[Index, str]:
         ) from error
 
 
+def read_tile_file(tile: IndexedTile, data_dir: Path) -> bytes:
+    """The content of an indexed tile's file.
+
+    Raises:
+        DataError: the file cannot be read, or has changed since it was indexed.
+    """
+    file = data_dir / tile.file
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror}.") from error
+    if hashlib.sha256(content).hexdigest() != tile.sha256:
+        raise DataError(f"{file} has changed since it was indexed. Run 'osteo-train index' again.")
+    return content
+
+
 def find_tile_files(data_dir: Path) -> tuple[dict[str, Path], list[TileProblem]]:
     """Tile files by the stem of their name; a second file of the same name is a problem."""
     files: dict[str, Path] = {}

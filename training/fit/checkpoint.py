@@ -11,6 +11,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,7 @@ class Checkpoint:
         yield "losses", np.array(progress.losses, np.float64)
         yield "hits", np.array(progress.hits, np.bool_)
         written = {
-            "records": [record.as_dict() for record in progress.records],
+            "records": [asdict(record) for record in progress.records],
             "n_averaged": self._average.n_steps,
             "rng": self._rng.bit_generator.state,
         }

@@ -12,14 +12,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from training.distributed import bytes_of_first, is_chief
-from training.errors import RunError
 from training.storage.atomic import write_whole
-from training.storage.disk import unwritable
+from training.storage.disk import RESUMES, writing
 
 CHECKPOINT_EVERY_S: Final = 30.0
 """A kill costs at most this plus the start of the command; writing takes a second or less."""
-
-RESUME_HINT: Final = " The same command then resumes where it stopped."
 
 
 class CheckpointDir:
@@ -66,11 +63,9 @@ class CheckpointDir:
         self._written = time.monotonic()
         if self._folder is None or not is_chief():
             return
-        try:
+        with writing(self._folder, after=RESUMES):
             self._folder.mkdir(parents=True, exist_ok=True)
             write_whole(self._folder / name, write)
-        except OSError as error:
-            raise RunError(unwritable(self._folder, error) + RESUME_HINT) from error
 
     def remove_checkpoints(self) -> None:
         """Remove the checkpoints of a part whose result is saved; they are many times as large."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -15,7 +14,7 @@ from PIL import Image, ImageOps
 
 from app.core.tile import TileLimits, decode_tile
 from training.augmentation.stain_separation import scale_stains
-from training.data.index import IndexedTile
+from training.data.index import IndexedTile, read_tile_file
 from training.errors import DataError
 from training.reliability.predictor import Predictor
 from training.storage.frozen_model import FrozenModel
@@ -43,22 +42,9 @@ class Robustness(FrozenModel):
 
 
 def read_files(tiles: Iterable[IndexedTile], data_dir: Path) -> Iterator[bytes]:
-    """Yield the content of each indexed tile's file.
-
-    Raises:
-        DataError: a file cannot be read, or has changed since it was indexed.
-    """
+    """Yield the content of each tile's file; see `read_tile_file`."""
     for tile in tiles:
-        file = data_dir / tile.file
-        try:
-            content = file.read_bytes()
-        except OSError as error:
-            raise DataError(f"{file}: {error.strerror}.") from error
-        if hashlib.sha256(content).hexdigest() != tile.sha256:
-            raise DataError(
-                f"{file} has changed since it was indexed. Run 'osteo-train index' again."
-            )
-        yield content
+        yield read_tile_file(tile, data_dir)
 
 
 def _encoded(image: Image.Image, **options: Any) -> bytes:

@@ -6,7 +6,7 @@ A finished run is not fitted again while everything that decides its result is t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -142,7 +142,7 @@ class Fitting:
             run = FinalFit(
                 index_sha256=task.index_sha256,
                 config=task.config,
-                history=tuple(record.as_dict() for record in fitted.history),
+                history=tuple(asdict(record) for record in fitted.history),
                 identity=identity,
             )
             if is_chief():
@@ -180,7 +180,7 @@ def _fit_fold(
         )
         for position, logits, distance in zip(test, fitted.test_logits, distances, strict=True)
     )
-    history = tuple(record.as_dict() for record in fitted.history)
+    history = tuple(asdict(record) for record in fitted.history)
     result = FoldResult(answers=tuple(answers), history=history)
     content = result.model_dump_json().encode()
     checkpoints.write(_FOLD_NAME, lambda out: out.write(content))

@@ -17,10 +17,10 @@ from typing import Final
 from training.console.progress import ERRORS
 from training.distributed import is_chief, rank_and_size
 from training.errors import RunError
-from training.fit.checkpoint_dir import RESUME_HINT, CheckpointDir
+from training.fit.checkpoint_dir import CheckpointDir
 from training.runs.identity import RunIdentity
 from training.storage.atomic import try_lock
-from training.storage.disk import unwritable
+from training.storage.disk import RESUMES, writing
 
 RESUME_DIR_NAME: Final = "unfinished"
 
@@ -41,16 +41,12 @@ def resumable(out: Path, identity: RunIdentity) -> Iterator[CheckpointDir]:
             out.rmdir()
         return
     folder = top / identity.digest[:16]
-    try:
+    with writing(top, after=RESUMES):
         top.mkdir(parents=True, exist_ok=True)
         stream = (top / "lock").open("wb")
-    except OSError as error:
-        raise RunError(unwritable(top, error) + RESUME_HINT) from error
     with stream:
         if not try_lock(stream):
-            raise RunError(
-                f"Another process is using {out}. Wait for it, or choose another --out."
-            )
+            raise RunError(f"Another process is using {out}. Wait for it, or choose another --out.")
         checkpoints = CheckpointDir(folder)
         if _holds_results(folder):
             ERRORS.print(f"Resuming from {folder}.", soft_wrap=True)

@@ -14,12 +14,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.errors import TileError
 from app.core.tile import TileLimits, decode_tile
 from training.augmentation.views import draw_views
 from training.console.progress import tracked
-from training.data.index import Index, IndexedTile
-from training.errors import DataError
+from training.data.index import Index, IndexedTile, read_tile_file
 from training.experiments.study.design import NetworkSpec, RunSpec, ViewsSpec
 from training.experiments.study.head import FreshViews, Positions
 from training.features.store import Features, FeatureSpace, FeatureStore, fill, row_key
@@ -126,16 +124,7 @@ class FeatureSource:
         return np.concatenate(answers)
 
     def _decode(self, tile: IndexedTile, side_px: int) -> Tile:
-        path = self._data_dir / tile.file
-        try:
-            content = path.read_bytes()
-            if hashlib.sha256(content).hexdigest() != tile.sha256:
-                raise DataError(f"{path} has changed. Run 'osteo-train index' again.")
-            return decode_tile(content, _LIMITS, side_px)
-        except (OSError, TileError) as error:
-            raise DataError(
-                f"{path} cannot be read ({error}). Run 'osteo-train index' again."
-            ) from error
+        return decode_tile(read_tile_file(tile, self._data_dir), _LIMITS, side_px)
 
     def _open_backbone(self, network: NetworkSpec) -> Infer:
         import keras
