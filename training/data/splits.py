@@ -85,8 +85,8 @@ def make_split(
         kind: what must not be on both sides.
         n_folds: `random` takes 1 for one 90/10 hold-out; `patient` always has one fold per case.
         seed: for `random` and `slide`.
-        footprint_px: keep overlapping tiles of this side on one side of a random split; splits by
-            slide and by patient do so in any case.
+        footprint_px: keep overlapping tiles of this side together in a random split; splits by
+            slide and by patient always do.
 
     Raises:
         SplitError: there are too few tiles, slides or cases for this number of folds.

@@ -12,7 +12,7 @@ from training.data.labels import LABELS, MixedTiles
 SPLIT_TITLES: Final[Mapping[SplitKind, str]] = {
     "random": "random: tiles of one slide on both sides",
     "slide": "slide: no slide on both sides",
-    "patient": "patient: one case left out in turn",
+    "patient": "patient: each case left out in turn",
 }
 SPLIT_HEADER: Final = (
     "split",

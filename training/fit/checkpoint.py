@@ -47,7 +47,7 @@ class Checkpoint:
         self._variables, self._average, self._rng = variables, average, rng
 
     def restore(self) -> PhaseProgress:
-        """Restore all parts; without a checkpoint they stay as they are.
+        """Restore all parts; without a checkpoint nothing changes.
 
         A damaged file is ignored; the phase then starts again and ends with the same weights.
         """

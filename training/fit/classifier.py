@@ -139,7 +139,7 @@ def _fit_frozen_head(job: _Job) -> Fitted:
 
 
 def _fit_head(job: _Job, rng: np.random.Generator) -> tuple[Any, list[EpochRecord]]:
-    """The fitted head, which takes pooled features as they are, and its records."""
+    """The fitted head, with standardisation folded in, and its records."""
     pooled = job.features.pooled
     space = fit_head_space(pooled, job.train, job.config.network.standardize)
     head = job.build_head()

@@ -36,7 +36,7 @@ class HeadSpace:
 
         Args:
             head_weights: kernel `[d, H]` and bias `[H]` of the hidden layer, then kernel and bias
-                of the logits, which stay as they are; float32.
+                of the logits, which do not change; float32.
         """
         kernel, bias, *rest = head_weights
         kernel = kernel / self.scale[:, None]
@@ -51,8 +51,8 @@ def fit_head_space(
     Args:
         pooled: float32 `[n, views, d]`, of all tiles.
         train: positions of the training tiles; no other tile is used.
-        standardize: added to the standard deviations, which keeps rare features small; 0 leaves
-            the features as they are.
+        standardize: added to the standard deviations, so that rare features stay small; 0 changes
+            no feature.
     """
     if standardize == 0:
         size = pooled.shape[-1]

@@ -140,7 +140,7 @@ def _measure(
     real = flag_tiles_out_of_fold(by_slide.appearances, by_slide.distances, by_slide.folds)
     files = read_files(tracked("Changing tiles")(sampled), labelled.data_dir)
     return AssessmentReport(
-        source=f"{len(by_slide.truth)} answers out of fold, split by slide",
+        source=f"{len(by_slide.truth)} out-of-fold predictions, split by slide",
         n_tiles=len(index.tiles),
         before=measure_calibration(by_slide.logits, by_slide.truth, 1.0),
         after=measure_calibration(by_slide.logits, by_slide.truth, by_slide.temperature),

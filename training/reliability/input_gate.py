@@ -30,7 +30,7 @@ _ABSORPTION_MARGINS_BELOW: Final = (_ABSORPTION_MARGIN, _LEAST_GREEN_MARGIN, _AB
 _STEPS: Final = 10_000
 """Limits are rounded outwards to four decimals; rounding to nearest could exclude a fitted tile."""
 _SLACK: Final = 1e-6
-"""In steps: a value just beside a step is rounded to the step by floating-point multiplication."""
+"""In steps: a product this close to a step may only be off it by a floating-point error."""
 
 Distances = NDArray[np.float32] | None
 """Distances to the training tiles, float32 `[n]`; None if they were not measured."""

@@ -146,8 +146,8 @@ def read_cross_validation(run_dir: Path) -> CrossValidation:
 def read_split_kinds(run_dir: Path) -> list[CrossValidation]:
     """Read a run and the matching runs over the other kinds of split.
 
-    Those are looked for in the folders `random`, `slide` and `patient` beside the run, and match if
-    their index and configuration are the same.
+    They are in the folders `random`, `slide` and `patient` next to the run, and match if their
+    index and configuration are the same.
 
     Raises:
         RunError: the folder has no cross-validation.

@@ -35,7 +35,7 @@ _SWEEP_STEPS: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class HeadSettings:
-    """What a fit depends on, besides features and labels.
+    """The settings of a fit.
 
     Attributes:
         learning_rate: constant learning rate of Adam.

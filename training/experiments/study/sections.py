@@ -168,7 +168,8 @@ def beyond_section(study: Study, done: DoneRuns) -> str:
         if kind == "patient"
         for line in _case_rows(f"{SYSTEMS[system].title}: {row}", value)
     ]
-    case_header = ["case left out", "case", "tiles", "accuracy", *(lab.name for lab in LABELS)]
+    names = [label.name for label in LABELS]
+    case_header = ["best row of Table 1", "case left out", "tiles", "accuracy", *names]
     by_case = f"\n\n{_table(case_header, cases)}" if cases else ""
     return f"""## Beyond the paper: unseen slides and patients
 
