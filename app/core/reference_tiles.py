@@ -48,7 +48,7 @@ class ReferenceTiles:
 
     def distances(self, embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
         """Distances of embeddings float `[n, E]` as float32 `[n]`; NaN if one is not finite."""
-        # Not `@`: a matrix product wakes a BLAS thread on every core, and these then compete with the
+        # Not `@`: a matrix product wakes a BLAS thread on every core, which then competes with the
         # workers. With 1,144 references it took 6 ms and doubled the time of the model's next run.
         cosines = np.vecdot(_directions(embeddings)[:, np.newaxis], self._directions)
         nearest = np.partition(cosines, -N_NEIGHBOURS, axis=1)[:, -N_NEIGHBOURS:]
