@@ -91,7 +91,7 @@ class Fetch:
             listed = list_files(self._mirror, self._downloader.read_text)
             files = [RemoteFile(f.path, hashes.get(f.path, f.sha256)) for f in listed]
             tables = [f for f in files if f.is_table and table in (None, f.path)]
-            outcomes = list(self._bring(tables, track))
+            outcomes = list(self._fetch_all(tables, track))
             for outcome in outcomes:
                 if outcome.sha256 is None:
                     raise FetchError(f"{self._mirror.shown}{outcome.file.path}: {outcome.reason}.")
@@ -99,7 +99,7 @@ class Fetch:
             wanted = {file_stem_of(row.name): row.classification for row in rows.rows}
             tiles = [f for f in files if not f.is_table]
             chosen = [f for f in tiles if file_stem_of(f.stem) in wanted]
-            outcomes += self._bring(chosen, track)
+            outcomes += self._fetch_all(chosen, track)
         return self._sum_up(rows, wanted, outcomes, len(tiles) - len(chosen))
 
     @contextlib.contextmanager
@@ -125,13 +125,13 @@ class Fetch:
                     write_bytes_whole(sums, format_sums(self._recorded).encode())
                 lock.unlink(missing_ok=True)
 
-    def _bring(self, files: Sequence[RemoteFile], track: Track) -> Iterator[Outcome]:
+    def _fetch_all(self, files: Sequence[RemoteFile], track: Track) -> Iterator[Outcome]:
         """Verify or download every file, several at a time, and yield outcomes in order."""
         n_unreachable = 0
         pool = ThreadPoolExecutor(self._jobs, thread_name_prefix="fetch")
         try:
             recorded = dict(self._recorded)
-            futures = [pool.submit(self._bring_one, file, recorded) for file in files]
+            futures = [pool.submit(self._fetch_one, file, recorded) for file in files]
             for future in track(futures):
                 outcome = future.result()
                 n_unreachable = n_unreachable + 1 if outcome.unreachable else 0
@@ -154,7 +154,7 @@ class Fetch:
                 "later: it fetches what is missing."
             )
 
-    def _bring_one(self, file: RemoteFile, recorded: Mapping[str, str]) -> Outcome:
+    def _fetch_one(self, file: RemoteFile, recorded: Mapping[str, str]) -> Outcome:
         target = self._data_dir / file.path
         # A file that was damaged later, or that is another version, is fetched again.
         with contextlib.suppress(BrokenFileError, OSError):

@@ -15,7 +15,7 @@ from training.errors import CacheError, DataError, WeightsError
 from training.experiments.study.design import NetworkSpec, RunSpec, ViewsSpec, jobs_of
 from training.experiments.study.head import HeadSettings, fit_head
 from training.experiments.study.journal import FinishedRun
-from training.experiments.study.study import Study, way_out
+from training.experiments.study.study import Study, missing_weights_advice
 from training.networks.registry import SYSTEMS
 from training.storage.disk import require_room
 
@@ -118,7 +118,7 @@ def require_ready(study: Study, needs: Needs) -> None:
         try:
             study.source.open_backbone(network)
         except WeightsError as error:
-            raise WeightsError(f"{error} {way_out(name)}") from error
+            raise WeightsError(f"{error} {missing_weights_advice(name)}") from error
 
 
 def cost_of(study: Study, spec: RunSpec) -> int:

@@ -174,7 +174,7 @@ class Study:
         )
 
 
-def way_out(system: str) -> str:
+def missing_weights_advice(system: str) -> str:
     """Advice for a user who lacks the weights of a system."""
     return (
         f"Or give --weights {system}=FILE, or leave this system out by naming the others with "
@@ -204,7 +204,7 @@ def _require_weights(config: StudyConfig) -> None:
         try:
             require_weights(system.weights, SYSTEMS[name])
         except WeightsError as error:
-            problems.append(f"{error} {way_out(name)}")
+            problems.append(f"{error} {missing_weights_advice(name)}")
     if problems:
         raise WeightsError("\n".join(problems))
 
