@@ -98,7 +98,7 @@ class FoldMetrics(_Part):
 
 
 class SplitMetrics(_Part):
-    """Metrics pooled over the out-of-fold answers of one split.
+    """Metrics pooled over the out-of-fold predictions of one split.
 
     `tumor_precision` and `tumor_recall` merge the tumour labels against the rest, as the seed paper
     does (`docs/study.md`). `confusion[i][j]` counts tiles of label i predicted as label j.

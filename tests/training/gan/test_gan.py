@@ -213,7 +213,7 @@ def test_fit_uses_synthetic_tiles_and_records_them(
     fitted: Index, with_gan: TrainingConfig, drawn_dir: Path, tiny_config: Path
 ) -> None:
     common = ("fit", "--data-dir", drawn_dir, "--config", tiny_config)
-    assert "of 12 right" in succeed(*common, "--split", "runs/slide.json", "--out", "run")
+    assert "of 12 correct" in succeed(*common, "--split", "runs/slide.json", "--out", "run")
     answers = Path("run/run.json").read_text()
     assert answers.count('"fold": "fold') == 12
     assert '"proportion": 0.5' in answers
