@@ -93,5 +93,5 @@ def test_read_config_explains_what_is_not_toml_or_not_there(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match="No such file"):
         read_config(tmp_path / "a.toml")
     (tmp_path / "a.toml").write_text("seed =")
-    with pytest.raises(ConfigError, match="not TOML"):
+    with pytest.raises(ConfigError, match="not valid TOML"):
         read_config(tmp_path / "a.toml")

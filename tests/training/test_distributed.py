@@ -183,7 +183,7 @@ def test_two_workers_and_two_devices_fit_the_weights_of_one_even_if_a_worker_is_
         outputs.append(process.communicate())
         assert process.returncode == 0, outputs[-1][1][-3000:]
     assert "Resuming from" in " ".join(outputs[0][1].split())
-    assert "the first worker has written" in outputs[1][0]
+    assert "The first worker has written" in outputs[1][0]
     assert not (tmp_path / "worker1").exists()
     fits.require_same("worker0", "alone")
     fits.require_same("mirrored", "alone")

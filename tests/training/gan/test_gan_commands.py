@@ -24,7 +24,7 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "says"),
     [
-        ("[sampling]\nbalance = 'case'\n[gan]\nproportion = 0.5", "a synthetic tile has none"),
+        ("[sampling]\nbalance = 'case'\n[gan]\nproportion = 0.5", "a synthetic tile has no slide"),
         ("[gan]\nproportion = -1", "gan.proportion"),
         ("[gan]\nproportions = 1", "there is no such key"),
     ],

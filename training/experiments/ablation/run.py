@@ -9,45 +9,40 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.core.calibration import probabilities_from_logits
 from app.core.manifest import SplitKind
 from training.config import TrainingConfig
-from training.console.progress import tracked
+from training.console.progress import ERRORS, tracked
 from training.data.groups import Groups
 from training.data.index import Index
 from training.data.labels import LABELS
 from training.data.splits import Split, fold_positions, make_split
 from training.data.tiles import TileStream
-from training.errors import RunError
 from training.evaluation.calibration import log_loss
 from training.experiments.ablation.config import AblationConfig, Recipe
 from training.features.prepare import PreparedFeatures, features_key, prepare_features
 from training.fit.classifier import fit_classifier
 from training.networks.graphs import weights_sha256
 from training.runs.records import class_indices_of
-from training.storage.atomic import try_lock
 from training.storage.disk import require_room
+from training.storage.journal import Journal, JournalRecord
 
 RUNS_NAME: Final = "runs.jsonl"
 _RECORD_BYTES: Final = 1024
 """Size of a line of it and of its rows in the tables, at most."""
 
 
-class AblationRecord(BaseModel):
+class AblationRecord(JournalRecord):
     """Measurements of one run: one recipe, one training seed, one split, all folds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    key: str
     recipe: str
     split: SplitKind
     fold_seed: int | None
@@ -92,44 +87,19 @@ def run_ablation(
     # fine-tune take longest and come last.
     jobs_by_key = {job.key: job for job in sorted(jobs, key=_order)}
     require_room(out_dir, _RECORD_BYTES * len(jobs), "The ablation")
-    path = out_dir / RUNS_NAME
     features = None
-    with path.open("a", encoding="utf-8") as stream:
-        if not try_lock(stream):
-            raise RunError(
-                f"Another process is writing {path}. Wait for it, or give another --out."
-            )
-        done = read_records(path)
+    warn = partial(ERRORS.print, soft_wrap=True)
+    with Journal(out_dir / RUNS_NAME, AblationRecord, warn) as journal:
+        done = {key: record for key in jobs_by_key if (record := journal.get(key))}
         waiting = [job for key, job in jobs_by_key.items() if key not in done]
         for job in tracked("Running the ablation")(waiting):
             if features is None or features.key != features_key(job.config):
                 features = None  # free the memory before the next features need it
                 features = _prepare_features(index, data_dir, job.config)
-            record = _run(features, index, job)
-            stream.write(record.model_dump_json() + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-            done[job.key] = record
+            done[job.key] = _run(features, index, job)
+            journal.append([done[job.key]])
     # A recipe may have been renamed since it was measured.
     return [done[job.key].model_copy(update={"recipe": job.recipe}) for job in jobs]
-
-
-def read_records(path: Path) -> dict[str, AblationRecord]:
-    """Finished runs by key; a line that a kill cut short is ignored and gets its line end."""
-    if not path.exists():
-        return {}
-    content = path.read_bytes()
-    if content and not content.endswith(b"\n"):
-        with path.open("ab") as stream:
-            stream.write(b"\n")
-    records = {}
-    for line in content.splitlines():
-        try:
-            record = AblationRecord.model_validate_json(line)
-        except ValidationError:
-            continue
-        records[record.key] = record
-    return records
 
 
 def _list_jobs(

@@ -9,10 +9,11 @@ from training.data.index import Index
 from training.errors import ConfigError, RunError
 from training.experiments.ablation import run as ablation_run
 from training.experiments.ablation.config import ABLATIONS_DIR, change_config, read_ablation
-from training.experiments.ablation.run import RUNS_NAME, AblationRecord, read_records, run_ablation
+from training.experiments.ablation.run import RUNS_NAME, AblationRecord, run_ablation
 from training.experiments.ablation.tables import write_csv, write_markdown
 from training.fit.classifier import fit_classifier
 from training.storage.atomic import try_lock
+from training.storage.journal import read_records
 
 SHA = "0" * 64
 ABLATION = """
@@ -114,7 +115,7 @@ def test_run_ablation_resumes_where_it_stopped(
     runs = tmp_path / "out" / RUNS_NAME
     whole = runs.read_bytes()
     runs.write_bytes(whole[:-20])
-    assert len(read_records(runs)) == 3
+    assert len(read_records(runs, AblationRecord, print)) == 3
     n_fits = 0
     fit = fit_classifier
 
