@@ -16,9 +16,10 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.training.command_line import succeed
-from training.data.index import Index, write_index
+from training.data.index import Index
 from training.distributed import require_cluster
 from training.errors import ClusterError
+from training.storage.frozen_model import write_json
 
 CONFIG = """
 model_name = "together"
@@ -89,7 +90,7 @@ class Fits:
     def __init__(self, drawn_dir: Path, drawn_index: Index, tmp_path: Path) -> None:
         self._tmp_path = tmp_path
         self._given = ("--data-dir", str(drawn_dir), "--index", str(tmp_path / "index.json"))
-        write_index(tmp_path / "index.json", drawn_index)
+        write_json(tmp_path / "index.json", drawn_index)
         names = ("OSTEO_", "TF_CONFIG")
         self._plain = {k: v for k, v in os.environ.items() if not k.startswith(names)}
         self._processes: list[subprocess.Popen[str]] = []
