@@ -93,7 +93,7 @@ def test_input_side_px_defaults_to_the_side_of_the_system(tiny_config: Path) -> 
 
 
 def test_require_weights_refuses_imagenet_when_there_are_no_public_weights() -> None:
-    with pytest.raises(WeightsError, match=r"no public weights of AlexNet.*'none'"):
+    with pytest.raises(WeightsError, match=r"no public weights for AlexNet.*'none'"):
         require_weights("imagenet", SYSTEMS["alexnet"])
 
 
