@@ -112,7 +112,7 @@ def test_oversample_shows_every_label_equally_often() -> None:
 
 def tile_for(backbone: Any) -> Any:
     """Noise, uint8 `[1, side, side, 3]`."""
-    shape = (1, *backbone.input.shape[1:])
+    shape = (1, *backbone.inputs[0].shape[1:])
     return np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
 
 
