@@ -33,8 +33,10 @@ doctor: $(VENV)/serve.stamp  ## check the installation, the bundle and its golde
 	@$(BIN)/osteo doctor
 
 # One worker per core, at most four, since each imports TensorFlow. The tests of one file run on one
-# worker and share its fixtures.
-PYTEST  := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+# worker and share its fixtures; tests/conftest.py orders the files, the longest first. The pytest
+# plugin of Schemathesis takes seconds to import in every process, and no test needs it.
+PYTEST  := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+             -p no:schemathesis
 
 test: $(VENV)/dev.stamp  ## run the whole test suite
 	@$(PYTEST)

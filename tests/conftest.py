@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -36,15 +37,30 @@ SLOW = (
 )
 """Tests that start servers, processes or fits take seconds each; `make test-fast` skips them."""
 
+LONGEST_FIRST = (
+    *("training/commands/test_commands.py", "training/networks/test_registry.py"),
+    *("training/gan/test_gan.py", "training/fit/test_classifier.py"),
+    *("training/release/test_system_bundles.py", "training/test_distributed.py"),
+    *("training/runs/test_resume_after_kill.py", "training/experiments", "server", "training"),
+)
+"""A file runs on one worker, so a long one at the end would leave the other workers idle."""
+
 MakeClient = Callable[..., TestClient]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests below the paths of `SLOW`."""
-    slow = [REPOSITORY / "tests" / path for path in SLOW]
+    """Mark the tests below the paths of `SLOW`, and run the files of `LONGEST_FIRST` first."""
     for item in items:
-        if any(item.path.is_relative_to(path) for path in slow):
+        if _position(item.path, SLOW) < len(SLOW):
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: _position(item.path, LONGEST_FIRST))
+
+
+@functools.cache
+def _position(path: Path, listed: tuple[str, ...]) -> int:
+    """Position of the first of the listed paths that contains a file; their number if none does."""
+    folders = [REPOSITORY / "tests" / name for name in listed]
+    return next((i for i, at in enumerate(folders) if path.is_relative_to(at)), len(listed))
 
 
 @pytest.fixture(autouse=True)

@@ -5,23 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from training.augmentation.views import AugmentConfig
 from training.data.labels import MixedTiles
-from training.data.tile_rules import TILE_SIDE_PX
+from training.data.tile_rules import COLLECTION_SIDE_PX
 from training.distributed import StrategyName
 from training.networks.architecture import System
 from training.networks.registry import DEFAULT_SYSTEM, SYSTEMS, find_system
+from training.storage.frozen_model import FrozenModel
 from training.storage.toml import read_toml
 
 CONFIGS_DIR: Final = Path(__file__).parent / "configs"
@@ -38,28 +31,24 @@ _REMOVED: Final = {
     "fine_tune.tumor_weight": ("the hierarchical loss", 1.0),
     "fine_tune.mix_style": ("MixStyle", 0.0),
 }
-"""Switches that ablations found worse or without effect, and the values that switched them off."""
+"""Switches that made results worse or changed nothing, and the values that switched them off."""
 
 Balance = Literal["none", "label", "slide", "case", "case_and_label"]
 """What is shown equally often; `none` shows every tile equally often."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class DataConfig(_Section):
+class DataConfig(FrozenModel):
     """The training data."""
 
     mixed_tiles: MixedTiles = Field(
         default="viable", description="What to do with tiles that the table calls mixed."
     )
     tile_side_px: int = Field(
-        default=TILE_SIDE_PX, ge=64, description="Side that every tile must have, in pixels."
+        default=COLLECTION_SIDE_PX, ge=64, description="Side that every tile must have, in pixels."
     )
 
 
-class SplitsConfig(_Section):
+class SplitsConfig(FrozenModel):
     """How the three kinds of split are made."""
 
     seed: int = Field(default=0, ge=0, description="Seed of the random and the slide split.")
@@ -71,7 +60,7 @@ class SplitsConfig(_Section):
     slide_folds: int = Field(default=5, ge=2, description="Folds of the slide-grouped split.")
 
 
-class NetworkConfig(_Section):
+class NetworkConfig(FrozenModel):
     """The network and its initial weights."""
 
     system: str = Field(default=DEFAULT_SYSTEM.name, description="One of `osteo-train systems`.")
@@ -120,7 +109,7 @@ class NetworkConfig(_Section):
         return self.side_px or self.entry.side_px
 
 
-class SamplingConfig(_Section):
+class SamplingConfig(FrozenModel):
     """How often each training tile is shown."""
 
     balance: Balance = Field(
@@ -130,11 +119,11 @@ class SamplingConfig(_Section):
     )
 
 
-class PhaseConfig(_Section):
+class PhaseConfig(FrozenModel):
     """One phase of training with Adam on the categorical cross-entropy."""
 
     epochs: int = Field(ge=0, description="Passes over the tiles; 0 skips the phase.")
-    learning_rate: float = Field(gt=0, description="Of Adam, constant.")
+    learning_rate: float = Field(gt=0, description="Constant learning rate of Adam.")
     batch_size: int = Field(default=32, ge=1, description="Views per step.")
     label_smoothing: float = Field(
         default=0.0, ge=0, lt=1, description="Share of each target that is spread over all labels."
@@ -158,11 +147,11 @@ class FineTuneConfig(PhaseConfig):
     """The optional second phase, at a low rate; batch normalisation does not change."""
 
     epochs: int = Field(default=0, ge=0, description="Passes over the tiles; 0 skips the phase.")
-    learning_rate: float = Field(default=1e-5, gt=0, description="Of Adam, constant.")
+    learning_rate: float = Field(default=1e-5, gt=0, description="Constant learning rate of Adam.")
     first_layer: str | None = Field(
         default=None,
         description="The first trained layer of the backbone; the layers before it stay frozen. "
-        "`after NAME` starts behind a layer. The system has a default.",
+        "`after NAME` starts behind a layer. By default, the system decides.",
     )
     views_per_epoch: int = Field(
         default=4,
@@ -171,7 +160,7 @@ class FineTuneConfig(PhaseConfig):
     )
 
 
-class DistributeConfig(_Section):
+class DistributeConfig(FrozenModel):
     """Several GPUs or machines; the weights differ by rounding only."""
 
     strategy: StrategyName = Field(
@@ -181,7 +170,7 @@ class DistributeConfig(_Section):
     )
 
 
-class GanConfig(_Section):
+class GanConfig(FrozenModel):
     """Synthetic tiles in training, from the generators of `osteo-train gan fit`."""
 
     proportion: float = Field(
@@ -194,7 +183,7 @@ class GanConfig(_Section):
     dir: str = Field(default="runs/gan", description="Folder of the generators.")
 
 
-class TrainingConfig(_Section):
+class TrainingConfig(FrozenModel):
     """All settings of a run; the resolved values go into the manifest."""
 
     model_name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Name of the model.")
@@ -220,7 +209,7 @@ class TrainingConfig(_Section):
         return _without_removed(document, is_record=info.mode == "json")
 
     @model_validator(mode="after")
-    def _needs_no_place_of_synthetic_tiles(self) -> Self:
+    def _balances_no_synthetic_tiles_by_place(self) -> Self:
         if self.gan.proportion > 0 and self.sampling.balance not in ("none", "label"):
             raise ValueError(
                 f"gan.proportion must be 0 if sampling.balance is {self.sampling.balance!r}: "

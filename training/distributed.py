@@ -1,4 +1,4 @@
-"""Training on several GPUs or machines with `tf.distribute`: `[distribute] strategy` of the TOML.
+"""Train on several GPUs or machines with `tf.distribute` (`[distribute]` in the configuration).
 
 All processes run the same program with the same seeds and draw the same batches. Each replica takes
 its slice of a batch, and the gradients are summed before the step, so the weights equal those of
@@ -69,7 +69,7 @@ def _make_strategy(multi_worker: bool) -> Any:
 
 
 def require_cluster(described: str | None) -> None:
-    """Check that TF_CONFIG describes a cluster, before a worker waits for others in vain.
+    """Check that TF_CONFIG describes a cluster; otherwise a worker would wait for others forever.
 
     Args:
         described: the value of TF_CONFIG; None if it is not set.
@@ -97,17 +97,12 @@ def require_cluster(described: str | None) -> None:
 
 def is_chief() -> bool:
     """Whether this process writes the results; one process of a cluster does."""
-    return _rank()[0] == 0
-
-
-def share() -> tuple[int, int]:
-    """The number of this process and the number of processes: (0, 1) without a cluster."""
-    return _rank()
+    return rank_and_size()[0] == 0
 
 
 def gather_rows(rows: NDArray[Any]) -> NDArray[Any]:
     """The rows of all processes, `[n, ...]`, in the order of the processes; each may have any n."""
-    if _rank()[1] == 1:
+    if rank_and_size()[1] == 1:
         return rows
     import tensorflow
 
@@ -120,7 +115,7 @@ def gather_rows(rows: NDArray[Any]) -> NDArray[Any]:
 
 def bytes_of_first(content: bytes | None) -> bytes | None:
     """The content of the first process, in all processes; every process must call this."""
-    if _rank()[1] == 1:
+    if rank_and_size()[1] == 1:
         return content
     # Collectives transfer numbers: the length (-1 for None), then the bytes, four per number.
     mine = np.empty(0, np.int32)
@@ -163,7 +158,7 @@ def on_all_replicas(replica_step: Callable[..., Any]) -> Callable[..., Any] | No
         n_rows = len(features)
         parts = np.array_split(np.arange(n_rows), n_replicas)
         n_local = _n_local(strategy)
-        first = _rank()[0] * n_local
+        first = rank_and_size()[0] * n_local
         mine = parts[first : first + n_local]
         # All replicas must take the step; one without rows takes the first row with weight 0.
         shown = [part if part.size else np.array([0]) for part in mine]
@@ -187,7 +182,8 @@ def _per_replica(strategy: Any, values: list[Any]) -> Any:
     )
 
 
-def _rank() -> tuple[int, int]:
+def rank_and_size() -> tuple[int, int]:
+    """The number of this process and the number of processes: (0, 1) without a cluster."""
     described = os.environ.get(_CLUSTER)
     if described is None:
         return 0, 1
@@ -200,7 +196,7 @@ def _rank() -> tuple[int, int]:
 
 
 def _n_local(strategy: Any) -> int:
-    return int(strategy.num_replicas_in_sync) // _rank()[1]
+    return int(strategy.num_replicas_in_sync) // rank_and_size()[1]
 
 
 def _with_aggregation(create: Callable[..., Any], **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What can be wrong with training's input; each error is printed as one sentence, no traceback.
+"""Errors in training's input; each is printed as one sentence, without a traceback.
 
 TrainingError
 ├── ConfigError          a configuration file is wrong at `key`

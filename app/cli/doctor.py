@@ -39,7 +39,7 @@ class Finding:
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Yield one finding after the other; a failed check does not stop the others."""
+    """Yield findings one by one; a failed check does not stop the others."""
     yield Finding("osteo-tiles", None, f"{__version__}, Python {platform.python_version()}")
     for package in _PACKAGES:
         yield Finding(package, None, _installed_version(package))

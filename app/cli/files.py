@@ -14,7 +14,7 @@ from app.inference.classifier import Classifier
 from app.inference.results import TileResult
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
-"""Suffixes of the tiles in a folder. A file that is named itself may have any suffix."""
+"""Suffixes of tiles in a folder. A file that is named on the command line may have any suffix."""
 
 # Tiles queued per worker: enough to keep it busy, few enough to limit memory.
 _READ_AHEAD: Final = 4

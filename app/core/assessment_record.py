@@ -1,6 +1,6 @@
 """The part of a manifest that prediction sets, the input gate and drift are computed from.
 
-`training.reliability` fits it on out-of-fold answers; `app.inference.assessor` reads it.
+`training.reliability` fits it on out-of-fold predictions; `app.inference.assessor` reads it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Conformal(_Part):
     """Calibration of the prediction sets; see `app.core.conformal`."""
 
     split: Literal["slide", "site"] = Field(
-        description="Calibration set: out-of-fold answers by slide, or a site's own tiles."
+        description="Calibration set: out-of-fold predictions by slide, or a site's own tiles."
     )
     scores: Ascending = Field(description="Adaptive scores of the true labels, ascending.")
 
@@ -68,7 +68,7 @@ class Histogram(_Part):
 
 
 class DriftReference(_Part):
-    """Distributions of out-of-fold answers, the reference of the population stability index."""
+    """Distributions of out-of-fold predictions, the reference of the population stability index."""
 
     predictions: dict[str, Annotated[int, Field(ge=0)]] = Field(
         description="Number of tiles by predicted label."

@@ -13,8 +13,7 @@ def probabilities_from_logits(logits: ArrayLike, temperature: float) -> NDArray[
 
     Args:
         logits: `[B, C]` of any float type.
-        temperature: above 0. 1 leaves the logits as they are; more makes probabilities less
-            extreme.
+        temperature: above 0. 1 changes nothing; a larger one makes probabilities less extreme.
 
     Returns:
         float32 `[B, C]` in [0, 1]; rows sum to 1.

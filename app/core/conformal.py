@@ -64,7 +64,7 @@ def prediction_set(probabilities: NDArray[np.floating], threshold: float) -> lis
         threshold: the result of `threshold_of`.
 
     Returns:
-        Class indices, the most probable first. It is always in the set.
+        Class indices, the most probable first; that one is always in the set.
     """
     order = np.argsort(-probabilities, kind="stable")
     reached = np.cumsum(np.asarray(probabilities, dtype=np.float64)[order])

@@ -57,8 +57,8 @@ class OsteoError(Exception):
     """Root of all errors raised on purpose; `str()` of one is safe to show to a client.
 
     Attributes:
-        code: identifies the kind of error in answers, logs and metrics. Errors that no request
-            should meet keep the default.
+        code: identifies the kind of error in answers, logs and metrics. Errors that a request
+            should never cause keep the default.
     """
 
     code: ClassVar[str] = "internal-error"

@@ -97,7 +97,7 @@ class FoldMetrics(ManifestPart):
 
 
 class SplitMetrics(ManifestPart):
-    """Metrics pooled over the out-of-fold answers of one split.
+    """Metrics pooled over the out-of-fold predictions of one split.
 
     `tumor_precision` and `tumor_recall` merge the tumour labels against the rest, as the seed paper
     does (`docs/study.md`). `confusion[i][j]` counts tiles of label i predicted as label j.

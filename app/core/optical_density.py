@@ -1,7 +1,7 @@
-"""Optical density of 8-bit colours, by the law of Beer and Lambert, and the way back.
+"""Optical density of 8-bit colours by the Beer-Lambert law, and the inverse.
 
-Light that passes two stains is multiplied by both, so their optical densities (the negative
-logarithms of transmitted light) add up, and amounts of stain are measured in them.
+Two stains multiply the light that passes, so their optical densities (the negative logarithms of
+transmitted light) add up. Amounts of stain are therefore measured as optical density.
 
 Black would have infinite density. Two conventions keep it finite, and released numbers depend on
 both: the input gate's limits were fitted with `offset` 1, and the training views of released models
@@ -24,9 +24,9 @@ def density_by_value(
     """Optical density of each 8-bit value: `-ln((max(value, floor) + offset) / (255 + offset))`.
 
     Args:
-        dtype: of the result; the computation is in this precision too.
+        dtype: precision of the computation and the result.
         offset: added to every value.
-        floor: takes the place of smaller values. This or `offset` must be above 0.
+        floor: replaces smaller values. This or `offset` must be above 0.
 
     Returns:
         `[256]`, from the density of black down to 0 for white; index it with a uint8 tile.

@@ -1,8 +1,8 @@
 """Distance of a tile from the training tiles, by nearest neighbours of its embedding.
 
 Sun et al. 2022 (ICML, arXiv:2204.06507). The distance is the cosine distance, because the length
-of an embedding depends on how busy an image is rather than on what it shows. docs/trust.md
-compares it with a Mahalanobis distance, which performs worse.
+of an embedding depends on how busy an image is rather than on what it shows.
+docs/decisions/0037-input-gate.md compares it with a Mahalanobis distance, which performs worse.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class ReferenceTiles:
 
     def distances(self, embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
         """Distances of embeddings float `[n, E]` as float32 `[n]`; NaN if one is not finite."""
-        # Not `@`: a matrix product wakes a BLAS thread on every core, which then spin beside the
+        # Not `@`: a matrix product wakes a BLAS thread on every core, which then competes with the
         # workers. With 1,144 references it took 6 ms and doubled the time of the model's next run.
         cosines = np.vecdot(_directions(embeddings)[:, np.newaxis], self._directions)
         nearest = np.partition(cosines, -N_NEIGHBOURS, axis=1)[:, -N_NEIGHBOURS:]

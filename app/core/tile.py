@@ -192,7 +192,7 @@ def _with_colour(image: Image.Image) -> Image.Image:
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    return image if image.mode == "RGB" else image.convert("RGB")  # would copy
+    return image if image.mode == "RGB" else image.convert("RGB")  # which copies
 
 
 def _resample_centre_square(image: Image.Image, side_px: int) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Name a broken constraint of a pydantic model in the words of whoever wrote the value."""
+"""Describe a violated constraint of a pydantic model with the name that the user gave the value."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def describe_violation(problem: ErrorDetails, name: str) -> str:
 
     Args:
         problem: one entry of `ValidationError.errors()`.
-        name: what the reader calls the value; empty if the constraint spans several values.
+        name: the user's name for the value; empty if the constraint spans several values.
 
     Returns:
         A clause without a full stop, such as `OSTEO_PORT must be at most 65535`.

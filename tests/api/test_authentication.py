@@ -7,7 +7,6 @@ import pytest
 from fastapi.security import HTTPAuthorizationCredentials
 from pydantic import SecretStr
 
-from app.api import authentication
 from app.api.authentication import MAX_DELAY_S, AdminAuthentication
 from app.core.errors import AdminDeniedError
 from app.telemetry.metrics import Metrics
@@ -37,7 +36,7 @@ def delays_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def note(delay_s: float) -> None:
         delays.append(delay_s)
 
-    monkeypatch.setattr(authentication.asyncio, "sleep", note)
+    monkeypatch.setattr("app.api.authentication.asyncio.sleep", note)
     return delays
 
 
@@ -58,7 +57,7 @@ def test_wrong_tokens_are_forgotten(delays_s: list[float], monkeypatch: pytest.M
         for _ in range(5):
             await is_denied(checked, WRONG)
         now = time.monotonic()
-        monkeypatch.setattr(authentication.time, "monotonic", lambda: now + 61)
+        monkeypatch.setattr("app.api.authentication.time.monotonic", lambda: now + 61)
         await is_denied(checked, WRONG)
 
     asyncio.run(guess())

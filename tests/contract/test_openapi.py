@@ -1,6 +1,7 @@
 """Fuzz the routes with requests that the OpenAPI document allows, and with ones that it forbids.
 
 No request may crash a route, and no route may answer with a status or body it does not document.
+Schemathesis takes seconds to import, so the tests import it, not every process that collects them.
 """
 
 from __future__ import annotations
@@ -10,15 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, given, settings
-from schemathesis.checks import not_a_server_error
-from schemathesis.generation import GenerationMode
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
 from app.main import create_app
 from app.settings import Settings
@@ -29,8 +22,8 @@ CASES = [
     (path, method, mode)
     for path, operations in create_app(Settings()).openapi()["paths"].items()
     for method, operation in operations.items()
-    for mode in GenerationMode
-    if mode is GenerationMode.POSITIVE or {"parameters", "requestBody"} & set(operation)
+    for mode in ("positive", "negative")
+    if mode == "positive" or {"parameters", "requestBody"} & set(operation)
 ]
 
 
@@ -44,12 +37,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 @pytest.mark.parametrize(("path", "method", "mode"), CASES)
 def test_every_route_conforms_to_its_description(
-    server: RunningServer, path: str, method: str, mode: GenerationMode
+    server: RunningServer, path: str, method: str, mode: str
 ) -> None:
+    import schemathesis
+    from schemathesis.checks import not_a_server_error
+    from schemathesis.generation import GenerationMode
+    from schemathesis.specs.openapi.checks import (
+        content_type_conformance,
+        response_schema_conformance,
+        status_code_conformance,
+    )
+
     schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
     operation = schema[path][method]
 
-    @given(case=operation.as_strategy(generation_mode=mode))
+    @given(case=operation.as_strategy(generation_mode=GenerationMode(mode)))
     @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
     def send(case: schemathesis.Case[Any]) -> None:
         case.call_and_validate(

@@ -28,9 +28,14 @@ def pixels(content: bytes) -> NDArray[np.uint8]:
     return np.asarray(opened(content))
 
 
+def enlarged_tile(label: str, size_px: int) -> NDArray[np.uint8]:
+    """A tile of a multiple of 32 pixels; drawing one of 2048 pixels takes a second."""
+    return draw_tile(label, 32, 0).repeat(size_px // 32, axis=0).repeat(size_px // 32, axis=1)
+
+
 @pytest.mark.parametrize("size_px", [64, 96, 512, 2048])
 def test_overlay_is_the_tile_and_a_colour_bar(size_px: int) -> None:
-    tile = draw_tile("non_tumor", size_px, 0)
+    tile = enlarged_tile("non_tumor", size_px)
     image = opened(draw_explanation(tile, GRID, "overlay", 0.6, "non_viable_tumor"))
     assert (image.mode, image.height) == ("RGB", size_px)
     bar = np.asarray(image)[:, size_px:]
@@ -65,7 +70,7 @@ def test_full_opacity_hides_the_tile_at_the_maximum() -> None:
 
 @pytest.mark.parametrize("size_px", [64, 512, 2048])
 def test_heat_is_transparent_without_evidence(size_px: int) -> None:
-    tile = draw_tile("viable_tumor", size_px, 0)
+    tile = enlarged_tile("viable_tumor", size_px)
     image = opened(draw_explanation(tile, GRID, "heat", 0.5, "viable_tumor"))
     assert (image.mode, image.size) == ("RGBA", (size_px, size_px))
     alpha = np.asarray(image)[..., 3]

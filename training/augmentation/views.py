@@ -17,18 +17,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from training.augmentation.stain_jitter import jitter_stain
+from training.storage.frozen_model import FrozenModel
 
 MIN_MAGNIFICATION: Final = 0.5
 """Half the size. The seed paper's zoom of 1.5 would reach -0.5; the paper says "0.5 to 2.5"."""
 
 
-class AugmentConfig(BaseModel):
+class AugmentConfig(FrozenModel):
     """How views are drawn; each view is drawn independently."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     n_views: int = Field(
         default=1, ge=0, description="Transformed views of each tile, besides the original."

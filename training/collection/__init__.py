@@ -1,1 +1,1 @@
-"""Fetch the collection over HTTP, so that every file is right, and report what it holds."""
+"""Fetch the collection over HTTP, verify every file, and report what it contains."""

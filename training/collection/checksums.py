@@ -1,7 +1,7 @@
 """`SHA256SUMS`: the hash of every file, as `sha256sum` writes and checks it.
 
-The same format is read from a mirror and left in the folder, so that `sha256sum --check SHA256SUMS`
-checks a fetched folder, and any web server can serve it as a mirror.
+A mirror publishes this file, and a fetch writes one into its folder. So `sha256sum --check
+SHA256SUMS` checks a fetched folder, and any web server can serve the folder as a mirror.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LINE: Final = re.compile(r"(?P<sha256>[0-9a-fA-F]{64}) [ *](?:\./)?(?P<path>.+)
 
 
 def parse_sums(text: str, where: str) -> dict[str, str]:
-    """SHA-256 by path (relative, with `/`) from a hash list.
+    """Parse a hash list to SHA-256 by path (relative, with `/`).
 
     Raises:
         DataError: a line is not a hash and a path, or a path has two hashes.

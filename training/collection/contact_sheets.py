@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from training.collection.survey import SurveyedTile, read_thumbnail
 from training.console.plural import plural
+from training.data.tiles import evenly_spaced
 
 NEAR_BLANK, ALIKE, UNREADABLE = "near-blank", "duplicate", "unreadable"
 _FRAME_COLOURS: Final = {NEAR_BLANK: "#e08a1e", ALIKE: "#c02942", UNREADABLE: "#555555"}
@@ -38,13 +38,6 @@ class _Row:
         return _HEADING_PX if self.heading else _SIDE_PX + _CAPTION_PX + _GAP_PX
 
 
-def choose_tiles(tiles: Sequence[SurveyedTile], most: int) -> tuple[SurveyedTile, ...]:
-    """At most so many tiles, evenly spaced, so that every slide is represented."""
-    if len(tiles) <= most:
-        return tuple(tiles)
-    return tuple(tiles[i] for i in np.linspace(0, len(tiles) - 1, most).round().astype(int))
-
-
 def write_sheets(
     out: Path,
     label: str,
@@ -58,13 +51,13 @@ def write_sheets(
     Args:
         out: folder for the PNGs.
         label: the class, for file names and headings.
-        tiles: those of the class, sorted by name.
-        data_dir: where their files are.
+        tiles: the tiles of the class, sorted by name.
+        data_dir: the collection.
         marks: what is odd about a tile (`NEAR_BLANK`, `ALIKE`, `UNREADABLE`), by its stem.
-        most_a_case: largest number of tiles shown of one case.
+        most_a_case: at most this many tiles of a case are shown, evenly spaced.
 
     Returns:
-        The names of the files in order.
+        The names of the files, in order.
     """
     slug = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-") or "class"
     names = []
@@ -78,11 +71,11 @@ def write_sheets(
 def _rows(label: str, tiles: Sequence[SurveyedTile], most_a_case: int) -> Iterator[_Row]:
     for case in sorted({tile.case for tile in tiles}):
         of_case = [tile for tile in tiles if tile.case == case]
-        shown = choose_tiles(of_case, most_a_case)
+        shown = [of_case[i] for i in evenly_spaced(len(of_case), most_a_case)]
         part = "" if len(shown) == len(of_case) else f", {len(shown)} shown"
         yield _Row(heading=f"{label} · {case} · {plural(len(of_case), 'tile')}{part}")
         for start in range(0, len(shown), _COLUMNS):
-            yield _Row(tiles=shown[start : start + _COLUMNS])
+            yield _Row(tiles=tuple(shown[start : start + _COLUMNS]))
 
 
 def _pages(rows: Iterable[_Row]) -> Iterator[list[_Row]]:

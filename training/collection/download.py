@@ -1,4 +1,4 @@
-"""Download one file over HTTP: whole and checked, or again after a pause."""
+"""Download a file over HTTP, check it, and retry after a pause if it is broken."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from training.collection.mirror import Mirror, why
 from training.errors import FetchError
 
 MAX_FILE_BYTES: Final = 32 * 2**20
-"""A tile of 1024 px has 3 MiB of pixels; a download is held in memory until it is checked."""
+"""A download stays in memory until it is checked. The pixels of a tile of 1024 px take 3 MiB."""
 
 _PIECE_BYTES: Final = 2**16
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 Check = Callable[[bytes], None]
-"""Raises `BrokenFileError` if the content is not that of the file."""
+"""Raises `BrokenFileError` if the content is not that of the requested file."""
 
 
 class BrokenFileError(Exception):
-    """An attempt failed in a way that another may not; the text says how."""
+    """An attempt failed, but a retry may succeed; the text gives the reason."""
 
     def __init__(self, reason: str, retry_after: str | None = None) -> None:
         self.retry_after = retry_after
@@ -34,15 +34,15 @@ class BrokenFileError(Exception):
 
 
 class UnreachableError(BrokenFileError):
-    """An attempt brought nothing, because the way to the server is broken."""
+    """An attempt received nothing, because the server could not be reached."""
 
 
 class StoppedError(Exception):
-    """The download was told to stop."""
+    """`Downloader.stop` was called."""
 
 
 class _RefusedError(FetchError):
-    """An answer that no retry changes; `status` is HTTP's."""
+    """A response that no retry would change; `status` is the HTTP status."""
 
     def __init__(self, status: int, reason: str) -> None:
         self.status = status
@@ -51,12 +51,13 @@ class _RefusedError(FetchError):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often, and after what pauses, a broken download is tried again.
+    """How often a broken download is retried, and after what pauses.
 
     Attributes:
-        retries: for each file, after the first attempt.
-        pause_s: before the second retry, doubled for each one after it; the first follows at once.
-        longest_pause_s: limits a pause, also one that the server asks for by `Retry-After`.
+        retries: attempts for each file after the first.
+        pause_s: pause before the second retry; it doubles for each further one. The first retry
+            follows at once.
+        longest_pause_s: upper limit of a pause, including one that `Retry-After` asks for.
     """
 
     retries: int = 6
@@ -67,7 +68,7 @@ class Patience:
         """Seconds to wait before a retry; retries are counted from 1."""
         pause_s = self.pause_s * 2 ** (retry - 2) if retry > 1 else 0.0
         if retry_after is not None:
-            # A header that is neither seconds nor a date counts as none.
+            # A header that is neither seconds nor a date is ignored.
             with contextlib.suppress(urllib3.exceptions.InvalidHeader):
                 pause_s = max(pause_s, Retry().parse_retry_after(retry_after))
         return min(pause_s, self.longest_pause_s)
@@ -85,7 +86,7 @@ class Downloader:
         """End all downloads now."""
         self._stopped.set()
         for response in list(self._open):
-            # Without this a thread that waits for a silent server waits until the time-out. The
+            # Otherwise a thread that waits for a silent server would wait until the time-out. The
             # thread may be closing the response at this moment.
             with contextlib.suppress(OSError, ValueError, RuntimeError, AttributeError):
                 response.raw.shutdown()
@@ -94,12 +95,12 @@ class Downloader:
         """Download a file until it passes a check.
 
         Args:
-            path: below the mirror's address.
-            check: decides whether the content is right.
+            path: path below the mirror's address.
+            check: raises an error if the content is wrong.
 
         Raises:
             BrokenFileError, UnreachableError: no attempt passed the check.
-            FetchError: the server refuses the file, so no retry would help.
+            FetchError: the server refuses the file.
             StoppedError: `stop` was called.
         """
         retry = 0
@@ -132,7 +133,7 @@ class Downloader:
             raise FetchError(f"{self._mirror.shown}{path}: {error}.") from error
 
     def _pieces(self, path: str) -> Iterator[bytes]:
-        """The body of an answer as it comes."""
+        """Yield the body of a response piece by piece."""
         n_bytes = 0
         try:
             with self._mirror.get(path) as response:

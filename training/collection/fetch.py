@@ -1,4 +1,4 @@
-"""Fetch a collection: afterwards every file is right, or the wrong ones are named."""
+"""Fetch a collection: in the end every file is right, or each wrong one is named."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from training.storage.disk import RESUMES, writing
 
 _LIMITS: Final = TileLimits(max_bytes=2**30)
 _UNREACHABLE_IN_A_ROW: Final = 8
-"""If no server answers for so many files in a row, the server is gone and not the file."""
+"""After this many files in a row without a response, the server is unreachable."""
 
 Track = Callable[[Sequence[Future["Outcome"]]], Iterable[Future["Outcome"]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one file: its SHA-256, or the reason why it is not right."""
+    """The outcome for one file: its SHA-256, or the reason why it is not right."""
 
     file: RemoteFile
     sha256: str | None
@@ -51,9 +51,9 @@ class Fetched:
 
     Attributes:
         table: the collection's table.
-        right: tiles by the stem of their name, each with the row's classification.
+        right: classification of each tile that is right, by the stem of its name.
         wrong: one line for each file that is not right or not listed, with the reason.
-        n_were_here: files that an earlier call fetched.
+        n_were_here: files that were in the folder already.
         n_published: files whose hash the mirror (or `hashes`) lists; others were decoded.
         n_without_row: listed tiles that the table does not name; they were not fetched.
     """
@@ -83,15 +83,15 @@ class Fetch:
             table: name of the table, if the mirror has several.
 
         Raises:
-            FetchError: the mirror gives no table, lists no tiles, or is gone.
-            DataError: the folder is not writable or another fetch works in it, or the table cannot
-                be read.
+            FetchError: the mirror has no table, lists no tiles, or no longer responds.
+            DataError: the folder is not writable, another fetch uses it, or the table cannot be
+                read.
         """
         with self._recording():
             listed = list_files(self._mirror, self._downloader.read_text)
             files = [RemoteFile(f.path, hashes.get(f.path, f.sha256)) for f in listed]
             tables = [f for f in files if f.is_table and table in (None, f.path)]
-            outcomes = list(self._bring(tables, track))
+            outcomes = list(self._fetch_all(tables, track))
             for outcome in outcomes:
                 if outcome.sha256 is None:
                     raise FetchError(f"{self._mirror.shown}{outcome.file.path}: {outcome.reason}.")
@@ -99,7 +99,7 @@ class Fetch:
             wanted = {file_stem_of(row.name): row.classification for row in rows.rows}
             tiles = [f for f in files if not f.is_table]
             chosen = [f for f in tiles if file_stem_of(f.stem) in wanted]
-            outcomes += self._bring(chosen, track)
+            outcomes += self._fetch_all(chosen, track)
         return self._sum_up(rows, wanted, outcomes, len(tiles) - len(chosen))
 
     @contextlib.contextmanager
@@ -112,7 +112,7 @@ class Fetch:
         with stream:
             if not try_lock(stream):
                 raise DataError(
-                    f"Another fetch is at work in {self._data_dir}. Wait for it, or end it."
+                    f"Another fetch is using {self._data_dir}. Wait until it ends, or stop it."
                 )
             for left in self._data_dir.glob(f"Training-Set-*/*/*{PART_SUFFIX}"):
                 left.unlink(missing_ok=True)  # of a fetch that was killed
@@ -125,13 +125,13 @@ class Fetch:
                     write_bytes_whole(sums, format_sums(self._recorded).encode())
                 lock.unlink(missing_ok=True)
 
-    def _bring(self, files: Sequence[RemoteFile], track: Track) -> Iterator[Outcome]:
-        """Make sure of every file, several at a time, in order."""
+    def _fetch_all(self, files: Sequence[RemoteFile], track: Track) -> Iterator[Outcome]:
+        """Verify or download every file, several at a time, and yield outcomes in order."""
         n_unreachable = 0
         pool = ThreadPoolExecutor(self._jobs, thread_name_prefix="fetch")
         try:
             recorded = dict(self._recorded)
-            futures = [pool.submit(self._bring_one, file, recorded) for file in files]
+            futures = [pool.submit(self._fetch_one, file, recorded) for file in files]
             for future in track(futures):
                 outcome = future.result()
                 n_unreachable = n_unreachable + 1 if outcome.unreachable else 0
@@ -154,9 +154,9 @@ class Fetch:
                 "later: it fetches what is missing."
             )
 
-    def _bring_one(self, file: RemoteFile, recorded: Mapping[str, str]) -> Outcome:
+    def _fetch_one(self, file: RemoteFile, recorded: Mapping[str, str]) -> Outcome:
         target = self._data_dir / file.path
-        # What is damaged since it was fetched, or is another version, is fetched again.
+        # A file that was damaged later, or that is another version, is fetched again.
         with contextlib.suppress(BrokenFileError, OSError):
             content = target.read_bytes()
             require_right(file, content, file.sha256 or recorded.get(file.path))

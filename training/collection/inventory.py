@@ -1,4 +1,4 @@
-"""What a collection holds, in numbers: the content of `report.json` and of the pages beside it."""
+"""The content of `report.json`: counts, near-blank and unreadable tiles, copies, overlaps."""
 
 from __future__ import annotations
 
@@ -7,27 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from training.collection.contact_sheets import ALIKE, NEAR_BLANK, UNREADABLE
 from training.collection.perceptual_hash import (
     DEFAULT_MAX_BITS,
-    count_overlapping_pairs,
     find_look_alikes,
     find_same_bytes,
 )
 from training.collection.survey import SurveyedTile
 from training.data.annotations import Table
-
-FOOTPRINTS_PX = (1024, 2048, 4096)
-"""Candidates for a tile's side in the pixels of its name, which the collection does not say."""
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from training.data.overlaps import FOOTPRINTS_PX, overlapping_pairs
+from training.storage.frozen_model import FrozenModel
 
 
-class NamedTile(_Part):
+class NamedTile(FrozenModel):
     """A tile in a list of the report."""
 
     tile: str
@@ -48,7 +40,7 @@ class UnreadableTile(NamedTile):
     reason: str
 
 
-class AlikePair(_Part):
+class AlikePair(FrozenModel):
     """Two tiles that look the same, perhaps rotated or mirrored; `n_bits` of 256 differ."""
 
     first: NamedTile
@@ -56,7 +48,7 @@ class AlikePair(_Part):
     n_bits: int
 
 
-class DatasetReport(_Part):
+class DatasetReport(FrozenModel):
     """The whole report; lists are sorted by name."""
 
     schema_version: Literal[1] = 1
@@ -95,7 +87,7 @@ class OddityLimits:
 
     Attributes:
         min_tissue_share: a tile with a smaller share is near-blank.
-        max_bits: tiles look alike if their hashes differ in at most so many of 256 bits.
+        max_bits: tiles look alike if their hashes differ in at most this many of 256 bits.
     """
 
     min_tissue_share: float = 0.1
@@ -105,17 +97,12 @@ class OddityLimits:
 def build_report(
     tiles: Sequence[SurveyedTile], table: Table, limits: OddityLimits
 ) -> DatasetReport:
-    """Count the tiles of a survey.
-
-    Args:
-        tiles: every row and file.
-        table: the collection's table.
-        limits: beyond which a tile is odd.
-    """
+    """Count the tiles of a survey and find the odd ones."""
     readable = [tile for tile in tiles if not tile.problem]
     same = find_same_bytes([tile.sha256 for tile in tiles])
     twins = {position for group in same for position in group}
-    blank = {i for i, t in enumerate(tiles) if not t.problem and _is_blank(t, limits)}
+    is_blank = [not t.problem and t.tissue_share < limits.min_tissue_share for t in tiles]
+    blank = {i for i, tile_is_blank in enumerate(is_blank) if tile_is_blank}
     counts: dict[str, Counter[str]] = {}
     for tile in tiles:
         counts.setdefault(tile.case, Counter())[tile.label] += 1
@@ -146,14 +133,10 @@ def build_report(
             if not {pair.first, pair.second} <= twins and not {pair.first, pair.second} & blank
         ),
         overlapping_pairs={
-            side_px: count_overlapping_pairs([tile.place for tile in readable], side_px)
+            side_px: len(overlapping_pairs([t.place for t in readable if t.place], side_px))
             for side_px in FOOTPRINTS_PX
         },
     )
-
-
-def _is_blank(tile: SurveyedTile, limits: OddityLimits) -> bool:
-    return tile.tissue_share < limits.min_tissue_share
 
 
 def _named(tile: SurveyedTile) -> dict[str, Any]:

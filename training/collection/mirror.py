@@ -1,7 +1,7 @@
 """A mirror of the collection: its folders under one address, served by any web server.
 
-`SHA256SUMS` says what a mirror holds. A mirror without one is read by the directory listings that
-nginx, Apache and `python -m http.server` make.
+`SHA256SUMS` lists the files of a mirror. Without it, they are found by the directory listings of
+nginx, Apache or `python -m http.server`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from training.collection.checksums import SUMS_NAME, parse_sums
 from training.errors import DataError, FetchError
 
 TIMEOUTS_S: Final = (10.0, 30.0)
-"""Seconds to connect, and between two pieces of an answer."""
+"""Seconds to connect, and between two pieces of a response."""
 MAX_PAGES: Final = 2000
-"""The most directory listings that are followed; the collection has some twenty folders."""
+"""Limit on directory listings that are followed; the collection has about twenty folders."""
 
 _TABLE: Final = re.compile(r"[^/\\]+\.csv", re.I)
 _TILE: Final = re.compile(r"Training-Set-[^/\\]+/set[^/\\]+/[^/\\]+\.jpe?g", re.I)
@@ -51,13 +51,13 @@ class RemoteFile:
 
 
 class Mirror:
-    """An address, and one connection for each thread."""
+    """A mirror's address, with one HTTP session for each thread."""
 
     def __init__(self, address: str) -> None:
         """Check the address; nothing is fetched yet.
 
         Args:
-            address: of the folder that holds `Training-Set-*` and the table.
+            address: HTTP address of the folder with `Training-Set-*` and the table.
 
         Raises:
             DataError: it is not an HTTP address.
@@ -74,16 +74,16 @@ class Mirror:
                 "Set OSTEO_DATA_URL or give --url."
             )
         self._base = parts._replace(path=parts.path.rstrip("/") + "/", query="", fragment="")
-        # An address may hold a name and a password; no message may.
+        # An address may contain a name and a password; a message must not.
         host = parts.netloc.rpartition("@")[2]
         self.shown = self._base._replace(netloc=host).geturl()
         self._local = threading.local()
 
     def get(self, path: str) -> requests.Response:
-        """Ask for a file or a listing, without reading the body.
+        """Request a file or a listing, without reading the body.
 
         Raises:
-            requests.RequestException: nothing answered.
+            requests.RequestException: there was no response.
         """
         session = getattr(self._local, "session", None)
         if session is None:
@@ -137,12 +137,12 @@ def is_wanted(path: str) -> bool:
 
 
 def looks_like_a_page(start: bytes) -> bool:
-    """Whether a file begins as HTML does: a login or error page instead of the file."""
+    """Whether the content is HTML: a login or error page instead of the file."""
     return start.lstrip(b"\xef\xbb\xbf \t\r\n")[:9].lower().startswith((b"<!doctype", b"<html"))
 
 
 def why(error: Exception) -> str:
-    """What went wrong on the way to a server, in a few words, without addresses or objects."""
+    """Describe a connection error in a few words, without addresses or objects."""
     causes = (error, *error.args)  # requests wraps a time-out in the middle of a body
     if any(isinstance(c, requests.Timeout | urllib3.exceptions.TimeoutError) for c in causes):
         return "the server did not answer in time"

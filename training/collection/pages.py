@@ -164,7 +164,7 @@ def _where(tile: NamedTile) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Escape Markdown: the text holds names of files, which may be anything."""
+    """Escape Markdown: file names may contain any character."""
     for sign in ("\\", "|", "<", "*", "_", "[", "`"):
         text = text.replace(sign, f"\\{sign}" if sign != "<" else "&lt;")
     return text.replace("\n", " ")

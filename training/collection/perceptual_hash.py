@@ -1,8 +1,8 @@
-"""Find tiles that show the same: by bytes, by look (also rotated or mirrored), by place.
+"""Find copies of tiles: the same bytes, or the same look, even if rotated or mirrored.
 
-The look is a difference hash (Krawetz 2013): a tile is reduced to 16 x 17 grey values, and each bit
-says whether a value is brighter than its neighbour. Eight hashes, one for each symmetry of the
-square, find copies that augmentation rotated or mirrored and saved beside their original.
+Looks are compared by difference hash (Krawetz 2013): a tile is reduced to 16 x 17 grey values, and
+each bit says whether a value is brighter than its neighbour. Eight hashes, one for each symmetry of
+the square, find rotated and mirrored copies that an augmentation saved beside the original.
 """
 
 from __future__ import annotations
@@ -16,12 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.data.tile_names import TileName
-
-N_BITS: Final = 256
 _SIDE: Final = 16
 DEFAULT_MAX_BITS: Final = 24
-"""Of 256. On the 41 sample tiles, another JPEG quality changes at most 11 bits; the two most
+"""On the 41 sample tiles, another JPEG quality changes at most 11 of the 256 bits; the two most
 similar different tiles, both nearly empty, differ in 53."""
 
 
@@ -58,7 +55,7 @@ def find_look_alikes(
     Time grows with the square of the number of tiles: about 0.1 s for 1,144, minutes for 100,000.
 
     Args:
-        fingerprints: of each tile, uint64 `[8, 4]`; None is skipped.
+        fingerprints: uint64 `[8, 4]` for each tile; None is skipped.
         max_bits: largest number of differing bits.
     """
     known = [(i, hashes) for i, hashes in enumerate(fingerprints) if hashes is not None]
@@ -80,28 +77,6 @@ def find_same_bytes(sha256s: Sequence[str]) -> list[tuple[int, ...]]:
         if sha256:
             groups[sha256].append(i)
     return [tuple(group) for group in groups.values() if len(group) > 1]
-
-
-def count_overlapping_pairs(places: Sequence[TileName | None], footprint_px: int) -> int:
-    """Pairs of tiles of one slide whose squares overlap.
-
-    Args:
-        places: of each tile; None is skipped.
-        footprint_px: side of a tile in the pixels of its name's x and y, which the collection does
-            not say; 1024, 2048 and 4096 are the candidates.
-    """
-    by_slide: Mapping[str, list[TileName]] = defaultdict(list)
-    for place in places:
-        if place is not None:
-            by_slide[place.slide].append(place)
-    n_pairs = 0
-    for tiles in by_slide.values():
-        tiles.sort(key=lambda tile: tile.x)
-        x = np.array([tile.x for tile in tiles])
-        y = np.array([tile.y for tile in tiles])
-        for i, end in enumerate(np.searchsorted(x, x + footprint_px)):
-            n_pairs += int((np.abs(y[i + 1 : end] - y[i]) < footprint_px).sum())
-    return n_pairs
 
 
 def _hash(values: NDArray[np.int16]) -> NDArray[np.uint64]:

@@ -1,4 +1,4 @@
-"""Read every tile of a folder once, broken ones included, for the report."""
+"""Read every tile of a folder once, including broken ones, for the report."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SurveyedTile:
         label: the table's classification, or `NO_ROW`.
         file: relative to the folder, with `/`; None if the row has no file.
         problem: why the tile cannot be read; empty if it can.
-        sha256: of the file's bytes; empty if it cannot be read.
+        sha256: SHA-256 of the file; empty if it cannot be read.
         size: width and height in pixels as displayed; zeros if it cannot be read.
         tissue_share: as the service's input gate measures it, in [0, 1].
         fingerprints: uint64 `[8, 4]`, perceptual hashes of the tile's rotations and mirror images.
@@ -67,7 +67,7 @@ def survey_tiles(
     """Read every row and every file, sorted by name; unreadable ones are included.
 
     Args:
-        data_dir: the folder that holds `Training-Set-*`.
+        data_dir: the collection.
         table: the collection's table; if a tile has two rows, the first counts.
         jobs: decoding threads.
         track: wraps the tiles to show progress.
@@ -85,7 +85,7 @@ def survey_tiles(
     found: list[tuple[str, Path | None]] = [*paths]
     found += [(stem, None) for stem in labels.keys() - files.keys()]
     if not found:
-        raise DataError(f"{data_dir} holds no tiles, and its table has no rows.")
+        raise DataError(f"{data_dir} has no tiles, and its table has no rows.")
     with ThreadPoolExecutor(jobs, thread_name_prefix="survey") as pool:
         try:
             futures = [

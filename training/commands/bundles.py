@@ -22,6 +22,8 @@ from training.config import RELEASED_CONFIG, read_config
 
 app = typer.Typer()
 
+_ModelsDir = Annotated[Path, typer.Option(help="Folder in which NAME/VERSION/ is created.")]
+
 
 @app.command()
 @guarded
@@ -37,9 +39,7 @@ def export(
     ],
     data_dir: DataDir,
     index_file: IndexFile = Path("runs/index.json"),
-    models_dir: Annotated[
-        Path, typer.Option(help="Folder in which NAME/VERSION/ is created.")
-    ] = Path("models"),
+    models_dir: _ModelsDir = Path("models"),
 ) -> None:
     """Write and check a bundle from a fit on all tiles and its cross-validations.
 
@@ -49,25 +49,17 @@ def export(
     from training.data.labelled_tiles import LabelledTiles
     from training.data.tiles import TileStream
     from training.release.assembly import assemble_bundle
-    from training.release.bundle import remove_incomplete
     from training.runs.records import read_cross_validation, read_final_fit
 
-    final, base_weights, head_weights = read_final_fit(final_dir)
+    final, backbone_weights, head_weights = read_final_fit(final_dir)
     found, index_sha256 = read_index(index_file)
     crossed = [read_cross_validation(run_dir) for run_dir in runs]
-    bundle_dir = models_dir / final.config.model_name / final.config.model_version
-    weights = base_weights, head_weights
-    try:
-        tiles = TileStream(found, data_dir, final.config.network.input_side_px)
-        assemble_bundle(
-            bundle_dir,
-            LabelledTiles(found, index_sha256, data_dir, tiles),
-            weights,
-            crossed,
-            final.config,
-        )
-    finally:
-        remove_incomplete(bundle_dir)
+    config = final.config
+    bundle_dir = models_dir / config.model_name / config.model_version
+    tiles = TileStream(found, data_dir, config.network.input_side_px)
+    labelled = LabelledTiles(found, index_sha256, data_dir, tiles)
+    weights = backbone_weights, head_weights
+    assemble_bundle(bundle_dir, labelled, weights, crossed, config)
     say(f"{bundle_dir}: checked; the runtimes agree.")
 
 
@@ -82,9 +74,7 @@ def release(
     runs_dir: Annotated[Path, typer.Option(help="Folder for index, splits and runs.")] = Path(
         "runs"
     ),
-    models_dir: Annotated[
-        Path, typer.Option(help="Folder in which NAME/VERSION/ is created.")
-    ] = Path("models"),
+    models_dir: _ModelsDir = Path("models"),
 ) -> None:
     """Run every step: index, three splits, cross-validations, calibration, fit, bundle, check.
 

@@ -37,7 +37,8 @@ def index(
     """
     from training.console.progress import tracked
     from training.data.annotations import find_table, read_table
-    from training.data.index import build_index, require_no_problems, write_index
+    from training.data.index import build_index, require_no_problems
+    from training.storage.frozen_model import write_json
 
     found, problems = build_index(
         data_dir,
@@ -50,7 +51,7 @@ def index(
         require_no_problems(problems)
     for problem in problems:
         ERRORS.print(f"left out: {plain(problem)}", soft_wrap=True, highlight=False)
-    sha256 = write_index(out, found)
+    sha256 = write_json(out, found)
     print_counts(found)
     slides = plural(len({tile.slide for tile in found.tiles}), "slide")
     say(f"{plural(len(found.tiles), 'tile')} of {slides}; {len(problems)} left out.")
@@ -89,8 +90,9 @@ def split(
     """
     from training.data.index import read_index
     from training.data.overlaps import FOOTPRINTS_PX
-    from training.data.splits import make_split, write_split
+    from training.data.splits import make_split
     from training.evaluation.leakage import find_leaks, require_no_leaks
+    from training.storage.frozen_model import write_json
 
     found, index_sha256 = read_index(index_file)
     n_folds = folds if folds is not None else (1 if kind == "random" else 5)
@@ -99,7 +101,7 @@ def split(
     if overlaps != "report":
         require_no_leaks(found, made, footprint_px)
     out = out or Path("runs") / f"{kind}.json"
-    sha256 = write_split(out, made)
+    sha256 = write_json(out, made)
     for fold in made.folds:
         say(f"{fold.name}: {len(fold.test)} of {len(found.tiles)} tiles in the test set")
     for side_px in sorted({*FOOTPRINTS_PX, footprint_px}):

@@ -1,4 +1,4 @@
-"""Fetch the collection's files over HTTP, and report what they hold."""
+"""Fetch the collection's files over HTTP, and report what they contain."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ app = typer.Typer(name="dataset", no_args_is_help=True)
 
 @app.callback()
 def dataset() -> None:
-    """Fetch the collection, and report what it holds.
+    """Fetch the collection, and report what it contains.
 
     `osteo-train dataset fetch --url https://mirror.example/osteosarcoma/ --data-dir ~/tcia`
 
@@ -36,13 +36,13 @@ def fetch(
         str,
         typer.Option(
             envvar="OSTEO_DATA_URL",
-            help="HTTP address of a mirror: the folder that holds `Training-Set-1` and the table.",
+            help="HTTP address of a mirror: the folder with `Training-Set-1` and the table.",
         ),
     ],
     data_dir: DataDir,
     jobs: Annotated[int, typer.Option(min=1, max=16, help="Simultaneous downloads.")] = 4,
     retries: Annotated[
-        int, typer.Option(min=0, help="Retries of a broken file, after growing pauses.")
+        int, typer.Option(min=0, help="Retries for each broken file, after growing pauses.")
     ] = 6,
     hashes: Annotated[
         Path | None,
@@ -117,9 +117,9 @@ def report(
     ] = 240,
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Decoding threads.")] = 2,
 ) -> None:
-    """Report what the folder holds: classes by case, odd tiles, duplicates, and contact sheets.
+    """Report what the folder contains: classes by case, odd tiles, duplicates, contact sheets.
 
-    Unreadable tiles are listed here; `osteo-train index` refuses them.
+    Unreadable tiles are listed here; `osteo-train index` rejects them.
 
     Example: `osteo-train dataset report --data-dir ~/tcia --min-tissue 0.05 --out runs/dataset`
     """

@@ -79,7 +79,7 @@ def sample(
     count: Annotated[int, typer.Option(min=1, help="Tiles of each label.")] = 16,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
-    """Generate tiles of every label to look at. An index refuses their names.
+    """Generate tiles of every label to look at. `osteo-train index` rejects their names.
 
     Example: `osteo-train gan sample runs/gan/slide-1 --count 8 --out runs/synthetic`
     """

@@ -1,4 +1,4 @@
-"""What the commands share: options with their help, and how errors and Ctrl-C end a command."""
+"""Options that several commands have, and how errors and Ctrl-C end a command."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DataDir = Annotated[
     Path,
     typer.Option(
         envvar="OSTEO_DATA_DIR",
-        help="The collection's folder, which holds `Training-Set-*` and the table.",
+        help="The collection: the folder with `Training-Set-*` and the table.",
     ),
 ]
 IndexFile = Annotated[

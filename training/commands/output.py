@@ -1,4 +1,4 @@
-"""How the commands print results: on standard output, as lines and tables."""
+"""Print the results of commands on standard output, as lines and tables."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def plain(value: object) -> str:
 
 
 def print_rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table of text as it is, without markup."""
+    """Print a table of plain text; markup in it has no effect."""
     table = Table(*header)
     for row in rows:
         table.add_row(*(plain(cell) for cell in row))

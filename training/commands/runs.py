@@ -41,8 +41,8 @@ def fit(
     cache_dir: Annotated[
         Path | None,
         typer.Option(
-            help="Keep the backbone's features here for later runs with the same views, such as "
-            "`runs/cache`. [default: kept until the run is finished]",
+            help="Store the backbone's features here for later runs with the same views, such as "
+            "`runs/cache`. [default: stored until the run is finished]",
             show_default=False,
         ),
     ] = None,
@@ -83,7 +83,7 @@ def fit(
             say("Done. The first worker has written the results.")
         elif chosen:
             run = read_cross_validation(out)
-            say(f"{run.n_right} of {len(run.answers)} right. Next: osteo-train evaluate {out}")
+            say(f"{run.n_correct} of {len(run.answers)} correct. Next: osteo-train evaluate {out}")
         else:
             tiles = plural(len(found.tiles), "tile")
             say(f"Fitted on {tiles}. Next: osteo-train export {out} --run RUN")
@@ -99,8 +99,8 @@ def evaluate(
 ) -> None:
     """Evaluate a cross-validation: write metrics.json and three plots into its folder.
 
-    It is printed side by side with the runs over the other splits, if the folders `random`, `slide`
-    and `patient` beside it hold some with the same configuration.
+    It is printed side by side with the runs over the other kinds of split that have the same
+    configuration, if the folders `random`, `slide` and `patient` beside it contain any.
 
     Example: `osteo-train evaluate runs/slide --temperature 1.8`
     """

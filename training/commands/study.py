@@ -10,6 +10,7 @@ import typer
 
 from training.commands.options import DataDir, IndexFile, guarded
 from training.commands.output import say
+from training.config import CONFIGS_DIR
 from training.console.plural import plural
 from training.console.progress import ERRORS, counted
 
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-_PAPER = Path(__file__).parents[1] / "configs" / "study.toml"
-_INTERRUPTED = 130
+_PAPER = CONFIGS_DIR / "study.toml"
 
 
 @app.command()
@@ -112,7 +112,7 @@ def study(  # noqa: PLR0913, PLR0917 - every option of the command is an argumen
                 "same command again to resume; --report reports what is finished.",
                 soft_wrap=True,
             )
-            raise typer.Exit(_INTERRUPTED) from error
+            raise typer.Exit(130) from error
         say(str(write_report(planned, journal.get)))
 
 

@@ -27,7 +27,7 @@ def systems() -> None:
             f"{system.side_px} px",
             system.reference + (f"; {system.note}" if system.note else ""),
             ("ImageNet, " if system.is_pretrained else "") + system.licence,
-            ("yes, with int8" if system.has_int8 else "yes") if system.is_exportable else "no",
+            "yes, with int8" if system.has_int8 else "yes",
             system.paper,
         )
     OUT.print(table)

@@ -1,4 +1,4 @@
-"""Measure a bundle's reliability: on a site's tiles, on changed tiles, on other pictures."""
+"""Recalibrate a bundle, and test it on changed tiles and on other images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def calibrate(
     widen_gate: Annotated[
         bool,
         typer.Option(
-            "--widen-gate", help="Widen the input gate to pass these tiles, whose stain may differ."
+            "--widen-gate",
+            help="Widen the input gate so that it admits these tiles, whose stain may differ.",
         ),
     ] = False,
 ) -> None:
@@ -105,10 +106,10 @@ def robustness(
 def gate(
     bundle_dir: BundleDir,
     folders: Annotated[
-        list[Path], typer.Argument(help="Folders of pictures; each is one row of the table.")
+        list[Path], typer.Argument(help="Folders of images; each is one row of the table.")
     ],
 ) -> None:
-    """Count the pictures of a folder that the input gate would send to review, and why.
+    """Count the images of a folder that the input gate would send to review, and why.
 
     Example: `osteo-train gate models/osteo-mobilenetv2/3 holiday-photos our-tiles`
     """
@@ -131,5 +132,5 @@ def gate(
                 reasons,
             )
         )
-    header = ("folder", "pictures", "unreadable", "flagged", "95 % interval", "reasons")
+    header = ("folder", "images", "unreadable", "flagged", "95 % interval", "reasons")
     print_rows(header, rows)

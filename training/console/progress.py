@@ -27,7 +27,7 @@ Advance = Callable[[float, str], None]
 
 
 def tracked(description: str) -> Callable[[Sequence[Item]], Iterable[Item]]:
-    """Wrap a sequence to show on a terminal how far the loop over it is."""
+    """Wrap a sequence so that a terminal shows the progress of the loop over it."""
 
     def wrap(items: Sequence[Item]) -> Iterable[Item]:
         hidden = not ERRORS.is_terminal
@@ -43,7 +43,7 @@ def counted(description: str, total: float) -> Iterator[Advance]:
     Without a terminal, such as in a log, a line each minute replaces the progress bar.
 
     Args:
-        description: of the work.
+        description: names the work.
         total: amount of work, in any unit.
     """
     started = printed = time.monotonic()

@@ -1,6 +1,6 @@
 """Index a collection: check every tile once, so that later steps need not.
 
-The layout is the collection's: `Training-Set-*/set*/NAME.jpg` and a table (CSV) with the columns
+The collection has `Training-Set-*/set*/NAME.jpg` and a table (CSV) with the columns
 `image.name,classification`. The index is a JSON file with relative paths and no timestamps, so the
 same data give the same bytes, and its SHA-256 identifies the data set.
 """
@@ -12,22 +12,20 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from training.data.annotations import Table, TableRow
 from training.data.labels import MixedTiles, label_id_of
 from training.data.tile_names import file_stem_of, parse_tile_name
-from training.data.tile_rules import TILE_SIDE_PX, Rule, TileProblem, inspect_pixels
+from training.data.tile_rules import COLLECTION_SIDE_PX, Rule, TileProblem, inspect_pixels
 from training.errors import DataError, TileProblemsError
-from training.storage.atomic import write_whole
+from training.storage.frozen_model import FrozenModel
 
 _IMAGE_SUFFIXES: Final = (".jpg", ".jpeg")
 
 
-class IndexedTile(BaseModel):
+class IndexedTile(FrozenModel):
     """A tile that passed every check; `file` is relative to the data directory, with `/`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     file: str
@@ -40,10 +38,8 @@ class IndexedTile(BaseModel):
     label: str
 
 
-class Index(BaseModel):
+class Index(FrozenModel):
     """The checked tiles, sorted by name, and the table they come from."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
     mixed_tiles: MixedTiles
@@ -61,17 +57,17 @@ def build_index(
     data_dir: Path,
     table: Table,
     mixed_tiles: MixedTiles = "viable",
-    side_px: int = TILE_SIDE_PX,
+    side_px: int = COLLECTION_SIDE_PX,
     track: Callable[[Sequence[TableRow]], Iterable[TableRow]] = iter,
 ) -> tuple[Index, tuple[TileProblem, ...]]:
     """Check every row of the table and every file of the folder.
 
     Args:
-        data_dir: the folder that holds `Training-Set-*`.
+        data_dir: the collection.
         table: the collection's table.
         mixed_tiles: how `viable: non-viable` tiles are counted.
-        side_px: the side every tile must have, in pixels.
-        track: wraps the rows, to show progress.
+        side_px: the side that every tile must have, in pixels.
+        track: wraps the rows to show progress.
 
     Returns:
         The index of the tiles that break no rule, and the problems of the others.
@@ -112,21 +108,13 @@ def build_index(
 
 
 def require_no_problems(problems: Sequence[TileProblem]) -> None:
-    """Strict mode: refuse tiles with problems.
+    """Strict mode: reject tiles with problems.
 
     Raises:
         TileProblemsError: there are problems; the message lists them.
     """
     if problems:
         raise TileProblemsError(problems)
-
-
-def write_index(path: Path, index: Index) -> str:
-    """Write the index file and return its SHA-256."""
-    content = index.model_dump_json(indent=1).encode() + b"\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda out: out.write(content))
-    return hashlib.sha256(content).hexdigest()
 
 
 def read_index(path: Path) -> tuple[Index, str]:
@@ -147,6 +135,22 @@ def read_index(path: Path) -> tuple[Index, str]:
         raise DataError(
             f"{path} is not an index of this version. Make it again with 'osteo-train index'."
         ) from error
+
+
+def read_tile_file(tile: IndexedTile, data_dir: Path) -> bytes:
+    """The content of an indexed tile's file.
+
+    Raises:
+        DataError: the file cannot be read, or has changed since it was indexed.
+    """
+    file = data_dir / tile.file
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror}.") from error
+    if hashlib.sha256(content).hexdigest() != tile.sha256:
+        raise DataError(f"{file} has changed since it was indexed. Run 'osteo-train index' again.")
+    return content
 
 
 def find_tile_files(data_dir: Path) -> tuple[dict[str, Path], list[TileProblem]]:

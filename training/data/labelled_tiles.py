@@ -1,4 +1,4 @@
-"""An index together with its tiles, which every step after indexing needs."""
+"""An index with its tiles, which every step after indexing needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class LabelledTiles:
     Attributes:
         index: names, labels and slides.
         index_sha256: SHA-256 of the index file.
-        data_dir: folder of the tile files.
+        data_dir: the collection.
         tiles: uint8 `[side, side, 3]` by position, in the order of the index: an array or a
             stream of files.
     """

@@ -10,7 +10,7 @@ from app.core.manifest import Label
 from training.errors import DataError
 
 MixedTiles = Literal["viable", "exclude", "non_viable"]
-"""How a tile that shows both is counted; the published counts use `viable`."""
+"""How a tile with viable and non-viable tumour is counted; the published counts use `viable`."""
 
 LABELS: Final = (
     Label(id="non_tumor", name="Non-Tumor", is_tumor=False),

@@ -1,4 +1,4 @@
-"""Tiles that show the same tissue: those of one slide whose footprints overlap.
+"""Find tiles that show the same tissue: tiles of one slide whose footprints overlap.
 
 A name gives a tile's corner on the slide in pixels, but the scale is not documented. So the side of
 the footprint is a parameter: 1024 if names count the pixels of the 10x tiles, 2048 or 4096 if they
@@ -14,12 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.index import IndexedTile
+from training.data.tile_names import TileName
 
 FOOTPRINTS_PX: Final = (1024, 2048, 4096)
 """The candidates; overlaps are reported for each."""
 
 
-def overlapping_pairs(tiles: Sequence[IndexedTile], footprint_px: int) -> NDArray[np.int64]:
+def overlapping_pairs(
+    tiles: Sequence[IndexedTile | TileName], footprint_px: int
+) -> NDArray[np.int64]:
     """Pairs of overlapping tiles, int64 `[m, 2]`: positions in `tiles`, the lower one first.
 
     Args:
@@ -53,9 +56,11 @@ def overlap_groups(tiles: Sequence[IndexedTile], footprint_px: int) -> NDArray[n
 
 
 def _pairs_of_slide(
-    positions: NDArray[np.int64], tiles: Sequence[IndexedTile], footprint_px: int
+    positions: NDArray[np.int64],
+    tiles: Sequence[IndexedTile | TileName],
+    footprint_px: int,
 ) -> NDArray[np.int64]:
-    """Sorted by x, a tile can only overlap the tiles within the next footprint."""
+    """After sorting by x, a tile can only overlap the tiles within the next footprint."""
     corners = np.array([(tiles[i].x, tiles[i].y) for i in positions])
     order = np.argsort(corners[:, 0], kind="stable")
     x, y = corners[order].T

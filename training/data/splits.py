@@ -1,4 +1,4 @@
-"""Splits: which tiles test a model that never saw their tile, slide or patient in training.
+"""Splits: which tiles test a model that was not trained on the tile, its slide or its patient.
 
 - `random`: stratified by label. One fold is the seed paper's 90/10 hold-out; ten folds are ten such
   hold-outs that test every tile once. Neighbouring tiles of a slide fall on both sides, so the
@@ -7,7 +7,7 @@
 - `patient`: each case is left out in turn.
 
 With a footprint, `random` keeps tiles together that overlap, directly or through others. Then no
-tissue is on both sides, although each slide's stain still is.
+tissue is on both sides, but the stain of each slide still is.
 
 A split is a JSON file that names the test tiles of each fold. The SHA-256 of the file identifies
 the split; the file holds the SHA-256 of the index it belongs to.
@@ -26,41 +26,32 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    model_serializer,
-)
+from pydantic import SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from app.core.manifest import SplitKind
+from training.console.plural import plural
 from training.data.index import Index, IndexedTile
 from training.data.overlaps import overlap_groups
 from training.errors import SplitError
-from training.storage.atomic import write_whole
+from training.storage.frozen_model import FrozenModel
 
 TEST_FRACTION: Final = 0.1
 """Fraction of the tiles that a random split with one fold tests, as in the seed paper."""
 
 
-class Fold(BaseModel):
+class Fold(FrozenModel):
     """The names of a fold's test tiles; all other tiles of the index are for training."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     test: tuple[str, ...]
 
 
-class Split(BaseModel):
+class Split(FrozenModel):
     """Folds over one index.
 
     `seed` is null if nothing is drawn at random. `footprint_px` is present if a random split keeps
     overlapping tiles of that side together.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
     kind: SplitKind
@@ -94,8 +85,8 @@ def make_split(
         kind: what must not be on both sides.
         n_folds: `random` takes 1 for one 90/10 hold-out; `patient` always has one fold per case.
         seed: for `random` and `slide`.
-        footprint_px: keep overlapping tiles of this side on one side of a random split; splits by
-            slide and by patient do so in any case.
+        footprint_px: keep overlapping tiles of this side together in a random split; splits by
+            slide and by patient always do.
 
     Raises:
         SplitError: there are too few tiles, slides or cases for this number of folds.
@@ -180,14 +171,6 @@ def fold_positions(index: Index, fold: Fold) -> tuple[NDArray[np.int64], NDArray
     return np.setdiff1d(np.arange(len(index.tiles)), test), test
 
 
-def write_split(path: Path, split: Split) -> str:
-    """Write the split file and return its SHA-256."""
-    content = split.model_dump_json(indent=1).encode() + b"\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda out: out.write(content))
-    return hashlib.sha256(content).hexdigest()
-
-
 def read_split(path: Path, index_sha256: str) -> tuple[Split, str]:
     """Read a split of a given index.
 
@@ -217,8 +200,9 @@ def _fold_name(
 
 def _require(found: int, needed: int, what: str, which: str = "") -> None:
     if found < needed:
-        counted = f"{found} {what if found == 1 else what + 's'}{which}"
-        raise SplitError(f"The index holds {counted}; this split needs at least {needed}.")
+        raise SplitError(
+            f"The index holds {plural(found, what)}{which}; this split needs at least {needed}."
+        )
 
 
 def _require_folds(n_folds: int) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from training.console.plural import plural
 from training.data.groups import Groups
 from training.data.tiles import Tiles
 from training.errors import LeakError
@@ -54,16 +55,11 @@ class SyntheticTiles:
             outside = part.seen - part.train
             if outside:
                 raise LeakError(
-                    f"A generator saw {_count(outside)} that the model is not trained on. Fit a "
-                    "generator for this fold with 'osteo-train gan fit --split'."
+                    f"A generator saw {plural(len(outside), 'tile')} that the model is not trained "
+                    "on. Fit a generator for this fold with 'osteo-train gan fit --split'."
                 )
-        self._n_real = n_real
+        self.n_real = n_real
         self._parts, self._side_px = tuple(parts), side_px
-
-    @property
-    def n_real(self) -> int:
-        """Number of real tiles; every position from this one on is synthetic."""
-        return self._n_real
 
     @property
     def sha256s(self) -> tuple[str, ...]:
@@ -101,9 +97,9 @@ class SyntheticTiles:
         Raises:
             LeakError: a synthetic tile would be tested, or there is no generator for this fold.
         """
-        if np.concatenate([train, test]).max(initial=-1) >= self._n_real:
+        if np.concatenate([train, test]).max(initial=-1) >= self.n_real:
             raise LeakError("A fold names a synthetic tile; folds may hold real tiles only.")
-        start = self._n_real
+        start = self.n_real
         wanted = frozenset(train.tolist())
         for part in self._parts:
             end = start + len(part.tiles)
@@ -114,10 +110,6 @@ class SyntheticTiles:
             "No generator was found for this fold, so synthetic tiles could leak test tiles. Fit "
             "one with 'osteo-train gan fit --split'."
         )
-
-
-def _count(tiles: frozenset[int]) -> str:
-    return "1 tile" if len(tiles) == 1 else f"{len(tiles)} tiles"
 
 
 class _RealThenSynthetic:

@@ -36,7 +36,7 @@ class TileName:
 
 
 def file_stem_of(table_name: str) -> str:
-    """The stem of the file of a name in the table: each run of spaces and `-` becomes one `-`."""
+    """The file's stem for a name in the table: each run of spaces and `-` becomes one `-`."""
     return _SEPARATOR.sub("-", table_name.strip())
 
 

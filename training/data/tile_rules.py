@@ -9,7 +9,7 @@ from typing import Final
 
 from PIL import Image
 
-TILE_SIDE_PX: Final = 1024
+COLLECTION_SIDE_PX: Final = 1024
 """Side of the collection's tiles."""
 
 
@@ -41,15 +41,12 @@ class TileProblem:
 
 
 def inspect_pixels(content: bytes, where: str, side_px: int) -> TileProblem | None:
-    """Decode a tile's bytes and check its pixels against the rules.
+    """Decode a tile and return the first rule that its pixels break, or None.
 
     Args:
         content: the encoded tile.
-        where: the tile's name in a problem.
-        side_px: the side it must have, in pixels.
-
-    Returns:
-        The first rule it breaks, or None.
+        where: the tile's name in the problem.
+        side_px: the side that it must have, in pixels.
     """
     try:
         with Image.open(io.BytesIO(content)) as image:

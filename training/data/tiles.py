@@ -1,7 +1,7 @@
-"""Tiles decoded as they are needed: in parallel, a few ahead of the reader, never all at once.
+"""Decode tiles when they are needed: in threads, a few ahead of the reader, never all at once.
 
-Tiles are decoded in threads. Pillow releases the GIL while it decodes and resamples, so two threads
-keep two cores busy, and nothing is copied between processes (`benchmarks/training.py` compares).
+Pillow releases the GIL while it decodes and resamples, so two threads keep two cores busy, and
+nothing is copied between processes (`benchmarks/training.py` compares both).
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class TileStream:
 
         Args:
             index: lists the tiles.
-            data_dir: folder of the collection.
-            side_px: side of the decoded tiles, which the network takes.
+            data_dir: the collection.
+            side_px: side of the network's input.
         """
         self._files = [data_dir / tile.file for tile in index.tiles]
         self._side_px = side_px
@@ -101,6 +101,10 @@ def in_order(
 
 def some_of(tiles: Tiles, n_most: int) -> NDArray[np.uint8]:
     """At most `n_most` evenly spaced tiles as one array, uint8 `[m, side, side, 3]` RGB."""
-    n_chosen = min(len(tiles), n_most)
-    positions = np.linspace(0, len(tiles) - 1, n_chosen).round().astype(int)
-    return np.stack([tiles[int(position)] for position in positions])
+    return np.stack([tiles[position] for position in evenly_spaced(len(tiles), n_most)])
+
+
+def evenly_spaced(n_items: int, n_most: int) -> list[int]:
+    """At most `n_most` evenly spaced positions of `n_items`, ascending."""
+    positions = np.linspace(0, n_items - 1, min(n_items, n_most)).round().astype(int)
+    return [int(position) for position in positions]

@@ -1,4 +1,4 @@
-"""Calibration: temperature scaling, and how good the probabilities of unseen tiles are.
+"""Temperature scaling, and the quality of the probabilities of held-out tiles.
 
 Fit the temperature on logits of tiles that the model was not trained on. On its training tiles a
 model is confident and correct, so no temperature above 1 would look necessary.
@@ -10,19 +10,19 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from app.core.calibration import probabilities_from_logits
 from training.errors import RunError
 from training.evaluation.predictions import predictions_of
 from training.runs.records import CrossValidation
+from training.storage.frozen_model import FrozenModel
 
 N_ECE_BINS: Final = 10
 TEMPERATURE_RANGE: Final = (0.05, 20.0)
 """Outside this range, predictions are almost certain or almost uniform: something else is wrong."""
 
 
-class CalibrationQuality(BaseModel):
+class CalibrationQuality(FrozenModel):
     """Quality of held-out probabilities at one temperature.
 
     Attributes:
@@ -30,8 +30,6 @@ class CalibrationQuality(BaseModel):
         brier: Brier score, in [0, 2].
         log_loss: in nats.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     temperature: float
     ece: float

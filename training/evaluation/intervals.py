@@ -27,10 +27,6 @@ def accuracy_interval(predictions: Predictions, seed: int) -> tuple[float, float
     """95 % bootstrap interval of the accuracy.
 
     It resamples slides, because tiles of one slide are not independent.
-
-    Args:
-        predictions: the out-of-fold predictions.
-        seed: seed of the resampling.
     """
     counts = _resampled_confusions(predictions, seed)
     correct = np.trace(counts, axis1=1, axis2=2)
@@ -38,12 +34,7 @@ def accuracy_interval(predictions: Predictions, seed: int) -> tuple[float, float
 
 
 def macro_f1_interval(predictions: Predictions, seed: int) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean F1 over the labels present in each resample.
-
-    Args:
-        predictions: the out-of-fold predictions.
-        seed: seed of the resampling.
-    """
+    """95 % bootstrap interval of the mean F1 over the labels present in each resample."""
     counts = _resampled_confusions(predictions, seed)
     support, predicted = counts.sum(axis=2), counts.sum(axis=1)
     present = support > 0

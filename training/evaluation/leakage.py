@@ -38,13 +38,7 @@ class Leaks:
 
 
 def find_leaks(index: Index, split: Split, footprint_px: int) -> Leaks:
-    """Count the leaks of a split; a split by slide or by patient has none.
-
-    Args:
-        index: the tiles.
-        split: a split of this index.
-        footprint_px: side of a tile in the pixels of its name.
-    """
+    """Count the leaks of a split of this index; a split by slide or by patient has none."""
     pairs = overlapping_pairs(index.tiles, footprint_px)
     n_pairs = n_leaked = n_tested = 0
     for fold in split.folds:

@@ -62,13 +62,7 @@ def confusion_matrix(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> 
 
 
 def tumor_metrics(confusion: NDArray[np.int64]) -> tuple[float | None, float | None]:
-    """Precision and recall of tumour against non-tumour.
-
-    Both tumour labels count as one, as in the seed paper.
-
-    Args:
-        confusion: int64 `[C, C]`, from `confusion_matrix`.
-    """
+    """Precision and recall of tumour against non-tumour; both tumour labels count as one."""
     tumor = list(TUMOR_CLASSES)
     correct = confusion[np.ix_(tumor, tumor)].sum()
     support, predicted = confusion[tumor].sum(), confusion[:, tumor].sum()

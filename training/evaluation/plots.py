@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -29,13 +29,17 @@ _N_COLOURS: Final = 128
 """A palette makes a PNG a third of the size of one in full colour."""
 
 
-@contextmanager
-def png_figure(path: Path, width_inch: float, height_inch: float) -> Iterator[Any]:
-    """Yield an empty Matplotlib figure and write it to `path` at the end."""
-    # Unlike pyplot, `Figure` has no global state and needs no window.
+def empty_figure(width_inch: float, height_inch: float) -> Any:
+    """An empty Matplotlib figure. Unlike pyplot, it has no global state and needs no window."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width_inch, height_inch), layout="constrained")
+    return Figure(figsize=(width_inch, height_inch), layout="constrained")
+
+
+@contextmanager
+def png_figure(path: Path, width_inch: float, height_inch: float) -> Iterator[Any]:
+    """Yield an empty figure and write it to `path` at the end."""
+    figure = empty_figure(width_inch, height_inch)
     yield figure
     stream = io.BytesIO()
     figure.savefig(stream, dpi=_DPI, format="png")
@@ -52,22 +56,29 @@ def label_axes(axes: Any, x: str, y: str = "") -> None:
 
 def plot_confusion(path: Path, metrics: SplitMetrics) -> None:
     """Plot counts by true and predicted label, shaded by the share of the true label."""
-    counts = np.array(metrics.confusion)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    names = [label.name.replace(" ", "\n", 1) for label in LABELS]
     with png_figure(path, 4.8, 4.4) as figure:
         axes = figure.subplots()
-        axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
-        names = [label.name.replace(" ", "\n", 1) for label in LABELS]
-        axes.set_xticks(range(len(names)), names)
-        axes.set_yticks(range(len(names)), names)
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("true")
-        for (row, column), count in np.ndenumerate(counts):
-            colour = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=13)
-        n_correct = int(np.trace(counts))
+        draw_confusion(axes, metrics.confusion, names)
+        n_correct = int(np.trace(np.array(metrics.confusion)))
         title = f"split by {metrics.split}: {n_correct} of {metrics.n_tiles} correct"
         axes.set_title(title, fontsize=11)
+
+
+def draw_confusion(
+    axes: Any, confusion: Sequence[Sequence[int]], names: Sequence[str], **tick_text: Any
+) -> None:
+    """Draw a confusion matrix; `names` are those of the labels, `tick_text` is their style."""
+    counts = np.array(confusion)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+    axes.set_xticks(range(len(names)), names, **tick_text)
+    axes.set_yticks(range(len(names)), names, **tick_text)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    for (row, column), count in np.ndenumerate(counts):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=13)
 
 
 def plot_epochs(path: Path, run: CrossValidation) -> None:

@@ -12,7 +12,7 @@ from training.data.labels import LABELS, MixedTiles
 SPLIT_TITLES: Final[Mapping[SplitKind, str]] = {
     "random": "random: tiles of one slide on both sides",
     "slide": "slide: no slide on both sides",
-    "patient": "patient: one case left out in turn",
+    "patient": "patient: each case left out in turn",
 }
 SPLIT_HEADER: Final = (
     "split",
@@ -31,14 +31,14 @@ MIXED_POLICY: Final[Mapping[MixedTiles, str]] = {
     "non_viable": "counted as Non-Viable Tumor",
 }
 UNAVAILABLE: Final = "unavailable"
-_NOT_MEASURED: Final = "not measured"
 
 
 def split_rows(metrics: Sequence[SplitMetrics]) -> list[list[str]]:
     """One row per kind of split, under `SPLIT_HEADER`, also for kinds that were not measured."""
     by_kind = {entry.split: entry for entry in metrics}
+    not_measured = ["not measured"] * (len(SPLIT_HEADER) - 1)
     return [
-        [title, *(_split_row(by_kind[kind]) if kind in by_kind else _blank())]
+        [title, *(_split_row(by_kind[kind]) if kind in by_kind else not_measured)]
         for kind, title in SPLIT_TITLES.items()
     ]
 
@@ -97,10 +97,6 @@ def _split_row(entry: SplitMetrics) -> list[str]:
         percent(entry.tumor_precision),
         percent(entry.tumor_recall),
     ]
-
-
-def _blank() -> list[str]:
-    return [_NOT_MEASURED] * (len(SPLIT_HEADER) - 1)
 
 
 def _recalls(fold: FoldMetrics) -> list[str]:

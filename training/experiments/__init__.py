@@ -1,1 +1,1 @@
-"""Comparisons of recipes; the released pipeline does not import them."""
+"""Comparisons of recipes; the release does not import them."""

@@ -1,1 +1,1 @@
-"""What a frozen backbone answers, computed once and kept."""
+"""Features of a frozen backbone, computed once and stored."""

@@ -1,4 +1,4 @@
-"""Keeps the features of tile views on disk, so that the next command need not compute them."""
+"""Store the features of tile views on disk, so that the next command can reuse them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from training.networks.graphs import UNTRAINED, weights_sha256
 
 
 @dataclass(frozen=True, slots=True)
-class KeptViews:
-    """A store and the keys of its rows; a row holds all views of a tile.
+class StoredViews:
+    """A store in which a row has all views of a tile.
 
     Attributes:
         store: features of one layer of one network.
@@ -35,7 +35,7 @@ class KeptViews:
 
 @dataclass(frozen=True, slots=True)
 class FeatureCache:
-    """A folder that keeps the features of an index's tiles."""
+    """A folder with the features of an index's tiles."""
 
     folder: Path
     tiles: tuple[str, ...]
@@ -45,12 +45,12 @@ class FeatureCache:
         """The cache for the tiles of an index."""
         return cls(folder, tuple(tile.sha256 for tile in index.tiles))
 
-    def open(self, network: NetworkConfig, seed: int, output: str) -> KeptViews:
+    def open(self, network: NetworkConfig, seed: int, output: str) -> StoredViews:
         """Open the store for the output of one layer of a network.
 
         Args:
             network: system, weights and side of the tiles.
-            seed: of the initial weights, if the network is untrained.
+            seed: decides the initial weights of an untrained network.
             output: name of the layer.
 
         Raises:
@@ -59,4 +59,4 @@ class FeatureCache:
         named = f"{UNTRAINED}, seed {seed}" if network.weights == UNTRAINED else network.weights
         weights = weights_sha256(network.weights) or named
         space = FeatureSpace(network.system, weights, network.input_side_px, f"views: {output}")
-        return KeptViews(FeatureStore(self.folder, space), self.tiles)
+        return StoredViews(FeatureStore(self.folder, space), self.tiles)

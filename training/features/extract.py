@@ -18,14 +18,14 @@ from training.augmentation.views import AugmentConfig, draw_views
 from training.console.progress import tracked
 from training.data.index import Index
 from training.data.tiles import Tiles, TileStream, in_order
-from training.distributed import gather_rows, share
-from training.features.cache import KeptViews
+from training.distributed import gather_rows, rank_and_size
+from training.features.cache import StoredViews
 from training.features.store import fill
 from training.networks.architecture import MINUS_ONE_TO_ONE, Scaling
 from training.storage.scratch_array import allocate
 
 _GATHERED_VIEWS: Final = 32
-"""About as many views as the processes exchange at once; a tile with more views goes alone."""
+"""The processes exchange about this many views at once; a tile with more views goes alone."""
 
 
 def read_tiles(index: Index, data_dir: Path, side_px: int = TILE_SIDE_PX) -> NDArray[np.uint8]:
@@ -48,20 +48,20 @@ def cache_features(
     augment: AugmentConfig,
     seed: int,
     scaling: Scaling = MINUS_ONE_TO_ONE,
-    stored: KeptViews | None = None,
+    stored: StoredViews | None = None,
 ) -> NDArray[np.float32]:
     """Run the frozen graph on the original and the transformed views of every tile.
 
-    Threads decode tiles and draw views while the network runs; few of them wait in between, and
-    many features are written to disk (`allocate`), so memory does not grow with the tiles.
+    Threads decode tiles and draw views while the network runs. They stay only a few tiles ahead,
+    and a large result is on disk (`allocate`), so memory does not grow with the number of tiles.
 
     Args:
         frozen: the frozen graph; scaled float32 `[B, side, side, 3]` to features.
-        tiles: `n` tiles of the side that the graph takes.
+        tiles: `n` tiles with the side of the graph's input.
         augment: which views to draw.
-        seed: of the views.
-        scaling: of the network's input.
-        stored: a store on disk that already holds or receives the features; None computes all.
+        seed: decides the views.
+        scaling: scaling of the network's input.
+        stored: read the features from this store, and add those that it lacks; None computes all.
 
     Returns:
         float32 `[n, 1 + n_views, ...]`; view 0 is the original tile.
@@ -72,7 +72,7 @@ def cache_features(
     """
     infer = as_function(frozen)
     shape = (1 + augment.n_views, *frozen.output_shape[1:])
-    rank, n_processes = share()
+    rank, n_processes = rank_and_size()
     mine = range(rank, len(tiles), n_processes)
 
     def compute(positions: Sequence[int]) -> Iterator[NDArray[np.float32]]:

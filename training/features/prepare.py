@@ -1,4 +1,4 @@
-"""Prepare once what every fit on the same tiles shares: features, labels, groups, backbone."""
+"""Prepare what all fits on the same tiles share: features, labels, groups, backbone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.data.groups import Groups
 from training.data.synthetic import SyntheticTiles
 from training.data.tiles import Tiles
 from training.errors import RunError
-from training.features.cache import FeatureCache, KeptViews
+from training.features.cache import FeatureCache, StoredViews
 from training.features.extract import cache_features, draw_all, pool_features
 from training.networks.graphs import (
     SplitBackbone,
@@ -30,7 +30,7 @@ class TunableLayers:
 
     Attributes:
         network: the cut backbone; a fit trains `trainable` in place.
-        start_weights: of `trainable`, from which every fit starts.
+        start_weights: the weights of `trainable` that every fit starts from.
         features: float32 `[n, 1 + n_views, ...]`, the input of `trainable`.
     """
 
@@ -88,11 +88,11 @@ def prepare_features(
     """Build the backbone and run its frozen part on every view of every tile.
 
     Args:
-        tiles: of the side that the network takes; none is read before the network is built.
+        tiles: tiles with the side of the network's input; read after the network is built.
         class_indices: int64 `[n]`, positions in `LABELS`.
         config: the run's configuration.
         groups: slides and cases of the tiles, for `sampling.balance`.
-        synthetic: the tiles that `gan.proportion` asks for; see `training.gan.supply`.
+        synthetic: the tiles for `gan.proportion`; see `training.gan.supply`.
         cache: stores the features for the next command.
 
     Raises:
@@ -137,7 +137,7 @@ def _run_backbone(
     keras.utils.set_random_seed(config.seed)  # an untrained backbone has random weights
     backbone = build_backbone(network.weights, system, network.input_side_px)
 
-    def stored(output: str) -> KeptViews | None:
+    def stored(output: str) -> StoredViews | None:
         return cache.open(network, config.seed, output) if cache else None
 
     views = config.augment, config.seed, system.scaling

@@ -1,4 +1,4 @@
-"""Choose the training tiles that a bundle keeps to measure distances from."""
+"""Choose the training tiles to which a bundle measures distances."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def choose_reference(embeddings: NDArray[np.float32]) -> ReferenceTiles:
     Returns:
         At most `MAX_REFERENCE_TILES`. From more tiles, farthest-point sampling (Gonzalez 1985)
         chooses by the distance that the service measures: the mean to the nearest `N_NEIGHBOURS`.
-        With the nearest one alone, a rare kind of tile would get a single reference and would stay
-        far from its other neighbours.
+        By the nearest one alone, a rare kind of tile would get a single reference, and new tiles of
+        that kind would be far from all others.
     """
     if len(embeddings) <= MAX_REFERENCE_TILES:
         return ReferenceTiles(embeddings)

@@ -41,7 +41,7 @@ _CHUNK_BYTES: Final = 2**24
 _OPTION: Final = "--cache-dir"
 _ATTEMPTS: Final = 3
 _SAME: Final = 1e-2
-"""Largest difference, relative to the largest feature, of a row that is computed again."""
+"""Largest difference of a row that is computed again, relative to its largest feature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ class FeatureSpace:
 
     Attributes:
         system: name of the network.
-        weights: SHA-256 of the weights' file, or a name that identifies them.
-        side_px: of the network's input.
+        weights: SHA-256 of the weights file, or a name that identifies the weights.
+        side_px: side of the network's input.
         output: the layer; `pooled` is the pooled last feature map.
     """
 
@@ -70,7 +70,7 @@ def row_key(tile_sha256: str, view: Mapping[str, Any] | None = None) -> bytes:
     """The key of a row: 32 bytes.
 
     Args:
-        tile_sha256: of the tile's bytes.
+        tile_sha256: SHA-256 of the tile's bytes.
         view: everything that determines a transformed view, as JSON; None for the original.
     """
     return _digest({"tile": tile_sha256, "view": view})
@@ -112,11 +112,10 @@ class FeatureStore:
         return [i for i, key in enumerate(keys) if key not in self._place]
 
     def read(self, keys: Sequence[bytes]) -> Features:
-        """Rows of some keys, float32 `[n, ...]`; a large result is a scratch file, not in memory.
+        """Rows of some keys, float32 `[n, ...]`; a large result is on disk (`allocate`).
 
         Raises:
-            KeyError: a row is missing or its chunk is damaged, in which case its rows are missing
-                from now on.
+            KeyError: a row is missing, or its chunk is damaged; a damaged chunk is removed.
         """
         rows_by_chunk: dict[Path, list[tuple[int, int]]] = {}
         for i, key in enumerate(keys):
@@ -134,10 +133,10 @@ class FeatureStore:
         return out
 
     def write(self, keys: Sequence[bytes], features: Features) -> None:
-        """Add rows: all of them, or none if the process ends before.
+        """Add rows: all of them, or none if the process ends too early.
 
         Args:
-            keys: of the rows, made by `row_key`.
+            keys: one from `row_key` for each row.
             features: float32 `[n, ...]`.
 
         Raises:
@@ -155,7 +154,10 @@ class FeatureStore:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Stop other processes from computing the same rows; a killed process holds no lock."""
+        """Make other processes wait instead of computing the same rows.
+
+        The lock of a killed process is free.
+        """
         with (self.folder / "lock").open("wb") as stream:
             if not try_lock(stream):
                 ERRORS.print(
@@ -172,7 +174,7 @@ class FeatureStore:
         return writing(self.folder, CacheError, _OPTION)
 
     def _open(self, path: Path) -> Features:
-        """The memory-mapped features of a chunk, whose content is checked by its name once."""
+        """The memory-mapped features of a chunk; its content is checked once, by its name."""
         if path not in self._chunks:
             try:
                 whole = sha256_of_file(path) == path.stem
@@ -202,16 +204,13 @@ def fill(
     compute: Callable[[Sequence[int]], Features],
     track: Callable[[Sequence[Sequence[int]]], Iterable[Sequence[int]]] = iter,
 ) -> Features:
-    """Read the rows of some keys; compute and store those that are missing.
+    """Read the rows of some keys, float32 `[len(keys), ...]`, after computing the missing ones.
 
     Args:
-        store: the store.
-        keys: of the rows.
+        store: where the rows are and are written to.
+        keys: one from `row_key` for each row.
         compute: from positions in `keys` to float32 `[n, ...]`; called under the lock.
         track: wraps the chunks of work to show progress.
-
-    Returns:
-        float32 `[len(keys), ...]`.
 
     Raises:
         CacheError: the disk is full, or the stored features are not this network's.
@@ -236,8 +235,8 @@ def _compute_missing(
     compute: Callable[[Sequence[int]], Features],
     track: Callable[[Sequence[Sequence[int]]], Iterable[Sequence[int]]],
 ) -> None:
-    # The first row tells the size of all. If a row is stored already, compute that one, to find out
-    # whether another network has filled the folder under the same name.
+    # One row tells the size of all. If a row is stored already, compute that one again, to detect
+    # that another network has filled the folder under the same name.
     known = next((i for i in range(len(keys)) if not store.missing([keys[i]])), None)
     probe = compute([missing[0] if known is None else known])
     if known is not None:
@@ -261,7 +260,7 @@ def _require_same(store: FeatureStore, key: bytes, computed: Features) -> None:
     ):
         raise CacheError(
             f"{store.folder} holds other features than this network computes: another version of "
-            "the weights or libraries filled it. Remove the folder."
+            "the weights or libraries wrote them. Remove the folder."
         )
 
 

@@ -11,6 +11,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -36,19 +37,19 @@ class Checkpoint:
         """Nothing is read yet.
 
         Args:
-            directory: holds the file.
-            name: of the phase.
-            variables: of the graph and the optimizer, including dropout's random state.
-            average: of the weights.
+            directory: contains the file.
+            name: name of the phase.
+            variables: graph and optimizer, including dropout's random state.
+            average: running average of the weights.
             rng: draws views and their order.
         """
         self._directory, self._file = directory, f"{name}.npz"
         self._variables, self._average, self._rng = variables, average, rng
 
     def restore(self) -> PhaseProgress:
-        """Restore all parts; without a checkpoint they stay as they are.
+        """Restore all parts; without a checkpoint nothing changes.
 
-        A damaged file is ignored: the phase starts again and ends with the same weights.
+        A damaged file is ignored; the phase then starts again and ends with the same weights.
         """
         content = self._directory.read(self._file)
         if content is None:
@@ -110,7 +111,7 @@ class Checkpoint:
         yield "losses", np.array(progress.losses, np.float64)
         yield "hits", np.array(progress.hits, np.bool_)
         written = {
-            "records": [record.as_dict() for record in progress.records],
+            "records": [asdict(record) for record in progress.records],
             "n_averaged": self._average.n_steps,
             "rng": self._rng.bit_generator.state,
         }

@@ -12,14 +12,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from training.distributed import bytes_of_first, is_chief
-from training.errors import RunError
 from training.storage.atomic import write_whole
-from training.storage.disk import unwritable
+from training.storage.disk import RESUMES, writing
 
 CHECKPOINT_EVERY_S: Final = 30.0
 """A kill costs at most this plus the start of the command; writing takes a second or less."""
-
-RESUME_HINT: Final = " The same command then resumes where it stopped."
 
 
 class CheckpointDir:
@@ -29,7 +26,7 @@ class CheckpointDir:
         """Nothing is read yet.
 
         Args:
-            folder: holds the files; it is made by the first write.
+            folder: folder of the files; the first write creates it.
             every_s: seconds between checkpoints; `CHECKPOINT_EVERY_S` by default.
         """
         self._folder = folder
@@ -48,7 +45,7 @@ class CheckpointDir:
     def read(self, name: str) -> bytes | None:
         """A file's content, or None if there is no such file.
 
-        All processes that train together must call this, and all get the same answer.
+        All processes that train together must call this, and all get the same content.
         """
         if self._folder is None:
             return None
@@ -66,11 +63,9 @@ class CheckpointDir:
         self._written = time.monotonic()
         if self._folder is None or not is_chief():
             return
-        try:
+        with writing(self._folder, after=RESUMES):
             self._folder.mkdir(parents=True, exist_ok=True)
             write_whole(self._folder / name, write)
-        except OSError as error:
-            raise RunError(unwritable(self._folder, error) + RESUME_HINT) from error
 
     def remove_checkpoints(self) -> None:
         """Remove the checkpoints of a part whose result is saved; they are many times as large."""

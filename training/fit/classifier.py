@@ -68,7 +68,7 @@ class _Job:
 
     @property
     def all_views(self) -> ViewPositions:
-        """An epoch over every view, balanced as the system or the configuration says."""
+        """An epoch over every view, oversampled or balanced if so configured."""
         views = all_views(self.features.pooled.shape[1])
         if self.config.network.entry.oversamples:
             return oversampled(views, self.features.class_indices)
@@ -97,12 +97,12 @@ def fit_classifier(
     """Fit on some tiles, then compute the logits of others.
 
     Args:
-        features: of all tiles.
+        features: features of all tiles.
         config: the run's configuration, with the same `features_key` as the features.
         train: positions of the training tiles, int64 `[n_train]`.
         test: positions of the test tiles, int64 `[n_test]`; may be empty.
-        seed: of initial weights, dropout and order; the same seed gives the same weights.
-        checkpoints: of this fit; it resumes from them and writes new ones there.
+        seed: decides initial weights, dropout and order; the same seed gives the same weights.
+        checkpoints: where the fit resumes from and writes new checkpoints.
 
     Raises:
         RunError: the features do not suit the configuration, or a checkpoint cannot be written.
@@ -139,7 +139,7 @@ def _fit_frozen_head(job: _Job) -> Fitted:
 
 
 def _fit_head(job: _Job, rng: np.random.Generator) -> tuple[Any, list[EpochRecord]]:
-    """The fitted head on pooled features, standardising folded in, and its records."""
+    """The fitted head, with standardisation folded in, and its records."""
     pooled = job.features.pooled
     space = fit_head_space(pooled, job.train, job.config.network.standardize)
     head = job.build_head()

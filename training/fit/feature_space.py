@@ -1,8 +1,8 @@
 """The space in which the head is fitted: pooled features, standardised.
 
 Standardising is linear and uses statistics of the training tiles alone, so it folds into the head's
-first layer. The exported graph, its embedding and its closed-form Grad-CAM do not change, and
-inference costs nothing more.
+first layer. The exported graph, its embedding, its closed-form Grad-CAM and the cost of inference
+do not change.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class HeadSpace:
 
         Args:
             head_weights: kernel `[d, H]` and bias `[H]` of the hidden layer, then kernel and bias
-                of the logits, which stay as they are; float32.
+                of the logits, which do not change; float32.
         """
         kernel, bias, *rest = head_weights
         kernel = kernel / self.scale[:, None]
@@ -51,8 +51,8 @@ def fit_head_space(
     Args:
         pooled: float32 `[n, views, d]`, of all tiles.
         train: positions of the training tiles; no other tile is used.
-        standardize: added to the standard deviations, which keeps rare features small; 0 leaves
-            the features as they are.
+        standardize: added to the standard deviations, so that rare features stay small; 0 changes
+            no feature.
     """
     if standardize == 0:
         size = pooled.shape[-1]

@@ -1,10 +1,10 @@
-"""What training measures in each epoch, and how far a phase has come."""
+"""Measurements of each epoch, and the progress of a phase."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,6 @@ class EpochRecord:
     test_loss: float | None
     test_accuracy: float | None
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
 
 @dataclass(slots=True)
 class PhaseProgress:
@@ -37,8 +33,8 @@ class PhaseProgress:
         records: one for each finished epoch.
         pairs: int64 `[m, 2]`, tile and view, in the order in which the current epoch shows them;
             None between two epochs.
-        losses: of the current epoch's steps.
-        hits: for each view that the current epoch has shown, whether it was classified correctly.
+        losses: one for each step of the current epoch.
+        hits: whether each view shown in the current epoch was classified correctly.
     """
 
     records: list[EpochRecord] = field(default_factory=list)

@@ -13,7 +13,7 @@ def without_leak(optimizer: Any) -> Any:
     step's whole graph. Every compiled step therefore stayed in memory: 2.6 to 3.6 MB a fit.
 
     Args:
-        optimizer: of Keras; returned unchanged if several replicas train together.
+        optimizer: a Keras optimizer; returned unchanged if several replicas train together.
     """
     import tensorflow
 

@@ -21,11 +21,10 @@ from training.fit.weight_averaging import RunningAverage
 
 
 class Phase:
-    """One phase of training; `scorer` runs the graph with the weights it has by then.
+    """One phase of training; `scorer` runs the graph with its current weights.
 
-    Both the head and the fine-tuning may end with the running average of the weights instead of
-    the last step's (Polyak & Juditsky 1992), so that no single epoch decides and no tile is spent
-    on early stopping.
+    A phase may end with the running average of the weights (Polyak & Juditsky 1992) instead of
+    those of the last step, so that no single epoch decides and early stopping costs no tile.
     """
 
     def __init__(
@@ -39,9 +38,9 @@ class Phase:
         """Compile the training step.
 
         Args:
-            name: of the phase in the records, and of its checkpoint.
+            name: name in the records and of the checkpoint.
             graph: one view to logits.
-            config: of the phase.
+            config: settings of the phase.
             features: `[n, 1 + n_views, ...]`: float32 features, or uint8 tiles.
             targets: float32 `[n, C]`, one-hot.
         """

@@ -1,6 +1,6 @@
-"""What an epoch shows: which views of which tiles, and each group how often.
+"""Choose the views of an epoch, and how often each group of tiles is shown.
 
-Case and label are confounded in the collection (one case holds hardly any Viable Tumor, another
+Case and label are confounded in the collection (one case has hardly any Viable Tumor, another
 hardly anything else), so a model can gain by telling cases apart. Balanced sampling shows every
 label, slide, case or pair of case and label equally often.
 """
@@ -47,7 +47,7 @@ def balanced(
         views: chooses pairs of tile and view.
         balance: what a group is; `none` returns `views` unchanged.
         class_indices: int64 `[n]`, of all tiles.
-        groups: of all tiles; balancing labels needs none.
+        groups: slides and cases of all tiles; balancing by label needs none.
     """
     if balance == "none":
         return views

@@ -46,5 +46,5 @@ class Scorer:
         return float(loss), float((logits.argmax(axis=1) == targets.argmax(axis=1)).mean())
 
     def measure_test(self, tiles: NDArray[np.int64]) -> tuple[float, float] | tuple[None, None]:
-        """The same for test tiles, of which there may be none."""
+        """As `measure`; (None, None) if there are no tiles."""
         return self.measure(tiles) if tiles.size > 0 else (None, None)

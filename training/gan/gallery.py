@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from training.data.labels import LABELS
 from training.errors import GanError
+from training.evaluation.plots import empty_figure, label_axes
 from training.gan.record import GanRecord
 from training.gan.trainer import Gan
 from training.storage.disk import writing
@@ -46,7 +47,7 @@ def draw_grid(tiles: NDArray[np.uint8], names: Sequence[str]) -> Image.Image:
 
     Args:
         tiles: uint8 `[len(names) * GRID_COLUMNS, side, side, 3]`.
-        names: of the labels, one for each row.
+        names: label names, one for each row.
     """
     side = tiles.shape[1]
     step, band = side + _GAP_PX, side + _GAP_PX + _CAPTION_PX
@@ -61,16 +62,11 @@ def draw_grid(tiles: NDArray[np.uint8], names: Sequence[str]) -> Image.Image:
 
 
 def _plot_losses(path: Path, losses: Sequence[tuple[float, float]]) -> None:
-    # `Figure` instead of pyplot: no global state, no window, nothing to close.
-    from matplotlib.figure import Figure
-
-    figure: Any = Figure(figsize=(5.6, 3.4), layout="constrained")
+    figure = empty_figure(5.6, 3.4)
     axes = figure.subplots()
     epochs = range(1, len(losses) + 1)
     for column, name, colour in ((0, "generator", "#2b5c8a"), (1, "discriminator", "#d9822b")):
         axes.plot(epochs, [pair[column] for pair in losses], color=colour, label=name)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("hinge loss")
-    axes.spines[["top", "right"]].set_visible(False)
+    label_axes(axes, "epoch", "hinge loss")
     axes.legend(frameon=False)
     figure.savefig(path, dpi=_DPI)

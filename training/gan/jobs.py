@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from training.console.progress import tracked
@@ -34,28 +35,24 @@ def plan_generators(
     chosen: tuple[Split, str] | None,
 ) -> list[tuple[Path, GanRecord]]:
     """A folder and a record for each fold of a split, or for all tiles without a split."""
-    if chosen is None:
-        train = np.arange(len(index.tiles))
+
+    def job(folder_name: str, fold: str | None, train: NDArray[np.int64]) -> tuple[Path, GanRecord]:
         record = GanRecord(
             settings=settings,
             index_sha256=index_sha256,
-            split_sha256=None,
-            fold=None,
+            split_sha256=chosen[1] if chosen else None,
+            fold=fold,
             seen=seen_tiles(index, train),
         )
-        return [(out / ALL_TILES, record)]
-    split, split_sha256 = chosen
+        return out / folder_name, record
+
+    if chosen is None:
+        return [job(ALL_TILES, None, np.arange(len(index.tiles)))]
     jobs = []
-    for fold in split.folds:
-        record = GanRecord(
-            settings=settings,
-            index_sha256=index_sha256,
-            split_sha256=split_sha256,
-            fold=fold.name,
-            seen=seen_tiles(index, fold_positions(index, fold)[0]),
-        )
+    for fold in chosen[0].folds:
         slug = re.sub(r"[^a-z0-9]+", "-", fold.name.lower()).strip("-").removeprefix("fold-")
-        jobs.append((out / f"{split.kind}-{slug}", record))
+        train, _ = fold_positions(index, fold)
+        jobs.append(job(f"{chosen[0].kind}-{slug}", fold.name, train))
     return jobs
 
 

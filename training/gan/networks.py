@@ -21,7 +21,7 @@ def build_generator(side_px: int, latent_size: int, width: int, n_labels: int) -
     """Build the network from noise and label to a tile.
 
     Args:
-        side_px: of the tile, a power of two.
+        side_px: side of the tile, a power of two.
         latent_size: length of the noise vector.
         width: channels at full size; each smaller stage has twice as many, at most eight times.
         n_labels: number of labels.
@@ -55,7 +55,7 @@ def build_discriminator(side_px: int, width: int, n_labels: int) -> Any:
     """Build the network from tile and label to a score: higher for more realistic tiles.
 
     Args:
-        side_px: of the tile, a power of two.
+        side_px: side of the tile, a power of two.
         width: channels after the first stage; each further stage has twice as many, at most eight
             times.
         n_labels: number of labels.

@@ -5,21 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from training.data.labels import LABEL_IDS
 from training.errors import GanError
-from training.storage.atomic import write_bytes_whole
 from training.storage.disk import writing
+from training.storage.frozen_model import FrozenModel, write_json
 
 RECORD_NAME: Final = "gan.json"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class GanSettings(_Part):
+class GanSettings(FrozenModel):
     """Settings of a fit."""
 
     side_px: Literal[32, 64, 128] = Field(default=64, description="Side of the generated tiles.")
@@ -33,7 +29,9 @@ class GanSettings(_Part):
         multiple_of=2,
         description="Real tiles in each step, and generated ones.",
     )
-    learning_rate: float = Field(default=4e-4, gt=0, description="Of Adam, for both networks.")
+    learning_rate: float = Field(
+        default=4e-4, gt=0, description="Learning rate of Adam, for both networks."
+    )
     latent_size: int = Field(default=64, ge=1, description="Length of the noise vector.")
     width: int = Field(default=16, ge=8, multiple_of=8, description="Channels at full size.")
     averaging: float = Field(
@@ -42,7 +40,7 @@ class GanSettings(_Part):
     seed: int = Field(default=0, ge=0, description="Seed of weights, noise, order and transforms.")
 
 
-class SeenTile(_Part):
+class SeenTile(FrozenModel):
     """A tile that the GAN was fitted on."""
 
     name: str
@@ -50,11 +48,11 @@ class SeenTile(_Part):
     label: Literal["non_tumor", "non_viable_tumor", "viable_tumor"]
 
 
-class GanRecord(_Part):
+class GanRecord(FrozenModel):
     """A generator's identity: equal records give equal generators.
 
     Attributes:
-        split_sha256, fold: the fold it is for; None for all tiles of the index.
+        split_sha256, fold: the fold that it serves; None for all tiles of the index.
         seen: every tile that it is fitted on, in the order of the index.
     """
 
@@ -99,7 +97,5 @@ def begin_folder(folder: Path, record: GanRecord) -> None:
                 "or remove the folder."
             )
         return
-    content = record.model_dump_json(indent=1).encode() + b"\n"
     with writing(folder, GanError, "--out"):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_bytes_whole(folder / RECORD_NAME, content)
+        write_json(folder / RECORD_NAME, record)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from training.gan.differentiable import augment
 
 MODE_SEEKING: Final = 0.1
-"""Weight of the mode-seeking term (Mao et al. 2019, arXiv:1903.05628): without it the generator
-made the same tile of a label from all noise, on the 41 sample tiles."""
+"""Weight of the mode-seeking term (Mao et al. 2019, arXiv:1903.05628). Without it, on the 41 sample
+tiles, the generator made one and the same tile of a label from all noise."""
 
 
 def draw_batch(

@@ -35,18 +35,15 @@ def seen_tiles(index: Index, train: NDArray[np.int64]) -> tuple[SeenTile, ...]:
 def supply_synthetic(
     config: TrainingConfig, index: Index, trains: Sequence[NDArray[np.int64]]
 ) -> SyntheticTiles | None:
-    """Generate the synthetic tiles that `gan.proportion` asks for, for every fold.
+    """Generate the synthetic tiles of every fold; None if `gan.proportion` is 0.
 
-    Each fold uses the generator that saw most of its training tiles and no other tile. Tiles are
-    the same if their bytes are.
+    Each fold uses the generator that saw most of its training tiles and no other tile. Tiles with
+    the same bytes count as the same tile.
 
     Args:
-        config: of the run.
+        config: the run's configuration.
         index: the real tiles.
         trains: positions of each fold's training tiles.
-
-    Returns:
-        The tiles; None if the proportion is 0.
 
     Raises:
         LeakError: a fold has no generator, or every generator saw a tile outside the training fold.

@@ -100,7 +100,7 @@ class Gan:
 
         Args:
             class_indices: int64 `[n]`, the label of each tile.
-            seed: of the noise; equal arguments give equal tiles.
+            seed: decides the noise; equal arguments give equal tiles.
 
         Returns:
             uint8 `[n, side, side, 3]` RGB.
@@ -191,16 +191,22 @@ class Gan:
         return before
 
 
+def _restored(folder: Path, record: GanRecord) -> Gan:
+    """The GAN of the last checkpoint, or a new one."""
+    gan = Gan(record.settings)
+    path = folder / CHECKPOINT_NAME
+    if path.exists():
+        gan.load(path)
+    return gan
+
+
 def open_generator(folder: Path, record: GanRecord) -> Gan:
     """Open a generator whose fit is finished.
 
     Raises:
         GanError: the fit is not finished, or the checkpoint is damaged.
     """
-    gan = Gan(record.settings)
-    path = folder / CHECKPOINT_NAME
-    if path.exists():
-        gan.load(path)
+    gan = _restored(folder, record)
     if len(gan.losses) < record.settings.epochs:
         raise GanError(
             f"{folder} is fitted for {len(gan.losses)} of "
@@ -221,7 +227,7 @@ def fit_gan(
     """Fit up to the epochs of the record, from the last checkpoint if there is one.
 
     Args:
-        folder: holds the checkpoint.
+        folder: contains the checkpoint.
         record: the settings.
         tiles: uint8 `[n, side, side, 3]` with the record's side; only those of `record.seen`.
         class_indices: int64 `[n]`, positions in `LABELS`.
@@ -231,16 +237,13 @@ def fit_gan(
     Raises:
         GanError: the checkpoint is damaged or not writable, or the losses are not finite.
     """
-    gan = Gan(record.settings)
-    path = folder / CHECKPOINT_NAME
-    if path.exists():
-        gan.load(path)
+    gan = _restored(folder, record)
     epochs = record.settings.epochs
     for epoch in track(range(len(gan.losses) + 1, epochs + 1)):
         losses = gan.run_epoch(tiles, class_indices)
         if not np.isfinite(losses).all():
             raise GanError(f"The losses are not finite after epoch {epoch}. Lower learning_rate.")
         if epoch % CHECKPOINT_EVERY == 0 or epoch == epochs:
-            gan.save(path)
+            gan.save(folder / CHECKPOINT_NAME)
             show(gan, epoch)
     return gan

@@ -1,7 +1,7 @@
-"""How a registry entry describes a system; reading one does not import Keras.
+"""How a registry entry describes a system, without importing Keras.
 
-A system, the word of `network.system` and `osteo-train systems`, is a backbone, the scaling of its
-input and the kind of head that classifies its pooled features.
+A system is what `network.system` and `osteo-train systems` name: a backbone, the scaling of its
+input, and the kind of head that classifies its pooled features.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ PAPER_SIDE_PX: Final = 224
 """Side of the tiles in the seed paper, the same for every network."""
 
 BuildBackbone = Callable[[int, str | None], Any]
-"""Takes the side of a tile (px) and weights (as Keras takes them; None leaves them random) and
-returns a backbone: scaled float32 `[B, side, side, 3]` to a feature map `[B, h, w, E]`."""
+"""From the side of a tile (px) and weights (as Keras takes them; None leaves them random) to a
+backbone, which maps scaled float32 `[B, side, side, 3]` to a feature map `[B, h, w, E]`."""
 
 Head = Literal["dense", "svm"]
 """What classifies the pooled features: two dense layers, or a linear support vector machine."""
@@ -56,8 +56,8 @@ class Scaling:
 
 MINUS_ONE_TO_ONE: Final = Scaling(divisor=127.5, offset=-1.0)
 ZERO_TO_ONE: Final = Scaling(divisor=255.0)
-AS_IT_IS: Final = Scaling()
-"""For backbones whose graph begins with its own scaling."""
+UNSCALED: Final = Scaling()
+"""For backbones that scale their input themselves."""
 CAFFE: Final = Scaling(offset=(-123.68, -116.779, -103.939), is_bgr=True)
 """ImageNet's channel means subtracted, BGR: how VGG was trained in Caffe."""
 
@@ -70,20 +70,19 @@ class System:
         name: value of `network.system` in a configuration.
         title: name in reports.
         build: builds the backbone.
-        scaling: of the backbone's input; part of the exported graph.
-        side_px: side of the tiles that the backbone was made for; `network.side_px` overrides it.
-        min_side_px: smallest side that leaves something of a tile at the last layer.
         embedding_size: E, the number of channels of the feature map.
-        map_side: h and w of the feature map at `side_px`, so also of the Grad-CAM maps.
-        n_parameters: of the backbone, without the head.
-        seam: where fine-tuning begins by default: the first trained layer, or `after NAME` for the
-            last frozen one. None: there is no second phase.
+        n_parameters: number of parameters of the backbone, without the head.
         paper: where the seed paper mentions it.
         reference: where it was published.
-        licence: of the weights that Keras fetches.
+        licence: licence of the weights that Keras downloads.
+        scaling: scaling of the backbone's input; part of the exported graph.
+        side_px: side of the tiles that the backbone was made for; `network.side_px` overrides it.
+        min_side_px: smallest side for which the last feature map is not empty.
+        map_side: h and w of the feature map at `side_px`, so also of the Grad-CAM maps.
+        seam: where fine-tuning begins by default: the first trained layer, or `after NAME` for the
+            last frozen one. None: the system cannot be fine-tuned.
         note: remark in the list of systems.
-        is_pretrained: Keras fetches ImageNet weights; if not, every layer is trained from scratch.
-        is_exportable: a bundle can be made of it.
+        is_pretrained: Keras has ImageNet weights; if not, every layer is trained from scratch.
         head: what classifies the pooled features.
         oversamples: every epoch shows each label as often as the most frequent one.
         has_int8: its bundles also hold an int8 file.
@@ -92,19 +91,18 @@ class System:
     name: str
     title: str
     build: BuildBackbone
-    scaling: Scaling
-    side_px: int
-    min_side_px: int
     embedding_size: int
-    map_side: int
     n_parameters: int
-    seam: str | None
     paper: str
     reference: str
     licence: str
+    scaling: Scaling = MINUS_ONE_TO_ONE
+    side_px: int = PAPER_SIDE_PX
+    min_side_px: int = 32
+    map_side: int = 7
+    seam: str | None = None
     note: str = ""
     is_pretrained: bool = True
-    is_exportable: bool = True
     head: Head = "dense"
     oversamples: bool = False
     has_int8: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from training.networks.architecture import MINUS_ONE_TO_ONE, ZERO_TO_ONE, System
+from training.networks.architecture import ZERO_TO_ONE, System
 
 _L2: Final = 1e-3
 
@@ -64,13 +64,10 @@ ALEXNET: Final = System(
     name="alexnet",
     title="AlexNet",
     build=_build_alexnet,
-    scaling=MINUS_ONE_TO_ONE,
-    side_px=224,
     min_side_px=63,
     embedding_size=256,
     map_side=6,
     n_parameters=2_469_696,
-    seam=None,
     paper="compared with",
     reference="Krizhevsky 2014, arXiv:1404.5997 (Krizhevsky et al. 2012)",
     licence="none: Keras has no weights",
@@ -83,11 +80,9 @@ COMPACT_CNN: Final = System(
     build=_build_compact,
     scaling=ZERO_TO_ONE,
     side_px=128,
-    min_side_px=32,
     embedding_size=128,
     map_side=8,
     n_parameters=240_832,
-    seam=None,
     paper="compared with (75 to 86 %)",
     reference="after Ahmed et al. 2021, doi:10.32604/cmc.2021.018486",
     licence="none: from scratch",

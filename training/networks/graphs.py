@@ -49,25 +49,25 @@ class SplitBackbone:
 
 
 def require_weights(weights: str, system: System = DEFAULT_SYSTEM) -> None:
-    """Fail at once if a weights file is missing; its content is checked when it is loaded.
+    """Fail early if a weights file is missing; its content is checked when it is loaded.
 
     Raises:
         WeightsError: there is no such file, or Keras has no weights for this system.
     """
     if weights == KERAS_IMAGENET and not system.is_pretrained:
         raise WeightsError(
-            f"There are no public weights of {system.title}: it is trained from scratch. Set "
+            f"There are no public weights for {system.title}: it is trained from scratch. Set "
             f"network.weights, or OSTEO_WEIGHTS, to '{UNTRAINED}'."
         )
     if weights not in (KERAS_IMAGENET, UNTRAINED) and not Path(weights).is_file():
         raise WeightsError(
             f"There are no weights at {weights}. Set OSTEO_WEIGHTS or network.weights to a file "
-            f"of {system.title} weights, or to 'imagenet' to let Keras fetch them."
+            f"of {system.title} weights, or to 'imagenet' to let Keras download them."
         )
 
 
 def weights_sha256(weights: str) -> str | None:
-    """SHA-256 of a weights file; None if Keras fetches and checks the weights or there are none."""
+    """SHA-256 of a weights file; None if Keras downloads and checks them, or there are none."""
     return None if weights in (KERAS_IMAGENET, UNTRAINED) else sha256_of_file(Path(weights))
 
 
@@ -100,8 +100,8 @@ def build_backbone(
         if weights != KERAS_IMAGENET or type(error) is not Exception:
             raise
         raise WeightsError(
-            "Keras could not fetch the ImageNet weights. Without internet, set OSTEO_WEIGHTS to a "
-            f"file of {system.title} weights."
+            "Keras could not download the ImageNet weights. Without internet, set OSTEO_WEIGHTS to "
+            f"a file of {system.title} weights."
         ) from error
 
 
@@ -149,7 +149,7 @@ def build_head(
     Args:
         hidden_units: width of the hidden layer; 100 in the seed paper.
         dropout: applied to the features, in training only.
-        seed: of the initial weights and the dropout.
+        seed: decides the initial weights and the dropout.
         embedding_size: E of the system.
     """
     import keras

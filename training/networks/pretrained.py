@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
-from training.networks.architecture import (
-    AS_IT_IS,
-    CAFFE,
-    MINUS_ONE_TO_ONE,
-    BuildBackbone,
-    System,
-)
+from training.networks.architecture import CAFFE, UNSCALED, BuildBackbone, System
 
 _FIGURE_3: Final = "Figure 3"
 
@@ -31,11 +26,7 @@ MOBILENETV2: Final = System(
     name="mobilenetv2",
     title="MobileNetV2",
     build=_application("MobileNetV2"),
-    scaling=MINUS_ONE_TO_ONE,
-    side_px=224,
-    min_side_px=32,
     embedding_size=1280,
-    map_side=7,
     n_parameters=2_257_984,
     seam="block_13_expand",
     paper="Figures 3 to 5, Table 1",
@@ -48,11 +39,7 @@ RESNET50V2: Final = System(
     name="resnet50v2",
     title="ResNet50V2",
     build=_application("ResNet50V2"),
-    scaling=MINUS_ONE_TO_ONE,
-    side_px=224,
-    min_side_px=32,
     embedding_size=2048,
-    map_side=7,
     n_parameters=23_564_800,
     seam="conv5_block1_preact_bn",
     paper="Figure 3, Table 1",
@@ -63,7 +50,6 @@ XCEPTION: Final = System(
     name="xception",
     title="Xception",
     build=_application("Xception"),
-    scaling=MINUS_ONE_TO_ONE,
     side_px=299,
     min_side_px=71,
     embedding_size=2048,
@@ -78,7 +64,6 @@ INCEPTIONRESNETV2: Final = System(
     name="inceptionresnetv2",
     title="InceptionResNetV2",
     build=_application("InceptionResNetV2"),
-    scaling=MINUS_ONE_TO_ONE,
     side_px=299,
     min_side_px=75,
     embedding_size=1536,
@@ -93,7 +78,6 @@ INCEPTIONV3: Final = System(
     name="inceptionv3",
     title="InceptionV3",
     build=_application("InceptionV3"),
-    scaling=MINUS_ONE_TO_ONE,
     side_px=299,
     min_side_px=75,
     embedding_size=2048,
@@ -109,10 +93,7 @@ VGG16: Final = System(
     title="VGG16",
     build=_application("VGG16"),
     scaling=CAFFE,
-    side_px=224,
-    min_side_px=32,
     embedding_size=512,
-    map_side=7,
     n_parameters=14_714_688,
     seam="block5_conv1",
     paper="compared with",
@@ -124,11 +105,8 @@ EFFICIENTNETV2B0: Final = System(
     name="efficientnetv2b0",
     title="EfficientNetV2-B0",
     build=_application("EfficientNetV2B0"),
-    scaling=AS_IT_IS,
-    side_px=224,
-    min_side_px=32,
+    scaling=UNSCALED,
     embedding_size=1280,
-    map_side=7,
     n_parameters=5_919_312,
     seam="block6a_expand_conv",
     paper="not in it",
@@ -140,11 +118,8 @@ CONVNEXTTINY: Final = System(
     name="convnexttiny",
     title="ConvNeXt-Tiny",
     build=_application("ConvNeXtTiny"),
-    scaling=AS_IT_IS,
-    side_px=224,
-    min_side_px=32,
+    scaling=UNSCALED,
     embedding_size=768,
-    map_side=7,
     n_parameters=27_820_128,
     seam="convnext_tiny_stage_3_block_0_depthwise_conv",
     paper="not in it",
@@ -152,20 +127,13 @@ CONVNEXTTINY: Final = System(
     licence="MIT",
     note="a current reference; scales its input itself",
 )
-INCEPTIONV3_SVM: Final = System(
+INCEPTIONV3_SVM: Final = replace(
+    INCEPTIONV3,
     name="inceptionv3-svm",
     title="InceptionV3 + SVM",
-    build=_application("InceptionV3"),
-    scaling=MINUS_ONE_TO_ONE,
-    side_px=299,
-    min_side_px=75,
-    embedding_size=2048,
-    map_side=8,
-    n_parameters=21_802_784,
     seam=None,
     paper="compared with (double transfer learning)",
     reference="Cortes & Vapnik 1995, doi:10.1007/BF00994018, on InceptionV3",
-    licence="MIT",
     note="linear, one label against the rest; logits are decision values",
     head="svm",
 )

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PENALTY: Final = 1.0
-"""C of the machine, for standardised features."""
+"""C, the penalty on margin violations, for standardised features."""
 _ABSENT_LABEL: Final = -10.0
 """Decision value of a label that no training tile has; margins are about 1."""
 
@@ -33,8 +33,8 @@ def fit_svm(
     Args:
         features: float32 `[n, E]`, pooled.
         class_indices: int64 `[n]`; at least two labels.
-        n_labels: of the model; a label without tiles gets a decision value below all others.
-        seed: of the solver's order.
+        n_labels: labels of the model; one without tiles gets a decision value below all others.
+        seed: decides the order in which the solver visits tiles.
 
     Returns:
         Kernel and bias of a head's hidden layer (`[E, 2 C]`, `[2 C]`) and of its logits

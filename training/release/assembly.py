@@ -35,7 +35,7 @@ from training.runs.records import CrossValidation
 
 INTENDED_USE: Final = "Research use only. Not a medical device; not for diagnosis or treatment."
 _N_CALIBRATION_TILES: Final = 1200
-"""Calibration set of the int8 file: all of the collection, or 180 MB of a larger one."""
+"""Largest calibration set of the int8 file: the whole collection, or 180 MB of a larger one."""
 _PLOTS_NAME: Final = "plots"
 _SOFTWARE: Final = ("tensorflow", "keras", "numpy", "pillow", "scikit-learn")
 
@@ -52,7 +52,7 @@ def assemble_bundle(
     Args:
         bundle_dir: `NAME/VERSION`; must not exist, because a released bundle never changes.
         labelled: the training tiles; up to 1,200 of them calibrate the int8 file.
-        weights: of the backbone and of the head, from the fit on all tiles.
+        weights: backbone and head weights of the fit on all tiles.
         runs: cross-validations with the same configuration, one of them by slide.
         config: the resolved configuration.
 

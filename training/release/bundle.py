@@ -39,7 +39,7 @@ def new_bundle(bundle_dir: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        remove_incomplete(bundle_dir)
+        _remove_incomplete(bundle_dir)
 
 
 def require_no_bundle(bundle_dir: Path) -> None:
@@ -48,7 +48,7 @@ def require_no_bundle(bundle_dir: Path) -> None:
     Raises:
         RunError: there is a complete bundle.
     """
-    remove_incomplete(bundle_dir)
+    _remove_incomplete(bundle_dir)
     if bundle_dir.exists():
         raise RunError(
             f"{bundle_dir} exists, and a released bundle never changes. Increase model_version, "
@@ -56,7 +56,7 @@ def require_no_bundle(bundle_dir: Path) -> None:
         )
 
 
-def remove_incomplete(bundle_dir: Path) -> None:
+def _remove_incomplete(bundle_dir: Path) -> None:
     """Remove a bundle folder without a manifest, so that the next release can start."""
     if bundle_dir.is_dir() and not (bundle_dir / MANIFEST_NAME).exists():
         shutil.rmtree(bundle_dir)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
 
 from app.core.manifest import Manifest
 from training.console.markdown import markdown_table
 from training.evaluation.leakage import Leaks
+from training.evaluation.published import PUBLISHED
 from training.evaluation.split_tables import (
     MIXED_POLICY,
     SPLIT_HEADER,
@@ -21,15 +21,6 @@ from training.evaluation.split_tables import (
 from training.networks.registry import find_system
 from training.release.model_card_reliability import assessment_sections, section
 from training.reliability.assessment_report import AssessmentReport
-
-_PUBLISHED: Final = (
-    "Published on this collection, each with other tiles, labels and splits: accuracy from 0.88 "
-    "(tecncr/osteosarcoma-detect, GitHub; random split) to 0.99 (doi:10.3389/fmed.2025.1555907; "
-    "its abstract does not state the split). With one group of tiles left out in turn: 0.670 "
-    "accuracy, 0.562 macro F1, 0.626 balanced accuracy and 0.110 recall of viable tumour "
-    "(Enksodsoon/Osteopatch, GitHub, experiment G4: frozen MobileNetV3-Small, 1,028 tiles, mixed "
-    "ones left out); Osteopatch has not verified that its groups are independent patients."
-)
 
 
 def write_card(
@@ -110,7 +101,7 @@ def _data(manifest: Manifest, n_mixed: int) -> str:
 
 def _results(manifest: Manifest, leaks: Sequence[Leaks]) -> str:
     notes = [f"random: {leak}." for leak in leaks]
-    notes += [f"Mixed tiles: {MIXED_POLICY[manifest.data.mixed_tiles]}.", _PUBLISHED]
+    notes += [f"Mixed tiles: {MIXED_POLICY[manifest.data.mixed_tiles]}.", PUBLISHED]
     return section(
         "Results",
         "The kind of split decides the result, so all kinds are shown. The intervals come from "

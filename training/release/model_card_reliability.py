@@ -62,7 +62,7 @@ def _calibration(report: AssessmentReport) -> str:
     return section(
         "Calibration",
         f"One temperature (Guo et al. 2017), fitted on {report.source}. 'After' is measured on the "
-        "same answers.",
+        "same predictions.",
         _calibration_table(report.before, report.after),
         "![Reliability diagram](plots/reliability-slide.png)",
     )

@@ -11,10 +11,10 @@ from app.core.manifest import Manifest, SplitKind
 from training.config import TrainingConfig
 from training.console.progress import tracked
 from training.data.annotations import find_table, read_table
-from training.data.index import build_index, require_no_problems, write_index
+from training.data.index import build_index, require_no_problems
 from training.data.labelled_tiles import LabelledTiles
 from training.data.labels import require_every_label
-from training.data.splits import make_split, write_split
+from training.data.splits import make_split
 from training.data.tiles import TileStream
 from training.errors import RunError
 from training.gan.supply import supply_synthetic, training_parts
@@ -25,6 +25,7 @@ from training.runs.cross_validation import FitTask, Fitting
 from training.runs.records import read_cross_validation, read_final_fit
 from training.runs.resume import RESUME_DIR_NAME, resumable_features_dir
 from training.storage.disk import require_room
+from training.storage.frozen_model import write_json
 
 _BUNDLE_BYTES: Final = 12
 """Bytes a parameter: 4 in the SavedModel, 4 in LiteRT, 1 in int8; the rest for plots and tiles."""
@@ -37,7 +38,7 @@ class Folders:
     """Folders of a release.
 
     Attributes:
-        data_dir: contains `Training-Set-*` and the table.
+        data_dir: the collection.
         runs_dir: receives index, splits, predictions and weights.
         models_dir: receives `NAME/VERSION/`.
     """
@@ -82,7 +83,7 @@ def release_bundle(
     if strict:
         require_no_problems(problems)
     require_every_label(index.labels)
-    index_sha256 = write_index(folders.runs_dir / "index.json", index)
+    index_sha256 = write_json(folders.runs_dir / "index.json", index)
     # Make all splits before the first fit, so that an impossible split fails early.
     n_folds_of: dict[SplitKind, int] = {  # in the order of the reports; `patient`: one a case
         "random": config.splits.random_folds,
@@ -98,14 +99,15 @@ def release_bundle(
     fitting = Fitting(task, resumable_features_dir(folders.runs_dir))
     runs = []
     for split in splits:
-        split_sha256 = write_split(folders.runs_dir / f"{split.kind}.json", split)
+        split_sha256 = write_json(folders.runs_dir / f"{split.kind}.json", split)
         fitting.cross_validate(split, split_sha256, folders.runs_dir / split.kind)
         runs.append(read_cross_validation(folders.runs_dir / split.kind))
     fitting.fit_all(folders.runs_dir / "final")
-    _, base, head = read_final_fit(folders.runs_dir / "final")
+    _, backbone_weights, head_weights = read_final_fit(folders.runs_dir / "final")
     tiles = TileStream(index, folders.data_dir, config.network.input_side_px)
     labelled = LabelledTiles(index, index_sha256, folders.data_dir, tiles)
-    manifest = assemble_bundle(bundle_dir, labelled, (base, head), runs, config)
+    weights = backbone_weights, head_weights
+    manifest = assemble_bundle(bundle_dir, labelled, weights, runs, config)
     shutil.rmtree(folders.runs_dir / RESUME_DIR_NAME, ignore_errors=True)
     return bundle_dir, manifest
 
@@ -120,8 +122,7 @@ def _require_releasable(config: TrainingConfig, folders: Folders, bundle_dir: Pa
         )
     network = config.network
     require_weights(network.weights, network.entry)
-    build_backbone(
-        network.weights, network.entry, network.input_side_px
-    )  # weights of this network?
+    # Fails if the file holds the weights of another network.
+    build_backbone(network.weights, network.entry, network.input_side_px)
     require_room(bundle_dir.parent, _BUNDLE_BYTES * network.entry.n_parameters, "The bundle")
     require_room(folders.runs_dir, _RUN_BYTES * network.entry.n_parameters, "A run")

@@ -3,7 +3,7 @@
 Post-training quantisation with weights per channel, calibrated on real tiles (Jacob et al. 2018,
 arXiv:1712.05877). The head stays in float, because it is a thousandth of the work and decides the
 prediction. The first convolutions lose most by rounding, because they process the smallest
-differences in colour; as many of them stay in float as are needed to change no prediction.
+differences in colour; so many of them stay in float that no prediction changes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class CalibrationSet:
 
     Attributes:
         tiles: uint8 `[n, side, side, 3]` RGB.
-        temperature: of the bundle.
+        temperature: the bundle's temperature.
         index_sha256: SHA-256 of the index that lists these tiles.
     """
 
@@ -57,8 +57,8 @@ def quantize(
         calibration_set: tiles to calibrate and compare on.
 
     Returns:
-        The content of the first LiteRT file that changes no prediction, or else of the one that
-        changes fewest, and its parity with fp32.
+        The first LiteRT file that changes no prediction, or else the one that changes fewest, and
+        its parity with fp32.
     """
     reference = LiteRtRuntime(litert_file, n_workers=1)
     logits = reference.infer(calibration_set.tiles).logits

@@ -167,7 +167,7 @@ def _widened(gate: InputGate, fitted: InputGate) -> InputGate:
 
 
 def _write(bundle: Bundle, manifest: Manifest, section: str) -> Path:
-    """Write and check the version in a staging folder, then move it beside the others."""
+    """Write and check the version in a staging folder, then move it next to the others."""
     bundle_dir = bundle.path.with_name(manifest.model_version)
     try:
         with staging(bundle.path.parent) as folder:

@@ -1,4 +1,4 @@
-"""A folder to make a version in before it appears beside the others.
+"""A folder in which a version is made before it is moved next to the others.
 
 A service does not look for versions there, and the folder of a killed process is removed later.
 """

@@ -36,8 +36,8 @@ def build_record(
     Args:
         held_out: the predictions.
         label_ids: in the order of the logits.
-        split: `slide` if the predictions are out of fold, `site` if they are of a site's tiles.
-        gate: limits to use as they are; if None, they are fitted to these tiles.
+        split: `slide` for out-of-fold predictions, `site` for those of a site's own tiles.
+        gate: limits to use unchanged; if None, they are fitted to these tiles.
     """
     probabilities = held_out.probabilities
     counts = Counter(held_out.predicted.tolist())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from training.errors import RunError
 from training.evaluation.calibration import CalibrationQuality
@@ -14,14 +14,13 @@ from training.reliability.conformal import Coverage
 from training.reliability.flag_rates import FlagRate
 from training.reliability.robustness import Robustness
 from training.reliability.selective import RiskPoint
+from training.storage.frozen_model import FrozenModel
 
 REPORT_NAME: Final = "assessment.json"
 
 
-class Selection(BaseModel):
+class Selection(FrozenModel):
     """Risk and coverage on one split."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     split: str
     n_tiles: int
@@ -29,7 +28,7 @@ class Selection(BaseModel):
     points: tuple[RiskPoint, ...]
 
 
-class AssessmentReport(BaseModel):
+class AssessmentReport(FrozenModel):
     """All measurements of an assessment.
 
     Attributes:
@@ -43,7 +42,7 @@ class AssessmentReport(BaseModel):
         int8_verdicts_changed: tiles that the gate flags differently with int8; None without int8.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True)
+    model_config = ConfigDict(validate_by_name=True)
 
     schema_version: Literal[1] = 1
     source: str

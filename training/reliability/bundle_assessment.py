@@ -18,7 +18,7 @@ from app.core.review import ReviewReason
 from training.console.progress import tracked
 from training.data.labelled_tiles import LabelledTiles
 from training.data.labels import LABEL_IDS
-from training.data.tiles import some_of
+from training.data.tiles import evenly_spaced, some_of
 from training.evaluation.calibration import measure_calibration
 from training.features.reference_tiles import choose_reference
 from training.reliability.assessment_record import build_record
@@ -95,7 +95,7 @@ def assess_bundle(
         bundle_dir: must hold `model.tflite`; `model-int8.tflite` is compared with it if present.
         labelled: the training tiles.
         runs: cross-validations, one of them by slide.
-        temperature: of the bundle.
+        temperature: the bundle's temperature.
 
     Returns:
         The record for the manifest, and the report for the model card.
@@ -113,7 +113,7 @@ def assess_bundle(
             for precision, file in files.items()
             if file.exists()
         }
-        chosen = _evenly_spaced(len(tiles), _MAX_REFERENCE_CANDIDATES)
+        chosen = evenly_spaced(len(tiles), _MAX_REFERENCE_CANDIDATES)
         _, embeddings = predictors["fp32"].logits_and_embeddings([tiles[i] for i in chosen])
         slides = np.array([index.tiles[i].slide for i in chosen])
         reference = choose_reference(embeddings)
@@ -131,7 +131,7 @@ def _measure(
 ) -> AssessmentReport:
     index, by_slide, predictor = labelled.index, held_out["slide"], model.predictors["fp32"]
     sample = some_of(labelled.tiles, MAX_TILES)
-    sampled = [index.tiles[i] for i in _evenly_spaced(len(index.tiles), MAX_TILES)]
+    sampled = [index.tiles[i] for i in evenly_spaced(len(index.tiles), MAX_TILES)]
     side_px = sample.shape[1]
     ood_samples = draw_ood_samples(side_px)
     ood_embeddings = {
@@ -140,7 +140,7 @@ def _measure(
     real = flag_tiles_out_of_fold(by_slide.appearances, by_slide.distances, by_slide.folds)
     files = read_files(tracked("Changing tiles")(sampled), labelled.data_dir)
     return AssessmentReport(
-        source=f"{len(by_slide.truth)} answers out of fold, split by slide",
+        source=f"{len(by_slide.truth)} out-of-fold predictions, split by slide",
         n_tiles=len(index.tiles),
         before=measure_calibration(by_slide.logits, by_slide.truth, 1.0),
         after=measure_calibration(by_slide.logits, by_slide.truth, by_slide.temperature),
@@ -158,12 +158,6 @@ def _measure(
         deletion=measure_deletion(predictor, sample),
         robustness=measure_robustness(predictor, files, side_px),
     )
-
-
-def _evenly_spaced(n_tiles: int, n_most: int) -> list[int]:
-    """At most `n_most` positions, the same that `some_of` chooses."""
-    positions = np.linspace(0, n_tiles - 1, min(n_tiles, n_most)).round().astype(int)
-    return [int(position) for position in positions]
 
 
 def _coverage(held_out: Mapping[str, HeldOutPredictions]) -> list[Coverage]:

@@ -14,15 +14,15 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from training.reliability.predictor import Predictor
+from training.storage.frozen_model import FrozenModel
 
 DELETED_SHARE: Final = 0.2
 _N_RANDOM: Final = 5
 
 
-class Deletion(BaseModel):
+class Deletion(FrozenModel):
     """Mean loss of the predicted label's probability, in [-1, 1].
 
     Attributes:
@@ -31,8 +31,6 @@ class Deletion(BaseModel):
         lost_by_shape: after deleting the same shape elsewhere.
         map_beats_shape: share of tiles that lose more by the map than by the shape elsewhere.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     n_tiles: int
     lost_by_map: float

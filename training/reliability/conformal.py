@@ -7,21 +7,19 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from app.core.conformal import adaptive_scores, prediction_set, threshold_of
 from training.evaluation.intervals import binomial_interval
+from training.storage.frozen_model import FrozenModel
 
 COVERAGES: Final = (0.8, 0.9, 0.95)
 
 
-class Coverage(BaseModel):
+class Coverage(FrozenModel):
     """Share of prediction sets that contain the true label, with its 95 % interval.
 
     The measured fields are None if a calibration set is too small for the coverage asked.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     split: str
     asked: float
@@ -85,7 +83,7 @@ def measure_coverage_out_of_fold(
     truth: NDArray[np.int64],
     fold_names: NDArray[np.str_],
 ) -> Coverage:
-    """As `measure_coverage`, where the calibration set of each fold is all other folds."""
+    """As `measure_coverage`; the calibration set of each fold is all other folds."""
     names, folds = np.unique(fold_names, return_inverse=True)
     scores = [
         calibration_scores(probabilities[folds != i], truth[folds != i]) for i in range(len(names))

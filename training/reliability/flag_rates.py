@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from app.bundle import Bundle
 from app.core.appearance import measure_appearance
@@ -23,15 +22,14 @@ from training.console.progress import tracked
 from training.errors import DataError, RunError
 from training.evaluation.intervals import binomial_interval
 from training.reliability.predictor import Predictor
+from training.storage.frozen_model import FrozenModel
 
 _SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
 _LIMITS: Final = TileLimits(max_bytes=2**28, max_pixels=2**27, min_side_px=16)
 
 
-class FlagRate(BaseModel):
+class FlagRate(FrozenModel):
     """Share of images of one kind that the input gate flags, in [0, 1], with its 95 % interval."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
     n_pictures: int

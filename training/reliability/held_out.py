@@ -22,11 +22,11 @@ class HeldOutPredictions:
 
     Attributes:
         logits: float64 `[n, C]`, before temperature scaling.
-        temperature: of the bundle.
+        temperature: the bundle's temperature.
         truth: int64 `[n]`, positions in `LABELS`.
         folds: fold names `[n]`.
         distances: float32 `[n]` to the tiles that each model was trained on, or None.
-        appearances: of the tiles.
+        appearances: one for each tile.
     """
 
     logits: NDArray[np.float64]
@@ -56,8 +56,8 @@ def out_of_fold_predictions(
     Args:
         run: a cross-validation over the index.
         index: the tiles.
-        appearances: of the tiles, in the order of the index.
-        temperature: of the bundle.
+        appearances: one for each tile, in the order of the index.
+        temperature: the bundle's temperature.
     """
     predictions = predictions_of(run)
     appearance_of = {

@@ -1,4 +1,4 @@
-"""Fit the limits of the input gate on real tiles, and apply them to tiles it was not fitted on."""
+"""Fit the limits of the input gate on real tiles, and apply them to other tiles."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ABSORPTION_MARGINS_BELOW: Final = (_ABSORPTION_MARGIN, _LEAST_GREEN_MARGIN, _AB
 _STEPS: Final = 10_000
 """Limits are rounded outwards to four decimals; rounding to nearest could exclude a fitted tile."""
 _SLACK: Final = 1e-6
-"""In steps: a value just beside a step is rounded to the step by floating-point multiplication."""
+"""In steps: a product this close to a step may only be off it by a floating-point error."""
 
 Distances = NDArray[np.float32] | None
 """Distances to the training tiles, float32 `[n]`; None if they were not measured."""
@@ -45,8 +45,8 @@ def fit_gate(appearances: Sequence[Appearance], distances: Distances) -> InputGa
     """Fit limits that admit all of these tiles, with a margin.
 
     Args:
-        appearances: of at least one tile.
-        distances: of the same tiles; if None, the gate has no distance limit.
+        appearances: one for each tile; at least one.
+        distances: one for each tile; if None, the gate has no distance limit.
     """
     shares = np.array([appearance.absorption for appearance in appearances])
     low, high = shares.min(axis=0), shares.max(axis=0)
@@ -93,8 +93,8 @@ def flag_tiles_out_of_fold(
     """As `flag_tiles`, with a gate fitted without the tile's fold.
 
     Args:
-        appearances: of the tiles.
-        distances: of each tile, measured with the model that was fitted without its fold.
+        appearances: one for each tile.
+        distances: one for each tile, measured with the model that was fitted without its fold.
         folds: fold names `[n]`.
     """
     verdicts: dict[int, frozenset[ReviewReason]] = {}

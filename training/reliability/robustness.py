@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -12,13 +11,13 @@ from typing import Any, Final
 
 import numpy as np
 from PIL import Image, ImageOps
-from pydantic import BaseModel, ConfigDict
 
 from app.core.tile import TileLimits, decode_tile
 from training.augmentation.stain_separation import scale_stains
-from training.data.index import IndexedTile
+from training.data.index import IndexedTile, read_tile_file
 from training.errors import DataError
 from training.reliability.predictor import Predictor
+from training.storage.frozen_model import FrozenModel
 
 # The index has checked the tiles; resampled ones may exceed the limits of an upload.
 _LIMITS: Final = TileLimits(max_bytes=2**30, max_pixels=2**30, min_side_px=1)
@@ -26,7 +25,7 @@ Change = Callable[[Image.Image], bytes]
 """Turns the full-size RGB image of a tile into the file that a client might send instead."""
 
 
-class Robustness(BaseModel):
+class Robustness(FrozenModel):
     """Effect of one change on the predictions.
 
     Attributes:
@@ -34,8 +33,6 @@ class Robustness(BaseModel):
         mean_difference: mean absolute change of the probability of the label predicted first.
         max_difference: the largest such change.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     change: str
     n_tiles: int
@@ -45,22 +42,9 @@ class Robustness(BaseModel):
 
 
 def read_files(tiles: Iterable[IndexedTile], data_dir: Path) -> Iterator[bytes]:
-    """Yield the content of each indexed tile's file.
-
-    Raises:
-        DataError: a file cannot be read, or has changed since it was indexed.
-    """
+    """Yield the content of each tile's file; see `read_tile_file`."""
     for tile in tiles:
-        file = data_dir / tile.file
-        try:
-            content = file.read_bytes()
-        except OSError as error:
-            raise DataError(f"{file}: {error.strerror}.") from error
-        if hashlib.sha256(content).hexdigest() != tile.sha256:
-            raise DataError(
-                f"{file} has changed since it was indexed. Run 'osteo-train index' again."
-            )
-        yield content
+        yield read_tile_file(tile, data_dir)
 
 
 def _encoded(image: Image.Image, **options: Any) -> bytes:
@@ -142,7 +126,7 @@ def measure_robustness(
         probabilities = predictor.probabilities(np.stack(tiles))
         pairs.append((probabilities, int(probabilities[0].argmax())))
     if not pairs:
-        raise DataError("The index lists no tiles; there is nothing to measure.")
+        raise DataError("The index lists no tiles, so there is nothing to measure.")
     measured = []
     for i, name in enumerate(CHANGES, start=1):
         differences = [abs(float(rows[i, label] - rows[0, label])) for rows, label in pairs]

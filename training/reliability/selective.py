@@ -7,12 +7,13 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+
+from training.storage.frozen_model import FrozenModel
 
 REVIEWED_SHARES: Final = (0.0, 0.1, 0.25, 0.5, 0.75)
 
 
-class RiskPoint(BaseModel):
+class RiskPoint(FrozenModel):
     """One point of a risk-coverage curve.
 
     Attributes:
@@ -21,8 +22,6 @@ class RiskPoint(BaseModel):
         accuracy: accuracy on the answered tiles; None if there are none.
         wrong_caught: share of all wrong predictions that are reviewed; None if none is wrong.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     reviewed: float
     n_answered: int

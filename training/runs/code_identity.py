@@ -1,9 +1,9 @@
-"""SHA-256 of the code that decides a run's numbers; a docstring or an error text does not.
+"""SHA-256 of the code that decides a run's numbers.
 
-That code is every module that a cross-validation imports, directly or not, in functions too. Each
-is hashed as its syntax tree without docstrings, error texts and descriptions of settings; comments
-and line numbers are not part of the tree. `ast.dump` depends on the Python version, so a new
-version of Python changes the hash.
+That is every module that a cross-validation imports, directly or not, at module level or in a
+function. Each is hashed as its syntax tree without docstrings, error texts and descriptions of
+settings, so changing a text does not change the hash; a new version of Python may, because
+`ast.dump` depends on it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _DOCUMENTED: Final = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFuncti
 
 @cache
 def code_sha256() -> str:
-    """SHA-256 of the deciding code and of the versions of the libraries that compute."""
+    """SHA-256 of the deciding code and of the versions of the numerical libraries."""
     digest = hashlib.sha256()
     for name, path in sorted(deciding_modules().items()):
         digest.update(f"{name} {deciding_code(path.read_text(encoding='utf-8'))}\n".encode())
@@ -45,7 +45,7 @@ def code_sha256() -> str:
 
 
 def deciding_modules() -> dict[str, Path]:
-    """Name and file of every module of this project that takes part in a cross-validation."""
+    """Name and file of every module of this project that a cross-validation imports."""
     found: dict[str, Path] = {}
     waiting = [_ROOT]
     while waiting:

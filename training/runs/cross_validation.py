@@ -1,12 +1,12 @@
-"""From an index, a split and a configuration to a finished run, which can be stopped and resumed.
+"""Cross-validate over a split or fit on all tiles; a run can be stopped and resumed.
 
-`osteo-train fit` and `osteo-train release` share this. A finished run is not fitted again as long
-as everything that decides its result is the same (`training.runs.identity`).
+A finished run is not fitted again while everything that decides its result is the same
+(`training.runs.identity`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from app.core.reference_tiles import N_NEIGHBOURS
 from training.config import TrainingConfig
+from training.console.plural import plural
 from training.console.progress import ERRORS, tracked
 from training.data.groups import Groups
 from training.data.index import Index
@@ -54,7 +55,7 @@ class FitTask:
         index, index_sha256: the tiles, and the SHA-256 of the file that lists them.
         data_dir: the collection.
         config: the resolved configuration.
-        synthetic: the tiles that `gan.proportion` asks for.
+        synthetic: the tiles for `gan.proportion`.
     """
 
     index: Index
@@ -69,15 +70,10 @@ class FitTask:
 
 
 class Fitting:
-    """Runs a task over splits and on all tiles, unless a run is finished already."""
+    """Runs a task over splits and on all tiles, except runs that are finished."""
 
     def __init__(self, task: FitTask, cache_dir: Path) -> None:
-        """Nothing is computed before a run needs it.
-
-        Args:
-            task: tiles and settings.
-            cache_dir: stores the features.
-        """
+        """The features are computed when the first run needs them, and stored in `cache_dir`."""
         self._task, self._cache_dir = task, cache_dir
 
     @cached_property
@@ -97,7 +93,7 @@ class Fitting:
 
         Raises:
             TrainingError: tiles or weights cannot be read, the disk is full, or another process
-                works in `out`.
+                is using `out`.
         """
         identity = self._task.identity(split_sha256)
         if agreed(find_cross_validation(out, identity) is not None):
@@ -125,8 +121,7 @@ class Fitting:
             )
             if is_chief():
                 write_run(out, run)
-        n_folds = len(split.folds)
-        _say(f"Cross-validated by {split.kind}: {n_folds} {'fold' if n_folds == 1 else 'folds'}.")
+        _say(f"Cross-validated by {split.kind}: {plural(len(split.folds), 'fold')}.")
 
     def fit_all(self, out: Path) -> None:
         """Fit on every tile; no tile is left for testing.
@@ -147,7 +142,7 @@ class Fitting:
             run = FinalFit(
                 index_sha256=task.index_sha256,
                 config=task.config,
-                history=tuple(record.as_dict() for record in fitted.history),
+                history=tuple(asdict(record) for record in fitted.history),
                 identity=identity,
             )
             if is_chief():
@@ -185,7 +180,7 @@ def _fit_fold(
         )
         for position, logits, distance in zip(test, fitted.test_logits, distances, strict=True)
     )
-    history = tuple(record.as_dict() for record in fitted.history)
+    history = tuple(asdict(record) for record in fitted.history)
     result = FoldResult(answers=tuple(answers), history=history)
     content = result.model_dump_json().encode()
     checkpoints.write(_FOLD_NAME, lambda out: out.write(content))

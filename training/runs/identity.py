@@ -1,4 +1,4 @@
-"""What decides a run's result, as hashes: the same identity gives the same weights."""
+"""The identity of a run: hashes of everything that decides its weights."""
 
 from __future__ import annotations
 
@@ -6,27 +6,24 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from training.config import TrainingConfig
 from training.data.synthetic import SyntheticTiles
 from training.networks.graphs import weights_sha256
 from training.runs.code_identity import code_sha256
+from training.storage.frozen_model import FrozenModel
 
 
-class RunIdentity(BaseModel):
+class RunIdentity(FrozenModel):
     """SHA-256 of everything that decides the result.
 
     Attributes:
-        configuration: of the resolved configuration, as the run records it.
-        index: of the index file, which lists the SHA-256 of every tile.
-        split: of the split file; None for a fit on all tiles.
-        weights: of the weights file, or `imagenet` or `none`.
-        synthetic: of the synthetic tiles; None if there are none.
+        configuration: hash of the resolved configuration, as the run records it.
+        index: hash of the index file, which lists the SHA-256 of every tile.
+        split: hash of the split file; None for a fit on all tiles.
+        weights: hash of the weights file, or `imagenet` or `none`.
+        synthetic: hash of the synthetic tiles; None if there are none.
         code: see `training.runs.code_identity`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     configuration: str
     index: str

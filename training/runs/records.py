@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeVar, get_args
 from zipfile import BadZipFile
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from app.core.manifest import SplitKind
 from training.config import TrainingConfig
@@ -22,20 +22,17 @@ from training.errors import RunError
 from training.networks.graphs import Weights
 from training.runs.identity import RunIdentity
 from training.storage.atomic import write_whole
-from training.storage.disk import unwritable
+from training.storage.disk import writing
+from training.storage.frozen_model import FrozenModel, write_json
 
 RUN_NAME: Final = "run.json"
 WEIGHTS_NAME: Final = "weights.npz"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+Run = TypeVar("Run", bound=FrozenModel)
 
 
-Run = TypeVar("Run", bound=_Record)
-
-
-class Answer(_Record):
+class Answer(FrozenModel):
     """The out-of-fold prediction for a tile; logits before temperature.
 
     `distance` is the distance of the tile's embedding from those of the training tiles, all by the
@@ -50,14 +47,14 @@ class Answer(_Record):
     distance: float | None = None
 
 
-class FoldResult(_Record):
+class FoldResult(FrozenModel):
     """The result of one fold of a cross-validation."""
 
     answers: tuple[Answer, ...]
     history: tuple[dict[str, Any], ...]
 
 
-class CrossValidation(_Record):
+class CrossValidation(FrozenModel):
     """All out-of-fold predictions over one split, in the order of the folds."""
 
     schema_version: Literal[1] = 1
@@ -75,13 +72,13 @@ class CrossValidation(_Record):
         return tuple(self.history)
 
     @property
-    def n_right(self) -> int:
+    def n_correct(self) -> int:
         """Number of tiles whose largest logit is that of their label."""
         answered = (LABEL_IDS[answer.logits.index(max(answer.logits))] for answer in self.answers)
         return sum(a.label == b for a, b in zip(self.answers, answered, strict=True))
 
 
-class FinalFit(_Record):
+class FinalFit(FrozenModel):
     """A fit on all tiles, which can be released; `weights.npz` holds its weights."""
 
     schema_version: Literal[1] = 1
@@ -97,7 +94,7 @@ def class_indices_of(index: Index) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 
 def require_same_labels(index: Index, config: TrainingConfig) -> None:
-    """Refuse an index whose mixed tiles are counted otherwise than the configuration says.
+    """Reject an index that counts mixed tiles otherwise than the configuration says.
 
     Raises:
         RunError: the index and the configuration disagree.
@@ -115,12 +112,8 @@ def write_run(run_dir: Path, run: CrossValidation | FinalFit) -> None:
     Raises:
         RunError: the disk is full or cannot be written.
     """
-    content = run.model_dump_json(indent=1).encode() + b"\n"
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        write_whole(run_dir / RUN_NAME, lambda out: out.write(content))
-    except OSError as error:
-        raise RunError(unwritable(run_dir, error)) from error
+    with writing(run_dir):
+        write_json(run_dir / RUN_NAME, run)
 
 
 def find_cross_validation(run_dir: Path, identity: RunIdentity) -> CrossValidation | None:
@@ -153,8 +146,8 @@ def read_cross_validation(run_dir: Path) -> CrossValidation:
 def read_split_kinds(run_dir: Path) -> list[CrossValidation]:
     """Read a run and the matching runs over the other kinds of split.
 
-    Those are looked for in the folders `random`, `slide` and `patient` beside the run, and match if
-    their index and configuration are the same.
+    They are in the folders `random`, `slide` and `patient` next to the run, and match if their
+    index and configuration are the same.
 
     Raises:
         RunError: the folder has no cross-validation.
@@ -199,12 +192,10 @@ def write_final_fit(run_dir: Path, run: FinalFit, backbone: Weights, head: Weigh
     """
     arrays = {f"base_{i:04}": array for i, array in enumerate(backbone)}
     arrays |= {f"head_{i:04}": array for i, array in enumerate(head)}
-    try:
+    with writing(run_dir):
         run_dir.mkdir(parents=True, exist_ok=True)
         (run_dir / RUN_NAME).unlink(missing_ok=True)  # an older record describes other weights
         write_whole(run_dir / WEIGHTS_NAME, lambda out: np.savez(out, **arrays))  # type: ignore[arg-type] # the stub wants bool
-    except OSError as error:
-        raise RunError(unwritable(run_dir, error)) from error
     write_run(run_dir, run)
 
 

@@ -15,26 +15,22 @@ from pathlib import Path
 from typing import Final
 
 from training.console.progress import ERRORS
-from training.distributed import is_chief, share
+from training.distributed import is_chief, rank_and_size
 from training.errors import RunError
-from training.fit.checkpoint_dir import RESUME_HINT, CheckpointDir
+from training.fit.checkpoint_dir import CheckpointDir
 from training.runs.identity import RunIdentity
 from training.storage.atomic import try_lock
-from training.storage.disk import unwritable
+from training.storage.disk import RESUMES, writing
 
 RESUME_DIR_NAME: Final = "unfinished"
 
 
 @contextlib.contextmanager
 def resumable(out: Path, identity: RunIdentity) -> Iterator[CheckpointDir]:
-    """The checkpoints of a run: removed when the block ends, left there when it raises.
-
-    Args:
-        out: the run's folder; only one process at a time may work there.
-        identity: what decides the result.
+    """The checkpoints of a run: removed when the block ends, kept if it raises.
 
     Raises:
-        RunError: another process works there, or the folder cannot be written.
+        RunError: another process is using `out`, or the folder cannot be written.
     """
     top = out / RESUME_DIR_NAME
     if not is_chief():
@@ -45,16 +41,12 @@ def resumable(out: Path, identity: RunIdentity) -> Iterator[CheckpointDir]:
             out.rmdir()
         return
     folder = top / identity.digest[:16]
-    try:
+    with writing(top, after=RESUMES):
         top.mkdir(parents=True, exist_ok=True)
         stream = (top / "lock").open("wb")
-    except OSError as error:
-        raise RunError(unwritable(top, error) + RESUME_HINT) from error
     with stream:
         if not try_lock(stream):
-            raise RunError(
-                f"Another process is working in {out}. Wait for it, or give another --out."
-            )
+            raise RunError(f"Another process is using {out}. Wait for it, or choose another --out.")
         checkpoints = CheckpointDir(folder)
         if _holds_results(folder):
             ERRORS.print(f"Resuming from {folder}.", soft_wrap=True)
@@ -67,8 +59,8 @@ def resumable(out: Path, identity: RunIdentity) -> Iterator[CheckpointDir]:
 
 
 def resumable_features_dir(out: Path) -> Path:
-    """Where a run keeps its features until it is finished; each process has its own."""
-    return out / RESUME_DIR_NAME / f"features-{share()[0]}"
+    """The folder of a run's features until it is finished; each process has its own."""
+    return out / RESUME_DIR_NAME / f"features-{rank_and_size()[0]}"
 
 
 def _holds_results(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Files that a kill or a full disk cannot leave half-written, and locks that end with a process."""
+"""Files that appear whole or not at all, and locks that end with their process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
         write: writes the content to a stream.
 
     Raises:
-        OSError: the disk is full or not writable; the error names the file, and nothing is left.
+        OSError: the disk is full or not writable; the error names the file, and no part remains.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}{PART_SUFFIX}")
     try:

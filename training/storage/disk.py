@@ -1,4 +1,4 @@
-"""Disks that are full or not writable: found before hours are spent, reported in one sentence."""
+"""Detect a full or read-only disk before hours are spent, and report it in one sentence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from training.errors import RunError
 
 RESUMES: Final = " Then run the same command again: it resumes where it stopped."
 _SPARE_BYTES: Final = 2**26
-"""Left free, so that the run's own records still fit."""
+"""Kept free for the records of the run."""
 _DISK_ERRORS: Final = frozenset(
     {
         errno.ENOSPC,
@@ -37,12 +37,12 @@ def is_disk_error(error: OSError) -> bool:
 
 
 def unwritable(where: Path | str | None, error: OSError, option: str = "") -> str:
-    """One sentence on a failed write.
+    """Describe a failed write in one sentence.
 
     Args:
         where: the file or folder; None if the system did not name it.
-        error: what the system said.
-        option: of the command line, which names another folder.
+        error: the system's error.
+        option: the option of the command line that names another folder.
     """
     place = "A file" if where is None else str(where)
     return f"{place} cannot be written ({error.strerror}). {_advice(option)}"
@@ -57,7 +57,7 @@ def writing(
     Args:
         where: the file or folder that is written.
         kind: the error to raise.
-        option: of the command line, which names another folder.
+        option: the option of the command line that names another folder.
         after: follows the sentence, such as `RESUMES`.
 
     Raises:
@@ -75,11 +75,11 @@ def require_room(
     """Fail before hours are spent if a folder is not writable or its disk has no room.
 
     Args:
-        folder: is created if it is missing.
-        n_bytes: to be written there.
-        what: is to be written, for the message.
+        folder: created if it is missing.
+        n_bytes: size of what will be written there.
+        what: name of what will be written, for the message.
         kind: the error to raise.
-        option: of the command line, which names another folder.
+        option: the option of the command line that names another folder.
 
     Raises:
         TrainingError: of this kind.

@@ -1,8 +1,8 @@
-"""A journal: one JSON line a finished run, appended whole or not at all.
+"""A journal: one line of JSON for each finished run, appended whole or not at all.
 
-Whatever ends the process, every line is a finished run: lines are appended in one write and synced,
-and opening the journal cuts off what a kill or a full disk left of the last one. A run is known by
-its key, so no run is lost and none is done twice.
+Lines are appended in one write and synced, and opening the journal cuts off an incomplete last
+line, which a kill or a full disk may have left. The key identifies a run, so no finished run is
+lost or repeated.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from training.errors import RunError
 from training.storage.atomic import try_lock
 from training.storage.disk import RESUMES, writing
+from training.storage.frozen_model import FrozenModel
 
 
-class JournalRecord(BaseModel):
-    """A finished run; `key` says which."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class JournalRecord(FrozenModel):
+    """A finished run, identified by its key."""
 
     key: str
 
@@ -38,8 +37,8 @@ class Journal(Generic[Record]):
 
         Args:
             path: the file.
-            kind: of its records.
-            warn: is told how many lines are damaged.
+            kind: class of its records.
+            warn: called with a sentence if lines are damaged.
 
         Raises:
             RunError: another process has the journal open, or it is not writable.
@@ -51,7 +50,7 @@ class Journal(Generic[Record]):
         if not try_lock(self._stream):
             self._stream.close()
             raise RunError(
-                f"Another process works on {path}. Wait for it, or choose another --out."
+                f"Another process is using {path}. Wait for it, or choose another --out."
             )
         self._records = read_records(path, kind, warn)
         self._truncate(path.read_bytes().rfind(b"\n") + 1)
@@ -95,8 +94,8 @@ def read_records(path: Path, kind: type[Record], warn: Callable[[str], None]) ->
 
     Args:
         path: the file.
-        kind: of its records.
-        warn: is told how many lines are damaged; a last line without an end is not counted.
+        kind: class of its records.
+        warn: called with a sentence if lines are damaged; an incomplete last line is no damage.
     """
     content = path.read_bytes() if path.exists() else b""
     records, n_damaged = {}, 0

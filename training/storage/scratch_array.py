@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from training.errors import CacheError
 
 IN_MEMORY_BYTES: Final = 2**28
-"""Smaller arrays stay in memory, which is as fast and needs no disk."""
+"""An array of at most this size stays in memory."""
 
 
 def allocate(
@@ -24,11 +24,6 @@ def allocate(
     The file is in the system's temporary folder (`TMPDIR` names another) and has no name, so it
     disappears with the array, even after `kill -9`. Its blocks are allocated at once, since a
     mapped file that runs out of disk ends the process without an error message.
-
-    Args:
-        shape: of the array.
-        dtype: of its elements.
-        in_memory_bytes: replaces `IN_MEMORY_BYTES`.
 
     Raises:
         CacheError: the disk has no room.

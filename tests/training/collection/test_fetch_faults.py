@@ -97,7 +97,7 @@ def test_fetch_downloads_only_missing_files_after_an_interruption(
         wait_for(lambda: all(path.exists() for path in others), process)
         busy = fetch(mirror, tmp_path)
         assert busy.exit_code == 1
-        assert "Another fetch is at work" in words(busy)
+        assert "Another fetch is using" in words(busy)
         process.send_signal(signal_)
         output, _ = process.communicate()
     assert process.returncode == code, output

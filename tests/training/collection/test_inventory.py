@@ -16,11 +16,11 @@ from tests.training.conftest import write_collection
 from training.cli import app
 from training.collection.inventory import DatasetReport
 from training.collection.perceptual_hash import (
-    count_overlapping_pairs,
     find_look_alikes,
     fingerprints_of,
 )
 from training.data.drawn_tiles import draw_tile, encode_tile
+from training.data.overlaps import overlapping_pairs
 from training.data.tile_names import parse_tile_name
 
 SET = "Training-Set-1/set1"
@@ -180,11 +180,11 @@ def test_fingerprints_match_a_rotated_copy_and_no_other_tile(turns: int, mirrore
 
 def test_overlaps_are_counted_within_a_slide() -> None:
     names = ["Case 4 A1-0-0", "Case 4 A1-999-999", "Case 4 A1-1000-0", "Case 4 A2-0-0"]
-    places = [*(parse_tile_name(name) for name in names), None]
+    places = [parse_tile_name(name) for name in names]
     # At 1000 px the first overlaps the second, the second the third; the first only touches it.
-    assert count_overlapping_pairs(places, 1000) == 2
-    assert count_overlapping_pairs(places, 1001) == 3
-    assert count_overlapping_pairs(places, 10) == 0
+    assert len(overlapping_pairs(places, 1000)) == 2
+    assert len(overlapping_pairs(places, 1001)) == 3
+    assert len(overlapping_pairs(places, 10)) == 0
 
 
 @pytest.mark.real_tiles

@@ -163,6 +163,8 @@ def test_fit_refuses_an_index_with_another_mixed_tile_setting(
 def test_commands_lead_from_tiles_to_a_bundle_that_the_service_opens(
     drawn_dir: Path, tiny_config: Path
 ) -> None:
+    text = tiny_config.read_text()
+    tiny_config.write_text(text.replace("[network]\n", "[network]\nside_px = 96\n"))
     given = ("--data-dir", drawn_dir)
     succeed("index", *given, "--tile-side-px", 128)
     assert "0 of 12 tested tiles overlap" in succeed("split", "--kind", "slide", "--folds", 2)
@@ -189,7 +191,8 @@ def test_commands_lead_from_tiles_to_a_bundle_that_the_service_opens(
     saved_model = SavedModelRuntime(bundle.saved_model_dir)
     litert = LiteRtRuntime(bundle.litert_file, n_workers=1)
     check_golden_tiles(bundle, lambda tiles: litert.infer(tiles).logits)
-    tiles = np.stack([decode_tile(encode_tile(draw_tile("non_tumor", 300, s))) for s in range(3)])
+    drawn = (encode_tile(draw_tile("non_tumor", 300, seed)) for seed in range(3))
+    tiles = np.stack([decode_tile(tile_bytes, side_px=96) for tile_bytes in drawn])
     one, other = saved_model.infer(tiles), litert.infer(tiles)
     for name in ("logits", "embedding", "cam"):
         np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-3)

@@ -19,8 +19,9 @@ from tests.records import GATE, a_record
 from training.cli import app
 from training.data.annotations import find_table, read_table
 from training.data.drawn_tiles import draw_tile, encode_tile
-from training.data.index import Index, build_index, read_index, write_index
+from training.data.index import Index, build_index, read_index
 from training.reliability.robustness import CHANGES
+from training.storage.frozen_model import write_json
 
 RELEASED = Path(__file__).parents[3] / "models" / "osteo-mobilenetv2" / "1"
 
@@ -152,7 +153,7 @@ def test_gate_refuses_a_bundle_without_its_reference(bundle_dir: Path, tmp_path:
 def two_tiles(drawn_dir: Path, tmp_path: Path) -> Path:
     """An index file of two drawn tiles."""
     index, _ = build_index(drawn_dir, read_table(find_table(drawn_dir)), side_px=128)
-    write_index(tmp_path / "two.json", index.model_copy(update={"tiles": index.tiles[:2]}))
+    write_json(tmp_path / "two.json", index.model_copy(update={"tiles": index.tiles[:2]}))
     return tmp_path / "two.json"
 
 
@@ -183,5 +184,5 @@ def test_robustness_names_what_is_missing(
     assert "osteo-train index" in refused(*given, drawn_dir, "--index", "nowhere.json")
     assert "nowhere" in refused("robustness", "nowhere", "--data-dir", ".", "--index", two_tiles)
     empty: Index = read_index(two_tiles)[0].model_copy(update={"tiles": ()})
-    write_index(tmp_path / "none.json", empty)
+    write_json(tmp_path / "none.json", empty)
     assert "no tiles" in refused(*given, drawn_dir, "--index", "none.json")

@@ -9,10 +9,11 @@ from PIL import Image
 from tests.training.conftest import DRAWN_SIDE_PX
 from training.data.annotations import find_table, read_table
 from training.data.drawn_tiles import draw_tile, encode_tile
-from training.data.index import Index, build_index, read_index, require_no_problems, write_index
+from training.data.index import Index, build_index, read_index, require_no_problems
 from training.data.labels import MixedTiles
 from training.data.tile_rules import Rule, TileProblem
 from training.errors import DataError, TileProblemsError
+from training.storage.frozen_model import write_json
 
 FIRST = "Training-Set-1/set1/Case-4-C0-100-200.jpg"
 
@@ -54,8 +55,8 @@ def test_write_index_writes_the_same_bytes_for_every_location_of_the_data(
     collection: Path, tmp_path: Path
 ) -> None:
     moved = shutil.copytree(collection, tmp_path / "elsewhere")
-    one = write_index(tmp_path / "a.json", index_of(collection)[0])
-    other = write_index(tmp_path / "b.json", index_of(moved)[0])
+    one = write_json(tmp_path / "a.json", index_of(collection)[0])
+    other = write_json(tmp_path / "b.json", index_of(moved)[0])
     assert one == other
     assert read_index(tmp_path / "a.json") == (index_of(moved)[0], one)
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from training.data.index import Index, IndexedTile
 from training.data.labels import LABEL_IDS
 from training.data.overlaps import FOOTPRINTS_PX, overlap_groups, overlapping_pairs
-from training.data.splits import Split, fold_positions, make_split, read_split, write_split
+from training.data.splits import Split, fold_positions, make_split, read_split
 from training.data.tile_names import parse_tile_name
 from training.errors import SplitError
 from training.evaluation.leakage import find_leaks, require_no_leaks
+from training.storage.frozen_model import write_json
 
 SHA = "0" * 64
 NAMES_FILE = "image_names_1144.csv"
@@ -142,9 +143,9 @@ def test_make_split_by_slide_or_patient_leaks_nothing_in_the_collection(
 def test_write_split_omits_the_footprint_when_overlaps_are_ignored(tmp_path: Path) -> None:
     index = index_of([(1 + i % 2, 30 * i, 0) for i in range(12)])
     plain, repaired = (make_split(index, SHA, "random", 2, 0, px) for px in (None, 20))
-    write_split(tmp_path / "plain.json", plain)
+    write_json(tmp_path / "plain.json", plain)
     assert "footprint_px" not in (tmp_path / "plain.json").read_text()
-    write_split(tmp_path / "repaired.json", repaired)
+    write_json(tmp_path / "repaired.json", repaired)
     assert read_split(tmp_path / "repaired.json", SHA)[0] == repaired
     assert repaired.footprint_px == 20
     assert isinstance(repaired, Split)

@@ -10,16 +10,10 @@ from hypothesis import strategies as st
 from app.core.manifest import SplitKind
 from training.data.index import Index, IndexedTile
 from training.data.labels import LABEL_IDS
-from training.data.splits import (
-    Fold,
-    Split,
-    fold_positions,
-    make_split,
-    read_split,
-    write_split,
-)
+from training.data.splits import Fold, Split, fold_positions, make_split, read_split
 from training.errors import SplitError
 from training.evaluation.leakage import find_leaks
+from training.storage.frozen_model import write_json
 
 SHA = "0" * 64
 
@@ -110,7 +104,7 @@ def test_find_leaks_counts_only_pairs_of_a_training_and_a_test_tile() -> None:
 
 def test_read_split_returns_what_was_written(tmp_path: Path) -> None:
     split = make_split(index_of([(0, i, i % 3) for i in range(9)]), SHA, "slide", 3)
-    sha256 = write_split(tmp_path / "s.json", split)
+    sha256 = write_json(tmp_path / "s.json", split)
     assert read_split(tmp_path / "s.json", SHA) == (split, sha256)
 
 
@@ -121,7 +115,7 @@ def test_read_split_refuses_other_files_and_splits_of_other_indexes(tmp_path: Pa
     path.write_text("[]")
     with pytest.raises(SplitError, match="is not a split"):
         read_split(path, SHA)
-    write_split(path, make_split(index_of([(0, i, 0) for i in range(4)]), SHA, "slide", 2))
+    write_json(path, make_split(index_of([(0, i, 0) for i in range(4)]), SHA, "slide", 2))
     with pytest.raises(SplitError, match="splits another index"):
         read_split(path, "1" * 64)
 

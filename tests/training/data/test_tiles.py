@@ -15,7 +15,7 @@ from training.data.index import Index
 from training.data.tiles import TileStream, in_order, some_of
 from training.errors import CacheError, DataError
 from training.features import extract
-from training.features.cache import KeptViews
+from training.features.cache import StoredViews
 from training.features.extract import cache_features, draw_all, read_tiles
 from training.features.store import FeatureSpace, FeatureStore
 from training.networks.architecture import ZERO_TO_ONE
@@ -104,7 +104,7 @@ def test_cache_features_does_not_depend_on_what_else_is_computed(
     for n_tiles in (5, 12):  # the second time, the first five are in the store
         index = drawn_index.model_copy(update={"tiles": drawn_index.tiles[:n_tiles]})
         shas = tuple(tile.sha256 for tile in index.tiles)
-        kept = KeptViews(FeatureStore(tmp_path, space), shas)
+        kept = StoredViews(FeatureStore(tmp_path, space), shas)
         tiles = TileStream(index, drawn_dir, 32)
         found = cache_features(BatchDependent(), tiles, augment, 5, stored=kept)
         np.testing.assert_array_equal(found, whole[:n_tiles])

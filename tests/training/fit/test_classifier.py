@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from training.config import SamplingConfig, TrainingConfig, read_config
 from training.data.drawn_tiles import draw_tile
@@ -21,16 +22,25 @@ from training.runs.records import class_indices_of
 pytestmark = pytest.mark.tensorflow
 
 
+SIDE_PX = 64
+"""Small tiles: the feature map has 2 x 2 positions, and every layer is there."""
+
+
 @pytest.fixture
 def config(tiny_config: Path) -> TrainingConfig:
+    text = tiny_config.read_text()
+    tiny_config.write_text(text.replace("[network]\n", f"[network]\nside_px = {SIDE_PX}\n"))
     return read_config(tiny_config)
 
 
+@pytest.fixture(scope="module")
+def tiles(drawn_index: Index, drawn_dir: Path) -> NDArray[np.uint8]:
+    return read_tiles(drawn_index, drawn_dir, SIDE_PX)
+
+
 def test_fit_repeats_itself_and_records_both_phases(
-    drawn_index: Index, drawn_dir: Path, config: TrainingConfig
+    drawn_index: Index, tiles: NDArray[np.uint8], config: TrainingConfig
 ) -> None:
-    tiles = read_tiles(drawn_index, drawn_dir)
-    assert tiles.shape == (12, 224, 224, 3)
     features = prepare_features(tiles, class_indices_of(drawn_index), config)
     train, test = np.arange(9), np.arange(9, 12)
     one, other = (fit_classifier(features, config, train, test, seed=3) for _ in range(2))
@@ -50,7 +60,7 @@ def test_fit_repeats_itself_and_records_both_phases(
 @pytest.mark.parametrize("fine_tune_epochs", [0, 1])
 def test_cached_features_replace_the_backbone_and_change_nothing(
     drawn_index: Index,
-    drawn_dir: Path,
+    tiles: NDArray[np.uint8],
     config: TrainingConfig,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -58,7 +68,7 @@ def test_cached_features_replace_the_backbone_and_change_nothing(
 ) -> None:
     fine_tune = config.fine_tune.model_copy(update={"epochs": fine_tune_epochs})
     config = config.model_copy(update={"fine_tune": fine_tune})
-    tiles, classes = read_tiles(drawn_index, drawn_dir), class_indices_of(drawn_index)
+    classes = class_indices_of(drawn_index)
     cache = FeatureCache.of(tmp_path / "cache", drawn_index)
     train, test = np.arange(9), np.arange(9, 12)
 
@@ -80,11 +90,10 @@ def test_cached_features_replace_the_backbone_and_change_nothing(
 
 
 def test_fit_on_all_tiles_tests_nothing(
-    drawn_index: Index, drawn_dir: Path, config: TrainingConfig
+    drawn_index: Index, tiles: NDArray[np.uint8], config: TrainingConfig
 ) -> None:
     fine_tune = config.fine_tune.model_copy(update={"epochs": 0})
     frozen = config.model_copy(update={"fine_tune": fine_tune})
-    tiles = read_tiles(drawn_index, drawn_dir)
     features = prepare_features(tiles, class_indices_of(drawn_index), frozen)
     nothing = np.array([], dtype=np.int64)
     fitted = fit_classifier(features, frozen, np.arange(12), nothing, seed=0)
@@ -94,7 +103,7 @@ def test_fit_on_all_tiles_tests_nothing(
 
 
 def test_fit_takes_every_ingredient_at_once(
-    drawn_index: Index, drawn_dir: Path, config: TrainingConfig
+    drawn_index: Index, tiles: NDArray[np.uint8], config: TrainingConfig
 ) -> None:
     """Symmetries, stain jitter, standardised features, balance, decay, smoothing, fine-tuning."""
     augment = config.augment.model_copy(update={"symmetries": True, "stain_scale": 0.1})
@@ -109,7 +118,6 @@ def test_fit_takes_every_ingredient_at_once(
             "fine_tune": config.fine_tune.model_copy(update=phase),
         }
     )
-    tiles = read_tiles(drawn_index, drawn_dir)
     classes = class_indices_of(drawn_index)
     with pytest.raises(RunError, match="needs the slides and cases"):
         prepare_features(tiles, classes, everything)
@@ -122,7 +130,7 @@ def test_fit_takes_every_ingredient_at_once(
 
 @pytest.mark.parametrize("fine_tune_epochs", [0, 1])
 def test_fitted_weights_give_the_logits_and_the_embeddings(
-    drawn_index: Index, drawn_dir: Path, config: TrainingConfig, fine_tune_epochs: int
+    drawn_index: Index, tiles: NDArray[np.uint8], config: TrainingConfig, fine_tune_epochs: int
 ) -> None:
     """The exported graph computes what was measured, and another fit does not change it."""
     changed = config.model_copy(
@@ -131,20 +139,21 @@ def test_fitted_weights_give_the_logits_and_the_embeddings(
             "fine_tune": config.fine_tune.model_copy(update={"epochs": fine_tune_epochs}),
         }
     )
-    tiles = read_tiles(drawn_index, drawn_dir)
     features = prepare_features(tiles, class_indices_of(drawn_index), changed)
     fitted = fit_classifier(features, changed, np.arange(9), np.arange(9, 12), seed=3)
     fit_classifier(features, changed, np.arange(3, 12), np.arange(3), seed=4)
-    served = build_serving_model(fitted.backbone_weights, fitted.head_weights)(tiles)
+    served = build_serving_model(fitted.backbone_weights, fitted.head_weights, side_px=SIDE_PX)(
+        tiles
+    )
     np.testing.assert_allclose(served["logits"][9:], fitted.test_logits, atol=1e-4)
     assert fitted.embeddings is not None
     np.testing.assert_allclose(served["embedding"], fitted.embeddings, rtol=1e-3, atol=1e-6)
 
 
 def test_features_are_shared_by_configurations_with_the_same_features_only(
-    drawn_index: Index, drawn_dir: Path, config: TrainingConfig
+    drawn_index: Index, tiles: NDArray[np.uint8], config: TrainingConfig
 ) -> None:
-    tiles, classes = read_tiles(drawn_index, drawn_dir)[:4], class_indices_of(drawn_index)[:4]
+    tiles, classes = tiles[:4], class_indices_of(drawn_index)[:4]
     features = prepare_features(tiles, classes, config)
     longer = config.model_copy(update={"head": config.head.model_copy(update={"epochs": 3})})
     train, test = np.arange(3), np.arange(3, 4)
@@ -165,7 +174,9 @@ def test_fit_learns_the_drawn_labels(real_weights: str, config: TrainingConfig) 
     ]
     tiles = np.stack([tile for tile, _ in drawn])
     truth = np.array([i for _, i in drawn])
-    network = config.network.model_copy(update={"weights": real_weights, "hidden_units": 100})
+    network = config.network.model_copy(
+        update={"weights": real_weights, "hidden_units": 100, "side_px": 224}
+    )
     head = config.head.model_copy(update={"epochs": 10})
     learning = config.model_copy(update={"network": network, "head": head})
     features = prepare_features(tiles, truth, learning)

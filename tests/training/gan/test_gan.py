@@ -38,6 +38,8 @@ from training.runs.records import class_indices_of
 pytestmark = pytest.mark.tensorflow
 
 ROOT = Path(__file__).parents[3]
+SIDE_PX = 64
+"""Side of the classifier's tiles; the generators make half of it."""
 TINY = GanSettings(side_px=32, width=8, epochs=1, tiles_per_epoch=8, batch_size=4, latent_size=8)
 
 
@@ -82,32 +84,29 @@ def record_of(settings: GanSettings, n: int = 4) -> GanRecord:
     return GanRecord(settings=settings, index_sha256="", split_sha256=None, fold=None, seen=seen)
 
 
-def fit(folder: Path, settings: GanSettings, stop_after: int | None = None) -> Gan:
-    tiles, labels = two_kinds(2, 32)
-
-    def show(_: Gan, epoch: int) -> None:
-        if epoch == stop_after:
-            raise KeyboardInterrupt
-
-    return fit_gan(folder, record_of(settings), tiles, labels, iter, show)
-
-
 def test_gan_resumed_from_its_checkpoint_equals_an_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", 1)
-    settings = TINY.model_copy(update={"epochs": 3})
+    tiles, labels = two_kinds(2, 32)
+    record = record_of(TINY.model_copy(update={"epochs": 3}))
     (tmp_path / "whole").mkdir()
-    (tmp_path / "halves").mkdir()
-    whole = fit(tmp_path / "whole", settings)
-    with pytest.raises(KeyboardInterrupt):
-        fit(tmp_path / "halves", settings, stop_after=1)
+
+    def keep_first(_: Gan, epoch: int) -> None:
+        if epoch == 1:
+            shutil.copytree(tmp_path / "whole", tmp_path / "stopped")
+
+    whole = fit_gan(tmp_path / "whole", record, tiles, labels, iter, keep_first)
     with pytest.raises(GanError, match="1 of 3 epochs"):
-        open_generator(tmp_path / "halves", record_of(settings))
-    halves = fit(tmp_path / "halves", settings)
-    np.testing.assert_allclose(halves.losses, whole.losses, rtol=1e-3)
+        open_generator(tmp_path / "stopped", record)
+    epochs: list[int] = []
+    resumed = fit_gan(
+        tmp_path / "stopped", record, tiles, labels, iter, lambda _, epoch: epochs.append(epoch)
+    )
+    assert epochs == [2, 3]
+    np.testing.assert_allclose(resumed.losses, whole.losses, rtol=1e-3)
     wanted = np.array([0, 2, 0, 2])
-    one, other = (gan.sample(wanted, 5).astype(int) for gan in (whole, halves))
+    one, other = (gan.sample(wanted, 5).astype(int) for gan in (whole, resumed))
     assert np.abs(one - other).max() <= 2
 
 
@@ -155,13 +154,19 @@ def test_begin_folder_refuses_the_folder_of_another_generator(tmp_path: Path) ->
 @pytest.fixture
 def with_gan(tiny_config: Path) -> TrainingConfig:
     text = tiny_config.read_text().replace("epochs = 1\n", "epochs = 0\n")
+    text = text.replace("[network]\n", f"[network]\nside_px = {SIDE_PX}\n")
     tiny_config.write_text(f'{text}\n[gan]\nproportion = 0.5\ndir = "gan"\n')
     return read_config(tiny_config)
 
 
 @pytest.fixture(scope="module")
 def fitted_dir(drawn_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An index, a split by slide and a tiny generator for each fold."""
+    """An index, a split by slide and a tiny generator for each fold.
+
+    Two steps each cost a tenth of a second, compiling them seven; the tests above compile.
+    """
+    import tensorflow
+
     folder = tmp_path_factory.mktemp("fitted")
     index = folder / "runs" / "index.json"
     given = ("--index", index, "--out", folder / "runs" / "slide.json", "--folds", 2)
@@ -170,7 +175,11 @@ def fitted_dir(drawn_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     found, sha256 = read_index(index)
     chosen = read_split(folder / "runs" / "slide.json", sha256)
     jobs = plan_generators(folder / "gan", TINY, found, sha256, chosen)
-    done = [(at.name, len(record.seen)) for at, record in fit_generators(jobs, found, drawn_dir)]
+    tensorflow.config.run_functions_eagerly(True)
+    try:
+        done = [(at.name, len(made.seen)) for at, made in fit_generators(jobs, found, drawn_dir)]
+    finally:
+        tensorflow.config.run_functions_eagerly(False)
     assert done == [("slide-1", 6), ("slide-2", 6)]
     return folder
 
@@ -194,10 +203,10 @@ def test_synthetic_tiles_train_a_fold_and_are_never_tested(
         # Six tiles, two of each label: half as many synthetic ones are one of each.
         assert (added >= 12).sum() == 3
         assert not set(added) & set(test)
-    real = read_tiles(fitted, drawn_dir)
+    real = read_tiles(fitted, drawn_dir, SIDE_PX)
     tiles, labels, _ = synthetic.appended_to(real, class_indices_of(fitted), None)
     assert len(tiles) == 18
-    assert tiles[17].shape == (224, 224, 3)
+    assert tiles[17].shape == (SIDE_PX, SIDE_PX, 3)
     assert labels[12:].tolist() == [0, 1, 2] * 2
     features = prepare_features(real, labels[:12], with_gan, synthetic=synthetic)
     train, test = folds[0]
@@ -213,7 +222,7 @@ def test_fit_uses_synthetic_tiles_and_records_them(
     fitted: Index, with_gan: TrainingConfig, drawn_dir: Path, tiny_config: Path
 ) -> None:
     common = ("fit", "--data-dir", drawn_dir, "--config", tiny_config)
-    assert "of 12 right" in succeed(*common, "--split", "runs/slide.json", "--out", "run")
+    assert "of 12 correct" in succeed(*common, "--split", "runs/slide.json", "--out", "run")
     answers = Path("run/run.json").read_text()
     assert answers.count('"fold": "fold') == 12
     assert '"proportion": 0.5' in answers

@@ -139,5 +139,5 @@ def test_build_backbone_explains_a_failed_download(monkeypatch: pytest.MonkeyPat
         raise Exception("URL fetch failure on https://example.org")  # noqa: TRY002 - as Keras does
 
     monkeypatch.setattr(keras.applications, "MobileNetV2", fail)
-    with pytest.raises(WeightsError, match="could not fetch"):
+    with pytest.raises(WeightsError, match="could not download"):
         build_backbone("imagenet")

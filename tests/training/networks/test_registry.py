@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,31 @@ from training.features.prepare import prepare_features
 from training.fit.classifier import fit_classifier
 from training.fit.oversampling import oversample
 from training.networks.architecture import CAFFE, Scaling, System
-from training.networks.graphs import build_backbone, require_weights, split_backbone
+from training.networks.graphs import (
+    build_backbone,
+    build_serving_model,
+    require_weights,
+    split_backbone,
+)
 from training.networks.registry import SYSTEMS, find_system
+from training.networks.svm_head import as_head
 
-ALL = [pytest.param(system, id=name) for name, system in SYSTEMS.items()]
-PRETRAINED = [pytest.param(system, id=name) for name, system in SYSTEMS.items() if system.seam]
+
+@dataclass(frozen=True)
+class Built:
+    """A system and its untrained backbone, which takes up to ten seconds to build."""
+
+    system: System
+    backbone: Any
+
+
+@pytest.fixture(scope="module", params=SYSTEMS.values(), ids=lambda system: system.name)
+def built(request: pytest.FixtureRequest) -> Built:
+    """One system after the other: all tests of one run before the next is built."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    return Built(request.param, build_backbone("none", request.param))
 
 
 def config_of(path: Path, **network: object) -> TrainingConfig:
@@ -72,7 +93,7 @@ def test_input_side_px_defaults_to_the_side_of_the_system(tiny_config: Path) -> 
 
 
 def test_require_weights_refuses_imagenet_when_there_are_no_public_weights() -> None:
-    with pytest.raises(WeightsError, match=r"no public weights of AlexNet.*'none'"):
+    with pytest.raises(WeightsError, match=r"no public weights for AlexNet.*'none'"):
         require_weights("imagenet", SYSTEMS["alexnet"])
 
 
@@ -89,25 +110,49 @@ def test_oversample_shows_every_label_equally_often() -> None:
     assert (oversample(tiles[:4], labels[:4], np.random.default_rng(0)) == tiles[:4]).all()
 
 
-@pytest.mark.tensorflow
-@pytest.mark.parametrize("system", ALL)
-def test_registry_describes_the_backbone_that_is_built(system: System) -> None:
-    backbone = build_backbone("none", system)
-    side = system.map_side
-    assert backbone.output_shape == (None, side, side, system.embedding_size)
-    assert backbone.count_params() == system.n_parameters
+def tile_for(backbone: Any) -> Any:
+    """Noise, uint8 `[1, side, side, 3]`."""
+    shape = (1, *backbone.inputs[0].shape[1:])
+    return np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("system", PRETRAINED)
-def test_split_backbone_keeps_the_feature_map_of_every_system(system: System) -> None:
-    backbone = build_backbone("none", system, max(system.min_side_px, 96))
-    tiles = np.random.default_rng(0).integers(
-        0, 256, (1, *backbone.input.shape[1:]), dtype=np.uint8
+def test_registry_describes_the_backbone_that_is_built(built: Built) -> None:
+    side, size = built.system.map_side, built.system.embedding_size
+    assert built.backbone.output_shape == (None, side, side, size)
+    assert built.backbone.count_params() == built.system.n_parameters
+
+
+@pytest.mark.tensorflow
+def test_build_serving_model_keeps_the_contract_for_every_system(built: Built) -> None:
+    system, rng = built.system, np.random.default_rng(0)
+    size = system.embedding_size
+    # Small weights, so that a wrong scaling of the input shows.
+    if system.head == "svm":
+        head = as_head(rng.normal(0, 0.1, (size, 3)), rng.normal(0, 1, 3))
+    else:
+        shapes = ((size, 8), (8,), (8, 3), (3,))
+        head = [rng.normal(0, 0.1, shape).astype(np.float32) for shape in shapes]
+    model = build_serving_model(built.backbone.get_weights(), head, system=system)
+    tile = tile_for(built.backbone)
+    answer = {name: value.numpy() for name, value in model(tile).items()}
+    assert answer["cam"].shape == (1, system.map_side, system.map_side, 3)
+    assert answer["embedding"].shape == (1, size)
+    features = built.backbone(system.scaling.apply(tile), training=False).numpy()
+    np.testing.assert_allclose(
+        answer["embedding"], features.mean(axis=(1, 2)), atol=1e-4 * np.abs(features).max()
     )
-    scaled = system.scaling.apply(tiles)
-    expected = backbone(scaled, training=False).numpy()
-    parts = split_backbone(backbone, str(system.seam))
+
+
+@pytest.mark.tensorflow
+def test_split_backbone_keeps_the_feature_map_of_every_system(built: Built) -> None:
+    system = built.system
+    assert (system.seam is None) == (system.head == "svm" or not system.is_pretrained)
+    if system.seam is None:
+        return  # nothing is fine-tuned, so nothing is split
+    scaled = system.scaling.apply(tile_for(built.backbone))
+    expected = built.backbone(scaled, training=False).numpy()
+    parts = split_backbone(built.backbone, system.seam)
     assert parts.trainable.trainable_variables
     joined = parts.trainable(parts.frozen(scaled, training=False), training=False).numpy()
     np.testing.assert_allclose(joined, expected, atol=1e-5 * max(1.0, np.abs(expected).max()))

@@ -9,8 +9,9 @@ from typer.testing import CliRunner, Result
 from app.core.manifest import sha256_of_file
 from training.cli import app
 from training.data.drawn_tiles import draw_tile, encode_tile
-from training.data.index import Index, IndexedTile, write_index
+from training.data.index import Index, IndexedTile
 from training.data.labels import LABEL_IDS
+from training.storage.frozen_model import write_json
 
 N_TILES = 21
 
@@ -28,7 +29,7 @@ def write_site(
         described = {"name": file.stem, "file": file.name, "sha256": sha256_of_file(file)}
         tiles.append(IndexedTile(**described, **where, raw_label=label, label=label))
     index = Index(mixed_tiles="viable", table="t.csv", table_sha256="1" * 64, tiles=tuple(tiles))
-    write_index(folder / "index.json", index)
+    write_json(folder / "index.json", index)
     return folder
 
 

@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 from app.bundle import list_versions, open_bundle
 from tests.training.release.sites import N_TILES, calibrate
 from training.cli import app
-from training.data.index import Index, read_index, write_index
+from training.data.index import Index, read_index
 from training.reliability.predictor import Predictor
+from training.storage.frozen_model import write_json
 
 pytestmark = pytest.mark.tensorflow
 
@@ -44,7 +45,7 @@ RELEASED = Path(__file__).parents[3] / "models"
 def test_calibrate_rejects_too_few_tiles_or_labels(
     parent: Path, site: Path, tmp_path: Path, change: Callable[[Index], Index], says: str
 ) -> None:
-    write_index(tmp_path / "index.json", change(read_index(site / "index.json")[0]))
+    write_json(tmp_path / "index.json", change(read_index(site / "index.json")[0]))
     versions = list_versions(parent.parents[1], NAME)
     result = calibrate(parent, tmp_path)
     assert result.exit_code == 1
@@ -57,7 +58,7 @@ def test_calibrate_rejects_other_rows_of_the_training_table(
 ) -> None:
     index, _ = read_index(site / "index.json")
     trained_on = open_bundle(parent).manifest.data.table_sha256
-    write_index(tmp_path / "index.json", index.model_copy(update={"table_sha256": trained_on}))
+    write_json(tmp_path / "index.json", index.model_copy(update={"table_sha256": trained_on}))
     result = calibrate(parent, tmp_path)
     assert result.exit_code == 1
     assert "tiles that the model was trained on" in " ".join(result.output.split())

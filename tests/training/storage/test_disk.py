@@ -53,7 +53,7 @@ def test_checkpoint_that_does_not_fit_keeps_the_previous_one(
             with small_files():
                 checkpoints.write("head.npz", lambda stream: stream.write(bytes(2000)))
 
-    with pytest.raises(RunError, match="The same command then resumes where it stopped"):
+    with pytest.raises(RunError, match="the same command again: it resumes where it stopped"):
         overfill()
     assert [path.read_bytes() for path in tmp_path.glob(f"{RESUME_DIR_NAME}/*/*.npz")] == [b"first"]
 

@@ -11,38 +11,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from training.config import CONFIGS_DIR, TrainingConfig, read_config
 from training.errors import ConfigError
+from training.storage.frozen_model import FrozenModel
 from training.storage.toml import parse_document, read_toml
 
 ABLATIONS_DIR: Final = Path(__file__).parent / "configs"
 RELEASED_ABLATION: Final = ABLATIONS_DIR / "recipe.toml"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RecipeEntry(_Section):
+class RecipeEntry(FrozenModel):
     """One row of the table."""
 
     name: str = Field(min_length=1, description="Name of the row.")
     base: str | None = Field(
         default=None,
-        description="Another base for this recipe: a file beside this one, or a shipped one.",
+        description="Another base for this recipe: a file beside this one or in training/configs.",
     )
     change: dict[str, Any] = Field(
         default_factory=dict, description="Dotted keys of the configuration and their new values."
     )
 
 
-class AblationConfig(_Section):
+class AblationConfig(FrozenModel):
     """The file as a whole."""
 
     base: str = Field(
-        description="The configuration that recipes change: a file, beside this one or shipped."
+        description="The configuration that recipes change: a file beside this one or in "
+        "training/configs."
     )
     seeds: tuple[int, ...] = Field(
         default=(0, 1, 2),

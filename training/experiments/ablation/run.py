@@ -1,8 +1,8 @@
-"""Run an ablation: every recipe, by slide and by patient, over several seeds; resumable.
+"""Run an ablation: every recipe, by slide and by patient, over several seeds.
 
-Each finished run is one line of `runs.jsonl`, appended and synced. Its key is made of the resolved
-configuration, the index, the split and the weights. A run whose key is in the file is not repeated,
-so a kill costs the current run only, and a changed file repeats only the runs that it changes.
+Each finished run is a line of the journal `runs.jsonl`. Its key is the SHA-256 of the resolved
+configuration, the split (which names its index) and the weights. A run in the journal is not
+repeated, so a kill costs the current run only, and a changed recipe repeats only its own runs.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from training.storage.journal import Journal, JournalRecord
 
 RUNS_NAME: Final = "runs.jsonl"
 _RECORD_BYTES: Final = 1024
-"""Size of a line of it and of its rows in the tables, at most."""
+"""Largest size of a run's line in the journal and its rows in the tables."""
 
 
 class AblationRecord(JournalRecord):
@@ -69,14 +69,14 @@ def run_ablation(
     data_dir: Path,
     out_dir: Path,
 ) -> list[AblationRecord]:
-    """Run what is not finished yet and return the records of all runs, in the recipes' order.
+    """Run what is not finished, and return the records of all runs in the order of the recipes.
 
     Args:
         ablation: seeds and fold seeds.
         recipes: what to run.
         data: the index and the SHA-256 of its file.
-        data_dir: the folder to which the index's files are relative.
-        out_dir: receives `runs.jsonl`; runs that it already holds are not repeated.
+        data_dir: the collection.
+        out_dir: folder of `runs.jsonl`.
 
     Raises:
         TrainingError: tiles, weights or splits cannot be used.

@@ -1,9 +1,10 @@
 """Fit the heads of a study on the machines of a Ray cluster (the optional extra `ray`).
 
 This process computes the features and puts them into the cluster's object store once; a task is one
-fit. Only `training.experiments.study.head` runs elsewhere and travels with the task, so the other
-machines need Ray and NumPy, but not this project, TensorFlow or the tiles. If a machine dies, Ray
-gives its tasks to another one; the result is the same, since a run depends only on its settings.
+fit. The only code that runs on other machines is `training.experiments.study.head`, which is sent
+with the task. So they need Ray and NumPy, but not this project, TensorFlow or the tiles. If a
+machine dies, Ray gives its tasks to another one; the result is the same, since a run depends only
+on its settings.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ class RayEngine:
             yield from self._run(tasks)
         except ray.exceptions.RayError as error:
             raise RunError(
-                f"The cluster failed ({type(error).__name__}). Finished runs are kept. Run the "
-                "same command again to resume."
+                f"The cluster failed ({type(error).__name__}). Finished runs are in the journal. "
+                "Run the same command again to resume."
             ) from error
         finally:
             ray.shutdown()
@@ -85,7 +86,7 @@ class RayEngine:
             settings: dict[str, Any], features: Any, classes: Any, train: Any, test: Any
         ) -> list[Any]:
             fitted = fit_head(features, classes, train, test, HeadSettings(**settings))
-            # The class that travelled is another one than the class imported here, so send values.
+            # The class that was sent differs from the class imported here, so return values only.
             return [getattr(fitted, field.name) for field in fields(fitted)]
 
         remote = ray.remote(num_cpus=1, max_retries=_RETRIES)(fit_there)
@@ -104,7 +105,7 @@ class RayEngine:
 
 
 def _require_listener(address: str) -> None:
-    """Ray itself would try for minutes to reach an address at which nothing listens."""
+    """Fail at once if nothing listens at the address; Ray would try for minutes."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdecimal():
         host = host.rpartition("//")[2]

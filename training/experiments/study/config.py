@@ -3,57 +3,53 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from app.core.manifest import SplitKind
 from training.augmentation.views import AugmentConfig
-from training.config import CONFIGS_DIR
 from training.data.labels import MixedTiles
 from training.errors import RunError
 from training.networks.registry import find_system
+from training.storage.frozen_model import FrozenModel
 from training.storage.toml import read_toml
-
-PAPER_STUDY: Final = CONFIGS_DIR / "study.toml"
 
 ViewMode = Literal["cached", "online"]
 """`cached`: a fixed number of views, computed once. `online`: new views in every epoch."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class SystemConfig(_Section):
+class SystemConfig(FrozenModel):
     """One frozen backbone."""
 
     weights: str = Field(
         default="imagenet",
         description="`imagenet` (downloaded by Keras), `none` (untrained, for tests) or a path.",
     )
-    side_px: int = Field(default=224, ge=32, description="Side of its input.")
+    side_px: int = Field(default=224, ge=32, description="Side of the input in pixels.")
 
 
-class HeadConfig(_Section):
-    """What all heads share."""
+class HeadConfig(FrozenModel):
+    """Settings of every head."""
 
     hidden_units: int = Field(default=100, ge=1, description="Width of the hidden layer.")
     batch_size: int = Field(default=32, ge=1, description="Views in each step of Adam.")
 
 
-class GridConfig(_Section):
+class GridConfig(FrozenModel):
     """Figure 3: several runs of every system, rate and number of epochs, no augmentation."""
 
     systems: tuple[str, ...] = Field(description="Names of tables under [systems].")
-    learning_rates: tuple[float, ...] = Field(min_length=1, description="Of Adam, constant.")
+    learning_rates: tuple[float, ...] = Field(
+        min_length=1, description="Constant learning rates of Adam."
+    )
     epochs: tuple[int, ...] = Field(min_length=1, description="Numbers of epochs.")
     runs: int = Field(default=5, ge=1, description="Runs whose accuracy is averaged.")
     share_prefix: bool = Field(
         default=False,
         description="Take the results for fewer epochs from the run of the most epochs, with the "
-        "same split, initial weights and order. This needs a third of the fits, but runs of "
-        "different lengths are then not independent. Off: each run has its own weights and order.",
+        "same split, initial weights and order. This takes a third of the fits, but runs of "
+        "different lengths are not independent. Off: each run has its own weights and order.",
     )
 
     @field_validator("learning_rates")
@@ -71,10 +67,10 @@ class GridConfig(_Section):
         return epochs
 
 
-class RowConfig(_Section):
+class RowConfig(FrozenModel):
     """A row of Table 1: the transforms of the copies; a row without transforms has no copies."""
 
-    name: str = Field(min_length=1, description="Its name in the table.")
+    name: str = Field(min_length=1, description="Name of the row.")
     rotation_degrees: float = Field(default=0.0, ge=0, le=180, description="Largest rotation.")
     horizontal_flip: bool = Field(default=False, description="Mirror half of the views, at random.")
     zoom: float = Field(
@@ -100,11 +96,11 @@ class RowConfig(_Section):
         )
 
 
-class TableConfig(_Section):
+class TableConfig(FrozenModel):
     """Table 1: augmentations; heads are fitted on originals and transformed copies together."""
 
     systems: tuple[str, ...] = Field(description="Names of tables under [systems].")
-    learning_rate: float = Field(default=1e-3, gt=0, description="Of Adam, constant.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="Constant learning rate of Adam.")
     epochs: int = Field(default=50, ge=1, description="Passes over the tiles and their copies.")
     runs: int = Field(default=5, ge=1, description="Runs whose accuracy is averaged.")
     mode: ViewMode = Field(default="cached", description="`cached` or `online` views.")
@@ -124,7 +120,7 @@ class TableConfig(_Section):
         return self
 
 
-class SplitKindsConfig(_Section):
+class SplitKindsConfig(FrozenModel):
     """Beyond the paper: the best row of Table 1 on random, slide and patient splits."""
 
     kinds: tuple[SplitKind, ...] = Field(
@@ -150,11 +146,13 @@ class SplitKindsConfig(_Section):
         return {kind: folds[kind] for kind in self.kinds}
 
 
-class StudyConfig(_Section):
+class StudyConfig(FrozenModel):
     """Everything that determines what a study does."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Name of the study.")
-    seed: int = Field(default=0, ge=0, description="Of splits, views, initial weights and order.")
+    seed: int = Field(
+        default=0, ge=0, description="Seed of splits, views, initial weights and order."
+    )
     mixed_tiles: MixedTiles = Field(
         default="viable", description="How the index must count mixed tiles."
     )
@@ -166,7 +164,7 @@ class StudyConfig(_Section):
 
     @field_validator("systems")
     @classmethod
-    def _are_frozen_bases(cls, systems: dict[str, SystemConfig]) -> dict[str, SystemConfig]:
+    def _are_frozen_backbones(cls, systems: dict[str, SystemConfig]) -> dict[str, SystemConfig]:
         for name, system in systems.items():
             entry = find_system(name)
             if not entry.is_pretrained or entry.head != "dense":

@@ -12,11 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from app.core.manifest import SplitKind
 from training.augmentation.views import AugmentConfig
 from training.experiments.study.config import RowConfig, StudyConfig, ViewMode
+from training.storage.frozen_model import FrozenModel
 
 Part = Literal["figure 3", "table 1", "levels"]
 
@@ -26,11 +25,7 @@ _RESPLIT: Final = 1000
 """Distance between the split seeds of two studies whose seeds are neighbours."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class NetworkSpec(_Frozen):
+class NetworkSpec(FrozenModel):
     """A frozen backbone: name, identity of its weights, side of its input in pixels."""
 
     system: str
@@ -38,7 +33,7 @@ class NetworkSpec(_Frozen):
     side_px: int
 
 
-class ViewsSpec(_Frozen):
+class ViewsSpec(FrozenModel):
     """Transformed views: how one is drawn, how many are cached, how many each epoch uses."""
 
     augment: AugmentConfig
@@ -48,7 +43,7 @@ class ViewsSpec(_Frozen):
     seed: int
 
 
-class SplitSpec(_Frozen):
+class SplitSpec(FrozenModel):
     """One fold of a split of the index."""
 
     kind: SplitKind
@@ -57,7 +52,7 @@ class SplitSpec(_Frozen):
     fold: int = 0
 
 
-class RunSpec(_Frozen):
+class RunSpec(FrozenModel):
     """Everything that determines one run."""
 
     algorithm: int = _ALGORITHM
@@ -84,7 +79,7 @@ class RunSpec(_Frozen):
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """A run with its place: the part of the study, the row of its table, its number there."""
+    """A run with its part of the study, the row of its table, and its number there."""
 
     part: Part
     row: str
@@ -101,7 +96,7 @@ class Design:
 
         Args:
             config: the study.
-            index_sha256: of the index file.
+            index_sha256: SHA-256 of the index file.
             weights: identity of each system's weights, by the system's name.
         """
         self._config = config

@@ -1,4 +1,4 @@
-"""Features of tiles for the frozen backbones of a study: computed once, then cached."""
+"""Features of tiles by the frozen backbones of a study: computed once, then cached."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.errors import TileError
 from app.core.tile import TileLimits, decode_tile
 from training.augmentation.views import draw_views
 from training.console.progress import tracked
-from training.data.index import Index, IndexedTile
-from training.errors import DataError
+from training.data.index import Index, IndexedTile, read_tile_file
 from training.experiments.study.design import NetworkSpec, RunSpec, ViewsSpec
 from training.experiments.study.head import FreshViews, Positions
 from training.features.store import Features, FeatureSpace, FeatureStore, fill, row_key
@@ -29,7 +27,7 @@ from training.networks.registry import SYSTEMS
 _LIMITS: Final = TileLimits(max_bytes=2**30)
 _BATCH: Final = 32
 _KEPT_TILES: Final = 2048
-"""Decoded tiles in memory, for their other views: 300 MB at 224 px."""
+"""Decoded tiles that stay in memory for their other views: 300 MB at 224 px."""
 _ONLINE: Final = 2**32
 """First number of an online view, above the numbers of all cached views."""
 
@@ -44,21 +42,14 @@ class FeatureSource:
     def __init__(
         self, index: Index, data_dir: Path, cache_dir: Path, weights: dict[str, str]
     ) -> None:
-        """Store where things are; nothing is read yet.
-
-        Args:
-            index: the tiles.
-            data_dir: the collection.
-            cache_dir: the feature cache.
-            weights: `imagenet`, `none` or a path, by name of the system.
-        """
+        """Nothing is read yet; `weights` is `imagenet`, `none` or a path by name of the system."""
         self._index = index
         self._data_dir = data_dir
         self._cache_dir = cache_dir
         self._weights = weights
         self._read_tile = lru_cache(maxsize=_KEPT_TILES)(self._decode)
         # One backbone at a time: the largest takes a gigabyte.
-        self.open_base = lru_cache(maxsize=1)(self._open_base)
+        self.open_backbone = lru_cache(maxsize=1)(self._open_backbone)
 
     def missing(self, network: NetworkSpec, sets: Iterable[ViewsSpec | None]) -> int:
         """How many features of these sets of views are not cached yet; nothing is written."""
@@ -116,7 +107,7 @@ class FeatureSource:
         drawings: Iterable[tuple[IndexedTile, ViewsSpec | None, int | None]],
     ) -> Features:
         """Decode tiles and draw views in threads, a batch ahead of the network."""
-        infer = self.open_base(network)
+        infer = self.open_backbone(network)
 
         def draw(drawing: tuple[IndexedTile, ViewsSpec | None, int | None]) -> Tile:
             tile, views, number = drawing
@@ -133,18 +124,9 @@ class FeatureSource:
         return np.concatenate(answers)
 
     def _decode(self, tile: IndexedTile, side_px: int) -> Tile:
-        path = self._data_dir / tile.file
-        try:
-            content = path.read_bytes()
-            if hashlib.sha256(content).hexdigest() != tile.sha256:
-                raise DataError(f"{path} has changed. Run 'osteo-train index' again.")
-            return decode_tile(content, _LIMITS, side_px)
-        except (OSError, TileError) as error:
-            raise DataError(
-                f"{path} cannot be read ({error}). Run 'osteo-train index' again."
-            ) from error
+        return decode_tile(read_tile_file(tile, self._data_dir), _LIMITS, side_px)
 
-    def _open_base(self, network: NetworkSpec) -> Infer:
+    def _open_backbone(self, network: NetworkSpec) -> Infer:
         import keras
 
         from training.features.extract import as_function
@@ -152,8 +134,8 @@ class FeatureSource:
 
         system = SYSTEMS[network.system]
         keras.utils.set_random_seed(0)  # makes untrained weights reproducible in tests
-        base = build_backbone(self._weights[network.system], system, network.side_px)
-        infer: Any = as_function(build_pooled(base))
+        backbone = build_backbone(self._weights[network.system], system, network.side_px)
+        infer: Any = as_function(build_pooled(backbone))
         return lambda tiles: infer(system.scaling.apply(tiles))
 
 
@@ -166,7 +148,7 @@ def draw_numbered(
         tile: uint8 `[side, side, 3]`.
         described: the tile's entry; its SHA-256 is part of the seed, so that an index may grow.
         views: how views are drawn.
-        number: of the view; None is the original tile.
+        number: number of the view; None is the original tile.
     """
     if views is None or number is None:
         return tile

@@ -10,6 +10,7 @@ import numpy as np
 
 from training.console.plural import plural
 from training.data.labels import LABELS
+from training.evaluation.plots import draw_confusion, empty_figure, label_axes
 from training.experiments.study.journal import FinishedRun
 from training.experiments.study.paper import FIGURE_3_BEST, OVERFITS_FROM_EPOCH
 from training.experiments.study.results import Spread
@@ -33,7 +34,7 @@ def draw_figure_3(cells: dict[tuple[str, int, float], Spread], caption: str) -> 
     systems = list(dict.fromkeys(system for system, _, _ in cells))
     numbers = sorted({epochs for _, epochs, _ in cells})
     rates = sorted({rate for _, _, rate in cells})
-    figure = _figure(3.6 * len(numbers) + 0.6, 3.9)
+    figure = empty_figure(3.6 * len(numbers) + 0.6, 3.9)
     panels = figure.subplots(1, len(numbers), sharey=True, squeeze=False)[0]
     for axes, epochs in zip(panels, numbers, strict=True):
         for number, system in enumerate(systems):
@@ -58,9 +59,8 @@ def draw_figure_3(cells: dict[tuple[str, int, float], Spread], caption: str) -> 
         axes.axhline(FIGURE_3_BEST, color=_GREY, linestyle="--", linewidth=0.8, label=best)
         axes.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
         axes.set_title(plural(epochs, "epoch"), fontsize=10)
-        axes.set_xlabel("learning rate")
         axes.set_ylim(0.0, 1.02)
-        axes.spines[["top", "right"]].set_visible(False)
+        label_axes(axes, "learning rate")
     panels[0].set_ylabel("accuracy")
     panels[-1].legend(frameon=False, fontsize=8, loc="lower left")
     figure.suptitle(caption, fontsize=9)
@@ -70,7 +70,7 @@ def draw_figure_3(cells: dict[tuple[str, int, float], Spread], caption: str) -> 
 def draw_figure_4(record: FinishedRun, caption: str) -> bytes:
     """Accuracy by epoch of one run, training and test; the best epoch is marked."""
     epochs = np.arange(1, len(record.accuracy) + 1)
-    figure = _figure(6.4, 3.9)
+    figure = empty_figure(6.4, 3.9)
     axes = figure.subplots()
     axes.plot(
         epochs, record.accuracy, color=_COLOURS[0], label="training (views, during the epoch)"
@@ -89,9 +89,7 @@ def draw_figure_4(record: FinishedRun, caption: str) -> bytes:
         paper = f"the paper overfits from epoch {OVERFITS_FROM_EPOCH}"
         axes.axvline(OVERFITS_FROM_EPOCH, color=_GREY, linestyle="--", linewidth=0.8, label=paper)
     axes.set_ylim(0.0, 1.03)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("accuracy")
-    axes.spines[["top", "right"]].set_visible(False)
+    label_axes(axes, "epoch", "accuracy")
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     axes.set_title(caption, fontsize=9)
     return _png(figure)
@@ -99,28 +97,12 @@ def draw_figure_4(record: FinishedRun, caption: str) -> bytes:
 
 def draw_figure_5(confusion: Sequence[Sequence[int]], caption: str) -> bytes:
     """Counts by true and predicted class: 0 non-tumor, 1 non-viable, 2 viable."""
-    counts = np.array(confusion)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = _figure(4.8, 4.6)
+    figure = empty_figure(4.8, 4.6)
     axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
     names = [f"{i}\n{label.name.lower()}" for i, label in enumerate(LABELS)]
-    axes.set_xticks(range(len(names)), names, fontsize=8)
-    axes.set_yticks(range(len(names)), names, fontsize=8)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
-    for (row, column), count in np.ndenumerate(counts):
-        colour = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=13)
+    draw_confusion(axes, confusion, names, fontsize=8)
     axes.set_title(caption, fontsize=9)
     return _png(figure)
-
-
-def _figure(width_inch: float, height_inch: float) -> Any:
-    # `Figure` instead of pyplot: no global state, no window, nothing to close.
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width_inch, height_inch), layout="constrained")
 
 
 def _png(figure: Any) -> bytes:

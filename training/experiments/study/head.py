@@ -30,21 +30,21 @@ _NO_GRADIENT: Final = 1e-15
 _NO_MEAN: Final = 1e-25
 _NO_SQUARE: Final = 1e-36
 _SWEEP_STEPS: Final = 100
-"""In so many steps no moment decays from its bound to a denormal number."""
+"""In this many steps, no moment decays from its bound to a denormal number."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeadSettings:
-    """What a fit depends on, besides features and labels.
+    """The settings of a fit.
 
     Attributes:
-        learning_rate: of Adam, constant.
+        learning_rate: constant learning rate of Adam.
         epochs: passes over the training tiles. The fit runs for the largest number and returns the
             logits after each, since the first epochs of a longer run are the shorter run.
         batch_size: views a step.
         hidden_units: width of the hidden layer.
         n_views: transformed views of each training tile an epoch, besides the original.
-        seed: of the initial weights and the order; one number or several.
+        seed: decides the initial weights and the order; one number or several.
         n_classes: number of labels.
     """
 
@@ -62,12 +62,12 @@ class HeadFit:
     """What a fit measured after every epoch, and its last logits.
 
     Attributes:
-        loss, accuracy: float64 `[epochs]`, of the training views while the head trained on them.
+        loss, accuracy: float64 `[epochs]`, measured on the training views during the epoch.
         test_loss: float64 `[epochs]`; NaN without test tiles.
         answers: int64 `[epochs, n_test]`, the class of the largest logit.
         logits: float32 `[n_test, C]` after each number of epochs in the settings.
         weights: kernel and bias of the hidden layer, then of the logits.
-        seconds: the whole fit took.
+        seconds: duration of the fit.
     """
 
     loss: NDArray[np.float64]

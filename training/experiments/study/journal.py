@@ -1,4 +1,4 @@
-"""The record of a finished run of a study, and the journal that holds them all."""
+"""The record of a finished run of a study, and the journal of all records."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class FinishedRun(JournalRecord):
         key: SHA-256 of `spec`.
         spec: what was run.
         n_train, n_test: tiles, not views.
-        loss, accuracy: of the training views by epoch, while the head trained on them.
-        test_loss, test_accuracy: of the test tiles after each epoch; nothing is chosen by them.
+        loss, accuracy: by epoch, measured on the training views during the epoch.
+        test_loss, test_accuracy: measured on the test tiles after each epoch.
         confusion: after the last epoch; rows are true classes, columns predicted ones.
-        best_epoch: the first with the highest test accuracy.
-        best_confusion: after that epoch.
+        best_epoch: the first epoch with the highest test accuracy.
+        best_confusion: the confusion matrix after that epoch.
         test, logits: names of the test tiles and their logits after the last epoch.
-        seconds: of the fit; runs that share a fit share its seconds.
+        seconds: duration of the fit; runs that share a fit have the same value.
     """
 
     spec: RunSpec
@@ -47,12 +47,12 @@ class FinishedRun(JournalRecord):
 
     @property
     def last_accuracy(self) -> float:
-        """After the last epoch, so nothing is chosen on the test tiles."""
+        """Accuracy after the last epoch, so nothing is chosen on the test tiles."""
         return self.test_accuracy[-1]
 
     @property
     def best_accuracy(self) -> float:
-        """After the best epoch, which is chosen on the test tiles and so is optimistic."""
+        """Accuracy after the best epoch, optimistic because it is chosen on the test tiles."""
         return self.test_accuracy[self.best_epoch - 1]
 
 

@@ -19,10 +19,3 @@ VALIDATION_NOTE: Final = (
     "tiles is 0.9412 with six false negatives. Ten per cent of 1,144 tiles are 115, so its "
     "validation set was not 10 % of the collection."
 )
-ELSEWHERE: Final = (
-    "Published accuracies on this collection with random splits: 0.88 (tecncr/osteosarcoma-detect) "
-    "to 0.99 (Bansal 2022, as quoted by Vezakis et al. 2023, doi:10.3390/cancers15082290). With "
-    "one group of tiles left out in turn: macro-F1 0.562, accuracy 0.670, viable recall 0.110 "
-    "(Osteopatch G4, a frozen MobileNetV3-Small on 1,028 tiles; Osteopatch has not verified that "
-    "its groups are independent patients)."
-)

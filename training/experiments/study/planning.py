@@ -15,7 +15,7 @@ from training.errors import CacheError, DataError, WeightsError
 from training.experiments.study.design import NetworkSpec, RunSpec, ViewsSpec, jobs_of
 from training.experiments.study.head import HeadSettings, fit_head
 from training.experiments.study.journal import FinishedRun
-from training.experiments.study.study import Study, way_out
+from training.experiments.study.study import Study, missing_weights_advice
 from training.networks.registry import SYSTEMS
 from training.storage.disk import require_room
 
@@ -39,7 +39,7 @@ _TRIAL_TILES, _TRIAL_EPOCHS = 320, 4
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a study still has to do.
+    """The work that a study still has to do.
 
     Attributes:
         n_runs: runs known now; a run that two parts share counts once.
@@ -65,12 +65,7 @@ class Needs:
 
 
 def assess(study: Study, find: Callable[[str], FinishedRun | None]) -> Needs:
-    """Count what a study still has to do.
-
-    Args:
-        study: the study.
-        find: returns the record of a key, or None.
-    """
+    """Count what a study still has to do; `find` returns the record of a key, or None."""
     beyond = study.by_split_kind(find)
     specs = {run.spec.key: run.spec for run in study.figure_3 + study.table_1 + beyond}
     todo = [spec for key, spec in specs.items() if find(key) is None]
@@ -121,9 +116,9 @@ def require_ready(study: Study, needs: Needs) -> None:
             if run.spec.network.system == name
         )
         try:
-            study.source.open_base(network)
+            study.source.open_backbone(network)
         except WeightsError as error:
-            raise WeightsError(f"{error} {way_out(name)}") from error
+            raise WeightsError(f"{error} {missing_weights_advice(name)}") from error
 
 
 def cost_of(study: Study, spec: RunSpec) -> int:
@@ -151,8 +146,8 @@ def _n_beyond(study: Study) -> int:
 def _seconds_per_view(network: NetworkSpec) -> float:
     guess = SYSTEMS[network.system].n_parameters * _CPU_SECONDS_PER_PARAMETER
     area = (network.side_px / _MEASURED_SIDE_PX) ** 2
-    base_s = area * _CPU_SECONDS.get(network.system, guess)
-    return (base_s + _DRAWING_CPU_SECONDS) / usable_cores()
+    backbone_s = area * _CPU_SECONDS.get(network.system, guess)
+    return (backbone_s + _DRAWING_CPU_SECONDS) / usable_cores()
 
 
 def _seconds_per_step(spec: RunSpec) -> float:

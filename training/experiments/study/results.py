@@ -1,4 +1,4 @@
-"""The numbers of a study: one tidy table of its runs, and the cells of the paper's tables."""
+"""The numbers of a study: one table of its runs, and the cells of the paper's tables."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from app.core.manifest import SplitMetrics
 from training.console.markdown import markdown_table
 from training.console.plural import plural
 from training.data.labels import LABELS
+from training.evaluation.published import PUBLISHED
 from training.evaluation.split_tables import number
 from training.experiments.study import paper
 from training.experiments.study.design import PlannedRun
@@ -87,7 +88,7 @@ tiles. {prefix}"""
 
 
 def table_1_section(study: Study, cells: dict[tuple[str, str], Spread]) -> str:
-    """Every augmentation, with the paper's numbers beside ours if it prints them."""
+    """Every augmentation, with the paper's number beside ours if the paper has one."""
     rows = []
     for (system, row), spread in cells.items():
         known = (system, row) == (paper.TABLE_1_SYSTEM, paper.TABLE_1_ROW)
@@ -160,21 +161,22 @@ def beyond_section(study: Study, done: DoneRuns) -> str:
         ]
         for (system, row, kind), value in metrics.items()
     ]
-    header = ["best row of Table 1", "split", "right", "accuracy", "95 %", "macro-F1"]
+    header = ["best row of Table 1", "split", "correct", "accuracy", "95 % interval", "macro F1"]
     cases = [
         line
         for (system, row, kind), value in metrics.items()
         if kind == "patient"
         for line in _case_rows(f"{SYSTEMS[system].title}: {row}", value)
     ]
-    case_header = ["case left out", "case", "tiles", "accuracy", *(lab.name for lab in LABELS)]
+    names = [label.name for label in LABELS]
+    case_header = ["best row of Table 1", "case left out", "tiles", "accuracy", *names]
     by_case = f"\n\n{_table(case_header, cases)}" if cases else ""
     return f"""## Beyond the paper: unseen slides and patients
 
 {_table([*header, "viable recall"], rows)}{by_case}
 
 All folds are pooled, after the last epoch; intervals resample slides. The row was chosen by its \
-accuracy on random splits, so the random split here is optimistic. {paper.ELSEWHERE}"""
+accuracy on random splits, so the random split here is optimistic. {PUBLISHED}"""
 
 
 def method_section(study: Study) -> str:

@@ -113,7 +113,7 @@ class Study:
     def run(
         self, planned: Sequence[PlannedRun], journal: Journal[FinishedRun], engine: Engine
     ) -> Iterator[tuple[RunSpec, ...]]:
-        """Do the runs that are not finished, and yield after each fit the runs that it finished."""
+        """Do the unfinished runs; after each fit, yield the runs that it finished."""
         todo = [run.spec for run in planned if journal.get(run.spec.key) is None]
         for task, fitted in engine.run(self._tasks(todo)):
             journal.append([self._record(spec, task, fitted) for spec in task.specs])
@@ -174,8 +174,8 @@ class Study:
         )
 
 
-def way_out(system: str) -> str:
-    """What the user can do about missing weights of a system."""
+def missing_weights_advice(system: str) -> str:
+    """Advice for a user who lacks the weights of a system."""
     return (
         f"Or give --weights {system}=FILE, or leave this system out by naming the others with "
         "--system."
@@ -204,11 +204,11 @@ def _require_weights(config: StudyConfig) -> None:
         try:
             require_weights(system.weights, SYSTEMS[name])
         except WeightsError as error:
-            problems.append(f"{error} {way_out(name)}")
+            problems.append(f"{error} {missing_weights_advice(name)}")
     if problems:
         raise WeightsError("\n".join(problems))
 
 
 def _shown(values: np.ndarray) -> tuple[float, ...]:
-    """Values rounded to six digits, the precision of a float32."""
+    """Round values to six digits, the precision of a float32."""
     return tuple(float(f"{value:.6g}") for value in values)

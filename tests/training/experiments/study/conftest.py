@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.data.index import Index, write_index
+from training.data.index import Index
 from training.experiments.study.config import StudyConfig, read_study
 from training.experiments.study.features import FeatureSource, Tile
 from training.experiments.study.study import Study, StudyFolders
 from training.features.store import Features
+from training.storage.frozen_model import write_json
 
 TINY_STUDY = """
 name = "tiny"
@@ -77,8 +78,8 @@ def make_study(
     monkeypatch: pytest.MonkeyPatch,
 ) -> MakeStudy:
     """Studies with the colours for a backbone; `out` names the folder."""
-    monkeypatch.setattr(FeatureSource, "_open_base", lambda *_: infer_colours)
-    index_sha256 = write_index(tmp_path / "index.json", drawn_index)
+    monkeypatch.setattr(FeatureSource, "_open_backbone", lambda *_: infer_colours)
+    index_sha256 = write_json(tmp_path / "index.json", drawn_index)
 
     def make(out: str = "out", config: StudyConfig = study_config) -> Study:
         folders = StudyFolders(drawn_dir, tmp_path / "cache", tmp_path / out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ from training.experiments.study.engines import Engine, SerialEngine
 from training.experiments.study.journal import open_journal, read_journal
 from training.experiments.study.study import Study
 
-ray = pytest.importorskip("ray", reason="Ray has no wheel for this Python or system")
+pytestmark = pytest.mark.skipif(
+    find_spec("ray") is None, reason="Ray has no wheel for this Python or system"
+)
 
 _STORE_BYTES = 80 * 2**20
 
@@ -44,6 +47,8 @@ def _records(study: Study, engine: Engine, after: dict[int, Any]) -> dict[str, d
 def test_ray_engine_equals_the_serial_one_after_losing_a_node(
     make_study: MakeStudy, study_config: StudyConfig, cluster: Any
 ) -> None:
+    import ray
+
     from training.experiments.study.cluster import RayEngine
 
     # Long enough that the second node is at work when it dies.

@@ -5,15 +5,16 @@ from pathlib import Path
 import pytest
 
 from tests.training.experiments.study.conftest import TINY_STUDY
+from training.config import CONFIGS_DIR
 from training.errors import ConfigError, RunError
-from training.experiments.study.config import PAPER_STUDY, StudyConfig, read_study
+from training.experiments.study.config import StudyConfig, read_study
 from training.experiments.study.design import Design, jobs_of
 
 WEIGHTS = dict.fromkeys(("mobilenetv2", "resnet50v2", "xception", "inceptionresnetv2"), "w")
 
 
 def test_study_toml_has_the_runs_of_the_paper() -> None:
-    design = Design(read_study(PAPER_STUDY), "index", WEIGHTS)
+    design = Design(read_study(CONFIGS_DIR / "study.toml"), "index", WEIGHTS)
     grid, table = design.figure_3(), design.table_1()
     assert len(grid) == 4 * 6 * 3 * 5 == 360
     assert len({run.spec.key for run in grid}) == 360
@@ -52,7 +53,7 @@ def test_a_wrong_key_is_named(
 
 
 def test_only_keeps_the_named_systems() -> None:
-    config = read_study(PAPER_STUDY)
+    config = read_study(CONFIGS_DIR / "study.toml")
     one = config.only(("mobilenetv2",))
     assert list(one.systems) == list(one.grid.systems) == list(one.table.systems) == ["mobilenetv2"]
     with pytest.raises(RunError, match="There is no system 'vgg'"):

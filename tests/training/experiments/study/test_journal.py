@@ -79,7 +79,7 @@ def test_journal_reports_a_damaged_line_and_drops_its_run(
 def test_two_processes_cannot_write_one_journal(tmp_path: Path) -> None:
     with open_journal(tmp_path) as journal:
         journal.append([record(1)])
-        with pytest.raises(RunError, match="Another process works on"):
+        with pytest.raises(RunError, match="Another process is using"):
             open_journal(tmp_path)
         assert set(read_journal(tmp_path)) == {record(1).key}
     open_journal(tmp_path).__exit__()

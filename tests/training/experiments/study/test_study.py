@@ -90,7 +90,7 @@ def test_features_are_computed_once_for_all_studies(
     def refuse(*_: object) -> None:
         raise AssertionError("a feature is computed again")
 
-    monkeypatch.setattr("training.experiments.study.features.FeatureSource._open_base", refuse)
+    monkeypatch.setattr("training.experiments.study.features.FeatureSource._open_backbone", refuse)
     run_all(make_study("other"))
 
 

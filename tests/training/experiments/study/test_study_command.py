@@ -14,8 +14,9 @@ from typer.testing import CliRunner, Result
 from tests.training.command_line import started, wait_for
 from tests.training.experiments.study.conftest import TINY_STUDY, MakeStudy
 from training.cli import app
-from training.data.index import Index, write_index
+from training.data.index import Index
 from training.experiments.study.journal import JOURNAL_NAME
+from training.storage.frozen_model import write_json
 
 # The study with sums for a backbone, and a pause before each fit.
 _SLOW = """
@@ -24,7 +25,7 @@ from tests.training.experiments.study.conftest import infer_colours
 from training.cli import app
 from training.experiments.study import engines
 from training.experiments.study.features import FeatureSource
-FeatureSource._open_base = lambda *_: infer_colours
+FeatureSource._open_backbone = lambda *_: infer_colours
 fit = engines.fit_head
 def slow(*arguments):
     time.sleep(0.05)
@@ -43,7 +44,7 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def given(drawn_dir: Path, drawn_index: Index, study_file: Path) -> list[str]:
     index = Path("index.json").absolute()
-    write_index(index, drawn_index)
+    write_json(index, drawn_index)
     paths = {"--data-dir": drawn_dir, "--index": index, "--config": study_file}
     return ["study", *(str(word) for pair in paths.items() for word in pair)]
 
