@@ -229,17 +229,11 @@ class TileService:
             return await admitted.model.run(
                 work, admitted.deadline, admitted.needed_s[index], learn
             )
-        except TileError as error:
-            self._metrics.tile_problems.labels(error.code).inc()
-            raise
-        except InferenceError as error:
-            self._metrics.tile_problems.labels(error.code).inc()
-            self._count_failure(error)
-            raise
-        except OutOfMemoryError as error:
-            self._count_failure(error)
-            raise
-        except OsteoError:
+        except OsteoError as error:
+            if isinstance(error, (TileError, InferenceError)):
+                self._metrics.tile_problems.labels(error.code).inc()
+            if isinstance(error, (InferenceError, OutOfMemoryError)):
+                self._count_failure(error)
             raise
         except Exception as error:
             self._count_failure(error)
