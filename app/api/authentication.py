@@ -7,6 +7,7 @@ import logging
 import secrets
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from fastapi.security import HTTPAuthorizationCredentials
@@ -32,10 +33,22 @@ class AdminAuthentication:
     token is never delayed, so guesses cannot lock the administrator out.
     """
 
-    def __init__(self, token: SecretStr | None, metrics: Metrics) -> None:
-        """Deny everything if there is no token."""
+    def __init__(
+        self,
+        token: SecretStr | None,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Deny everything if there is no token.
+
+        Args:
+            token: the administrator's token.
+            metrics: counts wrong tokens.
+            clock: seconds, monotonic.
+        """
         self._token = token
         self._metrics = metrics
+        self._clock = clock
         self._wrong_at: deque[float] = deque(maxlen=_MAX_DOUBLINGS)
 
     async def require(self, credentials: HTTPAuthorizationCredentials | None) -> None:
@@ -57,7 +70,7 @@ class AdminAuthentication:
         raise AdminDeniedError("Send the header Authorization: Bearer OSTEO_ADMIN_TOKEN.")
 
     def _next_delay_s(self) -> float:
-        now = time.monotonic()
+        now = self._clock()
         n_recent = sum(now - wrong_at < RECENT_S for wrong_at in self._wrong_at)
         self._wrong_at.append(now)
         return min(FIRST_DELAY_S * 2.0**n_recent, MAX_DELAY_S)

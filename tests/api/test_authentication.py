@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 from fastapi.security import HTTPAuthorizationCredentials
 from pydantic import SecretStr
 
-from app.api.authentication import MAX_DELAY_S, AdminAuthentication
+from app.api.authentication import MAX_DELAY_S, RECENT_S, AdminAuthentication
 from app.core.errors import AdminDeniedError
 from app.telemetry.metrics import Metrics
 
@@ -36,7 +35,7 @@ def delays_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def note(delay_s: float) -> None:
         delays.append(delay_s)
 
-    monkeypatch.setattr("app.api.authentication.asyncio.sleep", note)
+    monkeypatch.setattr(asyncio, "sleep", note)
     return delays
 
 
@@ -51,13 +50,15 @@ def test_delays_of_wrong_tokens_grow_up_to_a_limit(delays_s: list[float]) -> Non
     assert set(delays_s[10:]) == {MAX_DELAY_S}
 
 
-def test_wrong_tokens_are_forgotten(delays_s: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_tokens_are_forgotten(delays_s: list[float]) -> None:
+    now = 0.0
+
     async def guess() -> None:
-        checked = admin()
+        nonlocal now
+        checked = AdminAuthentication(SecretStr(TOKEN), Metrics(), clock=lambda: now)
         for _ in range(5):
             await is_denied(checked, WRONG)
-        now = time.monotonic()
-        monkeypatch.setattr("app.api.authentication.time.monotonic", lambda: now + 61)
+        now = RECENT_S + 1
         await is_denied(checked, WRONG)
 
     asyncio.run(guess())

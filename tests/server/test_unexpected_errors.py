@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.client import HTTPResponse
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
@@ -23,7 +24,7 @@ FAIL = b"GET /fail HTTP/1.1\r\nHost: x\r\nX-Request-ID: mine\r\n\r\n"
 
 
 @pytest.fixture
-def app(models_dir: object, runtime: FakeRuntime) -> FastAPI:
+def app(models_dir: Path, runtime: FakeRuntime) -> FastAPI:
     """The service, with routes that fail and never end."""
     app = create_app(Settings(models_dir=models_dir), opener_of(runtime))
 
