@@ -42,6 +42,8 @@ class Trust:
             return
         name = f"{MANIFEST_NAME}.{self.public_key.suffix}"
         try:
+            if (bundle_dir / name).is_fifo():
+                raise OSError(None, "it is not a file")
             with (bundle_dir / name).open("rb") as stream:
                 signature = stream.read(_MAX_SIGNATURE_BYTES)
         except OSError as error:

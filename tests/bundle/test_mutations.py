@@ -25,7 +25,7 @@ from tests.bundle.test_golden_tiles import infer
 from tests.bundles import FakeRuntime, build_bundle, opener_of, plain_tile
 from tests.records import a_record
 
-EXTREMES = [
+EXTREMES: list[Any] = [
     *(None, True, "", "\0", "x" * 5000, "../x", "NaN", [], {}, [[]], {"": None}, [None] * 2000),
     *(0, -1, 1, 10**400, -(10**18), 2**31, 2**63, 0.0, -0.0, 5e-324, 1e-6, 1e308, -1e308),
     *(float("nan"), float("inf"), float("-inf")),

@@ -15,6 +15,7 @@ from app.core.errors import UntrustedBundleError
 from app.core.manifest import MANIFEST_NAME
 from app.core.signature import PublicKey
 from tests.bundles import MODEL_NAME
+from tests.conftest import RELEASED_MODELS, REPOSITORY
 
 NO_KEY = base64.b64encode(bytes(32)).decode()
 
@@ -47,6 +48,13 @@ def test_missing_package_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -
         open_bundle(root, Trust(public_key=PublicKey.parse(NO_KEY)))
 
 
+@pytest.mark.parametrize("version", ["1", "2", "3"])
+def test_documented_sha256_is_that_of_the_released_bundle(version: str) -> None:
+    sha256 = open_bundle(RELEASED_MODELS / MODEL_NAME / version).sha256
+    page = (REPOSITORY / "docs" / "bundles.md").read_text()
+    assert f"| `{MODEL_NAME}/{version}` | `{sha256}` |" in page
+
+
 @pytest.mark.parametrize("text", ["", "x", "RWQ=", "00" * 31, NO_KEY[:-4], f"{NO_KEY}!"])
 def test_text_that_is_no_key_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="minisign"):
@@ -67,7 +75,7 @@ def test_openssl_signs_as_documented(root: Path, tmp_path: Path) -> None:
         subprocess.run(command.split(), cwd=tmp_path, check=True)
     printed = (tmp_path / "public.pem").read_text().splitlines()[1]
     trust = Trust(public_key=PublicKey.parse(printed))
-    assert open_bundle(root, trust)
+    assert open_bundle(root, trust).path == root
     manifest = root / MANIFEST_NAME
     manifest.write_bytes(manifest.read_bytes() + b"\n")
     with pytest.raises(UntrustedBundleError, match="not a signature"):
