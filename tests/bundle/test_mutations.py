@@ -65,7 +65,7 @@ def mutate(data: st.DataObject, document: Any) -> None:
         parent = parent[key]
     match data.draw(st.sampled_from(["replace", "remove", "repeat", "exchange", "add"])):
         case "replace":
-            parent[path[-1]] = data.draw(VALUES)
+            parent[path[-1]] = copy.deepcopy(data.draw(VALUES))
         case "remove":
             del parent[path[-1]]
         case "repeat" if isinstance(parent, list):
@@ -78,7 +78,7 @@ def mutate(data: st.DataObject, document: Any) -> None:
             )
             parent[path[-1]], parent[other] = parent[other], parent[path[-1]]
         case _ if isinstance(parent, dict):
-            parent[data.draw(st.text(max_size=8))] = data.draw(VALUES)
+            parent[data.draw(st.text(max_size=8))] = copy.deepcopy(data.draw(VALUES))
 
 
 def use(root: Path) -> None:
