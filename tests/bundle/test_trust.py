@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from app.bundle import Trust, open_bundle
-from app.core.errors import UntrustedBundleError
+from app.core.errors import SettingsError, UntrustedBundleError
 from app.core.manifest import MANIFEST_NAME
 from app.core.signature import PublicKey
+from app.settings import read_settings
 from tests.bundles import MODEL_NAME
 from tests.conftest import RELEASED_MODELS, REPOSITORY
 
@@ -59,6 +60,17 @@ def test_documented_sha256_is_that_of_the_released_bundle(version: str) -> None:
 def test_text_that_is_no_key_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="minisign"):
         PublicKey.parse(text)
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["OSTEO_BUNDLE_PUBLIC_KEY=RWQ", "OSTEO_BUNDLE_SHA256=abc", f"OSTEO_MODEL_VERSION={'9' * 300}"],
+)
+def test_invalid_setting_is_named(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, value = variable.split("=")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"{name}.* must "):
+        read_settings()
 
 
 def test_openssl_signs_as_documented(root: Path, tmp_path: Path) -> None:
