@@ -26,6 +26,8 @@ from app.core.manifest import (
 
 MAX_GOLDEN_BYTES: Final = 64 * 1024**2
 """Golden files are kept in memory; those of a release have less than 1 MiB."""
+_MAX_SURPLUS_BYTES: Final = 64 * 1024**2
+"""A file that is larger than released by more than this is not even hashed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def open_bundle(path: Path, trust: Trust = ANY_BUNDLE) -> Bundle:
     if not path.is_dir():
         raise BundleNotFoundError(_shown(path), "Expected a directory NAME/VERSION.")
     shown = _shown(path, MANIFEST_NAME)
-    content = read_manifest_bytes(path / MANIFEST_NAME, shown)
+    content = read_manifest_bytes(_inside(path, MANIFEST_NAME), shown)
     trust.require(path, content)
     manifest = parse_manifest(content, shown)
     if (manifest.model_name, manifest.model_version) != (path.parent.name, path.name):
@@ -119,7 +121,7 @@ def open_bundle(path: Path, trust: Trust = ANY_BUNDLE) -> Bundle:
     if sum(manifest.files[name].n_bytes for name in golden_names) > MAX_GOLDEN_BYTES:
         raise ManifestError(shown, f"golden/ has more than {MAX_GOLDEN_BYTES} bytes")
     for name in manifest.files.keys() - set(golden_names):
-        _require_released(path, manifest, name, _sha256_or_none(_inside(path, name)))
+        _require_released(path, manifest, name, _sha256_or_none(path, manifest, name))
     golden_files = {
         name.removeprefix(f"{GOLDEN_NAME}/"): _read_file(path, manifest, name)
         for name in golden_names
@@ -129,16 +131,10 @@ def open_bundle(path: Path, trust: Trust = ANY_BUNDLE) -> Bundle:
 
 def _read_file(root: Path, manifest: Manifest, name: str) -> bytes:
     if name not in manifest.files:
-        raise ManifestError(_shown(root, MANIFEST_NAME), f"it does not list {name}")
-    file = _inside(root, name)
-    try:
-        # Checked first, so that a file that was replaced by a huge one is not read.
-        if file.stat().st_size != manifest.files[name].n_bytes:
-            _require_released(root, manifest, name, _sha256_or_none(file))
-        content = file.read_bytes()
-    except FileNotFoundError:
-        _require_released(root, manifest, name, None)
-        raise
+        raise ManifestError(_shown(root, MANIFEST_NAME), f"{name} is not listed")
+    _require_released(root, manifest, name, _sha256_or_none(root, manifest, name))
+    content = _inside(root, name).read_bytes()
+    # Not the hash from before: somebody may have changed the file since.
     _require_released(root, manifest, name, hashlib.sha256(content).hexdigest())
     return content
 
@@ -161,8 +157,17 @@ def _inside(root: Path, name: str) -> Path:
     return file
 
 
-def _sha256_or_none(file: Path) -> str | None:
-    return sha256_of_file(file) if file.is_file() else None
+def _sha256_or_none(root: Path, manifest: Manifest, name: str) -> str | None:
+    """Hash a file without reading it into memory; None if there is no such file."""
+    file, expected = _inside(root, name), manifest.files[name].n_bytes
+    if not file.is_file():
+        return None
+    if file.stat().st_size > expected + _MAX_SURPLUS_BYTES:
+        raise ManifestError(
+            _shown(root, MANIFEST_NAME),
+            f"{name} has {file.stat().st_size} bytes instead of {expected}",
+        )
+    return sha256_of_file(file)
 
 
 def _shown(root: Path, name: str = "") -> str:

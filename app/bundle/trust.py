@@ -41,12 +41,13 @@ class Trust:
         if self.public_key is None:
             return
         name = f"{MANIFEST_NAME}.{self.public_key.suffix}"
-        try:
-            with (bundle_dir / name).open("rb") as stream:
-                signature = stream.read(_MAX_SIGNATURE_BYTES)
-        except OSError as error:
-            reason = f"{name} cannot be read ({error.strerror}), but OSTEO_BUNDLE_PUBLIC_KEY is set"
-            raise UntrustedBundleError(shown, reason) from error
+        file = bundle_dir / name
+        if not file.is_file():
+            raise UntrustedBundleError(
+                shown, f"it has no {name}, but OSTEO_BUNDLE_PUBLIC_KEY is set"
+            )
+        with file.open("rb") as stream:
+            signature = stream.read(_MAX_SIGNATURE_BYTES)
         try:
             verify_signature(self.public_key, manifest, signature)
         except SignatureError as error:

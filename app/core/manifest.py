@@ -227,6 +227,8 @@ def read_manifest_bytes(path: Path, name: str) -> bytes:
         ManifestError: the file is missing, or has more than `MAX_MANIFEST_BYTES`.
     """
     try:
+        if path.exists() and not path.is_file():  # reading a pipe would never end
+            raise ManifestError(name, "it is not a file")
         with path.open("rb") as stream:
             content = stream.read(MAX_MANIFEST_BYTES + 1)
     except OSError as error:

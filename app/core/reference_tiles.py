@@ -7,6 +7,7 @@ docs/decisions/0037-input-gate.md compares it with a Mahalanobis distance, which
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from pathlib import Path
@@ -60,22 +61,28 @@ class ReferenceTiles:
         np.savez(path, directions=self._directions.astype(np.float16))
 
 
-def read_reference(path: Path) -> ReferenceTiles:
+def read_reference(path: Path, content: bytes | None = None) -> ReferenceTiles:
     """Read what `ReferenceTiles.write` wrote.
+
+    Args:
+        path: the file in its bundle.
+        content: the verified bytes of the file; it is read if they are None.
 
     Raises:
         ManifestError: the file is missing or contains something else.
     """
+    shown = "/".join(path.parts[-3:])  # clients must not learn the server's folders
     try:
+        stream = io.BytesIO(path.read_bytes() if content is None else content)
         # Not np.load, which also accepts .npy and pickle files.
-        with path.open("rb") as stream, NpzFile(stream, allow_pickle=False) as arrays:
+        with NpzFile(stream, allow_pickle=False) as arrays:
             directions = np.asarray(arrays["directions"], dtype=np.float32)
     except _READ_ERRORS as error:
-        raise ManifestError(str(path), "it contains no embeddings of training tiles") from error
+        raise ManifestError(shown, "it contains no embeddings of training tiles") from error
     if directions.ndim != 2 or len(directions) < N_NEIGHBOURS:
-        raise ManifestError(str(path), f"it must contain at least {N_NEIGHBOURS} embeddings")
+        raise ManifestError(shown, f"it must contain at least {N_NEIGHBOURS} embeddings")
     if not np.isfinite(directions).all():
-        raise ManifestError(str(path), "an embedding contains NaN or infinity")
+        raise ManifestError(shown, "an embedding contains NaN or infinity")
     return ReferenceTiles(directions)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,29 @@ def test_link_to_outside_is_rejected(root: Path, tmp_path: Path, name: str) -> N
         open_bundle(root)
 
 
+@pytest.mark.parametrize("name", [LITERT_NAME, "golden/pink.png", MANIFEST_NAME])
+def test_pipe_is_not_read(root: Path, name: str) -> None:
+    (root / name).unlink()
+    os.mkfifo(root / name)
+    with pytest.raises((ManifestError, ChecksumError)):
+        open_bundle(root)
+
+
+@pytest.mark.parametrize("name", [LITERT_NAME, "golden/pink.png"])
+def test_enormous_file_is_not_read(root: Path, name: str) -> None:
+    with (root / name).open("wb") as stream:
+        stream.truncate(200 * 1024**3)  # sparse, so it takes no disk space
+    with pytest.raises(ManifestError, match="214748364800 bytes instead of"):
+        open_bundle(root)
+
+
+def test_manifest_outside_the_bundle_is_rejected(root: Path, tmp_path: Path) -> None:
+    (root / MANIFEST_NAME).rename(tmp_path / MANIFEST_NAME)
+    (root / MANIFEST_NAME).symlink_to(tmp_path / MANIFEST_NAME)
+    with pytest.raises(ManifestError, match="links to outside"):
+        open_bundle(root)
+
+
 def test_link_inside_the_bundle_is_followed(root: Path) -> None:
     (root / LITERT_NAME).rename(root / "renamed")
     (root / LITERT_NAME).symlink_to("renamed")
@@ -94,7 +118,7 @@ def test_file_changed_after_opening_is_not_read(root: Path) -> None:
 
 def test_unlisted_file_is_not_read(root: Path) -> None:
     (root / "extra").write_bytes(b"extra")
-    with pytest.raises(ManifestError, match="does not list extra"):
+    with pytest.raises(ManifestError, match="extra is not listed"):
         open_bundle(root).read_file("extra")
 
 

@@ -25,7 +25,7 @@ from tests.bundle.test_golden_tiles import infer
 from tests.bundles import FakeRuntime, build_bundle, opener_of, plain_tile
 from tests.records import a_record
 
-EXTREMES = [
+EXTREMES: list[Any] = [
     *(None, True, "", "\0", "x" * 5000, "../x", "NaN", [], {}, [[]], {"": None}, [None] * 2000),
     *(0, -1, 1, 10**400, -(10**18), 2**31, 2**63, 0.0, -0.0, 5e-324, 1e-6, 1e308, -1e308),
     *(float("nan"), float("inf"), float("-inf")),
@@ -65,7 +65,7 @@ def mutate(data: st.DataObject, document: Any) -> None:
         parent = parent[key]
     match data.draw(st.sampled_from(["replace", "remove", "repeat", "exchange", "add"])):
         case "replace":
-            parent[path[-1]] = data.draw(VALUES)
+            parent[path[-1]] = copy.deepcopy(data.draw(VALUES))
         case "remove":
             del parent[path[-1]]
         case "repeat" if isinstance(parent, list):
@@ -78,7 +78,7 @@ def mutate(data: st.DataObject, document: Any) -> None:
             )
             parent[path[-1]], parent[other] = parent[other], parent[path[-1]]
         case _ if isinstance(parent, dict):
-            parent[data.draw(st.text(max_size=8))] = data.draw(VALUES)
+            parent[data.draw(st.text(max_size=8))] = copy.deepcopy(data.draw(VALUES))
 
 
 def use(root: Path) -> None:

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from app.bundle import Trust, open_bundle
-from app.core.errors import UntrustedBundleError
+from app.core.errors import SettingsError, UntrustedBundleError
 from app.core.manifest import MANIFEST_NAME
 from app.core.signature import PublicKey
+from app.settings import read_settings
 from tests.bundles import MODEL_NAME
+from tests.conftest import RELEASED_MODELS, REPOSITORY
 
 NO_KEY = base64.b64encode(bytes(32)).decode()
 
@@ -36,7 +38,7 @@ def test_other_bundle_is_refused_with_both_values(root: Path) -> None:
 
 
 def test_unsigned_bundle_is_refused_if_a_key_is_set(root: Path) -> None:
-    with pytest.raises(UntrustedBundleError, match=r"manifest\.json\.sig cannot be read"):
+    with pytest.raises(UntrustedBundleError, match=r"it has no manifest\.json\.sig"):
         open_bundle(root, Trust(public_key=PublicKey.parse(NO_KEY)))
 
 
@@ -47,10 +49,28 @@ def test_missing_package_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -
         open_bundle(root, Trust(public_key=PublicKey.parse(NO_KEY)))
 
 
+@pytest.mark.parametrize("version", ["1", "2", "3"])
+def test_documented_sha256_is_that_of_the_released_bundle(version: str) -> None:
+    sha256 = open_bundle(RELEASED_MODELS / MODEL_NAME / version).sha256
+    page = (REPOSITORY / "docs" / "bundles.md").read_text()
+    assert f"| `{MODEL_NAME}/{version}` | `{sha256}` |" in page
+
+
 @pytest.mark.parametrize("text", ["", "x", "RWQ=", "00" * 31, NO_KEY[:-4], f"{NO_KEY}!"])
 def test_text_that_is_no_key_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="minisign"):
         PublicKey.parse(text)
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["OSTEO_BUNDLE_PUBLIC_KEY=RWQ", "OSTEO_BUNDLE_SHA256=abc", f"OSTEO_MODEL_VERSION={'9' * 300}"],
+)
+def test_invalid_setting_is_named(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, value = variable.split("=")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"{name}.* must "):
+        read_settings()
 
 
 def test_openssl_signs_as_documented(root: Path, tmp_path: Path) -> None:
@@ -67,7 +87,7 @@ def test_openssl_signs_as_documented(root: Path, tmp_path: Path) -> None:
         subprocess.run(command.split(), cwd=tmp_path, check=True)
     printed = (tmp_path / "public.pem").read_text().splitlines()[1]
     trust = Trust(public_key=PublicKey.parse(printed))
-    assert open_bundle(root, trust)
+    assert open_bundle(root, trust).path == root
     manifest = root / MANIFEST_NAME
     manifest.write_bytes(manifest.read_bytes() + b"\n")
     with pytest.raises(UntrustedBundleError, match="not a signature"):

@@ -111,7 +111,8 @@ def test_version_of_another_sha256_is_not_activated(
 ) -> None:
     pinned = sha256_of_file(models_dir / MODEL_NAME / "1" / MANIFEST_NAME)
     client = make_client(admin_token=TOKEN, bundle_sha256=pinned, watch_models_s=0.02)
-    found = sha256_of_file(build_bundle(models_dir, "2") / MANIFEST_NAME)
+    build_bundle(models_dir / "staging", "2").rename(models_dir / MODEL_NAME / "2")
+    found = sha256_of_file(models_dir / MODEL_NAME / "2" / MANIFEST_NAME)
     answer = client.post("/v1/models/2/activate", headers=ADMIN)
     assert (answer.status_code, answer.json()["type"]) == (409, "/problems/activation-refused")
     assert pinned in answer.json()["reason"]

@@ -47,7 +47,7 @@ class Watched:
     @property
     def version(self) -> str | None:
         active = self.rollout.active
-        return active and active.classifier.identity.version
+        return None if active is None else active.classifier.identity.version
 
     def run(self, scenario: Callable[[], Awaitable[None]]) -> None:
         async def run_and_close() -> None:

@@ -53,8 +53,10 @@ def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundle, "check_bundle", open_bundle)
 
 
-def test_calibrate_changes_only_manifest_and_card(parent: Path, written: Path) -> None:
-    changed = {MANIFEST_NAME, MODEL_CARD_NAME}
+def test_calibrate_changes_only_manifest_card_and_golden_record(
+    parent: Path, written: Path
+) -> None:
+    changed = {MANIFEST_NAME, MODEL_CARD_NAME, "golden/expected.json"}
     before, after = (
         {
             str(path.relative_to(root)): sha256_of_file(path)
