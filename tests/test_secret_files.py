@@ -75,5 +75,7 @@ def test_unreadable_file_is_an_error(secrets_dir: Path, monkeypatch: pytest.Monk
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "read_text", refuse)
-    with pytest.raises(SettingsError, match=r"\"admin_token\".*Permission denied: .*osteo_admin_token"):
+    with pytest.raises(
+        SettingsError, match=r"\"admin_token\".*Permission denied: .*osteo_admin_token"
+    ):
         read_settings()
