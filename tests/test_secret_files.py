@@ -20,7 +20,7 @@ def secrets_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def admin_token() -> str | None:
     token = read_settings().admin_token
-    return token and token.get_secret_value()
+    return None if token is None else token.get_secret_value()
 
 
 def test_secret_is_read_from_its_file(secrets_dir: Path) -> None:

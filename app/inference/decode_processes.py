@@ -12,7 +12,7 @@ import threading
 from contextlib import suppress
 from typing import Final
 
-from app.core.errors import DecodeBudgetError, NotReadyError
+from app.core.errors import DeadlineError, DecodeBudgetError, NotReadyError
 from app.core.tile import Decoded, TileLimits
 from app.inference.decode_process import DecodeProcess
 
@@ -46,6 +46,7 @@ class DecodeProcesses:
         Raises:
             TileError: what it raises there.
             DecodeBudgetError: it took more than its time or memory, or the decoder crashed.
+            DeadlineError: the process was given too little processor time.
             MemoryError: no process can be started.
             NotReadyError: `close` was called.
         """
@@ -54,7 +55,7 @@ class DecodeProcesses:
             if process is None:
                 process = self._start()
             return process.decode(tile_bytes, limits, side_px)
-        except DecodeBudgetError:
+        except (DeadlineError, DecodeBudgetError):
             if self._is_closed:
                 raise NotReadyError(_CLOSED) from None
             raise

@@ -31,7 +31,8 @@ def serve() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     with suppress(OSError):  # a sandbox may forbid it
-        os.nice(_NICENESS)
+        # The worker thread that started this process already has a low priority, and so has this.
+        os.setpriority(os.PRIO_PROCESS, 0, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
     filter_decoder_warnings()
     Image.preinit()  # before memory is measured
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump holds the tile

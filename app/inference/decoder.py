@@ -38,6 +38,7 @@ class Decoder:
 
         Raises:
             TileError: the tile cannot be decoded or exceeds a limit.
+            DeadlineError: the machine is too busy to decode it.
             MemoryError: the service itself has too little memory.
         """
         structure = read_tile_structure(tile_bytes, self.limits)

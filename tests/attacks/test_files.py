@@ -8,7 +8,7 @@ import pytest
 
 from tests.attacks.conftest import MAX_DECODE_BYTES, MAX_DECODE_S, Cost
 from tests.attacks.files import FILES
-from tests.attacks.process_cost import cpu_s, peak_bytes, reset_peak
+from tests.attacks.process_cost import PeakWatch, cpu_s
 from tests.bundles import plain_tile
 from tests.servers import RunningServer
 
@@ -36,16 +36,16 @@ def test_hostile_file_costs_no_more_than_the_settings_say(
     content = FILES[name]()
     pid = server.process.pid
     post(server, plain_tile((200, 120, 170), 256, "TIFF"))  # a decoder process is running
-    reset_peak(pid)
-    idle_bytes, before_s = peak_bytes(pid), cpu_s(pid)
+    before_s = cpu_s(pid)
 
-    status, problem = post(server, content)
+    with PeakWatch(pid) as watch:
+        status, problem = post(server, content)
 
-    spent_s, peak = cpu_s(pid) - before_s, peak_bytes(pid) - idle_bytes
-    costs.append(Cost(name, len(content), status, problem, spent_s, peak))
+    spent_s = cpu_s(pid) - before_s
+    costs.append(Cost(name, len(content), status, problem, spent_s, watch.peak_bytes))
     assert status in {200, 413, 415, 422}
     assert spent_s <= MAX_DECODE_S + OVERHEAD_S
-    assert peak <= MAX_DECODE_BYTES
+    assert watch.peak_bytes <= MAX_DECODE_BYTES
     assert post(server, plain_tile((200, 120, 170), 256, "JPEG"))[0] == 200
     assert server.client.get(f"{server.url}/readyz").status_code == 200
 
@@ -53,16 +53,13 @@ def test_hostile_file_costs_no_more_than_the_settings_say(
 def test_batch_of_hostile_files_keeps_none_of_them(server: RunningServer) -> None:
     truncated = FILES["widest_png"]()[:-200]
     tile = plain_tile((200, 120, 170), 256, "JPEG")
-    pid = server.process.pid
-    reset_peak(pid)
-    idle_bytes = peak_bytes(pid)
-
-    answer = server.client.post(
-        f"{server.url}/v1/classify/batch",
-        files=[("files", truncated)] * 63 + [("files", tile)],
-        timeout=4 * _REQUEST_TIMEOUT_S,
-    )
+    with PeakWatch(server.process.pid) as watch:
+        answer = server.client.post(
+            f"{server.url}/v1/classify/batch",
+            files=[("files", truncated)] * 63 + [("files", tile)],
+            timeout=4 * _REQUEST_TIMEOUT_S,
+        )
 
     assert answer.status_code in {200, 503}
     # As many as are decoded at once, however many the batch holds.
-    assert peak_bytes(pid) - idle_bytes <= 2 * MAX_DECODE_BYTES
+    assert watch.peak_bytes <= 2 * MAX_DECODE_BYTES

@@ -24,7 +24,7 @@ def picture(height: int = SIDE_PX, width: int = SIDE_PX) -> NDArray[np.uint8]:
     ).astype(np.uint8)
 
 
-def encoded(format_: str, image: Image.Image | None = None, **options: object) -> bytes:
+def encoded(format_: str, image: Image.Image | None = None, /, **options: object) -> bytes:
     buffer = io.BytesIO()
     (image or Image.fromarray(picture())).save(buffer, format_, **options)
     return buffer.getvalue()
