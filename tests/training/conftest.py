@@ -49,9 +49,10 @@ averaging = 0.9
 
 [fine_tune]
 epochs = 1
-first_layer = "block_16_expand"
+first_layer = "Conv_1"
 views_per_epoch = 1
 """
+"""Fine-tuning trains the last convolution only: compiling more layers takes seconds."""
 
 
 def write_collection(folder: Path, rows: list[tuple[str, str]], side_px: int) -> Path:

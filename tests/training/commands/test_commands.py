@@ -161,8 +161,10 @@ def test_fit_refuses_an_index_with_another_mixed_tile_setting(
 
 @pytest.mark.tensorflow
 def test_commands_lead_from_tiles_to_a_bundle_that_the_service_opens(
-    drawn_dir: Path, tiny_config: Path
+    drawn_dir: Path, tiny_config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # An untrained network changes predictions however many convolutions stay in float.
+    monkeypatch.setattr("training.release.quantize._FLOAT_CONVOLUTIONS", (0, 3))
     text = tiny_config.read_text()
     tiny_config.write_text(text.replace("[network]\n", "[network]\nside_px = 96\n"))
     given = ("--data-dir", drawn_dir)
@@ -217,7 +219,7 @@ def test_release_runs_every_step_and_resumes_where_it_stopped(
     for old, new in (
         # A network with few layers, which is built in seconds; the test above exports the default.
         ("[network]\n", '[network]\nsystem = "vgg16"\nside_px = 32\n'),
-        ('first_layer = "block_16_expand"\n', ""),
+        ('first_layer = "Conv_1"\n', ""),
         ("epochs = 1\n", "epochs = 0\n"),
         ("epochs = 2\n", "epochs = 1\n"),
     ):

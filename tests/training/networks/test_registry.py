@@ -47,7 +47,7 @@ def config_of(path: Path, **network: object) -> TrainingConfig:
     """The tiny configuration with another network."""
     lines = "\n".join(f"{key} = {value!r}" for key, value in network.items())
     text = path.read_text().replace("[network]\n", f"[network]\n{lines}\n")
-    text = text.replace('first_layer = "block_16_expand"\n', "")
+    text = text.replace('first_layer = "Conv_1"\n', "")
     path.write_text(text.replace("[fine_tune]\nepochs = 1", "[fine_tune]\nepochs = 0"))
     return read_config(path)
 

@@ -51,7 +51,7 @@ def with_everything(tiny_config: Path) -> TrainingConfig:
     document["network"] |= {"side_px": 32, "dropout": 0.5, "standardize": 0.1}
     document["sampling"] = {"balance": "case_and_label"}
     document["head"] |= phase
-    document["fine_tune"] |= {**phase, "learning_rate": 1e-3, "first_layer": "Conv_1"}
+    document["fine_tune"] |= {**phase, "learning_rate": 1e-3}
     return TrainingConfig.model_validate(document)
 
 
