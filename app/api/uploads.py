@@ -19,9 +19,9 @@ from app.core.errors import (
     MalformedRequestError,
     MissingTileError,
     TileError,
-    TileTooLargeError,
     TooManyTilesError,
 )
+from app.core.tile_errors import TileTooLargeError
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks

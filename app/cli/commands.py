@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
@@ -110,31 +110,32 @@ def classify(
 
     Example:  osteo classify slides/case-4 --format csv > case-4.csv
     """
-    with _plain_errors():
-        classifier = open_classifier(read_settings(), Metrics())
     try:
         files = find_tiles(paths)
     except FileNotFoundError as error:
         _fail(f"No such file or folder: {error}.", EXIT_USAGE)
     if not files:
         _fail(f"No tiles (JPEG, PNG, TIFF, WebP) in {', '.join(map(str, paths))}.", EXIT_USAGE)
-    outcomes = track(
-        classify_files(classifier, files),
-        description="Classifying",
-        total=len(files),
-        console=_stderr,
-        disable=not sys.stderr.isatty(),
-        transient=True,
-    )
     n_failed = 0
 
-    def count_failures() -> Iterator[FileOutcome]:
+    def count_failures(outcomes: Iterable[FileOutcome]) -> Iterator[FileOutcome]:
         nonlocal n_failed
         for outcome in outcomes:
             n_failed += outcome.result is None
             yield outcome
 
-    PRINTERS[output_format](count_failures(), classifier.bundle.manifest.label_ids)
+    with _plain_errors():
+        classifier = open_classifier(read_settings(), Metrics())
+    with closing(classifier):
+        outcomes = track(
+            classify_files(classifier, files),
+            description="Classifying",
+            total=len(files),
+            console=_stderr,
+            disable=not sys.stderr.isatty(),
+            transient=True,
+        )
+        PRINTERS[output_format](count_failures(outcomes), classifier.bundle.manifest.label_ids)
     if n_failed:
         files_word = "file" if len(files) == 1 else "files"
         _fail(f"{n_failed} of {len(files)} {files_word} could not be classified.", EXIT_FAILED)
@@ -168,7 +169,7 @@ def explain(
     with _plain_errors():
         classifier = open_classifier(read_settings(), Metrics())
         classifier.require_label(label)
-    with _plain_errors(EXIT_FAILED):
+    with _plain_errors(EXIT_FAILED), closing(classifier):
         try:
             tile_bytes = read_tile(tile, classifier.limits.max_bytes)
         except OSError as error:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from app.core.errors import InferenceError, TileError, TileTooLargeError
+from app.core.errors import InferenceError, TileError, UnavailableError
+from app.core.tile_errors import TileTooLargeError
 from app.inference.classifier import Classifier
 from app.inference.results import TileResult
 
@@ -76,7 +77,9 @@ def _classify_file(classifier: Classifier, file: Path) -> FileOutcome:
     try:
         tile_bytes = read_tile(file, classifier.limits.max_bytes)
         return FileOutcome(file, classifier.classify(tile_bytes), None)
-    except (TileError, InferenceError) as error:
+    except (TileError, InferenceError, UnavailableError) as error:
         return FileOutcome(file, None, str(error))
+    except MemoryError:
+        return FileOutcome(file, None, "There is too little memory to decode the tile.")
     except OSError as error:
         return FileOutcome(file, None, f"The file cannot be read: {error.strerror}.")

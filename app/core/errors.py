@@ -1,7 +1,7 @@
 """Every error this project raises on purpose.
 
 OsteoError
-├── TileError                    the uploaded tile cannot be classified
+├── TileError                    the uploaded tile cannot be classified (in `tile_errors`)
 │   ├── EmptyTileError           no bytes at all
 │   ├── TileTooLargeError        more bytes than `limit_bytes`
 │   ├── TooManyPixelsError       more pixels than `limit_pixels`; nothing was decoded
@@ -89,93 +89,6 @@ class TileError(OsteoError):
     """The uploaded tile cannot be classified."""
 
 
-class EmptyTileError(TileError, code="empty-tile"):
-    def __init__(self) -> None:
-        super().__init__("The tile is empty: 0 bytes were received.")
-
-
-class TileTooLargeError(TileError, code="tile-too-large"):
-    def __init__(self, limit_bytes: int) -> None:
-        self.limit_bytes = limit_bytes
-        super().__init__(f"The tile is larger than {limit_bytes} bytes.")
-
-
-class TooManyPixelsError(TileError, code="too-many-pixels"):
-    def __init__(self, limit_pixels: int) -> None:
-        self.limit_pixels = limit_pixels
-        super().__init__(
-            f"The image has more than {limit_pixels} pixels. Send one tile, not a whole slide."
-        )
-
-
-class TileTooSmallError(TileError, code="tile-too-small"):
-    def __init__(self, width_px: int, height_px: int, limit_px: int) -> None:
-        self.width_px, self.height_px, self.limit_px = width_px, height_px, limit_px
-        super().__init__(
-            f"The image is {width_px} x {height_px} px; each side must be at least {limit_px} px."
-        )
-
-
-class TooManyFramesError(TileError, code="too-many-frames"):
-    def __init__(self, limit_frames: int) -> None:
-        self.limit_frames = limit_frames
-        super().__init__(
-            f"The file holds more than {_counted(limit_frames, 'image')}. Send a single tile, "
-            "not an animation, a pyramid or a multi-page file."
-        )
-
-
-class TileFormatError(TileError, code="unsupported-format"):
-    def __init__(self, formats: Sequence[str]) -> None:
-        self.formats = tuple(formats)
-        super().__init__(
-            f"The content is not an image in a supported format ({', '.join(self.formats)})."
-        )
-
-
-class PixelFormatError(TileError, code="unsupported-pixels"):
-    def __init__(self, mode: str) -> None:
-        self.mode = mode
-        super().__init__(
-            f"Pixels of mode {mode!r} cannot be converted to RGB. Send 8-bit or 16-bit RGB, "
-            "greyscale, palette or CMYK."
-        )
-
-
-class TooManyScansError(TileError, code="too-many-scans"):
-    def __init__(self, limit_scans: int) -> None:
-        self.limit_scans = limit_scans
-        super().__init__(
-            f"The JPEG has more than {_counted(limit_scans, 'scan')}, and each scan is a pass over "
-            "the image. Save it again as an ordinary JPEG."
-        )
-
-
-class TooManySegmentsError(TileError, code="too-many-segments"):
-    def __init__(self, format_: str, limit_segments: int) -> None:
-        self.format, self.limit_segments = format_, limit_segments
-        super().__init__(
-            f"The {format_} is made of more than {limit_segments} pieces. Save it again as an "
-            "ordinary JPEG or PNG."
-        )
-
-
-class DecodeBudgetError(TileError, code="decode-budget"):
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(
-            f"The image costs too much to decode: {reason}. Save it again as an ordinary JPEG or "
-            "PNG."
-        )
-
-
-class CorruptTileError(TileError, code="corrupt-tile"):
-    def __init__(self, format_: str | None = None) -> None:
-        self.format = format_
-        what = f"{format_} image" if format_ else "image"
-        super().__init__(f"The {what} is damaged or incomplete and cannot be decoded.")
-
-
 class RequestError(OsteoError):
     """The request around the tiles is wrong."""
 
@@ -195,7 +108,7 @@ class MissingTileError(RequestError, code="missing-tile"):
 class TooManyTilesError(RequestError, code="too-many-tiles"):
     def __init__(self, limit_tiles: int) -> None:
         self.limit_tiles = limit_tiles
-        super().__init__(f"The request holds more than {_counted(limit_tiles, 'tile')}.")
+        super().__init__(f"The request holds more than {counted(limit_tiles, 'tile')}.")
 
 
 class BodyTooLargeError(RequestError, code="body-too-large"):
@@ -242,7 +155,7 @@ class QueueFullError(UnavailableError, code="queue-full"):
     def __init__(self, limit_tiles: int, limit_s: float, retry_after_s: int) -> None:
         self.limit_tiles, self.limit_s, self.retry_after_s = limit_tiles, limit_s, retry_after_s
         super().__init__(
-            f"The queue is full: at most {_counted(limit_tiles, 'tile')} may be in flight, and "
+            f"The queue is full: at most {counted(limit_tiles, 'tile')} may be in flight, and "
             f"{limit_s:g} s of work. Try again in {retry_after_s} s."
         )
 
@@ -359,5 +272,5 @@ class TrainingError(OsteoError):
     """Training input or configuration is wrong; raised before hours are spent."""
 
 
-def _counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

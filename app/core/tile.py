@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from app.core.errors import (
+from app.core.formats import FORMATS, Structure, read_structure
+from app.core.tile_errors import (
     CorruptTileError,
     EmptyTileError,
     PixelFormatError,
@@ -27,7 +28,6 @@ from app.core.errors import (
     TileTooSmallError,
     TooManyPixelsError,
 )
-from app.core.formats import FORMATS, Structure, read_structure
 
 TILE_SIDE_PX: Final = 224
 """Default side of a decoded tile, in pixels: the input size of the study's ImageNet networks."""

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from app.bundle import Bundle, check_golden_tiles
 from app.core.calibration import probabilities_from_logits
-from app.core.errors import CorruptTileError, ExplanationUnavailableError, UnknownLabelError
+from app.core.errors import ExplanationUnavailableError, UnknownLabelError
 from app.core.review import ReviewReason
 from app.core.tile import Decoded, read_tile_structure
+from app.core.tile_errors import CorruptTileError
 from app.inference.assessor import Assessment, Assessor
 from app.inference.decoder import Decoder
 from app.inference.explanation import PREDICTED, explain_map

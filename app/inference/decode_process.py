@@ -11,8 +11,9 @@ import sys
 from contextlib import suppress
 from typing import Final
 
-from app.core.errors import DeadlineError, DecodeBudgetError, TileError
+from app.core.errors import DeadlineError, TileError
 from app.core.tile import Decoded, TileLimits
+from app.core.tile_errors import DecodeBudgetError
 from app.settings import PREFIX
 
 _WALL_S_PER_CPU_S: Final = 5.0

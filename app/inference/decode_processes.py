@@ -12,8 +12,9 @@ import threading
 from contextlib import suppress
 from typing import Final
 
-from app.core.errors import DeadlineError, DecodeBudgetError, NotReadyError
+from app.core.errors import DeadlineError, NotReadyError
 from app.core.tile import Decoded, TileLimits
+from app.core.tile_errors import DecodeBudgetError
 from app.inference.decode_process import DecodeProcess
 
 _CLOSED: Final = "the service is shutting down"

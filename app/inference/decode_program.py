@@ -15,8 +15,9 @@ from typing import Final
 from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401 - registers the formats
 
 from app.core.decoder_warnings import filter_decoder_warnings
-from app.core.errors import DecodeBudgetError, TileError
+from app.core.errors import TileError
 from app.core.tile import Decoded, TileLimits, decode_tile_and_header
+from app.core.tile_errors import DecodeBudgetError
 
 _NICENESS: Final = 10
 _STATM: Final = Path("/proc/self/statm")

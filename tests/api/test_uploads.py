@@ -16,9 +16,9 @@ from app.core.errors import (
     BodyTooLargeError,
     MalformedRequestError,
     RequestError,
-    TileTooLargeError,
     TooManyTilesError,
 )
+from app.core.tile_errors import TileTooLargeError
 
 BOUNDARY = b"frontier"
 

@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.api.problems import MEDIA_TYPE, PROBLEM_TYPES
-from app.core import errors
+from app.core import errors, tile_errors
 from tests.bundles import plain_tile
 from tests.conftest import REPOSITORY
 
@@ -66,7 +66,10 @@ def test_openapi_documents_problem_json_for_every_failure(client: TestClient) ->
 
 
 def defined_errors() -> set[type[errors.OsteoError]]:
-    classes = {error for _, error in inspect.getmembers(errors, inspect.isclass)}
+    modules = (errors, tile_errors)
+    classes = {
+        error for module in modules for _, error in inspect.getmembers(module, inspect.isclass)
+    }
     return {error for error in classes if issubclass(error, errors.OsteoError)}
 
 

@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 
-from app.core.errors import (
+from app.core.errors import TileError
+from app.core.formats import FORMATS
+from app.core.tile import TileLimits, decode_tile, decode_tile_and_header
+from app.core.tile_errors import (
     CorruptTileError,
     EmptyTileError,
     PixelFormatError,
-    TileError,
     TileFormatError,
     TileTooLargeError,
     TileTooSmallError,
     TooManyFramesError,
 )
-from app.core.formats import FORMATS
-from app.core.tile import TileLimits, decode_tile, decode_tile_and_header
 from tests.bundles import encode, plain_tile
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.core.errors import TooManyPixelsError, TooManyScansError
 from app.core.tile import TileLimits, decode_tile
+from app.core.tile_errors import TooManyPixelsError, TooManyScansError
 from tests.bundles import plain_tile
 from tests.core.test_tile import gradient
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from app.bundle import open_bundle
-from app.core.errors import TileFormatError
+from app.core.tile_errors import TileFormatError
 from app.inference.classifier import Classifier
 from app.settings import Settings
 from tests.bundles import FakeRuntime, build_bundle, plain_tile

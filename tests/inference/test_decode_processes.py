@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.core.errors import CorruptTileError, DeadlineError, DecodeBudgetError, NotReadyError
+from app.core.errors import DeadlineError, NotReadyError
 from app.core.tile import DEFAULT_LIMITS, decode_tile
+from app.core.tile_errors import CorruptTileError, DecodeBudgetError
 from app.inference.decode_processes import DecodeProcesses
 from app.runtime.cores import lower_thread_priority
 from tests.attacks.files import FILES

@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 
-from app.core.errors import CorruptTileError
+from app.core.tile_errors import CorruptTileError
 from app.inference.classifier import Classifier
 from app.inference.decoder import Decoder
 from app.serving import lifecycle, worker_pool

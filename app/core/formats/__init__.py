@@ -8,12 +8,12 @@ so that a damaged or enormous profile neither costs time nor refuses a sound ima
 
 from __future__ import annotations
 
-from app.core.errors import TileFormatError
 from app.core.formats.jpeg import read_jpeg
 from app.core.formats.png import read_png
 from app.core.formats.structure import Structure
 from app.core.formats.tiff import read_tiff
 from app.core.formats.webp import read_webp
+from app.core.tile_errors import TileFormatError
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP")
 

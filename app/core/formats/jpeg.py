@@ -7,14 +7,14 @@ from typing import Final
 
 import numpy as np
 
-from app.core.errors import (
+from app.core.formats.ifd import read_orientation
+from app.core.formats.structure import Structure
+from app.core.tile_errors import (
     CorruptTileError,
     PixelFormatError,
     TooManyScansError,
     TooManySegmentsError,
 )
-from app.core.formats.ifd import read_orientation
-from app.core.formats.structure import Structure
 
 MAX_SCANS: Final = 100
 """Ordinary progressive JPEGs have about 10. A scan of 30 bytes can cost a pass over all pixels."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from app.core.errors import CorruptTileError, TooManyFramesError, TooManySegmentsError
 from app.core.formats.ifd import read_orientation
 from app.core.formats.structure import Structure
+from app.core.tile_errors import CorruptTileError, TooManyFramesError, TooManySegmentsError
 
 MAX_CHUNKS: Final = 64 * 1024
 """Encoders write image data in chunks of 8 KiB or more, some of 1 KiB: 20 Ki in a file of 20 MB."""

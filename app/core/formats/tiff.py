@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from app.core.errors import (
+from app.core.formats.ifd import Tags, TooManyValuesError, read_directory
+from app.core.formats.structure import Structure
+from app.core.tile_errors import (
     CorruptTileError,
     DecodeBudgetError,
     TooManyFramesError,
     TooManyPixelsError,
     TooManySegmentsError,
 )
-from app.core.formats.ifd import Tags, TooManyValuesError, read_directory
-from app.core.formats.structure import Structure
 
 MAX_PIECES: Final = 16 * 1024
 """Strips or tiles. A strip a row of a 4096 px image makes 4,096; three planes of it 12,288."""

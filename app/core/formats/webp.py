@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from app.core.errors import CorruptTileError, TooManyFramesError, TooManySegmentsError
 from app.core.formats.ifd import read_orientation
 from app.core.formats.structure import Structure
+from app.core.tile_errors import CorruptTileError, TooManyFramesError, TooManySegmentsError
 
 MAX_CHUNKS: Final = 1024
 _EXIF: Final = b"Exif\0\0"

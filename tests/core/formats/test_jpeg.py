@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.core.errors import (
+from app.core.formats.jpeg import MAX_SCANS, MAX_SEGMENTS, PREDICTABLE_SCANNED_PIXELS, read_jpeg
+from app.core.tile_errors import (
     CorruptTileError,
     PixelFormatError,
     TooManyScansError,
     TooManySegmentsError,
 )
-from app.core.formats.jpeg import MAX_SCANS, MAX_SEGMENTS, PREDICTABLE_SCANNED_PIXELS, read_jpeg
 from tests.core.formats.files import after_start, encoded, jpeg_segment
 
 PLAIN = encoded("JPEG")

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.core.errors import (
+from app.core.formats.tiff import MAX_PIECES, read_tiff
+from app.core.tile import decode_tile
+from app.core.tile_errors import (
     CorruptTileError,
     DecodeBudgetError,
     TooManyFramesError,
     TooManyPixelsError,
     TooManySegmentsError,
 )
-from app.core.formats.tiff import MAX_PIECES, read_tiff
-from app.core.tile import decode_tile
 from tests.attacks.files import Values, strips, tiff, tiff_tags, tiles
 from tests.core.formats.files import MAX_PIXELS, encoded, picture
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from app.core.errors import CorruptTileError, TooManyFramesError, TooManySegmentsError
 from app.core.formats.webp import MAX_CHUNKS, read_webp
+from app.core.tile_errors import CorruptTileError, TooManyFramesError, TooManySegmentsError
 from tests.core.formats.files import encoded, exif, extended_webp, webp, webp_chunk
 
 LOSSY, LOSSLESS = encoded("WEBP"), encoded("WEBP", lossless=True)
