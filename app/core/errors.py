@@ -273,4 +273,5 @@ class TrainingError(OsteoError):
 
 
 def counted(number: int, noun: str) -> str:
+    """A number and its noun, such as 1 scan or 3 scans."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

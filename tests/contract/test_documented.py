@@ -7,7 +7,8 @@ import re
 import pytest
 
 from app.main import create_app
-from app.settings import PREFIX, TRAINING_VARIABLES, Settings
+from app.settings import PREFIX, Settings
+from app.settings.reading import TRAINING_VARIABLES
 from app.telemetry.metrics import Metrics
 from tests.conftest import REPOSITORY
 from tests.contract.pages import PAGES

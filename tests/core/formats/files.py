@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.attacks.files import png_chunk
+from tests.encoders import png_chunk
 
 SIDE_PX: Final = 64
 MAX_PIXELS: Final = 4096 * 4096

@@ -11,7 +11,6 @@ from PIL import Image, ImageOps
 
 from app.core.formats import read_structure
 from app.core.tile import decode_tile, decode_tile_and_header
-from tests.attacks.files import png_chunk, strips, tiff, tiff_tags
 from tests.core.formats.files import (
     MAX_PIXELS,
     after_start,
@@ -23,6 +22,7 @@ from tests.core.formats.files import (
     picture,
     webp_chunk,
 )
+from tests.encoders import png_chunk, strips, tiff, tiff_tags
 
 LARGE = bytes(range(256)) * 250
 JPEG_METADATA = {

@@ -12,8 +12,8 @@ from PIL import Image
 from app.core.formats.png import MAX_CHUNKS, read_png
 from app.core.tile import decode_tile
 from app.core.tile_errors import CorruptTileError, TooManyFramesError, TooManySegmentsError
-from tests.attacks.files import png_chunk
 from tests.core.formats.files import before_image_data, encoded, exif, picture
+from tests.encoders import png_chunk
 
 PLAIN = encoded("PNG")
 SIGNATURE, HEADER, REST = PLAIN[:8], PLAIN[8:33], PLAIN[33:]

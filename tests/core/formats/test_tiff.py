@@ -17,8 +17,8 @@ from app.core.tile_errors import (
     TooManyPixelsError,
     TooManySegmentsError,
 )
-from tests.attacks.files import Values, strips, tiff, tiff_tags, tiles
 from tests.core.formats.files import MAX_PIXELS, encoded, picture
+from tests.encoders import Values, strips, tiff, tiff_tags, tiles
 
 DEFLATE = 8
 PLANES = {284: ("H", [2])}

@@ -14,7 +14,7 @@ TOKEN = "a token of thirty-two characters"
 
 @pytest.fixture
 def secrets_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("app.settings.SECRETS_DIR", tmp_path)
+    monkeypatch.setattr("app.settings.reading.SECRETS_DIR", tmp_path)
     return tmp_path
 
 
@@ -49,7 +49,7 @@ def test_missing_folder_and_other_files_are_ignored(
 ) -> None:
     (secrets_dir / "database_password").write_text("another service's")
     assert admin_token() is None
-    monkeypatch.setattr("app.settings.SECRETS_DIR", secrets_dir / "absent")
+    monkeypatch.setattr("app.settings.reading.SECRETS_DIR", secrets_dir / "absent")
     assert admin_token() is None
 
 

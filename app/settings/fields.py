@@ -1,44 +1,26 @@
-"""Settings of the service: environment variables `OSTEO_*`, read once at start."""
+"""Every setting of the service: name, default, bounds, description."""
 
 from __future__ import annotations
 
-import difflib
-import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, Self, get_args
+from typing import Final, Literal, Self
 
 from pydantic import (
     Field,
     PositiveFloat,
     PositiveInt,
     SecretStr,
-    ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from pydantic_settings import SettingsError as UnreadableSettingError
 
-from app.core.errors import SettingsError
 from app.core.manifest import VERSION_PATTERN
 from app.core.signature import PublicKey
 from app.core.tile import DEFAULT_LIMITS, TileLimits
-from app.core.violations import describe_violation
 
 PREFIX: Final = "OSTEO_"
-TRAINING_VARIABLES: Final = frozenset({"OSTEO_DATA_DIR", "OSTEO_WEIGHTS"})
-"""`osteo-train` reads these; the service ignores them instead of rejecting them as misspelt."""
-
-SECRETS_DIR: Final = Path("/run/secrets")
-"""A setting may be a file here, such as `osteo_admin_token`; a variable takes precedence."""
-
 _MEBIBYTE: Final = 1024**2
-# A Kubernetes Service named "osteo" makes the cluster set OSTEO_PORT=tcp://ADDRESS and more.
-_SERVICE_LINK_HINT: Final = (
-    " It looks like a Kubernetes service link: set enableServiceLinks: false on the pod."
-)
 
 
 class Settings(BaseSettings):
@@ -59,7 +41,7 @@ class Settings(BaseSettings):
     )
     port: int = Field(default=8000, ge=0, le=65535, description="TCP port to listen on.")
     models_dir: Path = Field(
-        default=Path(__file__).resolve().parent.parent / "models",
+        default=Path(__file__).resolve().parents[2] / "models",
         description="Folder that contains the bundles as `NAME/VERSION/`.",
     )
     model_name: str = Field(
@@ -281,46 +263,3 @@ class Settings(BaseSettings):
             max_pixels=self.max_tile_pixels,
             min_side_px=self.min_tile_side_px,
         )
-
-
-def read_settings(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
-    """Read the settings and reject unknown `OSTEO_*` variables.
-
-    Args:
-        environ: searched for misspelt names; values always come from the process environment.
-        overrides: settings given on the command line; they take precedence.
-
-    Raises:
-        SettingsError: a variable is misspelt or a value is invalid; the sentence names it.
-    """
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | TRAINING_VARIABLES
-    secrets_dir = SECRETS_DIR if SECRETS_DIR.is_dir() else None
-    files = {file.name: "" for file in secrets_dir.iterdir()} if secrets_dir else {}
-    environ = {**files, **environ}
-    for variable in sorted(environ):
-        if variable.upper().startswith(PREFIX) and variable.upper() not in known:
-            raise SettingsError(_describe_unknown(variable, environ[variable], known))
-    try:
-        return Settings(_secrets_dir=secrets_dir, **overrides)
-    except UnreadableSettingError as error:
-        raise SettingsError(f"{error}: {error.__cause__}.") from error
-    except ValidationError as error:
-        raise SettingsError(" ".join(map(_describe_invalid, error.errors()))) from error
-
-
-def _describe_unknown(variable: str, value: str, known: set[str]) -> str:
-    hint = _SERVICE_LINK_HINT if "tcp://" in value or variable.startswith("OSTEO_SERVICE_") else ""
-    close = difflib.get_close_matches(variable.upper(), known, n=1)
-    guess = f" Did you mean {close[0]}?" if close and not hint else ""
-    return f"{variable} is not a setting.{guess}{hint} docs/settings.md lists all settings."
-
-
-def _describe_invalid(problem: ErrorDetails) -> str:
-    if not problem["loc"]:  # spans several settings, which the sentence names
-        return f"{describe_violation(problem, '')}."
-    field = str(problem["loc"][0])
-    given = problem["input"]
-    is_secret = SecretStr in get_args(Settings.model_fields[field].annotation)
-    got = "" if is_secret else f" (got {given!r})"
-    hint = _SERVICE_LINK_HINT if str(given).startswith("tcp://") else ""
-    return f"{describe_violation(problem, PREFIX + field.upper())}{got}.{hint}"
