@@ -161,12 +161,7 @@ def with_gan(tiny_config: Path) -> TrainingConfig:
 
 @pytest.fixture(scope="module")
 def fitted_dir(drawn_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An index, a split by slide and a tiny generator for each fold.
-
-    Two steps each cost a tenth of a second, compiling them seven; the tests above compile.
-    """
-    import tensorflow
-
+    """An index, a split by slide and a tiny generator for each fold."""
     folder = tmp_path_factory.mktemp("fitted")
     index = folder / "runs" / "index.json"
     given = ("--index", index, "--out", folder / "runs" / "slide.json", "--folds", 2)
@@ -175,11 +170,7 @@ def fitted_dir(drawn_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     found, sha256 = read_index(index)
     chosen = read_split(folder / "runs" / "slide.json", sha256)
     jobs = plan_generators(folder / "gan", TINY, found, sha256, chosen)
-    tensorflow.config.run_functions_eagerly(True)
-    try:
-        done = [(at.name, len(made.seen)) for at, made in fit_generators(jobs, found, drawn_dir)]
-    finally:
-        tensorflow.config.run_functions_eagerly(False)
+    done = [(at.name, len(made.seen)) for at, made in fit_generators(jobs, found, drawn_dir)]
     assert done == [("slide-1", 6), ("slide-2", 6)]
     return folder
 
