@@ -18,7 +18,7 @@ from tests.records import a_record, embedding_at
 from training.data.drawn_tiles import draw_tile, encode_tile
 
 runner = CliRunner()
-N_CHECKS = 2  # runs of the golden tile at start: with others, and alone
+N_CHECKS = 3  # runs at start: the shapes of the outputs, the golden tile with others and alone
 TISSUE = encode_tile(draw_tile("viable_tumor", 256, 0))
 
 

@@ -77,7 +77,7 @@ def test_bombs_allocate_no_pixels(tmp_path: Path) -> None:
     # In a new process, because other tests have already raised this one's peak.
     program = (
         "import pathlib, resource, sys\n"
-        "from app.core.errors import TooManyPixelsError\n"
+        "from app.core.tile_errors import TooManyPixelsError\n"
         "from app.core.tile import decode_tile\n"
         "from PIL import Image; Image.init()\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"

@@ -42,7 +42,7 @@ from tests.bundles import FakeRuntime
 classifier = Classifier(open_bundle(Path(sys.argv[1])), FakeRuntime(), Settings())
 large = sys.stdin.buffer.read()
 n_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (n_bytes + 16 * 2**20, resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_AS, (n_bytes + 4 * 2**20, resource.RLIM_INFINITY))
 try:
     classifier.classify(large)
 except Exception as error:
@@ -52,14 +52,15 @@ except Exception as error:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
 @pytest.mark.parametrize(
-    ("format_", "options"), [("PNG", {"compress_level": 1}), ("JPEG", {"progressive": True})]
+    ("format_", "options"),
+    [("PNG", {"compress_level": 1}), ("JPEG", {"progressive": True})],  # decoded in a thread
 )
 def test_too_little_memory_is_not_a_corrupt_tile(
     tmp_path: Path, format_: str, options: dict[str, Any]
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (512, 512, 3), np.uint8)
     large = io.BytesIO()
-    Image.fromarray(np.tile(noise, (8, 8, 1))).save(large, format_, **options)
+    Image.fromarray(np.tile(noise, (4, 4, 1))).save(large, format_, **options)
     run = subprocess.run(
         [sys.executable, "-c", _LIMITED, str(build_bundle(tmp_path))],
         input=large.getvalue(),
