@@ -41,7 +41,7 @@ PYTEST  := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no
 test: $(VENV)/dev.stamp  ## run the whole test suite
 	@$(PYTEST)
 
-test-fast: $(VENV)/dev.stamp  ## run the tests that need no server, TensorFlow or real tiles (1 minute)
+test-fast: $(VENV)/dev.stamp  ## run the tests that need no server, TensorFlow or real tiles (90 s)
 	@$(PYTEST) -m "not slow and not tensorflow and not real_tiles and not attack"
 
 attack: $(VENV)/dev.stamp  ## send hostile input to a running service, show what each file cost (8 minutes at most)
