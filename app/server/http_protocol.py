@@ -1,7 +1,7 @@
 """uvicorn's HTTP/1.1 protocol with limits on what a client can make it hold, and for how long.
 
 uvicorn limits neither the headers of a request nor what surrounds the pieces of its body, reads a
-rejected body without end, skips the body of a request that offers an upgrade, and closes idle
+rejected body without limit, skips the body of a request that offers an upgrade, and closes idle
 connections as soon as a shutdown begins, even if a request is on its way. It answers bytes that are
 not HTTP before the valid requests ahead of them, and drops those of a client that half-closes.
 """

@@ -21,9 +21,9 @@ _FLUSH_S: Final = 2.0
 
 
 class LogWriter(logging.Handler):
-    """Formats records where they are logged and writes them to a file descriptor from a thread.
+    """Writes records to a file descriptor: at once if that cannot block, else from a thread.
 
-    Lines for which there is no room are dropped and counted. When the reader is back, a line
+    If the buffer is full, lines are dropped and counted. When the reader is back, a line
     `log_lines_dropped` says how many.
 
     Attributes:
@@ -86,7 +86,7 @@ class LogWriter(logging.Handler):
         return self.format(record).encode(errors="backslashreplace") + b"\n"
 
     def _write_at_once(self, line: bytes) -> bool:
-        """Write a line if that cannot block: waking the thread for each costs one tile in twenty.
+        """Write a line if that cannot block: waking the thread for each costs throughput.
 
         A pipe that polls as writable has room for `PIPE_BUF` bytes (POSIX).
         """
