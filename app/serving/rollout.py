@@ -21,6 +21,7 @@ from app.core.errors import (
     NoPreviousVersionError,
     RuntimeUnavailableError,
 )
+from app.core.manifest import MANIFEST_NAME, sha256_of_file
 from app.inference.classifier import Classifier
 from app.inference.drift import QUANTITIES
 from app.inference.results import ModelIdentity
@@ -73,6 +74,8 @@ class Rollout:
     async def activate(self, version: str | None) -> ModelIdentity:
         """Load a version beside the one that serves, check it, then switch.
 
+        The version that serves stays as it is, unless its folder now holds another bundle.
+
         Args:
             version: a version folder; the newest for None.
 
@@ -82,6 +85,8 @@ class Rollout:
                 serving. `__cause__` is the error.
         """
         async with self._switching:
+            if self._active is not None and await asyncio.to_thread(self._serves, version):
+                return self._active.classifier.identity
             started = time.perf_counter()
             try:
                 classifier = await asyncio.to_thread(self._opener, version)
@@ -120,6 +125,17 @@ class Rollout:
             await last.close()
         await asyncio.gather(*self._closing)
 
+    def _serves(self, version: str | None) -> bool:
+        """Whether the folder of a version holds the bundle that serves."""
+        if self._active is None or version is None:
+            return False
+        identity = self._active.classifier.identity
+        try:
+            on_disk = sha256_of_file(self.folder_of(version) / MANIFEST_NAME)
+        except OSError:  # loading it says why
+            return False
+        return (version, on_disk) == (identity.version, identity.bundle_sha256)
+
     def _start(self, classifier: Classifier) -> ActiveModel:
         try:
             return ActiveModel(
@@ -133,7 +149,9 @@ class Rollout:
         old, self._active = self._active, new
         self._newest_activated = max(self._newest_activated, int(new.classifier.identity.version))
         if old is not None:
-            self._previous_version = old.classifier.identity.version
+            old_version = old.classifier.identity.version
+            if old_version != new.classifier.identity.version:
+                self._previous_version = old_version
             closing = asyncio.get_running_loop().create_task(old.close())
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)

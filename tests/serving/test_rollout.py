@@ -51,6 +51,31 @@ def test_version_is_activated_and_rolled_back(client: TestClient, models_dir: Pa
     assert version_of(client) == "1"
 
 
+def test_rollback_after_a_repeated_activation_leads_to_the_version_before(
+    client: TestClient, models_dir: Path
+) -> None:
+    build_bundle(models_dir, "2")
+    for _ in range(3):
+        answer = client.post("/v1/models/2/activate", headers=ADMIN)
+        assert (answer.status_code, answer.json()["version"]) == (200, "2")
+    # One at the start, one for the first activation; the repeated ones change nothing.
+    assert 'osteo_model_swaps_total{outcome="activated"} 2.0' in client.get("/metrics").text
+    assert client.post("/v1/models/rollback", headers=ADMIN).json()["version"] == "1"
+    assert version_of(client) == "1"
+
+
+def test_changed_bundle_of_the_version_that_serves_is_loaded_and_is_not_its_own_previous(
+    client: TestClient, models_dir: Path
+) -> None:
+    before = client.get("/v1/models").json()["models"][0]["bundle_sha256"]
+    path = models_dir / MODEL_NAME / "1" / MANIFEST_NAME
+    path.write_text(path.read_text().replace("{", "{ ", 1))
+    answer = client.post("/v1/models/1/activate", headers=ADMIN)
+    assert answer.status_code == 200
+    assert answer.json()["bundle_sha256"] not in (before, "")
+    assert client.post("/v1/models/rollback", headers=ADMIN).status_code == 404
+
+
 def test_damaged_version_is_not_activated(client: TestClient, models_dir: Path) -> None:
     path = build_bundle(models_dir, "2")
     (path / LITERT_NAME).write_bytes(b"flipped")
