@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 import yaml  # type: ignore[import-untyped]  # it ships no types
 
-from app.bundle import find_bundle
+from app.bundle import find_bundle, list_versions
 from app.settings import Settings
 from tests.conftest import REPOSITORY
 
@@ -78,6 +78,14 @@ def test_container_is_hardened(name: str) -> None:
         "userns_mode",
     }
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+
+
+def test_models_are_mounted_read_only_over_those_of_the_image() -> None:
+    (mount,) = SERVICES["osteo"]["volumes"]
+    assert (mount["target"], mount["read_only"]) == ("/models", True)
+    assert "OSTEO_MODELS_DIR=/models" in DOCKERFILE
+    folder = REPOSITORY / default(mount["source"])
+    assert len(list_versions(folder, Settings().model_name)) > 1, "there is one to roll back to"
 
 
 def test_no_container_runs_as_root() -> None:
