@@ -36,8 +36,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_stdout = Console(highlight=False)
-_stderr = Console(stderr=True, highlight=False)
+_stdout = Console(highlight=False, emoji=False)
+_stderr = Console(stderr=True, highlight=False, emoji=False)
 
 
 @contextmanager
@@ -97,7 +97,7 @@ def serve(
         pages = f"{url_of(settings.host, settings.port)}/docs"
         where = pages if settings.port else "on a free port, which the log names"
         line = f"osteo {__version__}: {where} - {RESEARCH_USE}"
-        _stderr.print(line, soft_wrap=True, markup=False)  # a bracketed IPv6 address is no markup
+        _stderr.print(line, soft_wrap=True, markup=False)  # IPv6 looks like it
     raise typer.Exit(run_server(settings))
 
 
