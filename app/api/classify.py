@@ -52,7 +52,7 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
     @router.post(
         "/classify/batch",
         response_model=BatchAnswer,
-        responses=openapi_responses(400, 408, 413, 422, 429, 500, 503),
+        responses=openapi_responses(400, 408, 413, 415, 422, 429, 500, 503),
         openapi_extra={"requestBody": _several_tiles_body()},
     )
     async def classify_batch(request: Request) -> Response:
@@ -61,23 +61,30 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
         The answers are in the order of the tiles. A tile that cannot be classified gets a problem
         in place of a result and does not affect the others.
         """
-        results = await requests.process_several(request, service.classify_each)
+        named_results = await requests.process_several(request, service.classify_each)
         context = request_context(request.scope)
-        items = [_batch_item(i, result, context.request_id) for i, result in enumerate(results)]
+        items = [
+            _batch_item(i, file_name, result, context.request_id)
+            for i, (file_name, result) in enumerate(named_results)
+        ]
         n_problems = sum(item.problem is not None for item in items)
+        results = [result for _, result in named_results]
         context.log_fields.update(n_problems=n_problems, **_batch_log_fields(results))
         answer = BatchAnswer(
             request_id=context.request_id, n_tiles=len(items), n_problems=n_problems, items=items
         )
-        return json_response(answer.model_dump_json(exclude_none=True))
+        return json_response(answer.model_dump_json())
 
     return router
 
 
-def _batch_item(index: int, result: TileResult | OsteoError, request_id: str) -> BatchItem:
+def _batch_item(
+    index: int, file_name: str | None, result: TileResult | OsteoError, request_id: str
+) -> BatchItem:
     if isinstance(result, OsteoError):
-        return BatchItem(index=index, problem=problem_of(result, request_id))
-    return BatchItem(index=index, result=result)
+        problem = problem_of(result, request_id)
+        return BatchItem(index=index, file_name=file_name, problem=problem)
+    return BatchItem(index=index, file_name=file_name, result=result)
 
 
 def _batch_log_fields(results: Sequence[TileResult | OsteoError]) -> dict[str, Any]:

@@ -12,10 +12,15 @@ OsteoError
 │   ├── DecodeBudgetError        decoding takes more time or memory than the settings allow
 │   ├── TooManyScansError        a progressive JPEG crafted to take minutes to decode
 │   ├── PixelFormatError         a pixel layout (`mode`) that cannot be converted to RGB
+│   ├── TextTileError            a form field with text where a file belongs
 │   └── CorruptTileError         damaged or incomplete image data
-├── RequestError                 the request around the tiles is wrong
+├── RequestError                 the request around the tiles is wrong (some in `header_errors`)
 │   ├── MalformedRequestError    the body cannot be parsed
-│   ├── MissingTileError         no tile in the expected `field`
+│   ├── MissingTileError         no tile in the expected `field`; `fields` are those that came
+│   ├── MediaTypeError           the body is announced as `media_type`, not as one of `accepted`
+│   ├── ContentCodingError       the body is compressed with `coding`, not with one of `accepted`
+│   ├── RequestIdError           the request's id does not match `pattern`
+│   ├── OriginDeniedError        a page of this origin may not use the service
 │   ├── TooManyTilesError        more tiles than `limit_tiles`
 │   ├── BodyTooLargeError        more bytes than `limit_bytes`
 │   ├── UnknownLabelError        the model has no such label; `labels` are those it has
@@ -98,10 +103,13 @@ class MalformedRequestError(RequestError, code="malformed-request"):
 
 
 class MissingTileError(RequestError, code="missing-tile"):
-    def __init__(self, field: str) -> None:
-        self.field = field
+    def __init__(self, field: str, fields: Sequence[str] = ()) -> None:
+        self.field, self.fields = field, tuple(fields)
+        noun = "field" if len(fields) == 1 else "fields"
+        came = f" The form has the {noun} {', '.join(map(repr, fields))}." if fields else ""
         super().__init__(
-            f"No tile was sent. Send one as multipart field {field!r} (curl -F {field}=@tile.jpg)."
+            f"No tile was sent.{came} Send one as multipart field {field!r} "
+            f"(curl -F {field}=@tile.jpg)."
         )
 
 
