@@ -13,6 +13,7 @@ from app import __version__
 from app.api import classify, explain, health, models
 from app.api.load_shedding import LoadShedder, lifespan_state
 from app.api.middleware import ObserveRequests
+from app.api.openapi import CONTACT, LICENSE, SERVERS, TAGS, install_document, operation_id
 from app.api.problems import install_handlers
 from app.inference.results import RESEARCH_USE
 from app.serving.lifecycle import Lifecycle
@@ -58,10 +59,16 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
         description=_DESCRIPTION,
         lifespan=lifespan,
         redoc_url=None,
+        license_info=LICENSE,
+        contact=CONTACT,
+        servers=SERVERS,
+        openapi_tags=TAGS,
+        generate_unique_id_function=operation_id,
     )
     app.state.service = service
     app.add_middleware(ObserveRequests, metrics=metrics)
     install_handlers(app)
+    install_document(app)
     app.include_router(classify.build_router(service, settings))
     app.include_router(explain.build_router(service, settings))
     app.include_router(models.build_router(lifecycle, settings, metrics))

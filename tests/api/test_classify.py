@@ -164,7 +164,7 @@ def test_batch_keeps_the_order_and_isolates_failures(make_client: MakeClient) ->
     assert (document["n_tiles"], document["n_problems"]) == (6, 3)
     assert [item["index"] for item in document["items"]] == list(range(6))
     seen = [
-        item["result"]["prediction"] if "result" in item else item["problem"]["type"]
+        item["result"]["prediction"] if item["result"] else item["problem"]["type"]
         for item in document["items"]
     ]
     assert seen == [
