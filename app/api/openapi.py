@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -150,9 +150,9 @@ def install_document(app: FastAPI) -> None:
     app.openapi = partial(_document, app, app.openapi)  # type: ignore[method-assign] # FastAPI's way
 
 
-def _document(app: FastAPI, generate: Any) -> dict[str, Any]:
+def _document(app: FastAPI, generate: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     known = app.openapi_schema
-    document: dict[str, Any] = generate()
+    document = generate()
     if document is not known:  # FastAPI keeps the document and returns the same one again
         _complete(document)
     return document
