@@ -47,7 +47,7 @@ _HEADERS: Final = {
     REQUEST_ID_HEADER: {
         "description": "The id of the request: the client's, or a generated one.",
         "required": True,
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$"},
+        "schema": {"type": "string", "minLength": 1, "maxLength": 128},
     },
     RETRY_AFTER_HEADER: {
         "description": "Seconds after which the same request may succeed.",
