@@ -19,6 +19,8 @@ RUN python -m venv /opt/venv \
  && /opt/venv/bin/python -m pip install --no-cache-dir --require-hashes -r serve.lock
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY app app
+# app/api/problems.md links to it.
+COPY docs/problems.md docs/problems.md
 COPY training training
 # Nothing is installed at run time, so the image needs neither pip nor the build tools.
 RUN /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation . \
@@ -31,6 +33,8 @@ RUN python -m venv /opt/venv \
  && /opt/venv/bin/python -m pip install --no-cache-dir --require-hashes -r gpu.lock
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY app app
+# app/api/problems.md links to it.
+COPY docs/problems.md docs/problems.md
 COPY training training
 # TensorFlow needs setuptools.
 RUN /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation . \

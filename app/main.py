@@ -10,11 +10,15 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from app import __version__
-from app.api import classify, explain, health, models
+from app.api import classify, explain, health, index, models, problem_pages
+from app.api.cross_origin import CrossOrigin, cross_origin_state
 from app.api.load_shedding import LoadShedder, lifespan_state
 from app.api.middleware import ObserveRequests
 from app.api.openapi import CONTACT, LICENSE, SERVERS, TAGS, install_document, operation_id
+from app.api.preflight import AnswerPreflights
 from app.api.problems import install_handlers
+from app.api.spellings import ServeSpellings
+from app.api.unrouted import methods_by_path
 from app.inference.results import RESEARCH_USE
 from app.serving.lifecycle import Lifecycle
 from app.serving.loading import RuntimeOpener, open_configured_runtime
@@ -49,7 +53,9 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         lifecycle.start()
-        yield lifespan_state(LoadShedder(service, metrics))
+        yield lifespan_state(LoadShedder(service, metrics)) | cross_origin_state(
+            CrossOrigin(settings.allowed_origins)
+        )
         await lifecycle.stop()
 
     # /docs is served from the installed package, because hospital browsers cannot reach a CDN.
@@ -64,13 +70,24 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
         servers=SERVERS,
         openapi_tags=TAGS,
         generate_unique_id_function=operation_id,
+        redirect_slashes=False,
     )
     app.state.service = service
+    # The last one added sees a request first.
+    app.add_middleware(ServeSpellings)
+    app.add_middleware(AnswerPreflights)
     app.add_middleware(ObserveRequests, metrics=metrics)
     install_handlers(app)
     install_document(app)
-    app.include_router(classify.build_router(service, settings))
-    app.include_router(explain.build_router(service, settings))
-    app.include_router(models.build_router(lifecycle, settings, metrics))
-    app.include_router(health.build_router(lifecycle.readiness, metrics))
+    routers = (
+        classify.build_router(service, settings),
+        explain.build_router(service, settings),
+        models.build_router(lifecycle, settings, metrics),
+        health.build_router(lifecycle.readiness, metrics),
+        index.build_router(),
+        problem_pages.build_router(),
+    )
+    for router in routers:
+        app.include_router(router)
+    app.state.methods_by_path = methods_by_path(routers)
     return app

@@ -38,7 +38,7 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
     ) -> Response:
         """Classify one tile, sent as multipart field `file`.
 
-        The tile may also be the raw body, with any media type but `multipart/form-data`.
+        The tile may also be the body itself, with a media type `image/*`.
         """
         label = PREDICTED if explain else None
         result = await requests.process_one(
@@ -58,10 +58,14 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
         The answers are in the order of the tiles. A tile that cannot be classified gets a problem
         in place of a result and does not affect the others.
         """
-        results = await requests.process_several(request, service.classify_each)
+        named_results = await requests.process_several(request, service.classify_each)
         context = request_context(request.scope)
-        items = [_batch_item(i, result, context.request_id) for i, result in enumerate(results)]
+        items = [
+            _batch_item(i, file_name, result, context.request_id)
+            for i, (file_name, result) in enumerate(named_results)
+        ]
         n_problems = sum(item.problem is not None for item in items)
+        results = [result for _, result in named_results]
         context.log_fields.update(n_problems=n_problems, **_batch_log_fields(results))
         answer = BatchAnswer(
             request_id=context.request_id, n_tiles=len(items), n_problems=n_problems, items=items
@@ -71,10 +75,13 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
     return router
 
 
-def _batch_item(index: int, result: TileResult | OsteoError, request_id: str) -> BatchItem:
+def _batch_item(
+    index: int, file_name: str | None, result: TileResult | OsteoError, request_id: str
+) -> BatchItem:
     if isinstance(result, OsteoError):
-        return BatchItem(index=index, problem=problem_of(result, request_id))
-    return BatchItem(index=index, result=result)
+        problem = problem_of(result, request_id)
+        return BatchItem(index=index, file_name=file_name, problem=problem)
+    return BatchItem(index=index, file_name=file_name, result=result)
 
 
 def _batch_log_fields(results: Sequence[TileResult | OsteoError]) -> dict[str, Any]:

@@ -15,10 +15,12 @@ from typing import Any, Final
 from starlette.responses import Response
 from starlette.types import Scope
 
+from app.api.cross_origin import add_answer_headers
 from app.api.middleware import record_request
 from app.api.problems import problem_response
-from app.api.request_context import REQUEST_ID_HEADER, request_context
-from app.core.errors import NotReadyError, QueueFullError, UploadsFullError
+from app.api.request_context import request_context
+from app.api.spellings import canonical_path
+from app.core.errors import NotReadyError, OsteoError, QueueFullError, UploadsFullError
 from app.serving.service import TileService
 from app.telemetry.metrics import Metrics
 
@@ -29,6 +31,12 @@ TILE_PATHS: Final = frozenset(
 OVERLOAD_CODES: Final = frozenset({QueueFullError.code, UploadsFullError.code})
 """Codes of the problems that reject a tile because of load."""
 _STATE_KEY: Final = "load_shedder"
+
+
+def tile_path(path: str) -> str | None:
+    """The path of the tile route that a request path means; None if it means another route."""
+    canonical = canonical_path(path)
+    return canonical if canonical in TILE_PATHS else None
 
 
 class LoadShedder:
@@ -48,20 +56,25 @@ class LoadShedder:
             scope: of a POST to one of `TILE_PATHS`; its context gets the reservation.
 
         Returns:
-            The rejection, counted and logged, if the queue is full; else None. None also without a
-            model: the application answers that.
+            The rejection, counted and logged, if the queue is full or the request's id is refused;
+            else None. None also without a model: the application answers that.
         """
         context = request_context(scope)
+        if context.request_id_error is not None:
+            return self._reject(scope, context.request_id_error)
         try:
             context.release_place = self._service.reserve_place()
         except NotReadyError:
             return None
         except QueueFullError as error:
-            rejection = problem_response(scope, error)
-            rejection.headers[REQUEST_ID_HEADER] = context.request_id
-            record_request(self._metrics, scope, scope["path"], rejection.status_code)
-            return rejection
+            return self._reject(scope, error)
         return None
+
+    def _reject(self, scope: Scope, error: OsteoError) -> Response:
+        rejection = problem_response(scope, error)
+        add_answer_headers(scope, rejection.headers)
+        record_request(self._metrics, scope, scope["path"], rejection.status_code)
+        return rejection
 
     def start_in_turn(self, start: Callable[[], None]) -> None:
         """Call `start` now, or in the next iteration of the event loop that starts no other.

@@ -10,8 +10,9 @@ from typing import Final
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.cross_origin import add_answer_headers
 from app.api.problems import problem_response
-from app.api.request_context import REQUEST_ID_HEADER, request_context
+from app.api.request_context import request_context
 from app.core.errors import NotReadyError, OsteoError
 from app.telemetry.logs import LOGGER_NAME
 from app.telemetry.metrics import Metrics
@@ -35,7 +36,7 @@ class ObserveRequests:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = request_context(scope).request_id
+        context = request_context(scope)
         status = 500  # what is sent if the application sends nothing
         has_started = False
 
@@ -44,13 +45,16 @@ class ObserveRequests:
             if message["type"] == "http.response.start":
                 has_started = True
                 status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+                add_answer_headers(scope, MutableHeaders(scope=message))
             await send(message)
 
+        app = self._app
+        if context.request_id_error is not None:
+            app = problem_response(scope, context.request_id_error)
         try:
-            await self._app(scope, receive, send_observed)
+            await app(scope, receive, send_observed)
         except Exception:
-            request_context(scope).problem_code = OsteoError.code
+            context.problem_code = OsteoError.code
             raise
         except asyncio.CancelledError:  # the drain is over
             if not has_started:

@@ -13,9 +13,9 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from app.api.problems import MEDIA_TYPE, PROBLEM_TYPES
-from app.api.request_context import REQUEST_ID_HEADER
+from app.api.request_context import REQUEST_ID_HEADER, REQUEST_ID_PATTERN
 from app.api.uploads import TILE_FIELD, TILES_FIELD
-from app.core.errors import OsteoError
+from app.core.errors import OsteoError, RequestIdError
 
 EXAMPLES_FILE: Final = Path(__file__).with_name("examples.json")
 """Real answers by name: of an operation by its id, of a problem by its code."""
@@ -24,15 +24,17 @@ BINARY: Final = {"type": "string", "format": "binary"}
 
 UPLOAD_CODES: Final = (
     *("malformed-request", "upload-timeout", "body-too-large", "too-many-tiles", "missing-tile"),
+    *("unsupported-media-type", "unsupported-encoding"),
     *("queue-full", "uploads-full", "not-ready", "deadline-exceeded", "out-of-memory"),
 )
 """Problems of every route that receives tiles."""
 TILE_CODES: Final = (
     *("tile-too-large", "too-many-pixels", "unsupported-format", "empty-tile", "tile-too-small"),
     *("too-many-frames", "too-many-scans", "too-many-segments", "decode-budget"),
-    *("unsupported-pixels", "corrupt-tile", "inference-failed"),
+    *("unsupported-pixels", "corrupt-tile", "text-instead-of-file", "inference-failed"),
 )
 """Problems of one tile. In a batch they are in the items of the answer."""
+_CODES_OF_ALL: Final = (RequestIdError.code, OsteoError.code)
 
 TAGS: Final = [
     {"name": "tiles", "description": "Classify tiles and show the evidence."},
@@ -47,7 +49,7 @@ _HEADERS: Final = {
     REQUEST_ID_HEADER: {
         "description": "The id of the request: the client's, or a generated one.",
         "required": True,
-        "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+        "schema": {"type": "string", "pattern": REQUEST_ID_PATTERN},
     },
     RETRY_AFTER_HEADER: {
         "description": "Seconds after which the same request may succeed.",
@@ -105,10 +107,10 @@ def operation_id(route: APIRoute) -> str:
 def problem_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
     """The responses of a route that can answer with these problems, by status.
 
-    `internal-error` need not be listed, because every route can answer with it.
+    `invalid-request-id` and `internal-error` need not be listed: every route can answer with them.
     """
     by_status: defaultdict[int | str, list[str]] = defaultdict(list)
-    for code in (*codes, OsteoError.code):
+    for code in (*codes, *_CODES_OF_ALL):
         by_status[PROBLEM_TYPES[code].status].append(code)
     return {
         status: {

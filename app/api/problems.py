@@ -16,8 +16,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
-from app.api.request_context import REQUEST_ID_HEADER, request_context
-from app.core.errors import OsteoError, UnavailableError, UploadTimeoutError
+from app.api.cross_origin import add_answer_headers
+from app.api.request_context import request_context
+from app.api.unrouted import allowed_methods, describe_unknown_path, describe_wrong_method
+from app.core.errors import (
+    ContentCodingError,
+    MediaTypeError,
+    OsteoError,
+    UnavailableError,
+    UploadTimeoutError,
+)
 from app.telemetry.logs import LOGGER_NAME
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -65,6 +73,11 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
         "corrupt-tile": (422, "Image is damaged"),
         "malformed-request": (400, "Malformed request body"),
         "missing-tile": (422, "No tile in the request"),
+        "text-instead-of-file": (422, "Text instead of a file"),
+        "unsupported-media-type": (415, "Unsupported media type"),
+        "unsupported-encoding": (415, "Unsupported content encoding"),
+        "invalid-request-id": (400, "Invalid request id"),
+        "origin-denied": (403, "Origin is not allowed"),
         "too-many-tiles": (413, "Too many tiles in one request"),
         "body-too-large": (413, "Request body is too large"),
         "unknown-label": (422, "Unknown label"),
@@ -115,6 +128,10 @@ def problem_response(scope: Scope, error: OsteoError) -> Response:
     headers = {}
     if isinstance(error, UnavailableError):
         headers["Retry-After"] = str(getattr(error, "retry_after_s", 1))
+    if isinstance(error, MediaTypeError):
+        headers["Accept"] = ", ".join(error.accepted)
+    if isinstance(error, ContentCodingError):
+        headers["Accept-Encoding"] = ", ".join(error.accepted)
     if isinstance(error, UploadTimeoutError):
         headers["Connection"] = "close"  # the rest of the body may never arrive
     return _response(scope, problem, headers)
@@ -155,14 +172,20 @@ async def _on_osteo_error(request: Request, error: Exception) -> Response:
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    status = HTTPStatus(error.status_code)
-    problem_type = {
-        404: PROBLEM_TYPES["not-found"],
-        405: PROBLEM_TYPES["method-not-allowed"],
-    }.get(status, ProblemType(f"http-{status.value}", status.value, status.phrase))
-    detail = f"{request.method} {request.url.path}: {status.phrase}."
-    problem = _problem(problem_type, detail, request_context(request.scope).request_id)
-    return _response(request.scope, problem, error.headers)  # for 405 they hold `Allow`
+    request_id = request_context(request.scope).request_id
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        detail, nearest = describe_unknown_path(request, map(TYPE_PREFIX.__add__, PROBLEM_TYPES))
+        problem = _problem(PROBLEM_TYPES["not-found"], detail, request_id, nearest)
+        return _response(request.scope, problem, error.headers)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = allowed_methods((error.headers or {}).get("Allow", ""))
+        detail = describe_wrong_method(request, allowed)
+        problem = _problem(PROBLEM_TYPES["method-not-allowed"], detail, request_id)
+        return _response(request.scope, problem, {"Allow": allowed})
+    status = HTTPStatus(error.status_code)  # no route raises another
+    problem_type = ProblemType(f"http-{status.value}", status.value, status.phrase)
+    problem = _problem(problem_type, f"{status.phrase}.", request_id)
+    return _response(request.scope, problem, error.headers)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
@@ -185,8 +208,9 @@ async def _on_client_disconnect(_request: Request, _error: Exception) -> Respons
 async def _on_unexpected_error(request: Request, _error: Exception) -> Response:
     # The server logs the exception with its traceback; nothing of it goes to the client. The
     # connection is closed after the answer, which has to say so: an ingress would reuse it for
-    # another client. Starlette answers outside of the middleware that adds the request's id.
-    request_id = request_context(request.scope).request_id
-    headers = {"Connection": "close", REQUEST_ID_HEADER: request_id}
-    problem = _problem(_INTERNAL_ERROR, _INTERNAL_DETAIL, request_id)
-    return _response(request.scope, problem, headers)
+    # another client. Starlette answers outside of the middleware that adds the headers of all.
+    context = request_context(request.scope)
+    problem = _problem(_INTERNAL_ERROR, _INTERNAL_DETAIL, context.request_id)
+    response = _response(request.scope, problem, {"Connection": "close"})
+    add_answer_headers(request.scope, response.headers)
+    return response

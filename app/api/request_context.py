@@ -12,8 +12,11 @@ from typing import Any, Final
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from app.core.errors import RequestIdError
+
 REQUEST_ID_HEADER: Final = "X-Request-ID"
-_VALID_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+REQUEST_ID_PATTERN: Final = "^[ -~]{1,128}$"
+"""Printable ASCII, so that an order or accession number fits in; safe in headers and logs."""
 _STATE_KEY: Final = "request_context"
 
 
@@ -23,6 +26,7 @@ class RequestContext:
 
     Attributes:
         request_id: from the header `X-Request-ID`, or generated.
+        request_id_error: why the client's id is refused; None if it is not.
         received_at: when its headers were complete (`time.perf_counter`).
         log_fields: further fields of its log line.
         problem_code: the code of the problem it was answered with; empty without one.
@@ -30,6 +34,7 @@ class RequestContext:
     """
 
     request_id: str
+    request_id_error: RequestIdError | None = None
     received_at: float = field(default_factory=time.perf_counter)
     log_fields: dict[str, Any] = field(default_factory=dict)
     problem_code: str = ""
@@ -41,11 +46,14 @@ def request_context(scope: Scope) -> RequestContext:
     state = scope.setdefault("state", {})
     context: RequestContext | None = state.get(_STATE_KEY)
     if context is None:
-        context = state[_STATE_KEY] = RequestContext(_request_id(scope))
+        context = state[_STATE_KEY] = _new_context(scope)
     return context
 
 
-def _request_id(scope: Scope) -> str:
-    """The client's id if it is safe to log, else a new one."""
-    given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
-    return given if _VALID_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+def _new_context(scope: Scope) -> RequestContext:
+    """Take the client's id; generate one if there is none or it is refused."""
+    given = [value.strip(" \t") for value in Headers(scope=scope).getlist(REQUEST_ID_HEADER)]
+    if len(given) == 1 and re.fullmatch(REQUEST_ID_PATTERN, given[0]):
+        return RequestContext(given[0])
+    error = RequestIdError(len(given), REQUEST_ID_PATTERN) if given else None
+    return RequestContext(uuid.uuid4().hex, error)

@@ -8,11 +8,12 @@ from typing import TypeVar
 
 from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
+from starlette.types import Message
 
 from app.api.request_context import request_context
 from app.api.schemas import ClassifyAnswer
 from app.api.upload_pace import UploadPace
-from app.api.uploads import TakeBytes, read_tile, read_tiles
+from app.api.uploads import read_tile, read_tiles
 from app.core.errors import TileError
 from app.inference.results import TileResult
 from app.serving.service import TileService
@@ -42,23 +43,27 @@ class TileRequests:
             ClientDisconnect: the client disconnected, so `work` was cancelled.
             OsteoError: what `read_tile` and `work` raise.
         """
+        limit_bytes = self._settings.max_tile_bytes
         with self._service.track_upload() as take:
             tile_bytes = await self._receive(
-                request, take, lambda take: read_tile(request, self._settings.max_tile_bytes, take)
+                request, lambda request: read_tile(request, limit_bytes, take)
             )
             request_context(request.scope).log_fields["n_tiles"] = 1
             return await _cancel_on_disconnect(request, work(tile_bytes))
 
     async def process_several(
-        self, request: Request, work: Callable[[list[bytes | TileError]], Awaitable[Value]]
-    ) -> Value:
-        """Receive the tiles of a batch and await `work` on them; raises what `process_one` does."""
+        self, request: Request, work: Callable[[list[bytes | TileError]], Awaitable[list[Value]]]
+    ) -> list[tuple[str | None, Value]]:
+        """Receive the tiles of a batch and await `work` on them; raises what `process_one` does.
+
+        Returns:
+            By tile, the client's name of its file, and what `work` returns.
+        """
         limits = self._settings
         with self._service.track_upload() as take:
             tiles = await self._receive(
                 request,
-                take,
-                lambda take: read_tiles(
+                lambda request: read_tiles(
                     request,
                     limits.max_tile_bytes,
                     limits.max_request_bytes,
@@ -67,10 +72,12 @@ class TileRequests:
                 ),
             )
             request_context(request.scope).log_fields["n_tiles"] = len(tiles)
-            return await _cancel_on_disconnect(request, work(tiles))
+            contents = [tile.content for tile in tiles]
+            values = await _cancel_on_disconnect(request, work(contents))
+            return [(tile.file_name, value) for tile, value in zip(tiles, values, strict=True)]
 
     async def _receive(
-        self, request: Request, take: TakeBytes, read: Callable[[TakeBytes], Awaitable[Value]]
+        self, request: Request, read: Callable[[Request], Awaitable[Value]]
     ) -> Value:
         """Await `read` with a reserved place in the queue, while the body arrives fast enough."""
         reserved = request_context(request.scope).release_place  # by the connection
@@ -78,11 +85,12 @@ class TileRequests:
         try:
             async with self._pace.enforce() as count:
 
-                def take_and_count(n_bytes: int) -> None:
-                    take(n_bytes)
-                    count(n_bytes)
+                async def receive() -> Message:
+                    message = await request.receive()
+                    count(len(message.get("body", b"")))  # before it is decompressed
+                    return message
 
-                return await read(take_and_count)
+                return await read(Request(request.scope, receive))
         finally:
             # Runs right before the task that admits the tile, so that no other request can take
             # the place in between.

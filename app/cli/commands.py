@@ -36,8 +36,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_stdout = Console(highlight=False)
-_stderr = Console(stderr=True, highlight=False)
+_stdout = Console(highlight=False, emoji=False)
+_stderr = Console(stderr=True, highlight=False, emoji=False)
 
 
 @contextmanager
@@ -82,6 +82,9 @@ def serve(
     Classify a tile:  curl -F file=@tile.jpg http://127.0.0.1:8000/v1/classify
 
     Read the API pages:  http://127.0.0.1:8000/docs
+
+    Exit code 0: it stopped as asked. 1: it could not start (the port is taken, or the address is
+    not one of this machine), or work did not end within the drain time. 2: a setting is wrong.
     """
     from app.server.listener import url_of
     from app.server.run import serve as run_server
@@ -93,7 +96,8 @@ def serve(
     if sys.stderr.isatty():
         pages = f"{url_of(settings.host, settings.port)}/docs"
         where = pages if settings.port else "on a free port, which the log names"
-        _stderr.print(f"osteo {__version__}: {where} - {RESEARCH_USE}", soft_wrap=True)
+        line = f"osteo {__version__}: {where} - {RESEARCH_USE}"
+        _stderr.print(line, soft_wrap=True, markup=False)  # IPv6 looks like it
     raise typer.Exit(run_server(settings))
 
 

@@ -12,6 +12,15 @@ class EmptyTileError(TileError, code="empty-tile"):
         super().__init__("The tile is empty: 0 bytes were received.")
 
 
+class TextTileError(TileError, code="text-instead-of-file"):
+    def __init__(self, field: str) -> None:
+        self.field = field
+        super().__init__(
+            f"The form field {field!r} contains text and has no file name. Did you forget the @? "
+            f"(curl -F {field}=@tile.jpg)"
+        )
+
+
 class TileTooLargeError(TileError, code="tile-too-large"):
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes

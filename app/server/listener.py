@@ -9,6 +9,8 @@ from typing import Final
 
 from app.telemetry.logs import LOGGER_NAME
 
+EXIT_NOT_STARTED: Final = 1
+"""Exit code of a server that could not start; 2 is that of a wrong setting or option."""
 _LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
 _logger = logging.getLogger(LOGGER_NAME)
 
@@ -31,7 +33,7 @@ def open_listeners(host: str, port: int) -> list[socket.socket] | None:
         listener = socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=True)
     except OSError as error:
         _logger.error("cannot_listen", extra={"host": host, "port": port, "reason": str(error)})  # noqa: TRY400 - the traceback says nothing more
-        raise SystemExit(1) from error
+        raise SystemExit(EXIT_NOT_STARTED) from error
     _logger.info("listening", extra={"url": url_of(host, listener.getsockname()[1])})
     return [listener]
 
@@ -40,7 +42,9 @@ def url_of(host: str, port: int) -> str:
     """The URL at which this machine reaches a server that listens on a host."""
     if _is_every_address(host):
         host = _LOOPBACK[ipaddress.ip_address(host).version]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    if ":" in host:
+        host = f"[{host.replace('%', '%25')}]"  # a zone, as in fe80::1%eth0: RFC 6874
+    return f"http://{host}:{port}"
 
 
 def _is_every_address(host: str) -> bool:

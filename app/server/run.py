@@ -16,7 +16,7 @@ import uvicorn
 
 from app.main import create_app
 from app.server.connection_limits import NO_LIMITS
-from app.server.listener import open_listeners
+from app.server.listener import EXIT_NOT_STARTED, open_listeners
 from app.server.tile_protocol import TileProtocol
 from app.serving.service import TileService
 from app.settings import Settings
@@ -87,7 +87,8 @@ def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT (Ctrl-C).
 
     Returns:
-        The exit code: 0 after a drain, 1 if the server could not start. If work does not end
+        The exit code: 0 after a drain, 1 if the server could not start, as where the port is taken
+        or the address is not one of this machine. If work does not end
         within the drain time, the process exits with code 1 by itself.
     """
     configure_logs(settings.log_level)
@@ -108,5 +109,8 @@ def serve(settings: Settings) -> int:
         timeout_graceful_shutdown=math.ceil(settings.drain_timeout_s),
     )
     server = DrainingServer(config, app.state.service, settings.drain_delay_s)
-    server.run(open_listeners(settings.host, settings.port))
-    return 0 if server.started else 1
+    try:
+        server.run(open_listeners(settings.host, settings.port))
+    except SystemExit:  # uvicorn's own code (3) where the port is taken
+        return EXIT_NOT_STARTED
+    return 0 if server.started else EXIT_NOT_STARTED

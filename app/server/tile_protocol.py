@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from app.api.load_shedding import OVERLOAD_CODES, TILE_PATHS, find_load_shedder
+from app.api.load_shedding import OVERLOAD_CODES, find_load_shedder, tile_path
 from app.api.request_context import RequestContext, request_context
 from app.server.http_protocol import GuardedProtocol
 
@@ -62,9 +62,8 @@ class TileProtocol(GuardedProtocol):
 
     def _is_rejected(self) -> bool:
         """Reserve a place for a request with a tile; if there is none, reject the request here."""
-        path = self.url.partition(b"?")[0].decode("latin-1")
-        is_tile = path in TILE_PATHS and self.parser.get_method() == b"POST"
-        if self._load_shedder is None or not is_tile:
+        path = tile_path(self.url.partition(b"?")[0].decode("latin-1"))
+        if self._load_shedder is None or path is None or self.parser.get_method() != b"POST":
             return False  # including encoded spellings of a tile path: their routes reject them
         # Only the first of several requests in one read can be rejected here. The others are
         # started in turn, like those behind a request that is not answered yet.
@@ -90,7 +89,7 @@ class TileProtocol(GuardedProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Start the application; requests with tiles take turns."""
         start = partial(super()._start_asgi_task, cycle, app)
-        is_tile = cycle.scope["path"] in TILE_PATHS and cycle.scope["method"] == "POST"
+        is_tile = tile_path(cycle.scope["path"]) is not None and cycle.scope["method"] == "POST"
         if self._load_shedder is not None and is_tile:
             self._load_shedder.start_in_turn(start)
         else:

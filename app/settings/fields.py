@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.core.manifest import VERSION_PATTERN
 from app.core.signature import PublicKey
 from app.core.tile import DEFAULT_LIMITS, TileLimits
+from app.settings.origins import parse_origins
 
 PREFIX: Final = "OSTEO_"
 _MEBIBYTE: Final = 1024**2
@@ -225,6 +226,12 @@ class Settings(BaseSettings):
         description="Seconds after which an idle connection is closed. An ingress must close its "
         "idle connections earlier (nginx: after 60 s).",
     )
+    cors_origins: str | None = Field(
+        default=None,
+        description="Origins whose web pages may use the service from a browser, separated by "
+        "commas, such as `https://viewer.example.org`; `*` allows every page. No page may if not "
+        "set.",
+    )
     drain_delay_s: float = Field(
         default=0.0,
         ge=0,
@@ -245,6 +252,11 @@ class Settings(BaseSettings):
             PublicKey.parse(text)
         return text
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _require_origins(cls, text: str | None) -> str | None:
+        return text if text is None else ",".join(parse_origins(text)) or None
+
     @model_validator(mode="after")
     def _require_room_for_a_full_batch(self) -> Self:
         if self.max_request_tiles > self.max_tiles_in_flight:
@@ -254,6 +266,11 @@ class Settings(BaseSettings):
                 "never be admitted"
             )
         return self
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """The origins in `cors_origins`, as browsers send them."""
+        return parse_origins(self.cors_origins or "")
 
     @property
     def tile_limits(self) -> TileLimits:

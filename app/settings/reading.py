@@ -15,9 +15,7 @@ from pydantic_settings import SettingsError as UnreadableSettingError
 from app.core.errors import SettingsError
 from app.core.violations import describe_violation
 from app.settings.fields import PREFIX, Settings
-
-TRAINING_VARIABLES: Final = frozenset({"OSTEO_DATA_DIR", "OSTEO_WEIGHTS"})
-"""`osteo-train` reads these; the service ignores them instead of rejecting them as misspelt."""
+from app.settings.variables import known_variables
 
 SECRETS_DIR: Final = Path("/run/secrets")
 """A setting may be a file here, such as `osteo_admin_token`; a variable takes precedence."""
@@ -38,7 +36,7 @@ def read_settings(environ: Mapping[str, str] = os.environ, **overrides: Any) -> 
     Raises:
         SettingsError: a variable is misspelt or a value is invalid; the sentence names it.
     """
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | TRAINING_VARIABLES
+    known = known_variables()
     secrets_dir = SECRETS_DIR if SECRETS_DIR.is_dir() else None
     files = {file.name: "" for file in secrets_dir.iterdir()} if secrets_dir else {}
     environ = {**files, **environ}
@@ -53,7 +51,7 @@ def read_settings(environ: Mapping[str, str] = os.environ, **overrides: Any) -> 
         raise SettingsError(" ".join(map(_describe_invalid, error.errors()))) from error
 
 
-def _describe_unknown(variable: str, value: str, known: set[str]) -> str:
+def _describe_unknown(variable: str, value: str, known: frozenset[str]) -> str:
     hint = _SERVICE_LINK_HINT if "tcp://" in value or variable.startswith("OSTEO_SERVICE_") else ""
     close = difflib.get_close_matches(variable.upper(), known, n=1)
     guess = f" Did you mean {close[0]}?" if close and not hint else ""

@@ -47,11 +47,13 @@ def test_classify_answers_a_form(
     assert set(answer["timing"]) == {"decode_s", "queue_s", "inference_s"}
 
 
-@pytest.mark.parametrize("media_type", ["image/jpeg", "text/plain", None])
-def test_classify_ignores_the_media_type_of_a_raw_body(
+@pytest.mark.parametrize(
+    "media_type", ["image/png", "IMAGE/X; q=1", "application/octet-stream", "", None]
+)
+def test_classify_judges_a_raw_body_by_its_content(
     client: TestClient, media_type: str | None
 ) -> None:
-    headers = {"content-type": media_type} if media_type else {}
+    headers = {} if media_type is None else {"content-type": media_type}
     answer = client.post("/v1/classify", content=plain_tile(GREEN), headers=headers)
     assert answer.json()["prediction"] == "non_viable_tumor"
 
@@ -92,13 +94,6 @@ def test_request_id_of_the_client_is_kept(client: TestClient) -> None:
         "/v1/classify", content=plain_tile(RED), headers={"X-Request-ID": "lab-42"}
     )
     assert answer.json()["request_id"] == answer.headers["X-Request-ID"] == "lab-42"
-
-
-@pytest.mark.parametrize("bad", ["a b", "x" * 200, 'quote"', ""])
-def test_request_id_that_is_unsafe_to_log_is_replaced(client: TestClient, bad: str) -> None:
-    answer = client.get("/livez", headers={"X-Request-ID": bad})
-    assert answer.headers["X-Request-ID"] != bad
-    assert len(answer.headers["X-Request-ID"]) == 32
 
 
 def float_tiff() -> bytes:

@@ -4,7 +4,11 @@ import re
 
 import pytest
 
-from app.api.request_context import request_context
+from app.api.request_context import REQUEST_ID_PATTERN, RequestContext, request_context
+
+
+def context_of(*given: bytes) -> RequestContext:
+    return request_context({"headers": [(b"x-request-id", value) for value in given]})
 
 
 def test_context_is_the_same_for_every_caller() -> None:
@@ -16,12 +20,34 @@ def test_context_is_the_same_for_every_caller() -> None:
     assert request_context({**scope}) is context
 
 
-@pytest.mark.parametrize("given", [b"lab-42", b"a.b_c:d"])
-def test_request_id_of_the_client_is_used(given: bytes) -> None:
-    assert request_context({"headers": [(b"x-request-id", given)]}).request_id == given.decode()
+@pytest.mark.parametrize(
+    "given", [b"lab-42", b"ORDER 4711/2", b"~", b"x" * 128, b'{"a": "\\"}', b"<b>^1&2|3"]
+)
+def test_request_id_of_the_client_is_taken_as_it_is(given: bytes) -> None:
+    context = context_of(given)
+    assert (context.request_id, context.request_id_error) == (given.decode(), None)
 
 
-@pytest.mark.parametrize("given", [b"", b"two words", b"line\nbreak", b"x" * 129])
-def test_request_id_that_is_unsafe_to_log_is_replaced(given: bytes) -> None:
-    request_id = request_context({"headers": [(b"x-request-id", given)]}).request_id
-    assert re.fullmatch(r"[0-9a-f]{32}", request_id)
+def test_blanks_around_a_header_do_not_belong_to_it() -> None:
+    assert context_of(b" \tlab 42\t ").request_id == "lab 42"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *((b"",), (b"  ",), (b"x" * 129,), (b"line\nbreak",), (b"a\tb",), (b"\x7f",)),
+        *(("Grün".encode(),), (b"\xff",), (b"a", b"b"), (b"a", b"a")),
+    ],
+)
+def test_any_other_request_id_is_refused_with_the_pattern(given: tuple[bytes, ...]) -> None:
+    context = context_of(*given)
+    assert re.fullmatch(r"[0-9a-f]{32}", context.request_id)
+    assert context.request_id_error is not None
+    assert context.request_id_error.pattern == REQUEST_ID_PATTERN
+    assert REQUEST_ID_PATTERN in str(context.request_id_error)
+
+
+def test_request_id_is_generated_if_none_is_given() -> None:
+    context = context_of()
+    assert re.fullmatch(r"[0-9a-f]{32}", context.request_id)
+    assert context.request_id_error is None

@@ -72,7 +72,8 @@ def test_tiles_do_not_depend_on_the_chunks_of_the_body(
         with pytest.raises(RequestError):
             asyncio.run(read_tiles(request, 100, 10_000, 10, take_all))
     else:
-        assert asyncio.run(read_tiles(request, 100, 10_000, 10, take_all)) == expected
+        tiles = asyncio.run(read_tiles(request, 100, 10_000, 10, take_all))
+        assert [tile.content for tile in tiles] == expected
 
 
 @given(st.data(), parts)
@@ -96,8 +97,8 @@ def test_oversized_tile_is_replaced_by_an_error() -> None:
             form_request(form([("files", bytes(101)), ("files", b"ok")])), 100, 10_000, 5, take_all
         )
     )
-    assert isinstance(tiles[0], TileTooLargeError)
-    assert tiles[1] == b"ok"
+    assert isinstance(tiles[0].content, TileTooLargeError)
+    assert tiles[1].content == b"ok"
 
 
 def test_large_content_length_is_rejected_before_a_byte_is_read() -> None:

@@ -150,6 +150,11 @@ def _no_tile(stage: Stage, path: str) -> Document:
     return document_of(stage.client.post(path, files={"other": TILE}))
 
 
+def _text(stage: Stage, path: str) -> Document:
+    field = TILES_FIELD if path.endswith("/batch") else TILE_FIELD
+    return document_of(stage.client.post(path, files={field: (None, "tile.jpg")}))
+
+
 def _full_queue(stage: Stage, path: str) -> Document:
     with occupy(stage.client.app.state.service, 128):  # type: ignore[attr-defined] # FastAPI's
         return post(stage.client, path)
@@ -197,6 +202,10 @@ PROVOCATIONS: Final[dict[str, Provocation]] = {
     "body-too-large": _raw(b"--b--", content_type=_FORM, content_length="999999999"),
     "too-many-tiles": _several,
     "missing-tile": _no_tile,
+    "unsupported-media-type": _raw(b"{}", content_type="application/json"),
+    "unsupported-encoding": _raw(b"", content_encoding="br", content_type=_FORM),
+    "text-instead-of-file": _text,
+    "invalid-request-id": _raw(b"", x_request_id="\t" * 3),
     "queue-full": _full_queue,
     "uploads-full": _full_uploads,
     "not-ready": lambda stage, path: post(stage.empty, path),

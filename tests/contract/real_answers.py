@@ -34,7 +34,7 @@ _ADMIN: Final = {"Authorization": f"Bearer {TOKEN}"}
 def answers_of_the_release() -> dict[str, Document]:
     """The answers of the newest released bundle, by operation."""
     settings = Settings(models_dir=RELEASED_MODELS, admin_token=SecretStr(TOKEN))
-    tiles = [("files", TILE), ("files", b"not an image")]
+    tiles = [("files", ("tile.png", TILE)), ("files", ("notes.txt", b"not an image"))]
     with client_of(settings) as client:
         answers = {
             "livez": client.get("/livez"),

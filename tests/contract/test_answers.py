@@ -29,19 +29,24 @@ def without_timing(text: str) -> str:
 @pytest.mark.parametrize("content", [TILE, plain_tile((255, 255, 255)), plain_tile((9, 9, 9), 99)])
 def test_result_is_the_same_alone_and_in_a_batch(released: TestClient, content: bytes) -> None:
     alone = released.post("/v1/classify", files={"file": content})
-    batch = released.post("/v1/classify/batch", files={"files": content})
+    batch = released.post("/v1/classify/batch", files={"files": ("tile.png", content)})
     request_id = alone.json()["request_id"]
     expected = without_timing(alone.text).removesuffix(f',"request_id":"{request_id}"}}') + "}"
-    assert f'{{"index":0,"result":{expected},"problem":null}}' in without_timing(batch.text)
+    assert (
+        f'{{"index":0,"file_name":"tile.png","result":{expected},"problem":null}}'
+        in without_timing(batch.text)
+    )
     assert '"explanation":null' in expected
 
 
 @pytest.mark.parametrize("code", sorted(FAILING_TILES))
 def test_problem_is_the_same_alone_and_in_a_batch(released: TestClient, code: str) -> None:
     alone = released.post("/v1/classify", files={"file": FAILING_TILES[code]})
-    batch = released.post("/v1/classify/batch", files={"files": FAILING_TILES[code]})
+    batch = released.post("/v1/classify/batch", files={"files": ("tile.png", FAILING_TILES[code])})
     assert alone.json()["type"] == f"/problems/{code}"
-    assert f'{{"index":0,"result":null,"problem":{alone.text}}}' in batch.text
+    assert (
+        f'{{"index":0,"file_name":"tile.png","result":null,"problem":{alone.text}}}' in batch.text
+    )
 
 
 def test_bar_chart_is_what_the_readme_says(released: TestClient) -> None:

@@ -16,7 +16,7 @@ from tests.bundles import MODEL_NAME, build_bundle
 from tests.contract.provoked import PROVOCATIONS, TOKEN, Stage, open_stage
 
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}
-ALWAYS_DECLARED = {"internal-error"}
+ALWAYS_DECLARED = {"internal-error", "invalid-request-id"}
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 
 from app.main import create_app
 from app.settings import PREFIX, Settings
-from app.settings.reading import TRAINING_VARIABLES
+from app.settings.variables import OTHER_VARIABLES, known_variables, setting_variables
 from app.telemetry.metrics import Metrics
 from tests.conftest import REPOSITORY
 from tests.contract.pages import PAGES
@@ -16,6 +16,17 @@ from training.networks.registry import SYSTEMS
 
 SETTINGS_PAGE = (REPOSITORY / "docs" / "settings.md").read_text()
 METRICS_PAGE = (REPOSITORY / "docs" / "metrics.md").read_text()
+NAMING_VARIABLES = [
+    *PAGES,
+    *("CHANGELOG.md", "Dockerfile", "Makefile", "docker-compose.yml", "pyproject.toml"),
+    *(
+        path.relative_to(REPOSITORY).as_posix()
+        for folder in ("app", "benchmarks", "deploy", "training", ".ci", ".github")
+        for path in sorted((REPOSITORY / folder).rglob("*"))
+        if path.is_file() and path.suffix in {"", ".py", ".yml", ".yaml", ".toml", ".sh", ".md"}
+    ),
+]
+"""Pages, code and files of the container that name variables; tests also name misspelt ones."""
 FAMILIES = [family for family in Metrics().registry.collect() if family.name.startswith("osteo_")]
 
 
@@ -31,17 +42,27 @@ def test_every_setting_is_described_and_documented(name: str) -> None:
 
 
 def test_every_documented_setting_exists() -> None:
-    documented = set(re.findall(rf"^\| `{PREFIX}([A-Z0-9_]+)`", SETTINGS_PAGE, re.M))
-    assert documented == {name.upper() for name in Settings.model_fields}
+    documented = set(re.findall(rf"^\| `({PREFIX}[A-Z0-9_]+)`", SETTINGS_PAGE, re.M))
+    assert documented == known_variables()
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_setting_that_a_page_names_exists(page: str) -> None:
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | TRAINING_VARIABLES
-    # Read by `osteo-train dataset fetch` and by docker-compose.yml.
-    known |= {"OSTEO_DATA_URL", "OSTEO_TARGET"}
-    named = set(re.findall(rf"\b{PREFIX}[A-Z0-9_]+(?!\w|\*)", (REPOSITORY / page).read_text()))
-    assert named - {PREFIX} <= known
+@pytest.mark.parametrize("variable", OTHER_VARIABLES)
+def test_every_variable_that_the_service_ignores_is_documented(variable: str) -> None:
+    assert f"| `{variable}` | {OTHER_VARIABLES[variable]} |" in SETTINGS_PAGE
+
+
+@pytest.mark.parametrize("name", NAMING_VARIABLES)
+def test_every_variable_that_a_file_names_is_known(name: str) -> None:
+    text = (REPOSITORY / name).read_text()
+    named = set(re.findall(rf"(?<![\w]){PREFIX}[A-Z0-9_]*[A-Z0-9](?![\w*])", text))
+    # A service link of Kubernetes, which the service recognises and refuses.
+    assert named - {"OSTEO_SERVICE"} <= known_variables()
+
+
+def test_every_variable_is_named_where_it_is_read() -> None:
+    texts = [(REPOSITORY / name).read_text() for name in NAMING_VARIABLES if "docs/" not in name]
+    for variable in known_variables() - setting_variables():
+        assert sum(variable in text for text in texts) > 1, f"nothing reads {variable}"
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)

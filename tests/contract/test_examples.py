@@ -11,8 +11,9 @@ from app.api.openapi import EXAMPLES_FILE
 from tests.contract.real_answers import record
 
 RECORDED: Final[dict[str, Any]] = json.loads(EXAMPLES_FILE.read_bytes())
-DEPENDS_ON_THE_MACHINE: Final = frozenset(
+VARIES: Final = frozenset(
     {"decode_s", "queue_s", "inference_s", "runtime", "precision", "device", "workers"}
+    | {"request_id"}  # generated if the one that was sent is refused
 )
 
 
@@ -22,11 +23,11 @@ def today(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def comparable(value: Any, *, is_approximate: bool = False) -> Any:
-    """The value without what depends on the machine; its numbers may become approximate."""
+    """The value without what varies; its numbers may become approximate."""
     if isinstance(value, dict):
         return {
             name: type(part).__name__
-            if name in DEPENDS_ON_THE_MACHINE
+            if name in VARIES
             else comparable(part, is_approximate=is_approximate)
             for name, part in value.items()
         }

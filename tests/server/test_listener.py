@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from app.server.listener import open_listeners, url_of
+from app.server.listener import EXIT_NOT_STARTED, open_listeners, url_of
 from tests.servers import running_server
 
 needs_ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
@@ -21,6 +21,7 @@ needs_ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this ma
         ("0:0::0", "http://[::1]:8000"),
         ("::1", "http://[::1]:8000"),
         ("2001:db8::7", "http://[2001:db8::7]:8000"),
+        ("fe80::1%eth0", "http://[fe80::1%25eth0]:8000"),
         ("tiles.example", "http://tiles.example:8000"),
     ],
 )
@@ -43,8 +44,9 @@ def test_missing_dual_stack_is_logged(
 
 @needs_ipv6
 def test_taken_port_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SystemExit):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SystemExit) as exited:
         open_listeners("::", taken.getsockname()[1])
+    assert exited.value.code == EXIT_NOT_STARTED == 1
     assert "in use" in caplog.records[-1].__dict__["reason"]
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,7 +16,7 @@ import pytest
 from tests.bundles import plain_tile
 from tests.conftest import REPOSITORY
 from tests.server.connections import is_closed_within, receive_until
-from tests.servers import RunningServer, running_server, serve_command, wait_until
+from tests.servers import RunningServer, running_server, wait_until
 from training.data.drawn_tiles import draw_tile, encode_tile
 
 
@@ -123,31 +121,6 @@ def test_log_has_one_line_per_request_and_no_file_name(server: RunningServer) ->
     assert (line["request_id"], line["status"], line["n_tiles"]) == ("lab-7", 200, 1)
     assert {"model_version", "decode_s", "queue_s", "inference_s", "tile_sha256"} <= set(line)
     assert "Jane" not in json.dumps(server.events())
-
-
-def serve_in(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run `osteo serve` where it ends by itself."""
-    return subprocess.run(
-        serve_command(*arguments),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env={"PYTHONPATH": str(REPOSITORY), **environ},
-        cwd=folder,
-    )
-
-
-def test_taken_port_is_an_error(lasting_server: RunningServer, tmp_path: Path) -> None:
-    second = serve_in(tmp_path, "--port", lasting_server.url.rsplit(":", 1)[1])
-    assert second.returncode != 0
-    assert "address already in use" in second.stderr
-
-
-def test_misspelt_setting_is_an_error(tmp_path: Path) -> None:
-    run = serve_in(tmp_path, OSTEO_PROT="9000")
-    assert run.returncode == 2
-    assert re.search(r"OSTEO_PROT is not a setting\. Did you mean OSTEO_PORT", run.stderr)
 
 
 def test_tiles_are_answered_when_connection_limits_are_off(tmp_path: Path) -> None:
