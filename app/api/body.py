@@ -9,7 +9,8 @@ from typing import Final
 
 from fastapi import Request
 
-from app.core.errors import ContentCodingError, MalformedRequestError
+from app.core.errors import MalformedRequestError
+from app.core.header_errors import ContentCodingError
 
 ACCEPTED_CODINGS: Final = ("gzip",)
 _GZIP_NAMES: Final = frozenset({"gzip", "x-gzip"})  # RFC 9110, 8.4.1.3

@@ -7,7 +7,8 @@ from typing import Final
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
 
-from app.core.errors import MalformedRequestError, MediaTypeError
+from app.core.errors import MalformedRequestError
+from app.core.header_errors import MediaTypeError
 
 FORM: Final = "multipart/form-data"
 ACCEPTED_FOR_ONE: Final = (FORM, "image/*", "application/octet-stream")

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.api.cross_origin import find_cross_origin, is_preflight
 from app.api.problems import problem_response
 from app.api.request_context import REQUEST_ID_HEADER
-from app.core.errors import OriginDeniedError
+from app.core.header_errors import OriginDeniedError
 
 _ANSWER: Final = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST",

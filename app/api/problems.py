@@ -19,13 +19,8 @@ from starlette.types import Scope
 from app.api.cross_origin import add_answer_headers
 from app.api.request_context import request_context
 from app.api.unrouted import allowed_methods, describe_unknown_path, describe_wrong_method
-from app.core.errors import (
-    ContentCodingError,
-    MediaTypeError,
-    OsteoError,
-    UnavailableError,
-    UploadTimeoutError,
-)
+from app.core.errors import OsteoError, UnavailableError, UploadTimeoutError
+from app.core.header_errors import ContentCodingError, MediaTypeError
 from app.telemetry.logs import LOGGER_NAME
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -182,9 +177,14 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         detail = describe_wrong_method(request, allowed)
         problem = _problem(PROBLEM_TYPES["method-not-allowed"], detail, request_id)
         return _response(request.scope, problem, {"Allow": allowed})
-    status = HTTPStatus(error.status_code)  # no route raises another
-    problem_type = ProblemType(f"http-{status.value}", status.value, status.phrase)
-    problem = _problem(problem_type, f"{status.phrase}.", request_id)
+    status = HTTPStatus(error.status_code)  # no route of ours raises another
+    problem = Problem(
+        type="about:blank",  # RFC 9457, 4.2.1: the status says it all, so there is no page
+        title=status.phrase,
+        status=status.value,
+        detail=f"{status.phrase}.",
+        request_id=request_id,
+    )
     return _response(request.scope, problem, error.headers)
 
 

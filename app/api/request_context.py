@@ -12,7 +12,7 @@ from typing import Any, Final
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from app.core.errors import RequestIdError
+from app.core.header_errors import RequestIdError
 
 REQUEST_ID_HEADER: Final = "X-Request-ID"
 REQUEST_ID_PATTERN: Final = "^[ -~]{1,128}$"

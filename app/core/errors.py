@@ -14,7 +14,7 @@ OsteoError
 │   ├── PixelFormatError         a pixel layout (`mode`) that cannot be converted to RGB
 │   ├── TextTileError            a form field with text where a file belongs
 │   └── CorruptTileError         damaged or incomplete image data
-├── RequestError                 the request around the tiles is wrong
+├── RequestError                 the request around the tiles is wrong (some in `header_errors`)
 │   ├── MalformedRequestError    the body cannot be parsed
 │   ├── MissingTileError         no tile in the expected `field`; `fields` are those that came
 │   ├── MediaTypeError           the body is announced as `media_type`, not as one of `accepted`
@@ -105,45 +105,11 @@ class MalformedRequestError(RequestError, code="malformed-request"):
 class MissingTileError(RequestError, code="missing-tile"):
     def __init__(self, field: str, fields: Sequence[str] = ()) -> None:
         self.field, self.fields = field, tuple(fields)
-        came = f" The form has the fields {', '.join(map(repr, fields))}." if fields else ""
+        noun = "field" if len(fields) == 1 else "fields"
+        came = f" The form has the {noun} {', '.join(map(repr, fields))}." if fields else ""
         super().__init__(
             f"No tile was sent.{came} Send one as multipart field {field!r} "
             f"(curl -F {field}=@tile.jpg)."
-        )
-
-
-class MediaTypeError(RequestError, code="unsupported-media-type"):
-    def __init__(self, media_type: str, accepted: Sequence[str], advice: str) -> None:
-        self.media_type, self.accepted = media_type, tuple(accepted)
-        verb = "is" if len(accepted) == 1 else "are"
-        super().__init__(
-            f"A body with the Content-Type {media_type!r} is not accepted; "
-            f"{', '.join(accepted)} {verb}. {advice}"
-        )
-
-
-class ContentCodingError(RequestError, code="unsupported-encoding"):
-    def __init__(self, coding: str, accepted: Sequence[str]) -> None:
-        self.coding, self.accepted = coding, tuple(accepted)
-        super().__init__(
-            f"A body with the Content-Encoding {coding!r} is not accepted. Send it without one, or "
-            f"with {' or '.join(accepted)}. Tiles are compressed already."
-        )
-
-
-class RequestIdError(RequestError, code="invalid-request-id"):
-    def __init__(self, n_ids: int, pattern: str) -> None:
-        self.pattern = pattern
-        wrong = "does not match" if n_ids == 1 else f"came {n_ids} times; send one that matches"
-        super().__init__(
-            f"The header X-Request-ID {wrong} {pattern} (1 to 128 printable ASCII characters)."
-        )
-
-
-class OriginDeniedError(RequestError, code="origin-denied"):
-    def __init__(self) -> None:
-        super().__init__(
-            "Pages of this origin may not use the service; OSTEO_CORS_ORIGINS lists those that may."
         )
 
 

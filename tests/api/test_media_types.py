@@ -10,7 +10,7 @@ from fastapi import Request
 from fastapi.testclient import TestClient
 
 from app.api.uploads import read_tile, read_tiles
-from app.core.errors import MediaTypeError
+from app.core.header_errors import MediaTypeError
 from tests.bundles import plain_tile
 
 TILE = plain_tile((1, 200, 1), format_="JPEG")

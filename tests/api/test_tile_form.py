@@ -71,6 +71,11 @@ def test_missing_tile_lists_the_fields_that_came(name: str) -> None:
     assert f"The form has the fields 'note', {name!r}." in str(caught.value)
 
 
+def test_one_field_is_named_in_the_singular() -> None:
+    with pytest.raises(MissingTileError, match=r"The form has the field 'files\[\]'\. Send one"):
+        parse(BEGIN + part('name="files[]"; filename="a"') + END)
+
+
 def test_listed_fields_are_few_short_and_printable() -> None:
     names = ["n" * 300, "a\x1b[31mb", *map(str, range(20))]
     body = b"".join(BEGIN + part(f'name="{name}"') + b"\r\n" for name in names) + END[2:]

@@ -12,6 +12,7 @@ from app.bundle import find_bundle
 from app.settings import Settings
 from tests.conftest import REPOSITORY
 
+PROBLEMS: Final = "docs/problems.md"
 DOCKERFILE: Final = (REPOSITORY / "Dockerfile").read_text()
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
 SERVICES: Final[dict[str, dict[str, Any]]] = COMPOSE["services"]
@@ -46,6 +47,12 @@ def test_image_has_no_installer(target: str) -> None:
     assert {"pip", "hatchling", "editables", "trove-classifiers"} <= set(removed.split())
     assert "pip" not in stage[target]
     assert "USER 10001:0" in stage[target]
+
+
+def test_image_contains_the_pages_of_problems() -> None:
+    assert (REPOSITORY / "app" / "api" / "problems.md").readlink().as_posix().endswith(PROBLEMS)
+    assert DOCKERFILE.count(f"COPY {PROBLEMS} {PROBLEMS}\n") == DOCKERFILE.count("COPY app app\n")
+    assert f"!{PROBLEMS}\n" in (REPOSITORY / ".dockerignore").read_text()
 
 
 @pytest.mark.parametrize("name", SERVICES)

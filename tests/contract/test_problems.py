@@ -8,10 +8,11 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from fastapi import FastAPI, HTTPException
 from fastapi.testclient import TestClient
 
-from app.api.problems import MEDIA_TYPE, PROBLEM_TYPES
-from app.core import errors, tile_errors
+from app.api.problems import MEDIA_TYPE, PROBLEM_TYPES, install_handlers
+from app.core import errors, header_errors, tile_errors
 from tests.bundles import plain_tile
 from tests.conftest import REPOSITORY
 
@@ -51,6 +52,19 @@ def test_every_failure_has_one_shape(
         assert status in documented_statuses(client, method, path) or status == 404
 
 
+def test_other_status_of_a_library_is_a_problem_without_a_page() -> None:
+    app = FastAPI()
+    install_handlers(app)
+
+    @app.get("/teapot")
+    async def brew() -> None:
+        raise HTTPException(418, headers={"X-Pot": "short"})
+
+    answer = TestClient(app).get("/teapot")
+    assert (answer.status_code, answer.headers["content-type"]) == (418, MEDIA_TYPE)
+    assert (answer.json()["type"], answer.headers["X-Pot"]) == ("about:blank", "short")
+
+
 def documented_statuses(client: TestClient, method: str, path: str) -> set[int]:
     operation = client.get("/openapi.json").json()["paths"].get(path, {}).get(method.lower(), {})
     return {int(status) for status in operation.get("responses", {})}
@@ -66,7 +80,7 @@ def test_openapi_documents_problem_json_for_every_failure(client: TestClient) ->
 
 
 def defined_errors() -> set[type[errors.OsteoError]]:
-    modules = (errors, tile_errors)
+    modules = (errors, header_errors, tile_errors)
     classes = {
         error for module in modules for _, error in inspect.getmembers(module, inspect.isclass)
     }

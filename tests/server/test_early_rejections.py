@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from http.client import HTTPResponse
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -28,9 +29,9 @@ VIEWER = "https://viewer.example.org"
 
 
 @pytest.fixture
-def app(models_dir: object, runtime: FakeRuntime) -> FastAPI:
+def app(models_dir: Path, runtime: FakeRuntime) -> FastAPI:
     settings = Settings(
-        models_dir=models_dir,  # type: ignore[arg-type] # a path
+        models_dir=models_dir,
         max_tiles_in_flight=LIMIT_TILES,
         max_request_tiles=LIMIT_TILES,
         cors_origins=VIEWER,
