@@ -15,7 +15,8 @@ from fastapi.routing import APIRoute
 from app.api.problems import MEDIA_TYPE, PROBLEM_TYPES
 from app.api.request_context import REQUEST_ID_HEADER, REQUEST_ID_PATTERN
 from app.api.uploads import TILE_FIELD, TILES_FIELD
-from app.core.errors import OsteoError, RequestIdError
+from app.core.errors import OsteoError
+from app.core.header_errors import RequestIdError
 
 EXAMPLES_FILE: Final = Path(__file__).with_name("examples.json")
 """Real answers by name: of an operation by its id, of a problem by its code."""
