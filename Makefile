@@ -15,7 +15,7 @@ LOCK     = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve train model test test-fast attack lint format doctor bench-serving bench-study bench-trust bench-training lock lock-peers clean
+.PHONY: help serve train model test test-fast attack lint format doctor bench-serving bench-study bench-trust bench-training lock lock-peers lock-clients clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,12 @@ lock-peers: $(VENV)/dev.stamp  ## update the lock files of benchmarks/peers
 	  (cd $$peer && $(CURDIR)/$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes \
 	    --python-version 3.11 --no-annotate --custom-compile-command 'make lock-peers' \
 	    requirements.in -o requirements.lock) || exit 1; done
+
+lock-clients: $(VENV)/dev.stamp  ## update the lock files of tests/clients/tools (needs npm)
+	@cd tests/clients/tools && $(CURDIR)/$(BIN)/uv pip compile --quiet --upgrade --universal \
+	  --generate-hashes --python-version 3.11 --no-annotate \
+	  --custom-compile-command 'make lock-clients' requirements.in -o requirements.lock
+	@cd tests/clients/tools && npm install --package-lock-only
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -14,6 +14,7 @@ from app.api import classify, explain, health, index, models, problem_pages
 from app.api.cross_origin import CrossOrigin, cross_origin_state
 from app.api.load_shedding import LoadShedder, lifespan_state
 from app.api.middleware import ObserveRequests
+from app.api.openapi import CONTACT, LICENSE, SERVERS, TAGS, install_document, operation_id
 from app.api.preflight import AnswerPreflights
 from app.api.problems import install_handlers
 from app.api.spellings import ServeSpellings
@@ -64,6 +65,11 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
         description=_DESCRIPTION,
         lifespan=lifespan,
         redoc_url=None,
+        license_info=LICENSE,
+        contact=CONTACT,
+        servers=SERVERS,
+        openapi_tags=TAGS,
+        generate_unique_id_function=operation_id,
         redirect_slashes=False,
     )
     app.state.service = service
@@ -72,6 +78,7 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
     app.add_middleware(AnswerPreflights)
     app.add_middleware(ObserveRequests, metrics=metrics)
     install_handlers(app)
+    install_document(app)
     routers = (
         classify.build_router(service, settings),
         explain.build_router(service, settings),

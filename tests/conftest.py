@@ -31,7 +31,9 @@ REQUEST_TIMEOUT_S = 120.0
 """Default for test clients. The service's own default can run out on a busy machine."""
 
 SLOW = (
-    *("benchmarks", "cli", "server", "contract/test_openapi.py", "contract/test_runtimes.py"),
+    *("benchmarks", "cli", "clients", "server"),
+    *("contract/test_openapi.py", "contract/test_runtimes.py", "contract/test_examples.py"),
+    "contract/test_declared_problems.py",
     *("training/collection", "training/commands", "training/data/test_tiles.py"),
     *("training/experiments", "training/features", "training/runs"),
 )

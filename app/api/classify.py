@@ -7,17 +7,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from app.api.problems import openapi_responses, problem_of
+from app.api.openapi import TILE_CODES, UPLOAD_CODES, form_body, problem_responses
+from app.api.problems import problem_of
 from app.api.request_context import request_context
 from app.api.schemas import BatchAnswer, BatchItem, ClassifyAnswer
-from app.api.tile_upload import (
-    BINARY,
-    TileRequests,
-    classify_response,
-    json_response,
-    one_tile_body,
-)
-from app.api.uploads import TILES_FIELD
+from app.api.tile_upload import TileRequests, classify_response, json_response
 from app.core.errors import OsteoError
 from app.inference.explanation import PREDICTED
 from app.inference.results import TileResult
@@ -33,8 +27,8 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
     @router.post(
         "/classify",
         response_model=ClassifyAnswer,
-        responses=openapi_responses(400, 408, 413, 415, 422, 429, 500, 503),
-        openapi_extra={"requestBody": one_tile_body()},
+        responses=problem_responses(*UPLOAD_CODES, *TILE_CODES, "invalid-request"),
+        openapi_extra=form_body("TileForm"),
     )
     async def classify(
         request: Request,
@@ -42,7 +36,10 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
             bool, Query(description="Include the evidence map of the predicted label.")
         ] = False,
     ) -> Response:
-        """Classify one tile, sent as multipart field `file` or as the raw body."""
+        """Classify one tile, sent as multipart field `file`.
+
+        The tile may also be the body itself, with a media type `image/*`.
+        """
         label = PREDICTED if explain else None
         result = await requests.process_one(
             request, lambda tile_bytes: service.classify(tile_bytes, label)
@@ -52,8 +49,8 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
     @router.post(
         "/classify/batch",
         response_model=BatchAnswer,
-        responses=openapi_responses(400, 408, 413, 415, 422, 429, 500, 503),
-        openapi_extra={"requestBody": _several_tiles_body()},
+        responses=problem_responses(*UPLOAD_CODES),
+        openapi_extra=form_body("TilesForm"),
     )
     async def classify_batch(request: Request) -> Response:
         """Classify several tiles, each sent as a multipart field `files`.
@@ -95,9 +92,3 @@ def _batch_log_fields(results: Sequence[TileResult | OsteoError]) -> dict[str, A
     timings = [result.timing.model_dump() for result in answered]
     sums = {stage: round(sum(timing[stage] for timing in timings), 6) for stage in timings[0]}
     return {"model_version": answered[0].model.version, **sums}
-
-
-def _several_tiles_body() -> dict[str, Any]:
-    files = {"type": "array", "items": BINARY, "minItems": 1}
-    form = {"type": "object", "required": [TILES_FIELD], "properties": {TILES_FIELD: files}}
-    return {"required": True, "content": {"multipart/form-data": {"schema": form}}}

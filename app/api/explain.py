@@ -1,57 +1,70 @@
-"""The route that shows the evidence map of a tile."""
+"""The routes that show the evidence map of a tile."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
 
-from app.api.problems import openapi_responses
-from app.api.schemas import ClassifyAnswer
-from app.api.tile_upload import (
-    BINARY,
-    TileRequests,
-    classify_response,
-    log_result,
-    one_tile_body,
+from app.api.openapi import (
+    TILE_CODES,
+    UPLOAD_CODES,
+    form_body,
+    picture_response,
+    problem_responses,
 )
+from app.api.schemas import ClassifyAnswer
+from app.api.tile_upload import TileRequests, classify_response, log_result
 from app.inference.explanation import PREDICTED
 from app.inference.results import TileResult
 from app.serving.service import TileService
 from app.settings import Settings
 
-_PICTURES: Final[dict[int | str, dict[str, Any]]] = {
-    200: {
-        "description": "A picture, or JSON for `format=grid`.",
-        "content": {"image/png": {"schema": BINARY}},
-    }
-}
+
+def _require_picture(form: object) -> object:
+    if form == "grid":
+        raise PydanticCustomError("moved", "the grid has its own route: POST /v1/explain/grid")
+    return form
+
+
+PictureFormat = Annotated[
+    Literal["overlay", "heat"],
+    BeforeValidator(_require_picture),
+    Query(
+        alias="format",
+        description="`overlay`: the heat map over the tile, with a colour bar; `heat`: the heat "
+        "map on a transparent background.",
+    ),
+]
+ExplainedLabel = Annotated[
+    str, Query(description="The label to explain: a label id, or `predicted`.")
+]
 
 
 def build_router(service: TileService, settings: Settings) -> APIRouter:
-    """The route, bound to a service."""
+    """The routes, bound to a service."""
     router = APIRouter(prefix="/v1", tags=["tiles"])
     requests = TileRequests(service, settings)
 
     @router.post(
         "/explain",
-        response_model=ClassifyAnswer,
-        responses=openapi_responses(400, 408, 413, 415, 422, 429, 500, 503) | _PICTURES,
-        openapi_extra={"requestBody": one_tile_body()},
+        response_class=Response,
+        responses=picture_response()
+        | problem_responses(
+            *UPLOAD_CODES,
+            *TILE_CODES,
+            "unknown-label",
+            "explanation-unavailable",
+            "invalid-request",
+        ),
+        openapi_extra=form_body("TileForm"),
     )
     async def explain(
         request: Request,
-        label: Annotated[
-            str, Query(description="The label to explain: a label id, or `predicted`.")
-        ] = PREDICTED,
-        form: Annotated[
-            Literal["overlay", "heat", "grid"],
-            Query(
-                alias="format",
-                description="`overlay`: PNG of the heat map over the tile, with a colour bar; "
-                "`heat`: PNG of the heat map on a transparent background; `grid`: JSON.",
-            ),
-        ] = "overlay",
+        label: ExplainedLabel = PREDICTED,
+        form: PictureFormat = "overlay",
         size_px: Annotated[
             int, Query(ge=64, le=2048, description="Side of the tile in the picture.")
         ] = 512,
@@ -59,21 +72,33 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
             float, Query(ge=0, le=1, description="Opacity of the heat map at its maximum.")
         ] = 0.6,
     ) -> Response:
-        """Show where in the tile the evidence for a label lies (Grad-CAM), from one model run.
+        """Draw where in the tile the evidence for a label lies (Grad-CAM), from one model run.
 
-        If the map shows nothing, or the tile is unlike the training data, a picture is answered
-        with `explanation-unavailable`, and a grid with the status `unavailable`.
+        If the map shows nothing, or the tile is unlike the training data, the answer is the
+        problem `explanation-unavailable`. `/v1/explain/grid` answers with numbers.
         """
-        if form == "grid":
-            result = await requests.process_one(
-                request, lambda tile_bytes: service.classify(tile_bytes, label)
-            )
-            return classify_response(request, result)
         result, picture = await requests.process_one(
             request, lambda tile_bytes: service.explain(tile_bytes, label, form, size_px, opacity)
         )
         log_result(request, result)
         return Response(picture, media_type="image/png", headers=_picture_headers(result))
+
+    @router.post(
+        "/explain/grid",
+        response_model=ClassifyAnswer,
+        responses=problem_responses(*UPLOAD_CODES, *TILE_CODES, "unknown-label"),
+        openapi_extra=form_body("TileForm"),
+    )
+    async def explain_grid(request: Request, label: ExplainedLabel = PREDICTED) -> Response:
+        """Classify one tile, and answer with the evidence map of a label as a grid of numbers.
+
+        If the map shows nothing, or the tile is unlike the training data, the explanation has the
+        status `unavailable` and no grid.
+        """
+        result = await requests.process_one(
+            request, lambda tile_bytes: service.classify(tile_bytes, label)
+        )
+        return classify_response(request, result)
 
     return router
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from app.api.problems import openapi_responses
+from app.api.openapi import problem_responses
 from app.api.schemas import Health
 from app.core.errors import NotReadyError
 from app.serving.readiness import Readiness
@@ -16,12 +16,12 @@ def build_router(readiness: Readiness, metrics: Metrics) -> APIRouter:
     """The routes, bound to the readiness and the metrics of a service."""
     router = APIRouter(tags=["health"])
 
-    @router.get("/livez")
+    @router.get("/livez", responses=problem_responses())
     async def livez() -> Health:
         """200 while the process responds; restart it when this fails."""
         return Health(status="live")
 
-    @router.get("/readyz", responses=openapi_responses(503))
+    @router.get("/readyz", responses=problem_responses("not-ready"))
     async def readyz() -> Health:
         """200 once the model is loaded, warmed up and reproduces its golden tiles.
 
@@ -32,7 +32,10 @@ def build_router(readiness: Readiness, metrics: Metrics) -> APIRouter:
         return Health(status="ready")
 
     @router.get(
-        "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}}
+        "/metrics",
+        name="metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}}, **problem_responses()},
     )
     async def prometheus_metrics() -> Response:
         """Metrics in the Prometheus text format."""

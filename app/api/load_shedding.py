@@ -24,7 +24,9 @@ from app.core.errors import NotReadyError, OsteoError, QueueFullError, UploadsFu
 from app.serving.service import TileService
 from app.telemetry.metrics import Metrics
 
-TILE_PATHS: Final = frozenset({"/v1/classify", "/v1/classify/batch", "/v1/explain"})
+TILE_PATHS: Final = frozenset(
+    {"/v1/classify", "/v1/classify/batch", "/v1/explain", "/v1/explain/grid"}
+)
 """Paths of the routes that take tiles; a test compares them with the application's routes."""
 OVERLOAD_CODES: Final = frozenset({QueueFullError.code, UploadsFullError.code})
 """Codes of the problems that reject a tile because of load."""

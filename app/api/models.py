@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Path
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.api.authentication import AdminAuthentication
-from app.api.problems import openapi_responses
+from app.api.openapi import problem_responses
 from app.api.schemas import Limits, ModelsAnswer, ServedModel
 from app.core.manifest import VERSION_PATTERN
 from app.inference.classifier import Classifier
@@ -19,9 +19,16 @@ from app.telemetry.metrics import Metrics
 
 Credentials = Annotated[
     HTTPAuthorizationCredentials | None,
-    Depends(HTTPBearer(auto_error=False, description="The service's OSTEO_ADMIN_TOKEN.")),
+    Depends(
+        HTTPBearer(
+            auto_error=False,
+            scheme_name="AdminToken",
+            description="The service's OSTEO_ADMIN_TOKEN.",
+        )
+    ),
 ]
 Version = Annotated[str, Path(pattern=VERSION_PATTERN, description="The version to activate.")]
+_SWITCH_CODES: Final = ("admin-denied", "model-not-found", "activation-refused")
 
 
 def build_router(lifecycle: Lifecycle, settings: Settings, metrics: Metrics) -> APIRouter:
@@ -29,7 +36,7 @@ def build_router(lifecycle: Lifecycle, settings: Settings, metrics: Metrics) -> 
     router = APIRouter(prefix="/v1", tags=["models"])
     admin = AdminAuthentication(settings.admin_token, metrics)
 
-    @router.get("/models", responses=openapi_responses(503))
+    @router.get("/models", responses=problem_responses("not-ready"))
     async def list_models() -> ModelsAnswer:
         """The model that serves, its manifest and runtime, all versions and the limits."""
         return ModelsAnswer(
@@ -40,9 +47,9 @@ def build_router(lifecycle: Lifecycle, settings: Settings, metrics: Metrics) -> 
 
     @router.post(
         "/models/{version}/activate",
-        responses=openapi_responses(403, 404, 409, 422),
+        responses=problem_responses(*_SWITCH_CODES, "invalid-request"),
     )
-    async def activate(credentials: Credentials, version: Version) -> ModelIdentity:
+    async def activate_version(credentials: Credentials, version: Version) -> ModelIdentity:
         """Load a version, check it, and switch to it without interrupting requests.
 
         A version that fails verification is not activated; the previous version keeps serving.
@@ -52,7 +59,7 @@ def build_router(lifecycle: Lifecycle, settings: Settings, metrics: Metrics) -> 
 
     @router.post(
         "/models/rollback",
-        responses=openapi_responses(403, 404, 409),
+        responses=problem_responses(*_SWITCH_CODES),
     )
     async def roll_back(credentials: Credentials) -> ModelIdentity:
         """Switch back to the previous version."""

@@ -36,11 +36,11 @@ class Problem(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    type: str = Field(examples=["/problems/corrupt-tile"])
-    title: str
-    status: int
-    detail: str
-    request_id: str
+    type: str = Field(description="Identifies the kind of problem; programs rely on it.")
+    title: str = Field(description="The kind of problem in words.")
+    status: int = Field(description="The HTTP status; in a batch, that of the tile on its own.")
+    detail: str = Field(description="What is wrong, for people; the wording may change.")
+    request_id: str = Field(description="From the header `X-Request-ID`, or generated.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,22 +103,6 @@ def problem_of(error: OsteoError, request_id: str) -> Problem:
     if problem_type is _INTERNAL_ERROR:
         return _problem(problem_type, _INTERNAL_DETAIL, request_id)
     return _problem(problem_type, str(error), request_id, vars(error))
-
-
-def openapi_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The OpenAPI fragment of a route that can answer these statuses with a problem."""
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {
-        status: {
-            "description": "; ".join(
-                f"`{problem_type.code}`: {problem_type.title}"
-                for problem_type in PROBLEM_TYPES.values()
-                if problem_type.status == status
-            ),
-            "content": {MEDIA_TYPE: {"schema": schema}},
-        }
-        for status in statuses
-    }
 
 
 def install_handlers(app: FastAPI) -> None:

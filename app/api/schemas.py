@@ -16,9 +16,9 @@ class ClassifyAnswer(TileResult):
 
 
 class BatchItem(Answer):
-    """One tile of a batch, in the order sent: either a result or a problem."""
+    """One tile of a batch, in the order sent: either a result or a problem; the other is null."""
 
-    index: int
+    index: int = Field(description="Position of the tile in the request, from 0.")
     file_name: str | None = Field(default=None, description="As the client sent it; never logged.")
     result: TileResult | None = None
     problem: Problem | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import TypeVar
 
 from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
@@ -13,14 +13,12 @@ from starlette.types import Message
 from app.api.request_context import request_context
 from app.api.schemas import ClassifyAnswer
 from app.api.upload_pace import UploadPace
-from app.api.uploads import TILE_FIELD, read_tile, read_tiles
+from app.api.uploads import read_tile, read_tiles
 from app.core.errors import TileError
 from app.inference.results import TileResult
 from app.serving.service import TileService
 from app.settings import Settings
 
-BINARY: Final = {"type": "string", "format": "binary"}
-_IMAGE_TYPES: Final = ("image/jpeg", "image/png", "image/tiff", "image/webp")
 Value = TypeVar("Value")
 
 
@@ -143,15 +141,3 @@ def log_result(request: Request, result: TileResult) -> None:
         tile_sha256=result.tile.sha256,
         **dict(result.timing),
     )
-
-
-def one_tile_body() -> dict[str, Any]:
-    """The OpenAPI fragment of a body with one tile."""
-    form = {"type": "object", "required": [TILE_FIELD], "properties": {TILE_FIELD: BINARY}}
-    return {
-        "required": True,
-        "content": {
-            "multipart/form-data": {"schema": form},
-            **{media_type: {"schema": BINARY} for media_type in _IMAGE_TYPES},
-        },
-    }

@@ -15,9 +15,11 @@ Availability = Literal["available", "unavailable"]
 
 
 class Answer(BaseModel):
-    """Base of every part of an answer."""
+    """Base of every part of an answer. Every field is always sent; null if it has no value."""
 
-    model_config = ConfigDict(frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, protected_namespaces=(), json_schema_serialization_defaults_required=True
+    )
 
 
 class ModelIdentity(Answer):

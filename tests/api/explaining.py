@@ -19,3 +19,7 @@ PHOTOGRAPH = encode_tile(DRAWN[..., (1, 0, 2)])  # colours that the stain does n
 
 def explain(assessed: TestClient, content: bytes = TISSUE, **query: Any) -> Any:
     return assessed.post("/v1/explain", content=content, params=query)
+
+
+def explain_grid(assessed: TestClient, content: bytes = TISSUE, **query: Any) -> Any:
+    return assessed.post("/v1/explain/grid", content=content, params=query)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.api.explaining import DRAWN, PHOTOGRAPH, TISSUE, explain
+from tests.api.explaining import DRAWN, PHOTOGRAPH, TISSUE, explain, explain_grid
 from tests.bundles import FakeRuntime, build_bundle
 from tests.conftest import MakeClient
 from tests.records import GATE, a_record
@@ -20,7 +20,7 @@ def test_nan_embedding_corrupts_neither_answer_nor_metrics(
 ) -> None:
     assessed.post("/v1/classify", content=TISSUE)
     runtime.embedding = np.full_like(runtime.embedding, np.nan)
-    document = explain(assessed, format="grid").json()
+    document = explain_grid(assessed).json()
     assert document["review"]["reasons"] == ["out_of_distribution"]
     assert document["checks"]["distance"] is None
     text = assessed.get("/metrics").text
@@ -71,7 +71,7 @@ def test_each_tile_of_a_batch_is_assessed(assessed: TestClient) -> None:
 
 def test_metrics_count_answers_and_reviews(assessed: TestClient) -> None:
     assessed.post("/v1/classify", content=TISSUE)
-    explain(assessed, PHOTOGRAPH, format="grid")
+    explain_grid(assessed, PHOTOGRAPH)
     explain(assessed, encode_tile(np.full_like(DRAWN, 255)))
     text = assessed.get("/metrics").text
     for line in (

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from tests.api.explaining import DRAWN, PHOTOGRAPH, TISSUE, explain
+from tests.api.explaining import DRAWN, PHOTOGRAPH, TISSUE, explain, explain_grid
 from tests.bundles import FakeRuntime, failing, saying
 from tests.conftest import MakeClient
 from tests.queues import occupy
@@ -44,7 +46,7 @@ def test_heat_is_a_transparent_layer(assessed: TestClient) -> None:
 
 
 def test_grid_equals_the_answer_of_classify_with_the_map(assessed: TestClient) -> None:
-    document = explain(assessed, format="grid").json()
+    document = explain_grid(assessed).json()
     explanation = document["explanation"]
     assert (explanation["status"], explanation["label"]) == ("available", "non_tumor")
     assert explanation["max_logit"] == 3.0
@@ -63,7 +65,7 @@ def test_requested_label_is_explained(assessed: TestClient) -> None:
     assert (alpha[0, 0], alpha[-1, -1]) == (0, alpha.max())
     assert answer.headers["X-Osteo-Explained"] == "non_viable_tumor"
     assert answer.headers["X-Osteo-Prediction"] == "non_tumor"
-    document = explain(assessed, label="non_viable_tumor", format="grid").json()
+    document = explain_grid(assessed, label="non_viable_tumor").json()
     assert document["explanation"]["label"] == "non_viable_tumor"
 
 
@@ -80,13 +82,13 @@ def test_headers_describe_the_picture(assessed: TestClient) -> None:
     assert explain(assessed, small).headers["X-Osteo-Review"] == "not_square,too_small"
 
 
-@pytest.mark.parametrize("form", ["overlay", "heat", "grid"])
+@pytest.mark.parametrize("ask", [explain, explain_grid])
 @pytest.mark.parametrize("label", ["osteoma", "", "NON_TUMOR", "a\r\nX-Evil: 1", "é", "x" * 2000])
 def test_unknown_label_is_rejected_with_the_known_ones(
-    assessed: TestClient, runtime: FakeRuntime, form: str, label: str
+    assessed: TestClient, runtime: FakeRuntime, ask: Callable[..., Any], label: str
 ) -> None:
     n_before = runtime.n_tiles
-    answer = explain(assessed, label=label, format=form)
+    answer = ask(assessed, label=label)
     assert (answer.status_code, answer.json()["type"]) == (422, "/problems/unknown-label")
     assert answer.json()["labels"] == ["non_tumor", "non_viable_tumor", "viable_tumor"]
     assert "X-Evil" not in answer.headers
@@ -154,7 +156,7 @@ def test_unavailable_explanation_has_a_reason(
         )
         assert reason in answer.json()["detail"]
         assert answer.json()["label"] == label
-    answer = explain(assessed, content, label=label, format="grid")
+    answer = explain_grid(assessed, content, label=label)
     assert answer.status_code == 200
     explanation = answer.json()["explanation"]
     assert (explanation["status"], explanation["grid"]) == ("unavailable", None)
@@ -167,10 +169,22 @@ def test_form_and_raw_body_give_the_same_picture(assessed: TestClient) -> None:
     assert "patient" not in str(form.headers)
 
 
-@pytest.mark.parametrize("query", [{}, {"format": "heat", "size_px": 700}, {"format": "grid"}])
-def test_model_runs_once(assessed: TestClient, runtime: FakeRuntime, query: dict[str, Any]) -> None:
+def test_grid_has_a_route_of_its_own(assessed: TestClient) -> None:
+    answer = explain(assessed, format="grid")
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-request")
+    assert answer.json()["errors"] == [
+        {"where": "query.format", "what": "the grid has its own route: POST /v1/explain/grid"}
+    ]
+
+
+@pytest.mark.parametrize(
+    "ask", [explain, partial(explain, format="heat", size_px=700), explain_grid]
+)
+def test_model_runs_once(
+    assessed: TestClient, runtime: FakeRuntime, ask: Callable[..., Any]
+) -> None:
     n_before = runtime.n_tiles
-    assert explain(assessed, **query).status_code == 200
+    assert ask(assessed).status_code == 200
     assert assessed.post("/v1/classify", content=TISSUE, params={"explain": "1"}).status_code == 200
     assert runtime.n_tiles == n_before + 2
 

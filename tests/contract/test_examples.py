@@ -1,0 +1,49 @@
+"""The examples of the OpenAPI document are what the service answers today."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import pytest
+
+from app.api.openapi import EXAMPLES_FILE
+from tests.contract.real_answers import record
+
+RECORDED: Final[dict[str, Any]] = json.loads(EXAMPLES_FILE.read_bytes())
+VARIES: Final = frozenset(
+    {"decode_s", "queue_s", "inference_s", "runtime", "precision", "device", "workers"}
+    | {"request_id"}  # generated if the one that was sent is refused
+)
+
+
+@pytest.fixture(scope="module")
+def today(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return record(tmp_path_factory.mktemp("examples"))
+
+
+def comparable(value: Any, *, is_approximate: bool = False) -> Any:
+    """The value without what varies; its numbers may become approximate."""
+    if isinstance(value, dict):
+        return {
+            name: type(part).__name__
+            if name in VARIES
+            else comparable(part, is_approximate=is_approximate)
+            for name, part in value.items()
+        }
+    if isinstance(value, list):
+        return [comparable(part, is_approximate=is_approximate) for part in value]
+    if is_approximate and isinstance(value, float):
+        return pytest.approx(value, rel=2e-3, abs=2e-3)  # processors round differently
+    return value
+
+
+def test_examples_are_recorded_for_the_same_names(today: dict[str, Any]) -> None:
+    assert list(RECORDED) == list(today)
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_example_is_the_answer_of_today(today: dict[str, Any], name: str) -> None:
+    stale = f"python -m tests.contract.real_answers records the answers of today ({name})"
+    expected = comparable(RECORDED[name], is_approximate=True)
+    assert comparable(today[name]) == expected, stale
