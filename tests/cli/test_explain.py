@@ -44,7 +44,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
         fake.poison = saying(9.0, 0.0, 0.0)
         return classifier
 
-    monkeypatch.setattr("app.cli.commands.open_classifier", open_fake)
+    monkeypatch.setattr("app.cli.explain.open_classifier", open_fake)
     return fake
 
 
@@ -111,8 +111,8 @@ def test_mistakes_are_reported_without_traceback(tile: Path, tmp_path: Path) -> 
     output = str(tmp_path / "overlay.png")
     nowhere = str(tmp_path / "missing" / "overlay.png")
     for arguments, exit_code, sentence in (
-        ([str(tmp_path / "nowhere"), "-o", output], 2, "cannot be read"),
-        ([str(tmp_path), "-o", output], 2, "cannot be read"),
+        ([str(tmp_path / "nowhere"), "-o", output], 2, "No such file or folder"),
+        ([str(tmp_path), "-o", output], 2, "name a folder"),
         ([str(tmp_path / "bad.png"), "-o", output], 1, "not an image"),
         ([str(tmp_path / "slide.tif"), "-o", output], 1, "larger than"),
         ([str(tile), "-o", nowhere], 2, "cannot be written"),
