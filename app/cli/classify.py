@@ -39,17 +39,16 @@ def classify(
 ) -> None:
     """Classify tiles without a server, with the same code and the same answers.
 
-    Folders are searched for JPEG, PNG, TIFF and WebP files, with all folders in them or linked from
-    them. What cannot be read is a row with its error; what is skipped is named.
+    Folders are searched for JPEG, PNG, TIFF and WebP files, with all folders
+    in them or linked from them. What cannot be read is a row with its error;
+    what is skipped is named.
 
-    Exit code 0: all tiles were classified. 1: some were not, or the output could not be written.
-    2: there was nothing to try. 130: Ctrl-C.
+    A folder:                 osteo classify slides/case-4
+    Tiles to look at first:   osteo classify slides/case-4 --sort review
+    For a spreadsheet:        osteo classify case-4 case-5 -f csv > cases.csv
 
-    A folder:  osteo classify slides/case-4
-
-    Tiles to look at first:  osteo classify slides/case-4 --sort review
-
-    For a spreadsheet:  osteo classify slides/case-4 slides/case-5 -f csv > cases.csv
+    Exit code 0: all tiles were classified. 1: some were not, or the output
+    could not be written. 2: there was nothing to try. 130: Ctrl-C.
     """
     tally = _Tally()
     with plain_errors():

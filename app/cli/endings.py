@@ -96,9 +96,11 @@ class _SafeStdout(io.TextIOWrapper):
 
 def _safe_stdout() -> Any:
     """Standard output; what its encoding lacks is escaped instead of raising an error."""
-    stdout = sys.stdout
+    stdout: Any = sys.stdout
+    if stdout is None:  # it was closed before the start, such as by `>&-`
+        return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - a device, for good
     if not isinstance(stdout, io.TextIOWrapper) or isinstance(stdout, _SafeStdout):
-        return stdout  # a test's, or None because it was closed at the start
+        return stdout
     encoding, by_line = stdout.encoding, stdout.line_buffering
     return _SafeStdout(stdout.detach(), encoding, "backslashreplace", line_buffering=by_line)
 

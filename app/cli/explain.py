@@ -61,17 +61,15 @@ def explain(
 ) -> None:
     """Draw the evidence maps of a label over tiles (Grad-CAM).
 
-    In a folder, pictures are named by the tiles: that of `a/1.jpg` is `a/1.jpg.png`. A tile is
-    never overwritten.
+    In a folder, pictures are named by the tiles: that of a/1.jpg is
+    a/1.jpg.png. A tile is never overwritten.
 
-    Exit code 0: all pictures were written. 1: some were not, and an error says why. 2: there was
-    nothing to try. 130: Ctrl-C.
+    A tile:              osteo explain tile.jpg -o overlay.png
+    A folder:            osteo explain slides/case-4 -o maps
+    Transparent layers:  osteo explain *.jpg --picture heat -o layers
 
-    One tile:  osteo explain tile.jpg -o overlay.png
-
-    A folder:  osteo explain slides/case-4 -o maps
-
-    One label, as a layer:  osteo explain *.jpg --label viable_tumor --picture heat -o layers
+    Exit code 0: all pictures were written. 1: some were not, and an error says
+    why. 2: there was nothing to try. 130: Ctrl-C.
     """
     with plain_errors():
         named = named_paths(tiles)

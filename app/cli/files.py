@@ -93,13 +93,14 @@ def read_tile(file: Path, max_bytes: int) -> bytes:
 
 
 def _answer_file(max_bytes: int, answer: Callable[[bytes], Answer], file: Found) -> Outcome[Answer]:
+    path = file.path
     if file.error is not None:
-        return Outcome(file.path, None, file.error)
+        return Outcome(path, None, file.error)
     try:
-        return Outcome(file.path, answer(read_tile(file.path, max_bytes)))
+        return Outcome(path, answer(read_tile(path, max_bytes)))
     except (TileError, InferenceError, UnavailableError, ExplanationUnavailableError) as error:
-        return Outcome(file.path, None, str(error))
+        return Outcome(path, None, str(error))
     except MemoryError:
-        return Outcome(file.path, None, "There is too little memory to decode the tile.")
+        return Outcome(path, None, "There is too little memory to decode the tile.")
     except OSError as error:
-        return Outcome(file.path, None, f"The file cannot be read: {reason_of(error)}.")
+        return Outcome(path, None, f"The file cannot be read: {reason_of(error)}.")

@@ -21,7 +21,7 @@ from app.cli.skipped import (
 )
 
 _JPEG: Final = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".pjpeg", ".pjp")
-SUFFIXES: Final = frozenset({*_JPEG, ".png", ".tif", ".tiff", ".webp"})
+SUFFIXES: Final = (*_JPEG, ".png", ".tif", ".tiff", ".webp")
 """Suffixes of tiles in a folder. A file that is named on the command line may have any suffix."""
 
 
@@ -30,14 +30,20 @@ class Found:
     """A file to classify; or a file or folder that cannot be read, and why.
 
     Attributes:
-        path: as named, or below the folder that was named.
+        location: its path as named, or below the folder that was named; text, because a `Path`
+            takes five times the memory.
         error: a sentence, if it cannot be read.
         is_missing: whether it was named and does not exist.
     """
 
-    path: Path
+    location: str
     error: str | None = None
     is_missing: bool = False
+
+    @property
+    def path(self) -> Path:
+        """The location as a path."""
+        return Path(self.location)
 
 
 @dataclass(slots=True)
@@ -80,7 +86,7 @@ class _Searcher:
             if stat.S_ISDIR(path.stat().st_mode):
                 self._add_folder(path)
             else:
-                self._add_file(identity_of(path.parent), path)
+                self._add_file(identity_of(path.parent), path.name, os.fspath(path))
         except FileNotFoundError:
             is_link = path.is_symlink()
             error = _dead_link(path) if is_link else "There is no such file or folder."
@@ -105,7 +111,7 @@ class _Searcher:
             except OSError as error:
                 self._report(current, f"The folder cannot be searched: {reason_of(error)}.")
         inside = self.search.found[first:]
-        inside.sort(key=lambda one: one.path.parts)
+        inside.sort(key=lambda one: one.location.replace(os.sep, "\0"))  # as their parts sort
         self.search.found[first:] = inside
 
     def _list_folder(
@@ -118,12 +124,12 @@ class _Searcher:
                         self._note_folder(entry, real, linked)
                     elif entry.name.startswith("._"):
                         self.search.skipped.add(COMPANION)
-                    elif not _has_tile_suffix(entry.name) and entry.is_file():
-                        self.search.skipped.add_file(entry.name)
-                    elif entry.is_file():
-                        self._add_file(identity, Path(entry.path))
-                    else:
+                    elif not entry.is_file():
                         self._note_special(entry)
+                    elif _has_tile_suffix(entry.name):
+                        self._add_file(identity, entry.name, entry.path)
+                    else:
+                        self.search.skipped.add_file(entry.name)
                 except OSError as error:
                     self._report(Path(entry.path), f"It cannot be read: {reason_of(error)}.")
 
@@ -142,17 +148,17 @@ class _Searcher:
         else:
             self.search.skipped.add(DEAD_LINK)
 
-    def _add_file(self, folder: Identity, path: Path) -> None:
-        if (folder, path.name) not in self._files:
-            self._files.add((folder, path.name))
-            self.search.found.append(Found(path))
+    def _add_file(self, folder: Identity, name: str, location: str) -> None:
+        if (folder, name) not in self._files:
+            self._files.add((folder, name))
+            self.search.found.append(Found(location))
 
     def _report(self, path: Path, error: str, is_missing: bool = False) -> None:
-        self.search.found.append(Found(path, error, is_missing))
+        self.search.found.append(Found(os.fspath(path), error, is_missing))
 
 
 def _has_tile_suffix(name: str) -> bool:
-    return Path(name).suffix.lower() in SUFFIXES
+    return name.lower().endswith(SUFFIXES)
 
 
 def _dead_link(path: Path) -> str:

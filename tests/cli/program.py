@@ -68,6 +68,7 @@ def started(arguments: list[str], cwd: Path) -> Iterator[subprocess.Popen[bytes]
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        bufsize=0,  # else `communicate` would lose what `read` has read ahead
         # A background shell ignores SIGINT, and its children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - the child only starts Python
     ) as process:

@@ -17,7 +17,9 @@ from app.inference.results import (
 )
 from tests.bundles import LABELS
 
-MODEL = ModelIdentity(name="osteo-mobilenetv2", version="3", bundle_sha256="04caffdfc4b8" + "0" * 52)
+MODEL = ModelIdentity(
+    name="osteo-mobilenetv2", version="3", bundle_sha256="04caffdfc4b8" + "0" * 52
+)
 
 
 def answer(*probabilities: float, reasons: tuple[ReviewReason, ...] = ()) -> TileResult:

@@ -31,7 +31,7 @@ def test_path_text_is_always_utf8(name: bytes, text: str) -> None:
         ("\x1b[31mred\x07", "\\x1b[31mred\\x07"),
         ("\u202egpj.1", "\\u202egpj.1"),
         ("\u2028\x85", "\\u2028\\x85"),
-        ("[red]a, \"b\"[/red]", "[red]a, \"b\"[/red]"),
+        ('[red]a, "b"[/red]', '[red]a, "b"[/red]'),
         ("全角\u3000空白", "全角\u3000空白"),
     ],
 )

@@ -22,7 +22,9 @@ OUTCOMES = [
     outcome("切片" * 60 + ".jpg", 0.2, 0.7, 0.1, reasons=(AMBIGUOUS,)),
     outcome("\x1b[31mred\n[bold]\t.png", 1.0, 0.0, 0.0, reasons=(AMBIGUOUS, BLURRED)),
     outcome("1.jpg", 0.5, 0.3, 0.2, reasons=ALL_REASONS),
-    failure("bad.jpg", "The content is not an image in a supported format (JPEG, PNG, TIFF, WEBP)."),
+    failure(
+        "bad.jpg", "The content is not an image in a supported format (JPEG, PNG, TIFF, WEBP)."
+    ),
     failure("locked", "The folder cannot be searched: Permission denied."),
 ]
 
@@ -47,7 +49,7 @@ def print_all(outcomes: list[FileOutcome]) -> None:
 
 def rows_of(text: str) -> list[str]:
     """The header and the lines before the empty line above the summary."""
-    return text.split("\n\n")[0].splitlines()
+    return text.split("\n\n", maxsplit=1)[0].splitlines()
 
 
 @pytest.mark.parametrize("width", [30, 40, 60, 80, 100, 120, 200])
