@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.cli.endings import EXIT_USAGE, fail, say
+from app.cli.endings import EXIT_USAGE, STDERR, fail, say
 from app.cli.names import shown
 from app.cli.search import Search, find_tiles
 
@@ -24,7 +24,8 @@ def named_paths(arguments: Sequence[str]) -> list[Path]:
 
 def search_named(named: list[Path], leave_out: Path | None = None) -> Search:
     """Find tiles and say what was skipped; end the command if there is nothing to try."""
-    search = find_tiles(named, leave_out)
+    with STDERR.status("Searching"):
+        search = find_tiles(named, leave_out)
     skipped = search.skipped.sentence()
     if skipped is not None:
         say(skipped)

@@ -34,7 +34,7 @@ def classify(
         Format, typer.Option("--format", "-f", help="Output format.")
     ] = "table",
     sort: Annotated[
-        Sort, typer.Option(help="Order of the tiles: by path, or those to look at first.")
+        Sort, typer.Option(help="By path within a folder, or tiles to look at first.")
     ] = "path",
 ) -> None:
     """Classify tiles without a server, with the same code and the same answers.
@@ -56,7 +56,7 @@ def classify(
         search = search_named(named)
         classifier = open_classifier(read_settings(), Metrics())
         # Rows on a terminal show the progress themselves.
-        is_silent = sort == "path" and output_format == "table" and is_terminal()
+        is_silent = sort == "path" and is_terminal()
     try:
         with (
             closing(classifier),

@@ -25,7 +25,7 @@ app = Program(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_stdout = Console(highlight=False)
+_stdout = Console(highlight=False, emoji=False)
 
 
 def _print_version(wanted: bool) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from app.cli.names import one_line
 from app.core.errors import OsteoError
@@ -25,12 +26,12 @@ EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 _EXIT_CLOSED_PIPE: Final = 141  # 128 + SIGPIPE
 
-STDERR: Final = Console(stderr=True, highlight=False)
+STDERR: Final = Console(stderr=True, highlight=False, emoji=False)
 
 
 def say(sentence: str) -> None:
     """Print one sentence on standard error."""
-    STDERR.print(f"osteo: {one_line(sentence)}", soft_wrap=True, markup=False)
+    STDERR.print(Text(f"osteo: {one_line(sentence)}"), soft_wrap=True)
 
 
 def fail(sentence: str, exit_code: int) -> NoReturn:

@@ -7,30 +7,12 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from app.cli.commands import app
-from app.serving.loading import open_classifier
-from app.settings import read_settings
-from tests.bundles import FakeRuntime, build_bundle, opener_of, saying
-from tests.records import a_record, embedding_at
 from training.data.drawn_tiles import draw_tile, encode_tile
 
 TISSUE = encode_tile(draw_tile("viable_tumor", 256, 0))
 
 
-@pytest.fixture(autouse=True)
-def _evidence_for_every_tile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    build_bundle(tmp_path / "models", record=a_record())
-    monkeypatch.setenv("OSTEO_MODELS_DIR", str(tmp_path / "models"))
-    fake = FakeRuntime()
-    fake.embedding = embedding_at(0.1)
-    fake.cam[0, 0, 0] = 3.0
-
-    def open_fake(*_arguments: object) -> object:
-        fake.poison = lambda logits: logits  # the golden tile is answered as released
-        classifier = open_classifier(read_settings(), None, opener_of(fake))  # type: ignore[arg-type]  # the metrics are unused
-        fake.poison = saying(9.0, 0.0, 0.0)
-        return classifier
-
-    monkeypatch.setattr("app.cli.explain.open_classifier", open_fake)
+pytestmark = pytest.mark.usefixtures("runtime")
 
 
 @pytest.fixture
