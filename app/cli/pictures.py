@@ -84,9 +84,11 @@ def write_picture(path: Path, png: bytes) -> None:
     """
     content = png if FORMATS.get(path.suffix.lower()) != "JPEG" else _jpeg(png)
     path.parent.mkdir(parents=True, exist_ok=True)
+    stream = path.open("wb")
     try:
-        path.write_bytes(content)
-    except OSError:
+        with stream:
+            stream.write(content)
+    except BaseException:  # Ctrl-C included
         if is_file(path):
             with suppress(OSError):
                 path.unlink()

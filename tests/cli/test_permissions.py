@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.bundles import plain_tile
+from app.bundle import find_bundle
+from tests.bundles import MODEL_NAME, plain_tile
 from tests.cli.program import as_ordinary_user, command, run, sentences
+from tests.conftest import RELEASED_MODELS
 
 
 @pytest.fixture
@@ -60,6 +62,18 @@ def test_picture_that_may_not_be_written_is_refused_before_work_begins(
     assert done.returncode == 2
     (sentence,) = sentences(done.stderr)
     assert "Permission denied" in sentence
+
+
+def test_picture_that_may_not_be_replaced_stays(tmp_path: Path) -> None:
+    golden = find_bundle(RELEASED_MODELS, MODEL_NAME) / "golden/drawn_non_viable_tumor.png"
+    (tmp_path / "maps").mkdir()
+    old = tmp_path / "maps" / f"{golden.name}.png"
+    old.write_bytes(b"old")
+    old.chmod(0o444)
+    done = run(as_ordinary_user("explain", golden, "-o", "maps"), tmp_path)
+    assert done.returncode == 1
+    assert "cannot be written: Permission denied." in sentences(done.stderr)[0]
+    assert old.read_bytes() == b"old"
 
 
 def test_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
