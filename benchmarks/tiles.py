@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from app.cli.files import find_tiles
+from app.cli.search import find_tiles
 from benchmarks.environments import WORK_DIR
 
 TILES_HELP: Final = "folder of tiles (OSTEO_DATA_DIR, else drawn tiles)"
@@ -36,7 +36,7 @@ def collect_tiles(folder: Path | None) -> tuple[str, list[Path]]:
         return f"drawn, {_DRAWN_SIDE_PX} px JPEG", _drawn_tiles()
     if not named.exists():
         raise FileNotFoundError(f"no such folder: {named}")
-    found = find_tiles([named])
+    found = [file.path for file in find_tiles([named]).found if file.error is None]
     if not found:
         raise FileNotFoundError(f"no tiles in {named}")
     return "real tiles", found[:: max(1, len(found) // MAX_TILES)][:MAX_TILES]

@@ -1,64 +1,75 @@
-"""Classify files and folders in this process, with the code that classifies uploads."""
+"""Work on files in this process, on all workers of the runtime, in the order they were found."""
 
 from __future__ import annotations
 
+import stat
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 
-from app.core.errors import InferenceError, TileError, UnavailableError
+from app.cli.search import Found, reason_of
+from app.core.errors import (
+    ExplanationUnavailableError,
+    InferenceError,
+    TileError,
+    UnavailableError,
+)
 from app.core.tile_errors import TileTooLargeError
 from app.inference.classifier import Classifier
 from app.inference.results import TileResult
 
-SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
-"""Suffixes of tiles in a folder. A file that is named on the command line may have any suffix."""
+Answer = TypeVar("Answer")
 
 # Tiles queued per worker: enough to keep it busy, few enough to limit memory.
 _READ_AHEAD: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class FileOutcome:
+class Outcome(Generic[Answer]):
     """The result of one file, or the error that prevented it."""
 
     path: Path
-    result: TileResult | None
-    error: str | None
+    result: Answer | None
+    error: str | None = None
 
 
-def find_tiles(paths: Iterable[Path]) -> list[Path]:
-    """List the named files, and the files with an image suffix in the named folders, sorted.
+FileOutcome = Outcome[TileResult]
 
-    Raises:
-        FileNotFoundError: a path does not exist.
+
+class NotAFileError(OSError):
+    """A pipe, a socket or a device: reading it could wait for ever."""
+
+
+def answer_files(
+    classifier: Classifier, found: Sequence[Found], answer: Callable[[bytes], Answer]
+) -> Generator[Outcome[Answer], None, None]:
+    """Answer files on all workers of the runtime, and yield outcomes in the order of `found`.
+
+    Close the generator before the classifier: it waits for the tiles on which workers still work.
+
+    Args:
+        classifier: its workers and limits.
+        found: files, and what cannot be read.
+        answer: answers the bytes of one tile; called from several threads.
     """
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-            found += sorted(file for file in inside if file.is_file())
-        elif path.exists():
-            found.append(path)
-        else:
-            raise FileNotFoundError(path)
-    return found
-
-
-def classify_files(classifier: Classifier, files: Sequence[Path]) -> Iterator[FileOutcome]:
-    """Classify files on all workers of the runtime, and yield outcomes in the order of `files`."""
     n_workers = classifier.runtime.n_workers
-    waiting: deque[Future[FileOutcome]] = deque()
+    waiting: deque[Future[Outcome[Answer]]] = deque()
+    work = partial(_answer_file, classifier.limits.max_bytes, answer)
     with ThreadPoolExecutor(n_workers, thread_name_prefix="tile") as pool:
-        for file in files:
-            waiting.append(pool.submit(_classify_file, classifier, file))
-            if len(waiting) > _READ_AHEAD * n_workers:
+        try:
+            for file in found:
+                waiting.append(pool.submit(work, file))
+                if len(waiting) > _READ_AHEAD * n_workers:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def read_tile(file: Path, max_bytes: int) -> bytes:
@@ -66,20 +77,30 @@ def read_tile(file: Path, max_bytes: int) -> bytes:
 
     Raises:
         OSError: the file cannot be read.
+        NotAFileError: it is a pipe, a socket or a device; nothing was opened.
         TileTooLargeError: the file is larger than `max_bytes`.
     """
-    if file.stat().st_size > max_bytes:
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise NotAFileError(0, "not a regular file")
+    if status.st_size > max_bytes:
         raise TileTooLargeError(max_bytes)
-    return file.read_bytes()
+    with file.open("rb") as stream:
+        tile_bytes = stream.read(max_bytes + 1)  # the file may have grown
+    if len(tile_bytes) > max_bytes:
+        raise TileTooLargeError(max_bytes)
+    return tile_bytes
 
 
-def _classify_file(classifier: Classifier, file: Path) -> FileOutcome:
+def _answer_file(max_bytes: int, answer: Callable[[bytes], Answer], file: Found) -> Outcome[Answer]:
+    path = file.path
+    if file.error is not None:
+        return Outcome(path, None, file.error)
     try:
-        tile_bytes = read_tile(file, classifier.limits.max_bytes)
-        return FileOutcome(file, classifier.classify(tile_bytes), None)
-    except (TileError, InferenceError, UnavailableError) as error:
-        return FileOutcome(file, None, str(error))
+        return Outcome(path, answer(read_tile(path, max_bytes)))
+    except (TileError, InferenceError, UnavailableError, ExplanationUnavailableError) as error:
+        return Outcome(path, None, str(error))
     except MemoryError:
-        return FileOutcome(file, None, "There is too little memory to decode the tile.")
+        return Outcome(path, None, "There is too little memory to decode the tile.")
     except OSError as error:
-        return FileOutcome(file, None, f"The file cannot be read: {error.strerror}.")
+        return Outcome(path, None, f"The file cannot be read: {reason_of(error)}.")

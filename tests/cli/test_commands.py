@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from app.bundle import find_bundle
 from app.cli.commands import app
-from tests.bundles import encode, plain_tile
+from tests.bundles import MODEL_NAME, encode, plain_tile
 from tests.conftest import RELEASED_MODELS
 
 runner = CliRunner()
@@ -110,6 +111,50 @@ def test_missing_path_is_rejected(tmp_path: Path) -> None:
     assert "nowhere" in run.stderr
 
 
+def test_missing_path_beside_others_is_a_row(folder: Path) -> None:
+    nowhere = folder / ":smile:[red]nowhere"
+    run = runner.invoke(app, ["classify", str(folder), str(nowhere), "-f", "csv"])
+    assert run.exit_code == 1
+    *_tiles, last = csv.DictReader(run.stdout.splitlines())
+    assert (last["path"], last["error"]) == (str(nowhere), "There is no such file or folder.")
+    assert (
+        f"No such file or folder: {nowhere}."
+        in runner.invoke(app, ["classify", str(nowhere)]).stderr
+    )
+
+
+@pytest.mark.parametrize("argument", ["", "-"])
+def test_argument_that_names_no_file_is_refused(folder: Path, argument: str) -> None:
+    run = runner.invoke(app, ["classify", str(folder), argument])
+    assert (run.exit_code, run.stdout) == (2, "")
+    assert "path was given" in run.stderr or "Standard input is not read" in run.stderr
+
+
+def test_skipped_files_are_named(folder: Path) -> None:
+    (folder / "case.svs").write_bytes(b"")
+    (folder / "._a.PNG").write_bytes(bytes(4096))
+    run = runner.invoke(app, ["classify", str(folder), "-f", "csv"])
+    assert run.exit_code == 0
+    assert len(run.stdout.splitlines()) == 3
+    assert (
+        "Skipped 1 .svs (whole slides: cut tiles from them), 1 .txt, 1 macOS companion (._*)."
+    ) in run.stderr
+
+
+def test_sort_review_prints_tiles_to_look_at_first(folder: Path) -> None:
+    golden = find_bundle(RELEASED_MODELS, MODEL_NAME) / "golden"
+    arguments = ["classify", str(golden), str(folder / "bad.png"), str(folder), "-f", "csv"]
+    (folder / "bad.png").write_bytes(b"not an image")
+    given = runner.invoke(app, arguments).stdout.splitlines()
+    run = runner.invoke(app, [*arguments, "--sort", "review"])
+    rows = list(csv.DictReader(run.stdout.splitlines()))
+    assert sorted(run.stdout.splitlines()) == sorted(given)
+    n_reasons = [len(row["review"].split()) for row in rows]
+    assert n_reasons == sorted(n_reasons, reverse=True)
+    assert len(set(n_reasons)) > 1
+    assert rows[-1]["error"]
+
+
 def test_folder_without_tiles_is_rejected(tmp_path: Path) -> None:
     run = runner.invoke(app, ["classify", str(tmp_path)])
     assert run.exit_code == 2
@@ -161,10 +206,10 @@ def test_file_above_the_size_limit_is_not_read(tmp_path: Path) -> None:
 
 def test_any_file_name_can_be_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # the table would fold long paths
-    for name in ("case[a].png", "x[bold].png"):
+    for name in ("case[a].png", "x[bold].png", ":smile:.png"):
         (tmp_path / name).write_bytes(plain_tile((200, 100, 150)))
     (tmp_path / "bad[red].png").write_bytes(b"")
     run = runner.invoke(app, ["classify", "."])
     assert run.exit_code == 1
-    for name in ("case[a].png", "x[bold].png", "bad[red].png"):
+    for name in ("case[a].png", "x[bold].png", ":smile:.png", "bad[red].png"):
         assert name in run.output

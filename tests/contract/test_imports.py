@@ -28,6 +28,6 @@ def test_osteo_classify_imports_no_web_framework() -> None:
         check=True,
     )
     answer, imported = run.stdout.split("imported:")
-    assert "viable_tumor" in answer
+    assert "Viable Tumor" in answer
     assert "app" in imported.split()
     assert {"fastapi", "starlette", "uvicorn"}.isdisjoint(imported.split())
