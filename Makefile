@@ -34,9 +34,11 @@ doctor: $(VENV)/serve.stamp  ## check the installation, the bundle and its golde
 
 # One worker per core, at most four, since each imports TensorFlow. The tests of one file run on one
 # worker and share its fixtures; tests/conftest.py orders the files, the longest first. The pytest
-# plugin of Schemathesis takes seconds to import in every process, and no test needs it.
-PYTEST  := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
-             -p no:schemathesis
+# plugin of Schemathesis takes seconds to import in every process, and no test needs it. An empty
+# PYTHONDONTWRITEBYTECODE lets Python keep what it compiles, as pytest does with its rewritten tests;
+# otherwise every worker and every process that a test starts compiles the same files again.
+PYTEST  := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --maxprocesses 4 \
+             --dist loadfile --no-loadscope-reorder -p no:schemathesis
 
 test: $(VENV)/dev.stamp  ## run the whole test suite
 	@$(PYTEST)

@@ -40,10 +40,10 @@ SLOW = (
 """Tests that start servers, processes or fits take seconds each; `make test-fast` skips them."""
 
 LONGEST_FIRST = (
-    *("training/commands/test_commands.py", "training/networks/test_registry.py"),
-    *("training/gan/test_gan.py", "training/fit/test_classifier.py"),
-    *("training/release/test_system_bundles.py", "training/test_distributed.py"),
-    *("training/runs/test_resume_after_kill.py", "training/experiments", "server", "training"),
+    *("training/networks/test_registry.py", "training/test_distributed.py"),
+    *("training/gan/test_gan.py", "training/release/test_system_bundles.py"),
+    *("training/runs/test_resume_after_kill.py", "training/commands/test_commands.py"),
+    *("training/fit/test_classifier.py", "training/experiments", "server", "training"),
 )
 """A file runs on one worker, so a long one at the end would leave the other workers idle."""
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from typer.testing import CliRunner, Result
 
@@ -50,7 +51,14 @@ def started(
             process.kill()
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+class Running(Protocol):
+    """A process that can be asked whether it has ended, and what it printed."""
+
+    def poll(self) -> int | None: ...
+    def communicate(self) -> object: ...
+
+
+def wait_for(condition: Callable[[], bool], process: Running) -> None:
     """Wait until a condition holds, as long as the process runs."""
     end = time.monotonic() + _LONGEST_WAIT_S
     while not condition():

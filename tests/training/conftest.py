@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.training.tiny_system import TINY
 from training.data.annotations import find_table, read_table
 from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.index import Index, build_index
 from training.data.tile_names import file_stem_of
+from training.networks.registry import SYSTEMS
 from training.reliability import bundle_assessment, ood_samples
 
 DRAWN_SIDE_PX = 128
@@ -105,7 +107,9 @@ def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def tiny_config(tmp_path: Path) -> Path:
+def tiny_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration of a small run; it may name the system of `tiny_system.py`."""
+    monkeypatch.setitem(SYSTEMS, TINY.name, TINY)
     path = tmp_path / "tiny.toml"
     path.write_text(TINY_CONFIG)
     return path

@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.conftest import REPOSITORY
-from tests.training.command_line import succeed
+from tests.training.command_line import succeed, wait_for
+from tests.training.forked import COMMAND, ForkedCommand
+from tests.training.tiny_system import TINY
 from training.data.index import Index
 from training.distributed import require_cluster
 from training.errors import ClusterError
+from training.networks.registry import SYSTEMS
 from training.storage.frozen_model import write_json
 
 CONFIG = """
@@ -32,7 +31,7 @@ tile_side_px = 128
 n_views = 1
 
 [network]
-system = "vgg16"
+system = "tiny"
 side_px = 32
 weights = "none"
 hidden_units = 8
@@ -81,6 +80,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 """
 """Splits the only CPU into two devices; the rest is the command itself."""
 
+WITH_TINY = "from tests.training.tiny_system import register; register()"
 EVERY_STEP = "from training.fit import checkpoint_dir as d; d.CHECKPOINT_EVERY_S = 0"
 
 
@@ -93,7 +93,7 @@ class Fits:
         write_json(tmp_path / "index.json", drawn_index)
         names = ("OSTEO_", "TF_CONFIG")
         self._plain = {k: v for k, v in os.environ.items() if not k.startswith(names)}
-        self._processes: list[subprocess.Popen[str]] = []
+        self._commands: list[ForkedCommand] = []
 
     def arguments(self, name: str, strategy: str) -> list[str]:
         config = self._tmp_path / f"{name}.toml"
@@ -102,20 +102,17 @@ class Fits:
 
     def start(
         self, name: str, strategy: str, cluster: str | None = None, prepare: str = ""
-    ) -> subprocess.Popen[str]:
-        fit = self.arguments(name, strategy)
-        process = subprocess.Popen(
-            [sys.executable, "-c", f"{prepare}\nfrom training.cli import app\napp()", *fit],
-            cwd=REPOSITORY,
-            env=self._plain if cluster is None else self._plain | {"TF_CONFIG": cluster},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+    ) -> ForkedCommand:
+        command = ForkedCommand(
+            self.arguments(name, strategy),
+            self._tmp_path / f"{name}-{len(self._commands)}.log",
+            f"{WITH_TINY}\n{prepare}\n{COMMAND}",
+            self._plain if cluster is None else self._plain | {"TF_CONFIG": cluster},
         )
-        self._processes.append(process)
-        return process
+        self._commands.append(command)
+        return command
 
-    def start_workers(self, prepare: str = "") -> list[subprocess.Popen[str]]:
+    def start_workers(self, prepare: str = "") -> list[ForkedCommand]:
         workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
         clusters = [
             json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": i}})
@@ -127,9 +124,9 @@ class Fits:
         ]
 
     def end(self) -> None:
-        for process in self._processes:
-            process.kill()
-            process.communicate()
+        for command in self._commands:
+            command.kill()
+            command.communicate()
 
     def losses(self, name: str) -> list[float]:
         run = json.loads((self._tmp_path / name / "run.json").read_text())
@@ -164,15 +161,14 @@ def test_two_workers_and_two_devices_fit_the_weights_of_one_even_if_a_worker_is_
 ) -> None:
     for name in ("OSTEO_DATA_DIR", "OSTEO_WEIGHTS"):  # they would override the configuration
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setitem(SYSTEMS, TINY.name, TINY)
     first, second = fits.start_workers(EVERY_STEP)
     checkpoint = "unfinished/*/fine_tune.npz"
-    while not any((tmp_path / "worker0").glob(checkpoint)):
-        assert first.poll() is None, first.communicate()
-        time.sleep(0.01)
+    wait_for(lambda: any((tmp_path / "worker0").glob(checkpoint)), first)
     second.kill()
-    _, errors = first.communicate()
-    assert first.returncode == 1, errors[-3000:]
-    assert "start all of them again" in " ".join(errors.split())
+    said = first.communicate()
+    assert first.returncode == 1, said
+    assert "start all of them again" in " ".join(said.split())
     assert not (tmp_path / "worker0" / "run.json").exists()
     assert (tmp_path / "worker1" / "unfinished" / "features-1").is_dir()
 
@@ -182,9 +178,9 @@ def test_two_workers_and_two_devices_fit_the_weights_of_one_even_if_a_worker_is_
     outputs = []
     for process in (*again, mirrored):
         outputs.append(process.communicate())
-        assert process.returncode == 0, outputs[-1][1][-3000:]
-    assert "Resuming from" in " ".join(outputs[0][1].split())
-    assert "The first worker has written" in outputs[1][0]
+        assert process.returncode == 0, outputs[-1][-3000:]
+    assert "Resuming from" in " ".join(outputs[0].split())
+    assert "The first worker has written" in outputs[1]
     assert not (tmp_path / "worker1").exists()
     fits.require_same("worker0", "alone")
     fits.require_same("mirrored", "alone")

@@ -154,6 +154,6 @@ def as_function(graph: Any) -> Any:
     import tensorflow
 
     compiled = tensorflow.function(
-        lambda inputs: graph(inputs, training=False), reduce_retracing=True
+        lambda inputs: graph(inputs, training=False), autograph=False, reduce_retracing=True
     )
     return lambda inputs: compiled(tensorflow.constant(inputs)).numpy()

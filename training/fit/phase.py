@@ -123,5 +123,6 @@ def _make_step(graph: Any, optimizer: Any, config: PhaseConfig) -> Any:
         optimizer.apply(gradients, graph.trainable_variables)
         return loss, logits
 
+    # No Python branch depends on a tensor, so AutoGraph would only make tracing slower.
     together = on_all_replicas(replica_step)
-    return together or tensorflow.function(replica_step, reduce_retracing=True)
+    return together or tensorflow.function(replica_step, autograph=False, reduce_retracing=True)

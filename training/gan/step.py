@@ -36,7 +36,7 @@ def _sameness(made: Any, noise: Any) -> Any:
     """Mean ratio of the distance of noise vectors to that of their tiles, of equal labels."""
     import tensorflow as tf
 
-    half = len(noise) // 2
+    half = noise.shape[0] // 2
     apart = tf.reduce_mean(tf.abs(noise[:half] - noise[half:]), axis=1)
     shown = tf.reduce_mean(tf.abs(made[:half] - made[half:]), axis=[1, 2, 3])
     return tf.reduce_mean(apart / (shown + 0.02))
@@ -49,7 +49,8 @@ def make_step(generator: Any, discriminator: Any, optimizers: Sequence[Any]) -> 
     """
     import tensorflow as tf
 
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator] # TensorFlow has no types
+    # No Python branch depends on a tensor, so AutoGraph would only make tracing slower.
+    @tf.function(autograph=False, reduce_retracing=True)  # type: ignore[untyped-decorator] # no types
     def step(real: Any, labels: Any, noise: Any, wanted: Any, seeds: Any) -> Any:
         made = generator([noise[0], wanted[0]], training=True)
         with tf.GradientTape() as tape:

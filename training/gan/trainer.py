@@ -110,6 +110,7 @@ class Gan:
         if self._infer is None:
             self._infer = tf.function(
                 lambda noise, label: self._generator([noise, label], training=False),
+                autograph=False,
                 reduce_retracing=True,
             )
         side, size = self.settings.side_px, self.settings.latent_size

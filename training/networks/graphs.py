@@ -200,7 +200,6 @@ def build_whole(backbone: Any, head: Any, system: System) -> Any:
 def build_serving_model(
     backbone_weights: Sequence[NDArray[np.float32]],
     head_weights: Sequence[NDArray[np.float32]],
-    batch_size: int | None = None,
     system: System = DEFAULT_SYSTEM,
     side_px: int | None = None,
 ) -> Any:
@@ -212,7 +211,6 @@ def build_serving_model(
     Args:
         backbone_weights: what `get_weights` of the backbone returns.
         head_weights: kernel and bias of the hidden layer, then of the logits.
-        batch_size: B; None accepts any.
         system: an entry of the registry.
         side_px: side of the tiles; by default the side that the system was made for.
     """
@@ -223,7 +221,7 @@ def build_serving_model(
     side_px = side_px or system.side_px
     backbone = build_backbone(UNTRAINED, system, side_px)
     backbone.set_weights(backbone_weights)
-    tiles = keras.Input((side_px, side_px, 3), batch_size, dtype="uint8", name="tiles")
+    tiles = keras.Input((side_px, side_px, 3), dtype="uint8", name="tiles")
     features = backbone(system.scaling.graph(tiles), training=False)
     embedding = keras.layers.GlobalAveragePooling2D(name="embedding")(features)
     hidden_layer = keras.layers.Dense(head_weights[0].shape[1], activation="relu", name="hidden")

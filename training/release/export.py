@@ -49,13 +49,12 @@ def export_models(
     """
     system, side_px = network.entry, network.input_side_px
     bundle_dir.mkdir(parents=True, exist_ok=True)
-    model = build_serving_model(backbone_weights, head_weights, None, system, side_px)
+    model = build_serving_model(backbone_weights, head_weights, system, side_px)
     _, rows, columns, _ = model.output["cam"].shape
-    _export_saved_model(model, bundle_dir / SAVED_MODEL_NAME)
+    _export_saved_model(model, bundle_dir / SAVED_MODEL_NAME, batch_size=None)
     with tempfile.TemporaryDirectory() as scratch:
         single_dir = Path(scratch) / SAVED_MODEL_NAME
-        single = build_serving_model(backbone_weights, head_weights, 1, system, side_px)
-        _export_saved_model(single, single_dir)
+        _export_saved_model(model, single_dir, batch_size=1)
         litert_file = bundle_dir / LITERT_NAME
         litert_file.write_bytes(lite_converter(single_dir).convert())
         parity = None
@@ -65,8 +64,8 @@ def export_models(
     return Exported(model.output["embedding"].shape[-1], (rows, columns), parity)
 
 
-def _export_saved_model(model: Any, path: Path) -> None:
-    """As `model.export`, but with every weight stored once.
+def _export_saved_model(model: Any, path: Path, batch_size: int | None) -> None:
+    """As `model.export`, but with every weight stored once; a batch size of None accepts any.
 
     `model.export` also tracks the model as a whole, which stores its variables a second time under
     another name: 19 MB instead of 9.5 MB.
@@ -75,7 +74,7 @@ def _export_saved_model(model: Any, path: Path) -> None:
     import tensorflow
 
     archive = keras.export.ExportArchive()
-    tiles = keras.InputSpec(shape=model.input.shape, dtype="uint8", name="tiles")
+    tiles = keras.InputSpec(shape=(batch_size, *model.input.shape[1:]), dtype="uint8", name="tiles")
     archive.add_endpoint(
         SIGNATURE, lambda tiles: model(tiles, training=False), input_signature=[tiles]
     )

@@ -217,8 +217,8 @@ def test_release_runs_every_step_and_resumes_where_it_stopped(
 ) -> None:
     text = tiny_config.read_text()
     for old, new in (
-        # A network with few layers, which is built in seconds; the test above exports the default.
-        ("[network]\n", '[network]\nsystem = "vgg16"\nside_px = 32\n'),
+        # A network with few layers; the test above exports the default.
+        ("[network]\n", '[network]\nsystem = "tiny"\nside_px = 32\n'),
         ('first_layer = "Conv_1"\n', ""),
         ("epochs = 1\n", "epochs = 0\n"),
         ("epochs = 2\n", "epochs = 1\n"),

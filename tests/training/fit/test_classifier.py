@@ -24,15 +24,14 @@ pytestmark = pytest.mark.tensorflow
 
 
 SIDE_PX = 64
-"""The feature map has 2 x 2 positions."""
+"""The feature map has 4 x 4 positions."""
 
 
 @pytest.fixture
 def config(tiny_config: Path) -> TrainingConfig:
-    """VGG16, which is built and compiled in a tenth of the time of MobileNetV2."""
-    network = f'[network]\nsystem = "vgg16"\nside_px = {SIDE_PX}\n'
+    network = f'[network]\nsystem = "tiny"\nside_px = {SIDE_PX}\n'
     text = tiny_config.read_text().replace("[network]\n", network)
-    tiny_config.write_text(text.replace('"Conv_1"', '"block5_conv3"'))
+    tiny_config.write_text(text.replace('"Conv_1"', '"conv2"'))
     return read_config(tiny_config)
 
 
@@ -56,7 +55,6 @@ def test_fit_repeats_itself_and_records_both_phases(
     assert all(np.isfinite(record.loss) for record in one.history)
     assert one.history[-1].test_accuracy is not None
     different = fit_classifier(features, config, train, test, seed=4)
-    # The features of an untrained backbone are about 1e-5.
     assert not np.allclose(one.test_logits, different.test_logits, rtol=1e-3, atol=0)
 
 
@@ -126,7 +124,7 @@ def test_fit_takes_every_ingredient_at_once(
         prepare_features(tiles, classes, everything)
     features = prepare_features(tiles, classes, everything, Groups.of(drawn_index))
     fitted = fit_classifier(features, everything, np.arange(9), np.arange(9, 12), seed=3)
-    assert [weights.shape for weights in fitted.head_weights] == [(512, 8), (8,), (8, 3), (3,)]
+    assert [weights.shape for weights in fitted.head_weights] == [(16, 8), (8,), (8, 3), (3,)]
     assert np.isfinite(fitted.test_logits).all()
     assert [record.phase for record in fitted.history] == ["head", "head", "fine_tune"]
 
@@ -146,7 +144,7 @@ def test_fitted_weights_give_the_logits_and_the_embeddings(
     fitted = fit_classifier(features, changed, np.arange(9), np.arange(9, 12), seed=3)
     fit_classifier(features, changed, np.arange(3, 12), np.arange(3), seed=4)
     weights = fitted.backbone_weights, fitted.head_weights
-    served = build_serving_model(*weights, system=SYSTEMS["vgg16"], side_px=SIDE_PX)(tiles)
+    served = build_serving_model(*weights, system=SYSTEMS["tiny"], side_px=SIDE_PX)(tiles)
     np.testing.assert_allclose(served["logits"][9:], fitted.test_logits, atol=1e-4)
     assert fitted.embeddings is not None
     np.testing.assert_allclose(served["embedding"], fitted.embeddings, rtol=1e-3, atol=1e-6)

@@ -22,7 +22,7 @@ def n_graphs() -> int:
 @pytest.mark.tensorflow
 def test_fits_leave_no_graph_behind(tiny_config: Path) -> None:
     config = read_config(tiny_config)
-    network = config.network.model_copy(update={"system": "vgg16", "side_px": 32})
+    network = config.network.model_copy(update={"system": "tiny", "side_px": 32})
     fine_tune = config.fine_tune.model_copy(update={"epochs": 0})
     config = config.model_copy(update={"network": network, "fine_tune": fine_tune})
     tiles = np.random.default_rng(0).integers(256, size=(6, 32, 32, 3), dtype=np.uint8)

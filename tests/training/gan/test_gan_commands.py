@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.command_line import run, started, succeed, wait_for
+from tests.training.command_line import run, succeed, wait_for
+from tests.training.forked import COMMAND, forked
 from training.gan.record import read_record
 from training.gan.trainer import CHECKPOINT_NAME, Gan
 
@@ -49,9 +50,7 @@ def test_wrong_input_is_one_sentence(arguments: tuple[str, ...], says: str) -> N
     assert says in " ".join(result.output.split())
 
 
-EVERY_EPOCH = (
-    "import training.gan.trainer as f; f.CHECKPOINT_EVERY = 1; from training.cli import app; app()"
-)
+EVERY_EPOCH = f"import training.gan.trainer as f; f.CHECKPOINT_EVERY = 1; {COMMAND}"
 """The command, with a checkpoint after every epoch rather than after five."""
 
 
@@ -61,10 +60,11 @@ def test_gan_fit_resumes_after_ctrl_c(drawn_dir: Path) -> None:
     index = Path("runs/index.json").absolute()
     given = ["gan", "fit", "--data-dir", drawn_dir, "--index", index, "--side-px", 32]
     more = ["--epochs", 5000, "--seed", 3, "--out", out]
-    with started(*given, *more, code=EVERY_EPOCH) as process:
+    log_file = Path("log").absolute()
+    with forked(*given, *more, log_file=log_file, code=EVERY_EPOCH) as process:
         wait_for((out / "all" / "losses.csv").exists, process)
         process.send_signal(signal.SIGINT)
-        said, _ = process.communicate()
+        said = process.communicate()
     assert process.returncode == 130, said
     assert "it resumes where it stopped" in said
     assert list((out / "all").glob("grid-epoch-0001.png"))

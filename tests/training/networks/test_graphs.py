@@ -40,10 +40,14 @@ def tiles() -> Any:
     return np.random.default_rng(1).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
 
 
+@pytest.fixture(scope="module")
+def model(backbone: Any, head_weights: list[Any]) -> Any:
+    return build_serving_model(backbone.get_weights(), head_weights)
+
+
 def test_build_serving_model_has_the_names_and_shapes_of_the_bundle_contract(
-    backbone: Any, head_weights: list[Any], tiles: Any
+    model: Any, tiles: Any
 ) -> None:
-    model = build_serving_model(backbone.get_weights(), head_weights)
     assert (model.input.name, model.input.dtype) == ("tiles", "uint8")
     answer = {name: value.numpy() for name, value in model(tiles).items()}
     assert {name: value.shape for name, value in answer.items()} == {
@@ -55,9 +59,8 @@ def test_build_serving_model_has_the_names_and_shapes_of_the_bundle_contract(
 
 
 def test_build_serving_model_scales_its_input_to_minus_one_and_one(
-    backbone: Any, head_weights: list[Any], tiles: Any
+    model: Any, backbone: Any, head_weights: list[Any], tiles: Any
 ) -> None:
-    model = build_serving_model(backbone.get_weights(), head_weights)
     scaled = tiles.astype(np.float32) / 127.5 - 1.0
     embedding = backbone(scaled, training=False).numpy().mean(axis=(1, 2))
     np.testing.assert_allclose(model(tiles)["embedding"], embedding, atol=1e-5)
@@ -67,11 +70,11 @@ def test_build_serving_model_scales_its_input_to_minus_one_and_one(
 
 
 def test_grad_cam_equals_a_gradient_tape(
-    backbone: Any, head_weights: list[Any], tiles: Any
+    model: Any, backbone: Any, head_weights: list[Any], tiles: Any
 ) -> None:
     import tensorflow
 
-    cam = build_serving_model(backbone.get_weights(), head_weights)(tiles)["cam"].numpy()
+    cam = model(tiles)["cam"].numpy()
     features = backbone(tiles.astype(np.float32) / 127.5 - 1.0, training=False)
     w1, b1, w2, b2 = (tensorflow.constant(weight) for weight in head_weights)
     for class_index in range(3):

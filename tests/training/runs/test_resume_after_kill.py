@@ -10,7 +10,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import pytest
 
-from tests.training.command_line import run, started, succeed, wait_for
+from tests.training.command_line import run, succeed, wait_for
+from tests.training.forked import COMMAND, forked
 from training.config import TrainingConfig, read_config
 from training.data.groups import Groups
 from training.data.index import Index
@@ -22,13 +23,7 @@ from training.runs.records import class_indices_of
 
 pytestmark = pytest.mark.tensorflow
 
-EVERY_STEP = """
-from training.cli import app
-from training.fit import checkpoint_dir
-
-checkpoint_dir.CHECKPOINT_EVERY_S = 0
-app()
-"""
+EVERY_STEP = f"from training.fit import checkpoint_dir as d; d.CHECKPOINT_EVERY_S = 0; {COMMAND}"
 """The command, with a checkpoint after every step instead of every half minute."""
 
 
@@ -48,10 +43,10 @@ def with_everything(tiny_config: Path) -> TrainingConfig:
     """Everything that has a state: two phases, dropout, averages, decay, drawn views."""
     phase = {"batch_size": 5, "averaging": 0.9, "weight_decay": 0.1, "epochs": 2}
     document = read_config(tiny_config).model_dump()
-    document["network"] |= {"side_px": 32, "dropout": 0.5, "standardize": 0.1}
+    document["network"] |= {"system": "tiny", "side_px": 32, "dropout": 0.5, "standardize": 0.1}
     document["sampling"] = {"balance": "case_and_label"}
     document["head"] |= phase
-    document["fine_tune"] |= {**phase, "learning_rate": 1e-3}
+    document["fine_tune"] |= {**phase, "learning_rate": 1e-3, "first_layer": "conv2"}
     return TrainingConfig.model_validate(document)
 
 
@@ -130,7 +125,8 @@ def test_fit_resumes_after_ctrl_c_and_kill_9(
     given = [str(word) for pair in paths.items() for word in pair]
     out = tmp_path / "stopped"
 
-    with started("fit", *given, "--out", out, code=EVERY_STEP) as process:
+    log_file = tmp_path / "log"
+    with forked("fit", *given, "--out", out, log_file=log_file, code=EVERY_STEP) as process:
         wait_for(lambda: any(out.glob("unfinished/*/fold-000/whole.npz")), process)
         process.kill()
     write_file = CheckpointDir.write

@@ -69,17 +69,18 @@ def test_a_study_does_every_run_once(make_study: MakeStudy) -> None:
     assert keys_in(study.folders.out) == keys
 
 
-@pytest.mark.parametrize("n_tasks", [0, 1, 7, 12])
-def test_stopped_study_ends_like_an_uninterrupted_one(make_study: MakeStudy, n_tasks: int) -> None:
-    whole, stopped = make_study("whole"), make_study("stopped")
+def test_stopped_study_ends_like_an_uninterrupted_one(make_study: MakeStudy) -> None:
+    whole = make_study("whole")
     run_all(whole)
-    with pytest.raises(KeyboardInterrupt):
-        run_all(stopped, StoppingEngine(n_tasks))
-    assert len(keys_in(stopped.folders.out)) == n_tasks
-    run_all(make_study("stopped"))
-    keys = keys_in(stopped.folders.out)
-    assert len(keys) == len(set(keys))
-    assert table_of(stopped) == table_of(whole)
+    for n_tasks in (0, 1, 7, 12):
+        stopped = make_study(f"stopped after {n_tasks}")
+        with pytest.raises(KeyboardInterrupt):
+            run_all(stopped, StoppingEngine(n_tasks))
+        assert len(keys_in(stopped.folders.out)) == n_tasks
+        run_all(make_study(stopped.folders.out.name))
+        keys = keys_in(stopped.folders.out)
+        assert len(keys) == len(set(keys))
+        assert table_of(stopped) == table_of(whole)
 
 
 def test_features_are_computed_once_for_all_studies(
