@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, ImagePalette, UnidentifiedImageError
 
 from app.core.formats import FORMATS, Structure, read_structure
 from app.core.jpeg_decoder import decode_jpeg
@@ -182,6 +182,8 @@ def _decode_with_pillow(structure: Structure, limits: TileLimits, side_px: int) 
         # In blocks of 64 kB, the default, the decoder would copy the rest for every block.
         image.decodermaxblock = len(structure.pixel_bytes)
     image.load()
+    if image.mode == "P" and image.palette and structure.format == "PNG":
+        _require_colours(image, image.palette)
     colour = structure.transparent_colour
     if colour is not None:
         alpha = transparency_of(structure.pixel_bytes, image, colour)
@@ -190,6 +192,12 @@ def _decode_with_pillow(structure: Structure, limits: TileLimits, side_px: int) 
             image.putalpha(alpha)
         return image
     return _with_colour(image)
+
+
+def _require_colours(image: Image.Image, palette: ImagePalette.ImagePalette) -> None:
+    """Check that the palette has each colour; decoders disagree about others."""
+    if np.asarray(image).max() >= len(palette.palette) // 3:
+        raise CorruptTileError("PNG")
 
 
 def _open_within_limits(structure: Structure, limits: TileLimits) -> Image.Image:

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from app.core.tile import TILE_SIDE_PX, decode_tile
+from app.core.tile_errors import CorruptTileError
 from tests.encoders import png_chunk
 
 Samples = NDArray[np.uint16]
@@ -134,6 +135,33 @@ def test_transparency_of_a_palette_is_applied(depth: int, interlaced: bool, shar
     content = png(samples, PALETTE, depth, interlaced, *chunks)
     index = samples[..., 0]
     require_close(content, over_white(palette[index] / 255, alpha[index][..., None] / 255))
+
+
+COLOURS = png_chunk(b"PLTE", bytes(range(12)))
+ALPHA = png_chunk(b"tRNS", b"\0\x80")
+BAD_PALETTES = {
+    "none": [],
+    "7 bytes": [png_chunk(b"PLTE", bytes(7))],
+    "0 bytes": [png_chunk(b"PLTE", b"")],
+    "257 colours": [png_chunk(b"PLTE", bytes(771))],
+    "too few colours": [png_chunk(b"PLTE", bytes(9))],
+    "wrong checksum": [COLOURS[:-1] + b"?"],
+    "two": [COLOURS, COLOURS],
+    "transparency before it": [ALPHA, COLOURS],
+    "two transparencies": [COLOURS, ALPHA, ALPHA],
+    "transparency of more colours": [COLOURS, png_chunk(b"tRNS", bytes(300))],
+}
+
+
+@pytest.mark.parametrize("name", BAD_PALETTES)
+def test_palette_that_readers_disagree_about_is_refused(name: str) -> None:
+    samples = random_samples(PALETTE, 2)
+    require_close(
+        png(samples, PALETTE, 8, False, COLOURS), np.arange(12.0).reshape(4, 3)[samples[..., 0]]
+    )
+    with pytest.raises(CorruptTileError) as caught:
+        decode_tile(png(samples, PALETTE, 8, False, *BAD_PALETTES[name]))
+    assert caught.value.format == "PNG"
 
 
 @pytest.mark.parametrize("colour_type", [GREY_ALPHA, RGBA])

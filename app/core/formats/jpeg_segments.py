@@ -15,7 +15,7 @@ _APP15: Final = 0xEF
 _START_OF_IMAGE: Final = 0xD8
 _STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD8)})
 _FILL: Final = re.compile(rb"\xff+")
-_MAX_CANDIDATES: Final = 256
+_MAX_CANDIDATES: Final = 64
 _MAX_STEPS: Final = 1024
 # Start of image, frame headers, tables, start of scan, application data, comment.
 _HEADER_MARKER: Final = re.compile(rb"\xff[\xd8\xc0-\xcf\xda\xdb\xdd\xe0-\xef\xfe]")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from app.core.formats.excerpt import Excerpt
@@ -51,8 +51,8 @@ def read_png(png: bytes) -> Structure:
         png: begins with the PNG signature.
 
     Raises:
-        CorruptTileError: no header, or several, or one that the specification forbids; a
-            transparent colour whose checksum is wrong.
+        CorruptTileError: no header, or several, or one that the specification forbids; a palette
+            that is missing, repeated or cut; a transparent colour whose checksum is wrong.
         PixelFormatError: a critical chunk that the specification does not know, as Apple writes.
         TooManySegmentsError: more than `MAX_CHUNKS`.
         TooManyFramesError: an animation of several frames.
@@ -96,14 +96,20 @@ class _Statements:
     header: tuple[int, ...] | None = None
     transparent_colour: tuple[int, ...] | None = None
     orientation: int = 0
+    kinds: set[bytes] = field(default_factory=set)
 
     def read(self, kind: bytes, png: bytes, at: int, end: int) -> bool:
         """Read one chunk, from `at` to `end`, and return whether the pixels need it."""
+        is_palette = self.header is not None and self.header[3] == _PALETTE
+        if kind == b"PLTE" and self.header is not None and not is_palette:
+            return False  # a hint for screens of few colours
+        if kind in _PIXEL_CHUNKS:
+            self._require_order(kind, end - at - 12, is_palette)
         if kind == b"IHDR":
-            if self.header is not None or end - at != 12 + _HEADER_BYTES or end > len(png):
+            if end - at != 12 + _HEADER_BYTES or end > len(png):
                 raise CorruptTileError("PNG")
             self.header = _read_header(png, at + 8)
-        elif kind == b"tRNS" and self.header is not None and self.header[3] != _PALETTE:
+        elif kind == b"tRNS" and self.header is not None and not is_palette:
             self.transparent_colour = _read_transparent_colour(png[at:end], *self.header[2:4])
             return False
         elif kind == b"acTL" and int.from_bytes(png[at + 8 : at + 12]) > 1:
@@ -114,6 +120,18 @@ class _Statements:
         elif kind not in _PIXEL_CHUNKS:
             _require_ancillary(kind)
         return kind in _PIXEL_CHUNKS
+
+    def _require_order(self, kind: bytes, n_bytes: int, is_palette: bool) -> None:
+        """Check that the header is first, and the palette whole and before what needs it."""
+        is_repeated = kind in self.kinds and kind != b"IDAT"
+        is_early = self.header is None and kind != b"IHDR"
+        is_late = kind in (b"PLTE", b"tRNS") and b"IDAT" in self.kinds
+        needs_palette = is_palette and kind in (b"tRNS", b"IDAT")
+        lacks_palette = needs_palette and b"PLTE" not in self.kinds
+        is_cut = kind == b"PLTE" and (n_bytes == 0 or n_bytes % 3 != 0)
+        if is_repeated or is_early or is_late or lacks_palette or is_cut:
+            raise CorruptTileError("PNG")
+        self.kinds.add(kind)
 
 
 def _read_header(png: bytes, at: int) -> tuple[int, ...]:

@@ -52,6 +52,7 @@ PNG_METADATA = {
     "XMP": png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + LARGE),
     "gamma": png_chunk(b"gAMA", struct.pack(">I", 20_000)),
     "private chunk": png_chunk(b"prVt", LARGE),
+    "palette of an RGB picture": png_chunk(b"PLTE", bytes(7)),
     "wrong checksum": png_chunk(b"iTXt", b"XML:com.adobe.xmp\0")[:-1] + b"?",
     "length that is too small": struct.pack(">I", 9) + png_chunk(b"zTXt", LARGE[:90])[4:],
     "length that is too large": struct.pack(">I", 140) + png_chunk(b"tEXt", LARGE[:90])[4:],

@@ -26,7 +26,8 @@ SIGNATURE, HEADER, REST = PLAIN[:8], PLAIN[8:33], PLAIN[33:]
 
 def with_header(size: tuple[int, int], depth: int, colour_type: int, *methods: int) -> bytes:
     header = struct.pack(">IIBBBBB", *size, depth, colour_type, *(methods or (0, 0, 0)))
-    return SIGNATURE + png_chunk(b"IHDR", header) + REST
+    palette = png_chunk(b"PLTE", bytes(3)) if colour_type == 3 else b""
+    return SIGNATURE + png_chunk(b"IHDR", header) + palette + REST
 
 
 def test_ordinary_file_stays_as_it_is() -> None:
