@@ -103,6 +103,14 @@ def plain_tile(rgb: tuple[int, int, int], side_px: int = 256, format_: str = "PN
     return encode(np.full((side_px, side_px, 3), rgb, np.uint8), format_)
 
 
+def damaged_tile(side_px: int = 512) -> bytes:
+    """A JPEG of noise that lost 2 kB; its decoder recovers the rest."""
+    noise = np.random.default_rng(2).integers(0, 180, (side_px, side_px, 3), np.uint8)
+    jpeg = encode(noise, "JPEG")
+    at = 2 * len(jpeg) // 3
+    return jpeg[:at] + jpeg[at + 2048 :]
+
+
 def manifest_of(root: Path, version: str = "1", record: AssessmentRecord | None = None) -> Manifest:
     """A manifest that lists the files below a directory."""
     files = {

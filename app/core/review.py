@@ -16,3 +16,4 @@ class ReviewReason(StrEnum):
     OUT_OF_DISTRIBUTION = "out_of_distribution"
     NOT_SQUARE = "not_square"
     TOO_SMALL = "too_small"
+    DAMAGED = "damaged"

@@ -16,9 +16,11 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, ImagePalette, UnidentifiedImageError
 
 from app.core.formats import FORMATS, Structure, read_structure
+from app.core.jpeg_decoder import decode_jpeg
+from app.core.png_transparency import transparency_of
 from app.core.tile_errors import (
     CorruptTileError,
     EmptyTileError,
@@ -83,11 +85,19 @@ DEFAULT_LIMITS: Final = TileLimits()
 
 @dataclass(frozen=True, slots=True)
 class TileHeader:
-    """Format (one of `FORMATS`), and the size in pixels after applying the EXIF orientation."""
+    """What a file says about its tile, and how it decoded.
+
+    Attributes:
+        format: one of `FORMATS`.
+        width_px, height_px: after applying the EXIF orientation.
+        is_damaged: whether the decoder replaced or skipped damaged data; seen in JPEG only, since
+            other formats with damaged data are refused or show nothing.
+    """
 
     format: str
     width_px: int
     height_px: int
+    is_damaged: bool = False
 
 
 Decoded = tuple[NDArray[np.uint8], TileHeader]
@@ -97,7 +107,7 @@ Decoded = tuple[NDArray[np.uint8], TileHeader]
 def decode_tile(
     tile_bytes: bytes, limits: TileLimits = DEFAULT_LIMITS, side_px: int = TILE_SIDE_PX
 ) -> NDArray[np.uint8]:
-    """Decode an encoded image to the model's input.
+    """Decode an encoded image to the model's input, if it is undamaged.
 
     Args:
         tile_bytes: content of a JPEG, PNG, TIFF or WebP file, recognised by the content alone.
@@ -109,14 +119,22 @@ def decode_tile(
 
     Raises:
         TileError: a subclass of it, for every input that cannot be decoded.
+        CorruptTileError: also if a part of it can be decoded, of which the pixels alone would not
+            tell; see `decode_tile_and_header`.
     """
-    return decode_tile_and_header(tile_bytes, limits, side_px)[0]
+    tile, header = decode_tile_and_header(tile_bytes, limits, side_px)
+    if header.is_damaged:
+        raise CorruptTileError(header.format)
+    return tile
 
 
 def decode_tile_and_header(
     tile_bytes: bytes, limits: TileLimits = DEFAULT_LIMITS, side_px: int = TILE_SIDE_PX
 ) -> Decoded:
-    """Decode like `decode_tile`, and return the header as well."""
+    """Decode like `decode_tile`, and return the header as well.
+
+    A damaged tile is returned if a decoder recovers most of it, and marked in the header.
+    """
     structure = read_tile_structure(tile_bytes, limits)
     return decode_structure(structure, limits, side_px)
 
@@ -138,36 +156,62 @@ def read_tile_structure(tile_bytes: bytes, limits: TileLimits) -> Structure:
 
 def decode_structure(structure: Structure, limits: TileLimits, side_px: int) -> Decoded:
     """Decode a file whose structure was read; see `decode_tile_and_header`."""
-    format_, tile_bytes = structure.format, structure.pixel_bytes
-    image = _open_within_limits(tile_bytes, limits)
-    width_px, height_px = image.size
+    decoded = decode_jpeg(structure, side_px) if structure.format == "JPEG" else None
     try:
-        image.draft(None, (side_px, side_px))
-        if isinstance(image, ImageFile.ImageFile):
-            # In blocks of 64 kB, the default, the decoder would copy the rest for every block.
-            image.decodermaxblock = len(tile_bytes)
-        image.load()
-        square = _resample_centre_square(_with_colour(image), side_px)
+        image, is_damaged = decoded or (_decode_with_pillow(structure, limits, side_px), False)
+        square = _resample_centre_square(image, side_px)
     except _DECODER_ERRORS as error:
-        raise CorruptTileError(format_) from error
+        raise CorruptTileError(structure.format) from error
+    width_px, height_px = structure.width_px, structure.height_px
+    if structure.format == "TIFF":  # which Pillow has turned
+        width_px, height_px = image.size
     transpose = _TRANSPOSE_BY_ORIENTATION.get(structure.orientation)
     if transpose is not None:
         square = square.transpose(transpose)
     if structure.orientation >= 5:
         width_px, height_px = height_px, width_px
-    return np.array(square, dtype=np.uint8), TileHeader(format_, width_px, height_px)
+    header = TileHeader(structure.format, width_px, height_px, is_damaged)
+    return np.array(square, dtype=np.uint8), header
 
 
-def _open_within_limits(tile_bytes: bytes, limits: TileLimits) -> Image.Image:
+def _decode_with_pillow(structure: Structure, limits: TileLimits, side_px: int) -> Image.Image:
+    """RGB, or RGBA if it has transparency."""
+    image = _open_within_limits(structure, limits)
+    image.draft(None, (side_px, side_px))
+    if isinstance(image, ImageFile.ImageFile):
+        # In blocks of 64 kB, the default, the decoder would copy the rest for every block.
+        image.decodermaxblock = len(structure.pixel_bytes)
+    image.load()
+    if image.mode == "P" and image.palette and structure.format == "PNG":
+        _require_colours(image, image.palette)
+    colour = structure.transparent_colour
+    if colour is not None:
+        alpha = transparency_of(structure.pixel_bytes, image, colour)
+        image = _with_colour(image)
+        if alpha is not None:
+            image.putalpha(alpha)
+        return image
+    return _with_colour(image)
+
+
+def _require_colours(image: Image.Image, palette: ImagePalette.ImagePalette) -> None:
+    """Check that the palette has each colour; decoders disagree about others."""
+    if np.asarray(image).max() >= len(palette.palette) // 3:
+        raise CorruptTileError("PNG")
+
+
+def _open_within_limits(structure: Structure, limits: TileLimits) -> Image.Image:
     """Open the header and check it once more, as Pillow reads it; no pixel is decoded."""
     try:
-        image = Image.open(io.BytesIO(tile_bytes), formats=FORMATS)
+        image = Image.open(io.BytesIO(structure.pixel_bytes), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise TooManyPixelsError(limits.max_pixels) from None
-    except UnidentifiedImageError:
-        raise TileFormatError(FORMATS) from None
+    except UnidentifiedImageError as error:
+        if structure.format == "TIFF":  # which can hold what Pillow does not know
+            raise TileFormatError(FORMATS) from None
+        raise CorruptTileError(structure.format) from error
     except _DECODER_ERRORS as error:
-        raise CorruptTileError from error
+        raise CorruptTileError(structure.format) from error
     _require_size(*image.size, limits)
     if image.mode not in _COLOUR_MODES and image.mode not in _SIXTEEN_BIT_MODES:
         raise PixelFormatError(image.mode)

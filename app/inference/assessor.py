@@ -87,7 +87,7 @@ class Assessor:
 
         Args:
             tile: uint8 RGB `[side, side, 3]`, the model's input.
-            header: format and size of the uploaded file.
+            header: format and size of the uploaded file, and whether it is damaged.
             embedding: float32 `[E]`.
             probabilities: float32 `[C]`, in [0, 1], temperature applied.
         """
@@ -96,7 +96,7 @@ class Assessor:
         labels = self._prediction_set(probabilities)
         reasons = [
             *self._uncertainty_reasons(probabilities, labels),
-            *self._shape_reasons(header),
+            *self._file_reasons(header),
             *gate_reasons(self._gate, appearance, distance),
         ]
         return Assessment(
@@ -130,12 +130,14 @@ class Assessor:
         if self._settings.review_ambiguous and labels is not None and len(labels) > 1:
             yield ReviewReason.AMBIGUOUS
 
-    def _shape_reasons(self, header: TileHeader) -> Iterator[ReviewReason]:
+    def _file_reasons(self, header: TileHeader) -> Iterator[ReviewReason]:
         shorter, longer = sorted((header.width_px, header.height_px))
         if longer > self._settings.review_max_aspect * shorter:
             yield ReviewReason.NOT_SQUARE
         if shorter < self._settings.review_min_side_px:
             yield ReviewReason.TOO_SMALL
+        if header.is_damaged:
+            yield ReviewReason.DAMAGED
 
 
 def _rounded(distance: float | None) -> float | None:

@@ -14,8 +14,6 @@ from app.bundle import Bundle, check_golden_tiles
 from app.core.calibration import probabilities_from_logits
 from app.core.errors import ExplanationUnavailableError, UnknownLabelError
 from app.core.review import ReviewReason
-from app.core.tile import Decoded, read_tile_structure
-from app.core.tile_errors import CorruptTileError
 from app.inference.assessor import Assessment, Assessor
 from app.inference.decoder import Decoder
 from app.inference.explanation import PREDICTED, explain_map
@@ -24,8 +22,6 @@ from app.inference.results import Explanation, ModelIdentity, TileFacts, TileRes
 from app.runtime.protocol import ModelOutputs, Runtime
 from app.settings import Settings
 
-_DECODING_BYTES_PER_PIXEL: Final = 12
-"""At the peak; see `TileLimits`."""
 _OUT_OF_DISTRIBUTION: Final = (
     "the tile does not look like those the model was trained on, so its map is meaningless"
 )
@@ -97,7 +93,7 @@ class Classifier:
         with self._in_flight:
             with self._decoder.slot():
                 started = time.perf_counter()
-                tile, header = self._decode(tile_bytes, side_px)
+                tile, header = self._decoder.decode(tile_bytes, side_px)
             decoded = time.perf_counter()
             outputs = self.runtime.infer(tile[np.newaxis], alone=self._in_flight.n_tiles == 1)
         probabilities = self._probabilities(outputs)
@@ -172,7 +168,7 @@ class Classifier:
         if explanation.grid is None:
             raise ExplanationUnavailableError(explanation.label, explanation.reason or "")
         with self._decoder.slot():
-            tile, _ = self._decode(tile_bytes, size_px)
+            tile, _ = self._decoder.decode(tile_bytes, size_px)
         return draw_explanation(tile, explanation.grid, picture, opacity, explanation.label)
 
     def require_label(self, label: str | None) -> None:
@@ -188,17 +184,6 @@ class Classifier:
         """Free the runtime's memory and end the decoder's processes."""
         self._decoder.close()
         self.runtime.close()
-
-    def _decode(self, tile_bytes: bytes, side_px: int) -> Decoded:
-        try:
-            return self._decoder.decode(tile_bytes, side_px)
-        except CorruptTileError as error:
-            # libjpeg reports too little memory for a progressive file like damaged data.
-            if error.format == "JPEG":
-                structure = read_tile_structure(tile_bytes, self.limits)
-                n_bytes = _DECODING_BYTES_PER_PIXEL * structure.width_px * structure.height_px
-                np.empty(n_bytes, np.uint8)  # raises MemoryError
-            raise
 
     def _golden_difference(self, alone: bool) -> float:
         def infer(tiles: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from app.core.calibration import probabilities_from_logits
 from app.core.tile import decode_tile
-from tests.bundles import FakeRuntime, encode, failing, nan_logits, plain_tile
+from tests.bundles import FakeRuntime, damaged_tile, encode, failing, nan_logits, plain_tile
 from tests.conftest import MakeClient
 from tests.queues import occupy
 
@@ -64,6 +64,21 @@ def test_form_and_raw_body_give_the_same_answer(client: TestClient) -> None:
     form = post_form(client, tile_bytes).json()
     assert raw["probabilities"] == form["probabilities"]
     assert raw["model"] == form["model"]
+
+
+def test_damaged_tile_is_answered_and_goes_to_review(client: TestClient) -> None:
+    answer = post_form(client, damaged_tile())
+    assert answer.status_code == 200
+    assert answer.json()["review"]["required"]
+    assert "damaged" in answer.json()["review"]["reasons"]
+    assert 'osteo_reviews_total{reason="damaged"} 1.0' in client.get("/metrics").text
+    files = [
+        ("files", (f"{i}.jpg", tile))
+        for i, tile in enumerate((damaged_tile(), plain_tile(RED, 512, "JPEG")))
+    ]
+    items = client.post("/v1/classify/batch", files=files).json()["items"]
+    is_marked = ["damaged" in item["result"]["review"]["reasons"] for item in items]
+    assert is_marked == [True, False]
 
 
 @pytest.mark.parametrize("query", ["", "?explain=false", "?unknown=1"])

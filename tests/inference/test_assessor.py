@@ -89,6 +89,7 @@ REASONS: dict[ReviewReason, dict[str, Any]] = {
     ReviewReason.OUT_OF_DISTRIBUTION: {"distance": 0.7},
     ReviewReason.NOT_SQUARE: {"header": TileHeader("PNG", 1024, 700)},
     ReviewReason.TOO_SMALL: {"header": TileHeader("PNG", 200, 223)},
+    ReviewReason.DAMAGED: {"header": TileHeader("JPEG", 1024, 1024, is_damaged=True)},
 }
 
 
@@ -102,7 +103,7 @@ def test_reasons_add_up(bundle: Bundle) -> None:
     assessment = assess(
         bundle,
         tile=plain(255, 255, 255),
-        header=TileHeader("PNG", 100, 300),
+        header=TileHeader("JPEG", 100, 300, is_damaged=True),
         probabilities=(0.4, 0.35, 0.25),
         distance=1.0,
     )

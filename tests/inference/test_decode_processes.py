@@ -21,7 +21,7 @@ from app.core.tile_errors import CorruptTileError, DecodeBudgetError
 from app.inference.decode_processes import DecodeProcesses
 from app.runtime.cores import lower_thread_priority
 from tests.attacks.files import FILES
-from tests.bundles import plain_tile
+from tests.bundles import damaged_tile, plain_tile
 from tests.conftest import REPOSITORY
 from tests.servers import wait_until
 
@@ -71,6 +71,11 @@ def decode(processes: DecodeProcesses, tile_bytes: bytes = TILE) -> np.ndarray:
 def test_decodes_as_in_the_same_process(processes: DecodeProcesses, format_: str) -> None:
     tile = plain_tile((200, 120, 170), 300, format_)
     assert np.array_equal(decode(processes, tile), decode_tile(tile))
+
+
+def test_damage_arrives(processes: DecodeProcesses) -> None:
+    assert processes.decode(damaged_tile(), DEFAULT_LIMITS, 224)[1].is_damaged
+    assert not processes.decode(TILE, DEFAULT_LIMITS, 224)[1].is_damaged
 
 
 def test_error_of_a_tile_arrives_and_the_process_stays(processes: DecodeProcesses) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from app.core.appearance import measure_appearance
 from app.core.errors import TileError
 from app.core.tile import TileLimits, decode_tile_and_header
+from app.core.tile_errors import CorruptTileError
 from training.collection.perceptual_hash import fingerprints_of
 from training.data.annotations import Table
 from training.data.index import find_tile_files
@@ -117,6 +118,8 @@ def _look(stem: str, path: Path | None, label: str, data_dir: Path) -> SurveyedT
     try:
         content = path.read_bytes()
         tile, header = decode_tile_and_header(content, _LIMITS)
+        if header.is_damaged:
+            raise CorruptTileError(header.format)
     except OSError as error:
         return SurveyedTile(stem, place, label, where, str(error.strerror))
     except TileError as error:

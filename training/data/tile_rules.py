@@ -9,8 +9,12 @@ from typing import Final
 
 from PIL import Image
 
+from app.core.errors import TileError
+from app.core.tile import TileLimits, decode_tile
+
 COLLECTION_SIDE_PX: Final = 1024
 """Side of the collection's tiles."""
+_LIMITS: Final = TileLimits(max_bytes=2**30, min_side_px=1)  # other sizes break a rule
 
 
 class Rule(StrEnum):
@@ -50,7 +54,6 @@ def inspect_pixels(content: bytes, where: str, side_px: int) -> TileProblem | No
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
-            image.load()  # the header of a truncated file is intact
             mode, size = image.mode, image.size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return TileProblem(Rule.UNREADABLE, where, str(error).partition("<_io")[0].strip())
@@ -60,4 +63,8 @@ def inspect_pixels(content: bytes, where: str, side_px: int) -> TileProblem | No
         return TileProblem(
             Rule.WRONG_SIZE, where, f"{size[0]} x {size[1]} px, not {side_px} x {side_px}"
         )
+    try:
+        decode_tile(content, _LIMITS)
+    except TileError as error:
+        return TileProblem(Rule.UNREADABLE, where, str(error))
     return None

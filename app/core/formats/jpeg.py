@@ -1,173 +1,131 @@
-"""JPEG: markers before the first scan, and the number of scans (ITU-T T.81)."""
+"""JPEG: the segments before the first scan (ITU-T T.81, JFIF 1.02, Adobe Technical Note 5116)."""
 
 from __future__ import annotations
 
-import re
+from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
+from app.core.formats.excerpt import Excerpt
 from app.core.formats.ifd import read_orientation
-from app.core.formats.structure import Structure
-from app.core.tile_errors import (
-    CorruptTileError,
-    PixelFormatError,
-    TooManyScansError,
-    TooManySegmentsError,
+from app.core.formats.jpeg_frame import (
+    FRAMES,
+    OTHER_FRAMES,
+    Frame,
+    read_frame,
+    require_known_colours,
 )
+from app.core.formats.jpeg_scans import missing_end, require_few_scans
+from app.core.formats.jpeg_segments import (
+    APP0,
+    APP1,
+    APP14,
+    START_OF_SCAN,
+    is_metadata,
+    next_segment,
+)
+from app.core.formats.structure import Structure
+from app.core.tile_errors import CorruptTileError, PixelFormatError, TooManySegmentsError
 
-MAX_SCANS: Final = 100
-"""Ordinary progressive JPEGs have about 10. A scan of 30 bytes can cost a pass over all pixels."""
-MAX_SCANNED_PIXELS: Final = 400 * 1024**2
-"""Scans times pixels: about two seconds of Huffman decoding; 10 scans of 4096 x 4096 px are 160 Mi.
-"""
 PREDICTABLE_SCANNED_PIXELS: Final = 64 * 1024**2
 """A third of a second of Huffman decoding; 60 scans of 1024 x 1024 px."""
 MAX_SEGMENTS: Final = 1024
 """Before the first scan. Ordinary files have 5 to 30; each costs a decoder a system call or a
 callback, so that a file of empty segments takes seconds."""
 
-_START_OF_SCAN: Final = 0xDA
-_END_OF_IMAGE: Final = 0xD9
-_APP0, _APP1, _APP14, _APP15, _COMMENT = 0xE0, 0xE1, 0xEE, 0xEF, 0xFE
-_STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD8)})
-# Frame headers (SOFn); 0xC4, 0xC8 and 0xCC are tables.
-_BASELINE, _EXTENDED, _PROGRESSIVE = 0xC0, 0xC1, 0xC2
-_OTHER_FRAMES: Final = {
-    0xC3: "lossless",
-    **dict.fromkeys((0xC5, 0xC6, 0xC7), "hierarchical"),
-    **dict.fromkeys((0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF), "arithmetic-coded"),
-}
+_UPRIGHT: Final = 1
+_START: Final = b"\xff\xd8"
 _JFIF: Final = b"JFIF\0"
-_MIN_JFIF_BYTES: Final = 18  # marker, length and 14 bytes; decoders ignore shorter ones
+_KNOWN_JFIF: Final = b"JFIF\0\1"  # decoders warn of another major version
+_MIN_JFIF_BYTES: Final = 14  # decoders ignore shorter ones
+_JFIF_SEGMENT: Final = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
+_ADOBE: Final = b"Adobe"
+_ADOBE_TRANSFORM_AT: Final = 11
 _EXIF: Final = b"Exif\0\0"
-_SCAN_WORD: Final = 0xDAFF  # the bytes 0xFF 0xDA, read as a little-endian word
-_FILL: Final = re.compile(rb"\xff+")
-# Stuffed zeros, restart markers and fill bytes belong to the data of a scan. Decoders skip markers
-# below 0xC0 there, which have no length.
-_MARKER_AFTER_DATA: Final = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")
 
 
 def read_jpeg(jpeg: bytes) -> Structure:
     """Read a JPEG's segments up to its first scan.
 
     Comments and application data go, except for JFIF and Adobe segments, which decide what the
-    components mean. The orientation is read from the first EXIF segment.
+    components mean. The orientation is read from the first EXIF segment. A missing end marker is
+    added.
 
     Args:
         jpeg: begins with `FF D8`.
 
     Raises:
-        CorruptTileError: the segments do not lead to a scan.
+        CorruptTileError: the segments do not lead to a scan, or the file ends between two scans.
         PixelFormatError: an encoding that common decoders do not read, or that costs many times
-            the usual: arithmetic coding, lossless, hierarchical, 12 bits.
+            the usual: arithmetic coding, lossless, hierarchical, 12 bits; or components of which
+            the file does not say what they mean.
         TooManySegmentsError: more than `MAX_SEGMENTS` before the first scan, or between scans.
-        TooManyScansError: more than `MAX_SCANS`, or than the pixels allow.
+        TooManyScansError: more than the limits of `jpeg_scans`.
     """
-    kept: list[tuple[int, int]] = []
-    frame: tuple[int, int] | None = None
-    orientation, has_jfif = 0, False
-    at, kept_from = 2, 0
+    excerpt = Excerpt(jpeg)
+    stated = _Statements()
+    at = len(_START)
     for _ in range(MAX_SEGMENTS):
-        marker, start, end = _next_segment(jpeg, at)
-        if marker in _OTHER_FRAMES:
-            raise PixelFormatError(f"{_OTHER_FRAMES[marker]} JPEG")
-        if marker in (_BASELINE, _EXTENDED, _PROGRESSIVE):
-            if frame is not None:
-                raise CorruptTileError("JPEG")
-            frame = _read_frame(jpeg, start + 4, end)
-        keeps = not (_APP0 <= marker <= _APP15 or marker == _COMMENT)
-        if marker == _APP0:
-            is_jfif = jpeg.startswith(_JFIF, start + 4) and end - start >= _MIN_JFIF_BYTES
-            keeps = is_jfif and not has_jfif
-            has_jfif |= keeps
-        elif marker == _APP14:
-            keeps = True
-        elif marker == _APP1 and not orientation and jpeg.startswith(_EXIF, start + 4):
-            orientation = read_orientation(jpeg[start + 4 + len(_EXIF) : end])
-        if not keeps or start > at:  # `start > at`: fill bytes
-            kept.append((kept_from, at))
-            kept_from = start if keeps else end
-        at = end
-        if marker == _START_OF_SCAN:
+        marker, start, end, next_at = next_segment(jpeg, at)
+        keeps, instead = stated.read(marker, jpeg[start + 4 : end])
+        if start > at:  # fill bytes
+            excerpt.drop(at, start)
+        if not keeps:
+            excerpt.drop(start, next_at, instead)
+        at = next_at
+        if marker == START_OF_SCAN:
             break
     else:
         raise TooManySegmentsError("JPEG", MAX_SEGMENTS)
+    frame = stated.frame
     if frame is None:
         raise CorruptTileError("JPEG")
-    width_px, height_px = frame
-    n_scanned = _require_few_scans(jpeg, at, width_px * height_px) * width_px * height_px
-    if kept:
-        kept.append((kept_from, len(jpeg)))
-        view = memoryview(jpeg)
-        jpeg = b"".join(view[begin:end] for begin, end in kept)
-    is_predictable = n_scanned <= PREDICTABLE_SCANNED_PIXELS
-    return Structure("JPEG", width_px, height_px, orientation or 1, jpeg, is_predictable)
+    require_known_colours(frame, stated.has_jfif, stated.adobe_transform)
+    n_pixels = frame.width_px * frame.height_px
+    # In a sequential frame, decoders refuse a scan behind one that has all components.
+    is_single = not frame.is_progressive and jpeg[start + 4] == len(frame.component_ids)
+    n_scans = 1 if is_single else require_few_scans(jpeg, at, n_pixels)
+    return Structure(
+        "JPEG",
+        frame.width_px,
+        frame.height_px,
+        stated.orientation or _UPRIGHT,
+        excerpt.joined(len(jpeg)) + missing_end(jpeg, start, frame.component_ids),
+        is_predictable=n_scans * n_pixels <= PREDICTABLE_SCANNED_PIXELS,
+    )
 
 
-def _next_segment(jpeg: bytes, at: int) -> tuple[int, int, int]:
-    """Marker, start and end of the segment at `at`; fill bytes before it are skipped."""
-    fill = _FILL.match(jpeg, at)  # in place: a copy of the rest for each segment takes seconds
-    if fill is None:
-        raise CorruptTileError("JPEG")
-    start = fill.end() - 1
-    if start + 4 > len(jpeg):
-        raise CorruptTileError("JPEG")
-    marker = jpeg[start + 1]
-    if marker in _STANDALONE:
-        return marker, start, start + 2
-    end = start + 2 + int.from_bytes(jpeg[start + 2 : start + 4])
-    if marker in (0, _END_OF_IMAGE) or end < start + 4 or end > len(jpeg):
-        raise CorruptTileError("JPEG")
-    return marker, start, end
+@dataclass(slots=True)
+class _Statements:
+    """What the segments have said so far."""
 
+    frame: Frame | None = None
+    has_jfif: bool = False
+    adobe_transform: int | None = None
+    orientation: int = 0
 
-def _read_frame(jpeg: bytes, start: int, end: int) -> tuple[int, int]:
-    """Width and height from a frame header of 8 bits a sample."""
-    if end - start < 6:
-        raise CorruptTileError("JPEG")
-    precision = jpeg[start]
-    if precision != 8:
-        raise PixelFormatError(f"{precision}-bit JPEG")
-    height_px = int.from_bytes(jpeg[start + 1 : start + 3])
-    width_px = int.from_bytes(jpeg[start + 3 : start + 5])
-    return width_px, height_px
+    def read(self, marker: int, data: bytes) -> tuple[bool, bytes]:
+        """Read one segment.
 
+        Args:
+            marker: says what it is.
+            data: behind its length.
 
-def _require_few_scans(jpeg: bytes, first_scan: int, n_pixels: int) -> int:
-    """Check the number of scans, and return an upper bound of it.
-
-    Args:
-        jpeg: a whole file.
-        first_scan: where the entropy-coded data of the first scan begin.
-        n_pixels: width times height.
-    """
-    max_scans = max(1, min(MAX_SCANS, MAX_SCANNED_PIXELS // max(1, n_pixels)))
-    # Entropy-coded data cannot contain the marker, but a preview or a video that a camera appends
-    # can. So a file that seems to have too many scans is walked.
-    n_scans = _count_scan_markers(jpeg)
-    if n_scans > max_scans:
-        n_scans = _walk_scans(jpeg, first_scan, max_scans)
-    return n_scans
-
-
-def _count_scan_markers(jpeg: bytes) -> int:
-    # As words at even and at odd places: five times as fast as `bytes.count`, which costs a
-    # twentieth of the decoding.
-    even = np.frombuffer(jpeg, "<u2", len(jpeg) // 2)
-    odd = np.frombuffer(jpeg, "<u2", (len(jpeg) - 1) // 2, offset=1)
-    return int(np.count_nonzero(even == _SCAN_WORD) + np.count_nonzero(odd == _SCAN_WORD))
-
-
-def _walk_scans(jpeg: bytes, first_scan: int, max_scans: int) -> int:
-    """Count the scans up to the end of the picture."""
-    n_scans, at = 1, first_scan
-    for _ in range(MAX_SEGMENTS):
-        found = _MARKER_AFTER_DATA.search(jpeg, at)
-        if found is None or found[1][0] == _END_OF_IMAGE:
-            return n_scans
-        n_scans += found[1][0] == _START_OF_SCAN
-        if n_scans > max_scans:
-            raise TooManyScansError(max_scans)
-        at = found.end() + int.from_bytes(jpeg[found.end() : found.end() + 2])
-    raise TooManySegmentsError("JPEG", MAX_SEGMENTS)
+        Returns:
+            Whether the pixels need the segment, and what to put in its place if not.
+        """
+        if marker in OTHER_FRAMES:
+            raise PixelFormatError(OTHER_FRAMES[marker])
+        if marker in FRAMES:
+            if self.frame is not None:
+                raise CorruptTileError("JPEG")
+            self.frame = read_frame(marker, data)
+        elif marker == APP0 and data.startswith(_JFIF) and not self.has_jfif:
+            self.has_jfif = len(data) >= _MIN_JFIF_BYTES
+            is_known = data.startswith(_KNOWN_JFIF)
+            return self.has_jfif and is_known, _JFIF_SEGMENT if self.has_jfif else b""
+        elif marker == APP14 and data.startswith(_ADOBE) and len(data) > _ADOBE_TRANSFORM_AT:
+            self.adobe_transform = data[_ADOBE_TRANSFORM_AT]
+            return True, b""
+        elif marker == APP1 and data.startswith(_EXIF) and not self.orientation:
+            self.orientation = read_orientation(data[len(_EXIF) :])
+        return not is_metadata(marker), b""

@@ -20,6 +20,8 @@ class Structure:
             there is nothing to drop.
         is_predictable: whether decoding costs no more than its pixels say. Other files are decoded
             in a process that can be killed.
+        transparent_colour: of a grey or RGB PNG, one number a sample, 0 to 65,535 in a picture of
+            16 bits and 0 to 255 in others; `pixel_bytes` do not state it.
     """
 
     format: ImageFormat
@@ -28,3 +30,4 @@ class Structure:
     orientation: int
     pixel_bytes: bytes
     is_predictable: bool
+    transparent_colour: tuple[int, ...] | None = None

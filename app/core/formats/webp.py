@@ -1,4 +1,4 @@
-"""WebP: the canvas size and whether it moves (RFC 9649)."""
+"""WebP: the chunks that hold pixels, the canvas size and whether it moves (RFC 9649)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from app.core.formats.structure import Structure
 from app.core.tile_errors import CorruptTileError, TooManyFramesError, TooManySegmentsError
 
 MAX_CHUNKS: Final = 1024
+_HEADER_BYTES: Final = 12
 _EXIF: Final = b"Exif\0\0"
 _ANIMATED: Final = 0x02
+_HAS_ALPHA: Final = 0x10
 _KEY_FRAME_START: Final = b"\x9d\x01\x2a"
 _LOSSLESS_SIGNATURE: Final = 0x2F
+_PIXEL_CHUNKS: Final = frozenset({b"VP8X", b"ALPH", b"VP8 ", b"VP8L"})
 
 
 def read_webp(webp: bytes) -> Structure:
-    """Read a WebP's chunks.
+    """Read a WebP's chunks; those that do not decide a pixel go.
 
     Args:
-        webp: begins with `RIFF....WEBP`.
+        webp: begins with `RIFF....WEBP`; the size that it states is not needed.
 
     Raises:
         CorruptTileError: no image chunk.
@@ -28,7 +31,8 @@ def read_webp(webp: bytes) -> Structure:
         TooManySegmentsError: more than `MAX_CHUNKS`.
     """
     sizes: list[tuple[int, int]] = []
-    at, orientation = 12, 0
+    parts: list[bytes] = []
+    at, orientation = _HEADER_BYTES, 0
     for _ in range(MAX_CHUNKS):
         try:
             kind, n_bytes = struct.unpack_from("<4sI", webp, at)
@@ -37,6 +41,9 @@ def read_webp(webp: bytes) -> Structure:
             sizes += _size_in_chunk(webp, at + 8, kind)
         except (struct.error, IndexError):
             break
+        if kind in _PIXEL_CHUNKS:
+            parts.append(_without_metadata_flags(webp[at : at + 8 + n_bytes]))
+            parts.append(bytes(n_bytes % 2))
         at += 8 + n_bytes + n_bytes % 2
     else:
         raise TooManySegmentsError("WebP", MAX_CHUNKS)
@@ -44,7 +51,17 @@ def read_webp(webp: bytes) -> Structure:
         raise CorruptTileError("WEBP")
     # A canvas and an image may disagree: the larger one is what memory must be there for.
     width_px, height_px = (max(sides) for sides in zip(*sizes, strict=True))
-    return Structure("WEBP", width_px, height_px, orientation or 1, webp, is_predictable=False)
+    n_pixel_bytes = len(b"WEBP") + sum(map(len, parts))
+    pixel_bytes = b"".join([b"RIFF", struct.pack("<I", n_pixel_bytes), b"WEBP", *parts])
+    return Structure(
+        "WEBP", width_px, height_px, orientation or 1, pixel_bytes, is_predictable=False
+    )
+
+
+def _without_metadata_flags(chunk: bytes) -> bytes:
+    if not chunk.startswith(b"VP8X"):
+        return chunk
+    return chunk[:8] + bytes(flags & _HAS_ALPHA for flags in chunk[8:9]) + chunk[9:]
 
 
 def _size_in_chunk(webp: bytes, at: int, kind: bytes) -> list[tuple[int, int]]:

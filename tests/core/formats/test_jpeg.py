@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.core.formats.jpeg import MAX_SCANS, MAX_SEGMENTS, PREDICTABLE_SCANNED_PIXELS, read_jpeg
+from app.core.formats.jpeg import MAX_SEGMENTS, PREDICTABLE_SCANNED_PIXELS, read_jpeg
+from app.core.formats.jpeg_scans import MAX_SCANS
 from app.core.tile_errors import (
     CorruptTileError,
     PixelFormatError,
@@ -48,6 +49,8 @@ def test_ordinary_file_stays_as_it_is() -> None:
     ("marker", "mode"),
     [
         (0xC3, "lossless JPEG"),
+        (0xDE, "hierarchical JPEG"),
+        (0xF7, "JPEG-LS"),
         *((marker, "hierarchical JPEG") for marker in (0xC5, 0xC6, 0xC7)),
         *((m, "arithmetic-coded JPEG") for m in (0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)),
     ],
@@ -72,7 +75,8 @@ DAMAGED = {
     "short frame": PLAIN.replace(FRAME, jpeg_segment(0xC0, b"\x08\0\x40\0")),
     "no scan": PLAIN[: PLAIN.index(b"\xff\xda")],
     "end before a scan": after_start(PLAIN, b"\xff\xd9\0\x02"),
-    "length of 1": after_start(PLAIN, b"\xff\xe5\0\1"),
+    "length of 1": after_start(PLAIN, b"\xff\xdb\0\1"),
+    "preview in a segment of a wrong length": after_start(PLAIN, b"\xff\xe5\0\1", PLAIN),
     "length beyond the end": after_start(PLAIN[:4], b"\xff\xe5\xff\xff"),
     "no marker": after_start(PLAIN, b"\0"),
     "marker 0": after_start(PLAIN, b"\xff\0\0\x02"),

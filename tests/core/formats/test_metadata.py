@@ -35,6 +35,13 @@ JPEG_METADATA = {
     "short JFIF": jpeg_segment(0xE0, b"JFIF\0"),
     "JFIF extension": jpeg_segment(0xE0, b"JFXX\0\x10" + LARGE),
     "fill bytes": b"\xff" * 5000,
+    "length that is too small": b"\xff\xe5\0\x09" + LARGE,
+    "length of zero": b"\xff\xed\0\0" + LARGE[:90],
+    "length that is too large": b"\xff\xe1\0\x60Exif\0\0" + exif(1),
+    "length beyond the end": b"\xff\xfe\xff\xff" + LARGE[:90],
+    "garbled EXIF": jpeg_segment(0xE1, b"Exif\0\0garbled"),
+    "cut Adobe segment": jpeg_segment(0xEE, b"Adobe\0\x64"),
+    "other data in an Adobe segment": jpeg_segment(0xEE, LARGE),
 }
 PNG_METADATA = {
     "ICC profile": png_chunk(b"iCCP", b"x\0\0" + zlib.compress(LARGE)),
@@ -45,6 +52,11 @@ PNG_METADATA = {
     "XMP": png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + LARGE),
     "gamma": png_chunk(b"gAMA", struct.pack(">I", 20_000)),
     "private chunk": png_chunk(b"prVt", LARGE),
+    "palette of an RGB picture": png_chunk(b"PLTE", bytes(7)),
+    "wrong checksum": png_chunk(b"iTXt", b"XML:com.adobe.xmp\0")[:-1] + b"?",
+    "length that is too small": struct.pack(">I", 9) + png_chunk(b"zTXt", LARGE[:90])[4:],
+    "length that is too large": struct.pack(">I", 140) + png_chunk(b"tEXt", LARGE[:90])[4:],
+    "length beyond the end": b"\x7f\0\0\0eXIf" + LARGE[:90],
 }
 
 
@@ -54,6 +66,7 @@ def test_jpeg_metadata_change_no_pixel(name: str, progressive: bool) -> None:
     plain = encoded("JPEG", progressive=progressive)
     with_metadata = plain[:20] + JPEG_METADATA[name] + plain[20:]  # behind the JFIF segment
     assert np.array_equal(decode_tile(with_metadata), decode_tile(plain))
+    assert not decode_tile_and_header(with_metadata)[1].is_damaged
     assert len(read_structure(with_metadata, MAX_PIXELS).pixel_bytes) <= len(plain)
 
 

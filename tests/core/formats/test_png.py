@@ -11,7 +11,12 @@ from PIL import Image
 
 from app.core.formats.png import MAX_CHUNKS, read_png
 from app.core.tile import decode_tile
-from app.core.tile_errors import CorruptTileError, TooManyFramesError, TooManySegmentsError
+from app.core.tile_errors import (
+    CorruptTileError,
+    PixelFormatError,
+    TooManyFramesError,
+    TooManySegmentsError,
+)
 from tests.core.formats.files import before_image_data, encoded, exif, picture
 from tests.encoders import png_chunk
 
@@ -19,9 +24,10 @@ PLAIN = encoded("PNG")
 SIGNATURE, HEADER, REST = PLAIN[:8], PLAIN[8:33], PLAIN[33:]
 
 
-def with_header(size: tuple[int, int], depth: int, colour_type: int) -> bytes:
-    header = struct.pack(">IIBBBBB", *size, depth, colour_type, 0, 0, 0)
-    return SIGNATURE + png_chunk(b"IHDR", header) + REST
+def with_header(size: tuple[int, int], depth: int, colour_type: int, *methods: int) -> bytes:
+    header = struct.pack(">IIBBBBB", *size, depth, colour_type, *(methods or (0, 0, 0)))
+    palette = png_chunk(b"PLTE", bytes(3)) if colour_type == 3 else b""
+    return SIGNATURE + png_chunk(b"IHDR", header) + palette + REST
 
 
 def test_ordinary_file_stays_as_it_is() -> None:
@@ -39,6 +45,15 @@ DAMAGED = {
     "short header": SIGNATURE + png_chunk(b"IHDR", HEADER[8:16]) + REST,
     "truncated header": PLAIN[:30],
     "signature alone": SIGNATURE,
+    "colour type 1": with_header((64, 64), 8, 1),
+    "RGB of 4 bits": with_header((64, 64), 4, 2),
+    "palette of 16 bits": with_header((64, 64), 16, 3),
+    "unknown filter method": with_header((64, 64), 8, 2, 0, 64, 0),
+    "unknown interlacing": with_header((64, 64), 8, 2, 0, 0, 2),
+    "transparent colour of two samples": before_image_data(PLAIN, png_chunk(b"tRNS", bytes(4))),
+    "transparent colour of a wrong checksum": before_image_data(
+        PLAIN, png_chunk(b"tRNS", bytes(6))[:-1] + b"?"
+    ),
 }
 
 
@@ -63,6 +78,32 @@ def test_chunks_are_bounded(kind: bytes) -> None:
     assert (caught.value.format, caught.value.limit_segments) == ("PNG", MAX_CHUNKS)
 
 
+@pytest.mark.parametrize("kind", [b"CgBI", b"ABCD"])
+def test_unknown_critical_chunk_is_refused(kind: bytes) -> None:
+    """Apple's CgBI says that the pixels are stored in another way."""
+    with pytest.raises(PixelFormatError) as caught:
+        read_png(SIGNATURE + png_chunk(kind, b"\x50\0\x20\2") + HEADER + REST)
+    assert caught.value.mode == f"PNG with the critical chunk {kind.decode()}"
+
+
+@pytest.mark.parametrize("at", [-1, -13, len(SIGNATURE + HEADER) - 1])
+def test_wrong_checksum_is_ignored_or_named(at: int) -> None:
+    """Pixels have a checksum of their own within the compressed data."""
+    changed = bytearray(PLAIN)
+    changed[at] ^= 1
+    if at < 0:
+        assert np.array_equal(decode_tile(bytes(changed)), decode_tile(PLAIN))
+        return
+    with pytest.raises(CorruptTileError) as caught:
+        decode_tile(bytes(changed))
+    assert caught.value.format == "PNG"
+
+
+@pytest.mark.parametrize("n_lost", [1, 4, 12, 16])
+def test_end_that_is_cut_loses_nothing(n_lost: int) -> None:
+    assert np.array_equal(decode_tile(PLAIN[:-n_lost]), decode_tile(PLAIN))
+
+
 @pytest.mark.parametrize(("n_frames", "is_refused"), [(0, False), (1, False), (2, True)])
 def test_animation_is_refused(n_frames: int, is_refused: bool) -> None:
     png = before_image_data(PLAIN, png_chunk(b"acTL", struct.pack(">II", n_frames, 0)))
@@ -77,7 +118,7 @@ def test_animation_is_refused(n_frames: int, is_refused: bool) -> None:
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
 def test_chunks_that_decide_pixels_stay(mode: str) -> None:
     image = Image.fromarray(picture()).convert(mode if mode != "I;16" else "I").convert(mode)
-    options = {"transparency": 3} if mode in {"L", "P"} else {}
+    options = {"transparency": 3} if mode == "P" else {}
     png = encoded("PNG", image, **options)
     assert read_png(png).pixel_bytes == png
 

@@ -17,7 +17,7 @@ PLAIN = {"lossy": LOSSY, "lossless": LOSSLESS, "extended": extended_webp(LOSSY, 
 def test_ordinary_file_is_accepted(name: str) -> None:
     structure = read_webp(PLAIN[name])
     assert (structure.width_px, structure.height_px, structure.orientation) == (64, 64, 1)
-    assert structure.pixel_bytes is PLAIN[name]
+    assert structure.pixel_bytes == PLAIN[name]
     assert not structure.is_predictable
 
 

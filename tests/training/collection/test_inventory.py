@@ -57,6 +57,15 @@ def test_report_counts_class_by_case(drawn_dir: Path, tmp_path: Path) -> None:
     assert odd == ((), (), (), ())
 
 
+def test_report_lists_a_tile_that_decodes_in_part(collection: Path, tmp_path: Path) -> None:
+    tile = collection / SET / "Case-4-C0-100-200.jpg"
+    whole = tile.read_bytes()
+    tile.write_bytes(whole[:-9] + whole[-2:])
+    assert report(collection, tmp_path / "out").exit_code == 0
+    (unreadable,) = read(tmp_path / "out").unreadable
+    assert "damaged" in str(unreadable)
+
+
 @pytest.fixture
 def odd(collection: Path) -> Path:
     """Three sound tiles and one of every kind of oddity."""

@@ -102,6 +102,19 @@ def test_build_index_reports_a_truncated_file(collection: Path) -> None:
     assert only_problem(collection).rule == Rule.UNREADABLE
 
 
+def test_build_index_reports_a_tile_that_decodes_in_part(collection: Path) -> None:
+    """The service answers for it and marks it; the network must not learn from it."""
+    whole = (collection / FIRST).read_bytes()
+    (collection / FIRST).write_bytes(whole[:-9] + whole[-2:])
+    assert only_problem(collection).rule == Rule.UNREADABLE
+
+
+def test_build_index_accepts_a_missing_end_marker(collection: Path) -> None:
+    whole = (collection / FIRST).read_bytes()
+    (collection / FIRST).write_bytes(whole[:-2])
+    assert index_of(collection)[1] == ()
+
+
 def test_build_index_reports_pixels_that_are_not_rgb(collection: Path) -> None:
     Image.open(collection / FIRST).convert("L").save(collection / FIRST)
     problem = only_problem(collection)
