@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from app.core.formats import FORMATS, Structure, read_structure
+from app.core.formats.tiff_layout import TiffLayout
+from app.core.formats.tiff_pixels import decode_tiff
 from app.core.tile_errors import (
     CorruptTileError,
     EmptyTileError,
@@ -139,7 +141,10 @@ def read_tile_structure(tile_bytes: bytes, limits: TileLimits) -> Structure:
 def decode_structure(structure: Structure, limits: TileLimits, side_px: int) -> Decoded:
     """Decode a file whose structure was read; see `decode_tile_and_header`."""
     format_, tile_bytes = structure.format, structure.pixel_bytes
-    image = _open_within_limits(tile_bytes, limits)
+    if structure.tiff is not None:
+        image = _read_tiff_pixels(tile_bytes, structure.tiff)
+    else:
+        image = _open_within_limits(tile_bytes, limits)
     width_px, height_px = image.size
     try:
         image.draft(None, (side_px, side_px))
@@ -156,6 +161,13 @@ def decode_structure(structure: Structure, limits: TileLimits, side_px: int) -> 
     if structure.orientation >= 5:
         width_px, height_px = height_px, width_px
     return np.array(square, dtype=np.uint8), TileHeader(format_, width_px, height_px)
+
+
+def _read_tiff_pixels(tile_bytes: bytes, layout: TiffLayout) -> Image.Image:
+    try:
+        return decode_tiff(tile_bytes, layout)
+    except _DECODER_ERRORS as error:
+        raise CorruptTileError("TIFF") from error
 
 
 def _open_within_limits(tile_bytes: bytes, limits: TileLimits) -> Image.Image:
