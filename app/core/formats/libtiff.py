@@ -9,7 +9,7 @@ from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import TiffImagePlugin
+from PIL import Image, TiffImagePlugin
 
 from app.core.formats import tiff_tags as t
 from app.core.formats.tiff_layout import TiffLayout
@@ -35,8 +35,9 @@ def decompress(
     Raises:
         OSError, ValueError, SyntaxError: the data are damaged.
     """
-    # `Image.open` would limit the pixels, of which one is a byte here.
+    # `Image.open`, and `load` without an image, would limit the pixels, which are bytes here.
     image = TiffImagePlugin.TiffImageFile(io.BytesIO(_bytes_as_pixels(parts, layout, n_rows)))
+    image.im = Image.new("L", (layout.row_bytes, n_rows)).im
     image.load()
     n_block_rows = max(1, max_block_bytes // layout.row_bytes)
     for top in range(0, n_rows, n_block_rows):

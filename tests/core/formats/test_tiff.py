@@ -67,6 +67,13 @@ def test_strip_a_row_in_separate_planes_is_accepted() -> None:
     assert read_tiff(content, MAX_PIXELS).height_px == 4096
 
 
+def test_pillow_does_not_count_bytes_as_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """4096 x 4096 px of 16-bit RGB have more bytes than Pillow lets an image have pixels."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 64)
+    content = encoded("TIFF", compression="tiff_lzw")
+    assert np.array_equal(decode_tile(content, side_px=64), picture())
+
+
 def test_blank_tiles_may_share_their_data() -> None:
     """Some scanners store one blank tile and let all blank tiles of a slide refer to it."""
     blank = zlib.compress(b"\xee" * (256 * 256 * 3))
