@@ -2,7 +2,7 @@
 
 The steps, in order: detect the format from the content; check the limits on the header before
 decoding any pixel; decode JPEG at a reduced DCT scale; resample the centre square to the model's
-side; composite transparent pixels over white; apply the EXIF orientation. ICC profiles are ignored:
+side; composite transparent pixels over white; apply the orientation. ICC profiles are ignored:
 the training tiles have none, so applying one would leave the model's domain.
 """
 
