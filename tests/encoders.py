@@ -11,9 +11,10 @@ from typing import Final
 from PIL import Image
 
 Values = tuple[str, Sequence[int]]
-"""Type of a TIFF tag's values (`H` or `I`) and the values."""
+"""Type of a TIFF tag's values (`B`, `H`, `I`, or `R` for rational) and the values, of a rational
+numerator and denominator."""
 
-_TIFF_TYPES: Final = {"H": 3, "I": 4}
+_TIFF_TYPES: Final = {"B": 1, "H": 3, "I": 4, "R": 5}
 
 
 def tiff(tags: Mapping[int, Values], data: bytes, order: str = "<") -> bytes:
@@ -22,14 +23,15 @@ def tiff(tags: Mapping[int, Values], data: bytes, order: str = "<") -> bytes:
     values_at = directory_at + 2 + 12 * len(tags) + 4
     entries, long_values = [], b""
     for tag, (code, values) in sorted(tags.items()):
-        raw = struct.pack(f"{order}{len(values)}{code}", *values)
+        raw = struct.pack(f"{order}{len(values)}{code.replace('R', 'I')}", *values)
+        n_values = len(values) // 2 if code == "R" else len(values)
         if len(raw) > 4:
             raw, long_values = (
                 struct.pack(f"{order}I", values_at + len(long_values)),
                 long_values + raw,
             )
         entries.append(
-            struct.pack(f"{order}HHI", tag, _TIFF_TYPES[code], len(values)) + raw.ljust(4, b"\0")
+            struct.pack(f"{order}HHI", tag, _TIFF_TYPES[code], n_values) + raw.ljust(4, b"\0")
         )
     directory = struct.pack(f"{order}H", len(tags)) + b"".join(entries) + bytes(4)
     return (

@@ -6,12 +6,12 @@ OsteoError
 │   ├── TileTooLargeError        more bytes than `limit_bytes`
 │   ├── TooManyPixelsError       more pixels than `limit_pixels`; nothing was decoded
 │   ├── TileTooSmallError        a side shorter than `limit_px`
-│   ├── TooManyFramesError       an animation, a pyramid or a multi-page file
+│   ├── TooManyFramesError       an animation, a pyramid or a multi-page file (`content`)
 │   ├── TileFormatError          not one of `formats`
 │   ├── TooManySegmentsError     more than `limit_segments` chunks, segments, strips or tiles
 │   ├── DecodeBudgetError        decoding takes more time or memory than the settings allow
 │   ├── TooManyScansError        a progressive JPEG crafted to take minutes to decode
-│   ├── PixelFormatError         a pixel layout (`mode`) that cannot be converted to RGB
+│   ├── PixelFormatError         a kind of pixels (`mode`) that is not read
 │   ├── TextTileError            a form field with text where a file belongs
 │   └── CorruptTileError         damaged or incomplete image data
 ├── RequestError                 the request around the tiles is wrong (some in `header_errors`)

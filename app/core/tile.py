@@ -2,7 +2,7 @@
 
 The steps, in order: detect the format from the content; check the limits on the header before
 decoding any pixel; decode JPEG at a reduced DCT scale; resample the centre square to the model's
-side; composite transparent pixels over white; apply the EXIF orientation. ICC profiles are ignored:
+side; composite transparent pixels over white; apply the orientation. ICC profiles are ignored:
 the training tiles have none, so applying one would leave the model's domain.
 """
 
@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImagePalette, UnidentifiedImageError
 
 from app.core.formats import FORMATS, Structure, read_structure
+from app.core.formats.tiff_pixels import decode_tiff
 from app.core.jpeg_decoder import decode_jpeg
 from app.core.png_transparency import transparency_of
 from app.core.tile_errors import (
     CorruptTileError,
     EmptyTileError,
     PixelFormatError,
-    TileFormatError,
     TileTooLargeError,
     TileTooSmallError,
     TooManyPixelsError,
@@ -156,15 +156,12 @@ def read_tile_structure(tile_bytes: bytes, limits: TileLimits) -> Structure:
 
 def decode_structure(structure: Structure, limits: TileLimits, side_px: int) -> Decoded:
     """Decode a file whose structure was read; see `decode_tile_and_header`."""
-    decoded = decode_jpeg(structure, side_px) if structure.format == "JPEG" else None
     try:
-        image, is_damaged = decoded or (_decode_with_pillow(structure, limits, side_px), False)
+        image, is_damaged = _decode_pixels(structure, limits, side_px)
         square = _resample_centre_square(image, side_px)
     except _DECODER_ERRORS as error:
         raise CorruptTileError(structure.format) from error
     width_px, height_px = structure.width_px, structure.height_px
-    if structure.format == "TIFF":  # which Pillow has turned
-        width_px, height_px = image.size
     transpose = _TRANSPOSE_BY_ORIENTATION.get(structure.orientation)
     if transpose is not None:
         square = square.transpose(transpose)
@@ -172,6 +169,16 @@ def decode_structure(structure: Structure, limits: TileLimits, side_px: int) -> 
         width_px, height_px = height_px, width_px
     header = TileHeader(structure.format, width_px, height_px, is_damaged)
     return np.array(square, dtype=np.uint8), header
+
+
+def _decode_pixels(
+    structure: Structure, limits: TileLimits, side_px: int
+) -> tuple[Image.Image, bool]:
+    """RGB, or RGBA if it has transparency, and whether the decoder warned of damage."""
+    if structure.tiff is not None:
+        return _with_colour(decode_tiff(structure.pixel_bytes, structure.tiff)), False
+    decoded = decode_jpeg(structure, side_px) if structure.format == "JPEG" else None
+    return decoded or (_decode_with_pillow(structure, limits, side_px), False)
 
 
 def _decode_with_pillow(structure: Structure, limits: TileLimits, side_px: int) -> Image.Image:
@@ -206,11 +213,7 @@ def _open_within_limits(structure: Structure, limits: TileLimits) -> Image.Image
         image = Image.open(io.BytesIO(structure.pixel_bytes), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise TooManyPixelsError(limits.max_pixels) from None
-    except UnidentifiedImageError as error:
-        if structure.format == "TIFF":  # which can hold what Pillow does not know
-            raise TileFormatError(FORMATS) from None
-        raise CorruptTileError(structure.format) from error
-    except _DECODER_ERRORS as error:
+    except (UnidentifiedImageError, *_DECODER_ERRORS) as error:
         raise CorruptTileError(structure.format) from error
     _require_size(*image.size, limits)
     if image.mode not in _COLOUR_MODES and image.mode not in _SIXTEEN_BIT_MODES:

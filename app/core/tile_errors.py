@@ -44,11 +44,11 @@ class TileTooSmallError(TileError, code="tile-too-small"):
 
 
 class TooManyFramesError(TileError, code="too-many-frames"):
-    def __init__(self, limit_frames: int) -> None:
-        self.limit_frames = limit_frames
+    def __init__(self, limit_frames: int, content: str = "an animation") -> None:
+        self.limit_frames, self.content = limit_frames, content
         super().__init__(
-            f"The file holds more than {counted(limit_frames, 'image')}. Send a single tile, "
-            "not an animation, a pyramid or a multi-page file."
+            f"The file holds {content}, but a tile is {counted(limit_frames, 'image')}. Save the "
+            "image to be classified as a file of its own. From a slide, cut tiles."
         )
 
 
@@ -61,11 +61,11 @@ class TileFormatError(TileError, code="unsupported-format"):
 
 
 class PixelFormatError(TileError, code="unsupported-pixels"):
-    def __init__(self, mode: str) -> None:
-        self.mode = mode
+    def __init__(self, what: str) -> None:
+        self.mode = what
         super().__init__(
-            f"Pixels of mode {mode!r} cannot be converted to RGB. Send 8-bit or 16-bit RGB, "
-            "greyscale, palette or CMYK."
+            f"Images of this kind are not supported: {what}. Save the image as an ordinary JPEG, "
+            "PNG or TIFF of 8 or 16 bits per channel."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import signal
@@ -15,12 +16,16 @@ from app.core.errors import DeadlineError, TileError
 from app.core.tile import Decoded, TileLimits
 from app.core.tile_errors import DecodeBudgetError
 from app.settings import PREFIX
+from app.telemetry.logs import LOGGER_NAME
+
+_logger = logging.getLogger(LOGGER_NAME)
 
 _WALL_S_PER_CPU_S: Final = 5.0
 """A process that shares its core with four others is given its time all the same. If that is not
 enough, the machine is to blame and not the tile."""
 _START_S: Final = 30.0
 """Waited for a process to start, which takes some tenths of a second. Its time is no tile's."""
+_MAX_TRACEBACK_BYTES: Final = 16 * 1024
 _PROGRAM: Final = "from app.inference.decode_program import serve; serve()"
 _ENVIRONMENT: Final = {
     # NumPy would start a thread for each core, and none of them has anything to do.
@@ -58,7 +63,7 @@ class DecodeProcess:
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,  # libtiff writes its warnings there
+                    stderr=subprocess.PIPE,  # tracebacks only; see `decode_program`
                     env=_environment(),
                     process_group=0,  # Ctrl-C is for the service, which drains
                 )
@@ -70,6 +75,7 @@ class DecodeProcess:
         self._file = self._socket.makefile("rwb")
         self._max_decode_s = max_decode_s
         self.is_spent = False
+        self._is_killed = False
 
     def decode(self, tile_bytes: bytes, limits: TileLimits, side_px: int) -> Decoded:
         """`decode_tile_and_header` in the process.
@@ -99,6 +105,7 @@ class DecodeProcess:
 
     def kill(self) -> None:
         """End the process; another thread may be in `decode`, which then raises."""
+        self._is_killed = True
         self._process.kill()
 
     def close(self) -> None:
@@ -108,12 +115,16 @@ class DecodeProcess:
         with suppress(OSError):  # what could not be sent is still in its buffer
             self._file.close()
         self._socket.close()
+        if self._process.stderr is not None:
+            self._process.stderr.close()
 
     def _await_start(self) -> None:
         try:
             pickle.load(self._file)  # noqa: S301 - from our own program
         except (OSError, EOFError) as error:
             self.is_spent = True
+            self._process.kill()  # it may still be starting
+            self._log_end("decode_process_not_started")
             raise MemoryError("a process to decode a tile did not start") from error
         self._has_started = True
         self._socket.settimeout(self._max_decode_s * _WALL_S_PER_CPU_S)
@@ -121,7 +132,17 @@ class DecodeProcess:
     def _reason_of_end(self) -> str:
         if self._process.wait() == -signal.SIGPROF:
             return f"it takes more than {self._max_decode_s:g} s"
+        if not self._is_killed:
+            self._log_end("decoder_crashed")
         return "its decoder crashed"
+
+    def _log_end(self, event: str) -> None:
+        """Log how the process ended, and the traceback that it left, if any."""
+        status = self._process.wait()
+        stderr = self._process.stderr
+        left = os.read(stderr.fileno(), _MAX_TRACEBACK_BYTES) if stderr is not None else b""
+        details = {"exit_status": status, "traceback": left.decode(errors="replace")}
+        _logger.error(event, extra=details)
 
 
 def _environment() -> dict[str, str]:

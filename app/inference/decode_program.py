@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import pickle
 import resource
@@ -28,6 +29,7 @@ _MAX_KEPT_SHARE: Final = 1 / 8
 def serve() -> None:
     """Decode what comes over a socket, until its other end closes; the program of a process."""
     descriptor, max_decode_s, max_decode_bytes = sys.argv[1:]
+    _silence_libraries()
     # A supervisor may send SIGTERM to all processes of a service, which drains first.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -57,6 +59,17 @@ def serve() -> None:
             is_spent = _address_space_bytes() - n_idle_bytes > n_kept_bytes
             pickle.dump((answer, is_spent), file, pickle.HIGHEST_PROTOCOL)
             file.flush()
+
+
+def _silence_libraries() -> None:
+    """Leave standard error to Python, whose tracebacks the service logs.
+
+    libtiff writes what it dislikes about a file there, as often as the file makes it.
+    """
+    sys.stderr = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
+    faulthandler.enable(sys.stderr)  # also writes a traceback if a decoder crashes
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
 
 
 def _decode(

@@ -8,7 +8,11 @@ from typing import Final
 
 _BYTE_ORDERS: Final = {b"II": "<", b"MM": ">"}
 _CLASSIC, _BIG = 42, 43
-_CODE_BY_TYPE: Final = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+_CODES_BY_TYPE: Final = {
+    **{1: "B", 3: "H", 4: "I", 5: "II", 7: "B", 13: "I", 16: "Q", 18: "Q"},
+    **{6: "b", 8: "h", 9: "i", 17: "q"},
+}
+"""A rational number is two whole numbers."""
 _MAX_TAGS: Final = 4096
 _ORIENTATION: Final = 0x0112
 _UPRIGHT: Final = 1
@@ -20,32 +24,56 @@ class TooManyValuesError(ValueError):
     """A tag has more values than the caller accepts."""
 
 
-def read_directory(data: bytes, wanted: Collection[int], max_values: int) -> tuple[Tags, bool]:
-    """The values of some tags in the first directory, and whether another directory follows.
+def read_directory(
+    data: bytes, wanted: Collection[int], max_values: int, at: int | None = None
+) -> tuple[Tags, int]:
+    """The values of some tags in a directory, and where the next directory is; 0 if there is none.
 
     Args:
         data: begins with a TIFF header.
-        wanted: tags of whole numbers; others are skipped unread.
+        wanted: tags of whole numbers or bytes; others are skipped unread.
         max_values: of one tag.
+        at: where the directory begins; the first one if it is `None`.
 
     Raises:
         TooManyValuesError: a wanted tag has more values.
         ValueError: no such header or directory, or a wanted tag that is repeated or cannot be read.
     """
     try:
-        return _read_directory(data, wanted, max_values)
+        at = first_directory(data) if at is None else at
+        return _read_directory(data, wanted, max_values, at)
     except (struct.error, KeyError, OverflowError) as error:
         raise ValueError("a damaged directory") from error
 
 
-def _read_directory(data: bytes, wanted: Collection[int], max_values: int) -> tuple[Tags, bool]:
+def first_directory(data: bytes) -> int:
+    """Where the first directory begins.
+
+    Raises:
+        ValueError: no TIFF header.
+    """
+    try:
+        order, is_big = _read_header(data)
+        (at,) = struct.unpack_from(f"{order}Q" if is_big else f"{order}I", data, 8 if is_big else 4)
+    except (struct.error, KeyError) as error:
+        raise ValueError("no TIFF header") from error
+    return int(at)
+
+
+def _read_header(data: bytes) -> tuple[str, bool]:
+    """Byte order, and whether it is a BigTIFF."""
     order = _BYTE_ORDERS[data[:2]]
     (version,) = struct.unpack_from(f"{order}H", data, 2)
     if version not in (_CLASSIC, _BIG):
         raise ValueError(f"version {version}")
-    is_big = version == _BIG
+    return order, version == _BIG
+
+
+def _read_directory(
+    data: bytes, wanted: Collection[int], max_values: int, at: int
+) -> tuple[Tags, int]:
+    order, is_big = _read_header(data)
     word, count, entry_bytes, inline_bytes = ("Q", "Q", 20, 8) if is_big else ("I", "H", 12, 4)
-    (at,) = struct.unpack_from(order + word, data, 8 if is_big else 4)
     (n_tags,) = struct.unpack_from(order + count, data, at)
     if n_tags > _MAX_TAGS:
         raise ValueError(f"{n_tags} tags")
@@ -60,13 +88,14 @@ def _read_directory(data: bytes, wanted: Collection[int], max_values: int) -> tu
             raise ValueError(f"tag {tag} twice")
         if n_values > max_values:
             raise TooManyValuesError(f"{n_values} values")
-        code = f"{order}{n_values}{_CODE_BY_TYPE[kind]}"
+        codes = _CODES_BY_TYPE[kind]
+        code = f"{order}{n_values * len(codes)}{codes[0]}"
         value_at = entry + entry_bytes - inline_bytes
         if struct.calcsize(code) > inline_bytes:
             (value_at,) = struct.unpack_from(order + word, data, value_at)
         tags[tag] = struct.unpack_from(code, data, value_at)
     next_directory = data[end : end + struct.calcsize(order + word)]
-    return tags, any(next_directory)
+    return tags, int.from_bytes(next_directory, "little" if order == "<" else "big")
 
 
 def read_orientation(exif: bytes) -> int:

@@ -38,7 +38,7 @@ def directory(order: str, *tags: tuple[int, int, tuple[int, ...]], is_big: bool 
 @pytest.mark.parametrize("values", [(7,), (1, 2), tuple(range(1, 50))])
 def test_values_are_read(order: str, is_big: bool, kind: int, values: tuple[int, ...]) -> None:
     data = directory(order, (WIDTH, kind, values), (300, 3, (1,)), is_big=is_big)
-    assert read_directory(data, {WIDTH}, 100) == ({WIDTH: values}, False)
+    assert read_directory(data, {WIDTH}, 100) == ({WIDTH: values}, 0)
 
 
 def test_numbers_of_eight_bytes_are_read() -> None:
@@ -48,7 +48,7 @@ def test_numbers_of_eight_bytes_are_read() -> None:
 
 def test_another_directory_is_noticed() -> None:
     data = directory("<", (WIDTH, 3, (7,)))
-    assert read_directory(data[:-4] + b"\x08\0\0\0", {WIDTH}, 1) == ({WIDTH: (7,)}, True)
+    assert read_directory(data[:-4] + b"\x08\0\0\0", {WIDTH}, 1) == ({WIDTH: (7,)}, 8)
 
 
 def test_number_of_values_is_bounded() -> None:
@@ -56,7 +56,7 @@ def test_number_of_values_is_bounded() -> None:
     assert len(read_directory(data, {WIDTH}, 5)[0][WIDTH]) == 5
     with pytest.raises(TooManyValuesError):
         read_directory(data, {WIDTH}, 4)
-    assert read_directory(data, {257}, 4) == ({}, False)  # not wanted, so not read
+    assert read_directory(data, {257}, 4) == ({}, 0)  # not wanted, so not read
 
 
 BIG = directory("<", (WIDTH, 4, (1, 2, 3)), is_big=True)

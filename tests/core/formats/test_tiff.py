@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.core.formats.tiff import MAX_PIECES, read_tiff
+from app.core.formats.tiff import read_tiff
+from app.core.formats.tiff_layout import MAX_PIECES
 from app.core.tile import decode_tile
 from app.core.tile_errors import (
     CorruptTileError,
@@ -28,7 +29,7 @@ def tiled(side_px: int, tile: tuple[int, int], n_tiles: int, n_bytes: int = 8) -
     """`side_px` squared in tiles of (width, height), each with data of its own."""
     offsets = [8 + i * n_bytes for i in range(n_tiles)]
     grid = tiles(*tile, offsets, [n_bytes] * n_tiles)
-    return tiff({**tiff_tags(side_px, side_px), **grid}, bytes(n_bytes * n_tiles))
+    return tiff({**tiff_tags(side_px, side_px, DEFLATE), **grid}, bytes(n_bytes * n_tiles))
 
 
 def in_strips(side_px: int, tags: dict[int, Values] | None = None) -> bytes:
@@ -64,6 +65,13 @@ def test_strip_a_row_in_separate_planes_is_accepted() -> None:
     rows = strips(1, [8] * n_strips, [100] * n_strips)
     content = tiff({**tiff_tags(4096, 4096, DEFLATE), **rows, **PLANES}, bytes(2_000_000))
     assert read_tiff(content, MAX_PIXELS).height_px == 4096
+
+
+def test_pillow_does_not_count_bytes_as_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """4096 x 4096 px of 16-bit RGB have more bytes than Pillow lets an image have pixels."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 64)
+    content = encoded("TIFF", compression="tiff_lzw")
+    assert np.array_equal(decode_tile(content, side_px=64), picture())
 
 
 def test_blank_tiles_may_share_their_data() -> None:
@@ -103,9 +111,7 @@ def test_pyramid_is_refused() -> None:
 TOO_MANY = {
     "tiles": tiled(4096, (16, 16), 1),
     "offsets": tiff({**tiff_tags(64, 64), **strips(1, [8] * (MAX_PIECES + 1), [8])}, bytes(8)),
-    "planes": tiff(
-        {**tiff_tags(64, 4096), **strips(1, [8], [8]), **PLANES, 277: ("H", [5])}, bytes(8)
-    ),
+    "planes": tiff({**tiff_tags(64, 6000), **strips(1, [8], [8]), **PLANES}, bytes(8)),
 }
 
 
