@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImagePalette, UnidentifiedImageError
 
 from app.core.formats import FORMATS, Structure, read_structure
+from app.core.formats.jpeg_pixels import decode_jpeg
+from app.core.formats.png_transparency import transparency_of
 from app.core.formats.tiff_pixels import decode_tiff
-from app.core.jpeg_decoder import decode_jpeg
-from app.core.png_transparency import transparency_of
 from app.core.tile_errors import (
     CorruptTileError,
     EmptyTileError,
@@ -176,7 +176,8 @@ def _decode_pixels(
 ) -> tuple[Image.Image, bool]:
     """RGB, or RGBA if it has transparency, and whether the decoder warned of damage."""
     if structure.tiff is not None:
-        return _with_colour(decode_tiff(structure.pixel_bytes, structure.tiff)), False
+        image, is_damaged = decode_tiff(structure.pixel_bytes, structure.tiff)
+        return _with_colour(image), is_damaged
     decoded = decode_jpeg(structure, side_px) if structure.format == "JPEG" else None
     return decoded or (_decode_with_pillow(structure, limits, side_px), False)
 

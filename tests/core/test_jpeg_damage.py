@@ -112,3 +112,14 @@ def test_file_that_ends_between_two_scans_is_refused() -> None:
 def test_text_mode_transfer_is_refused_or_marked() -> None:
     with pytest.raises(CorruptTileError):
         decode_tile(WHOLE["baseline"].replace(b"\n", b"\r\n"))
+
+
+def test_damage_in_the_jpeg_of_a_tiff_is_marked() -> None:
+    """A strip of this size is one JPEG stream of its own."""
+    tiff = encoded("TIFF", Image.fromarray(NOISE), compression="jpeg", tiffinfo={278: 512})
+    whole, header = decode_tile_and_header(tiff)
+    assert not header.is_damaged
+    at = len(tiff) // 2
+    tile, header = decode_tile_and_header(tiff[:at] + bytes(4096) + tiff[at + 4096 :])
+    assert header.is_damaged
+    assert (tile != whole).any()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.core.formats import read_structure
-from app.core.jpeg_decoder import decode_jpeg
+from app.core.formats.jpeg_pixels import decode_jpeg
 from app.core.tile import TILE_SIDE_PX, decode_tile, decode_tile_and_header
 from tests.core.formats.files import MAX_PIXELS, encoded, jpeg_segment, picture
 

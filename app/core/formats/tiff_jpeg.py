@@ -7,10 +7,11 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import Image
 
 from app.core.formats import tiff_tags as t
 from app.core.formats.jpeg import read_jpeg
+from app.core.formats.jpeg_pixels import decode_jpeg
 from app.core.formats.tiff_samples import Samples
 from app.core.tile_errors import CorruptTileError, PixelFormatError
 
@@ -21,7 +22,9 @@ _UNTRANSFORMED, _YCBCR = 0, 1
 _MODE_BY_SAMPLES: Final = {1: "L", 3: "RGB"}
 
 
-def decode_jpeg_piece(stream: bytes, size: tuple[int, int], samples: Samples) -> NDArray[np.uint8]:
+def decode_jpeg_piece(
+    stream: bytes, size: tuple[int, int], samples: Samples
+) -> tuple[NDArray[np.uint8], bool]:
     """Decode one strip or tile with the checks of a JPEG file.
 
     Args:
@@ -30,7 +33,8 @@ def decode_jpeg_piece(stream: bytes, size: tuple[int, int], samples: Samples) ->
         samples: what the TIFF says about the colours.
 
     Returns:
-        uint8 `[rows, width, interleaved samples]`; RGB if there are three.
+        uint8 `[rows, width, interleaved samples]`, RGB if there are three; and whether the
+        decoder warned of damage.
 
     Raises:
         TileError: what `read_jpeg` raises.
@@ -43,10 +47,8 @@ def decode_jpeg_piece(stream: bytes, size: tuple[int, int], samples: Samples) ->
     transform = _YCBCR if samples.photometric == t.YCBCR else _UNTRANSFORMED
     tables = samples.jpeg_tables.removeprefix(_START).removesuffix(_END)
     file = b"".join([_START, _ADOBE, bytes([transform]), tables, stream[len(_START) :]])
-    jpeg = read_jpeg(file).pixel_bytes
-    image = Image.open(io.BytesIO(jpeg), formats=("JPEG",))
-    if isinstance(image, ImageFile.ImageFile):
-        image.decodermaxblock = len(jpeg)  # a default block of 64 kB would copy the rest each time
+    structure = read_jpeg(file)
+    image = Image.open(io.BytesIO(structure.pixel_bytes), formats=("JPEG",))
     n_components = len(image.getbands())
     if image.mode != _MODE_BY_SAMPLES.get(samples.n_interleaved):
         raise PixelFormatError(
@@ -59,4 +61,6 @@ def decode_jpeg_piece(stream: bytes, size: tuple[int, int], samples: Samples) ->
             raise PixelFormatError("TIFF whose colours differ from those of the JPEG inside")
     if image.width != size[0] or image.height < size[1]:
         raise CorruptTileError("TIFF")
-    return np.asarray(image).reshape(image.height, image.width, n_components)
+    # A side this long means the full scale.
+    decoded, is_damaged = decode_jpeg(structure, max(image.size)) or (image, False)
+    return np.asarray(decoded).reshape(image.height, image.width, n_components), is_damaged

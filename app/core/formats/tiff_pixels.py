@@ -26,9 +26,11 @@ _BATCH_BYTES: Final = 8 * 1024**2
 
 Rows = NDArray[np.uint8]
 """`[rows, width of a piece, interleaved samples]`, 0 to 255."""
+Block = tuple[Piece, int, Rows, bool]
+"""A piece, the first of its rows, these rows, and whether a decoder warned of damage in them."""
 
 
-def decode_tiff(tiff: bytes, layout: TiffLayout) -> Image.Image:
+def decode_tiff(tiff: bytes, layout: TiffLayout) -> tuple[Image.Image, bool]:
     """Decode the image that a layout describes.
 
     Args:
@@ -37,7 +39,8 @@ def decode_tiff(tiff: bytes, layout: TiffLayout) -> Image.Image:
 
     Returns:
         An image of mode L, LA, RGB, RGBA or CMYK, not turned by the orientation. Of 16-bit samples
-        the high byte is taken, which is exact for 8-bit values multiplied by 257.
+        the high byte is taken, which is exact for 8-bit values multiplied by 257. And whether a
+        decoder warned of damage, as that of JPEG does.
 
     Raises:
         PixelFormatError: pixels that readers disagree about.
@@ -46,23 +49,25 @@ def decode_tiff(tiff: bytes, layout: TiffLayout) -> Image.Image:
     samples = layout.samples
     pixels = np.empty((layout.height_px, layout.width_px, samples.n_samples), np.uint8)
     blocks = _jpeg_blocks if samples.compression == t.JPEG else _raw_blocks
-    for piece, first_row, rows in blocks(tiff, layout):
+    is_damaged = False
+    for piece, first_row, rows, has_warned in blocks(tiff, layout):
+        is_damaged |= has_warned
         planes = slice(piece.plane, piece.plane + samples.n_interleaved)
         target = pixels[piece.top + first_row :, piece.left :, planes]
         n_rows, n_columns = min(len(target), len(rows)), min(target.shape[1], rows.shape[1])
         target[:n_rows, :n_columns] = rows[:n_rows, :n_columns]
-    return _as_image(pixels, samples)
+    return _as_image(pixels, samples), is_damaged
 
 
-def _jpeg_blocks(tiff: bytes, layout: TiffLayout) -> Iterator[tuple[Piece, int, Rows]]:
+def _jpeg_blocks(tiff: bytes, layout: TiffLayout) -> Iterator[Block]:
     for piece in layout.pieces:
         n_rows = min(layout.piece_height_px, layout.height_px - piece.top)
         size = (layout.piece_width_px, n_rows)
         stream = tiff[piece.offset : piece.offset + piece.n_bytes]
-        yield piece, 0, decode_jpeg_piece(stream, size, layout.samples)
+        yield piece, 0, *decode_jpeg_piece(stream, size, layout.samples)
 
 
-def _raw_blocks(tiff: bytes, layout: TiffLayout) -> Iterator[tuple[Piece, int, Rows]]:
+def _raw_blocks(tiff: bytes, layout: TiffLayout) -> Iterator[Block]:
     piece_rows = layout.piece_height_px
     n_batch = max(1, _BATCH_BYTES // (piece_rows * layout.row_bytes))
     for first in range(0, len(layout.pieces), n_batch):
@@ -73,7 +78,7 @@ def _raw_blocks(tiff: bytes, layout: TiffLayout) -> Iterator[tuple[Piece, int, R
                 while at < len(rows):
                     index, row = divmod(top + at, piece_rows)
                     n_rows = min(piece_rows - row, len(rows) - at)
-                    yield batch[index], row, rows[at : at + n_rows]
+                    yield batch[index], row, rows[at : at + n_rows], False
                     at += n_rows
 
 

@@ -13,7 +13,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.core.formats import Structure
+from app.core.formats.structure import Structure
 from app.core.tile_errors import CorruptTileError
 
 MAX_LOST_SHARE: Final = 0.1
