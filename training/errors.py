@@ -49,7 +49,9 @@ class TileProblemsError(DataError):
             shown.append(f"  and {len(self.problems) - _SHOWN_PROBLEMS} more")
         found = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
         hint = "(--skip leaves such tiles out and reports them):"
-        super().__init__("\n".join([f"{found} with the tiles {hint}", *shown, *filter(None, [advice])]))
+        super().__init__(
+            "\n".join([f"{found} with the tiles {hint}", *shown, *filter(None, [advice])])
+        )
 
 
 class SplitError(TrainingError):

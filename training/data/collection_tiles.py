@@ -8,7 +8,13 @@ from typing import Final
 
 from training.console.plural import plural
 from training.data.annotations import Table
-from training.data.tile_files import IMAGE_SUFFIXES, find_images, is_hidden, list_folder, require_folder
+from training.data.tile_files import (
+    IMAGE_SUFFIXES,
+    find_images,
+    is_hidden,
+    list_folder,
+    require_folder,
+)
 from training.data.tile_names import file_stem_of, parse_tile_name
 from training.data.tile_rules import Rule, TileProblem
 from training.data.tile_source import SourceTile, TilePlace, TileSource
@@ -36,24 +42,19 @@ def collection_source(data_dir: Path, table: Table) -> TileSource:
         if file is None and elsewhere is not None:
             file, problem = elsewhere.find(stem, row.name)
             moved += [file] if file else []
-        place = TilePlace()
+        place = place_of_name(row.name)
         try:
-            name = parse_tile_name(row.name)
-            place = TilePlace(name.case, name.slide, name.x, name.y)
+            parse_tile_name(row.name)
         except ValueError as error:
             where = row.name if file is None else relative(file, data_dir)
             problem = TileProblem(Rule.NAME, where, str(error))
         spelled = f"{row.file}, line {row.line}"
-        tiles.append(
-            SourceTile(stem, spelled, row.name, row.classification, file, place, problem)
-        )
+        tiles.append(SourceTile(stem, spelled, row.name, row.classification, file, place, problem))
     for stem in sorted(files.keys() - set(stems)):
         problems.append(TileProblem(Rule.NO_ROW, relative(files[stem], data_dir)))
     used = [tile.file for tile in tiles if tile.file is not None]
     notes = (*_moved_note(moved, data_dir), *_format_note(used))
-    return TileSource(
-        "collection", table.file, table.sha256, tuple(tiles), tuple(problems), notes
-    )
+    return TileSource("collection", table.file, table.sha256, tuple(tiles), tuple(problems), notes)
 
 
 def find_tile_files(data_dir: Path) -> tuple[dict[str, Path], list[TileProblem]]:
@@ -70,6 +71,15 @@ def find_tile_files(data_dir: Path) -> tuple[dict[str, Path], list[TileProblem]]
             where, twin = relative(path, data_dir), relative(first, data_dir)
             problems.append(TileProblem(Rule.DUPLICATE, where, f"same name as {twin}"))
     return files, problems
+
+
+def place_of_name(name: str) -> TilePlace:
+    """What a tile's name says about its place: nothing if it does not follow the pattern."""
+    try:
+        parsed = parse_tile_name(name)
+    except ValueError:
+        return TilePlace()
+    return TilePlace(parsed.case, parsed.slide, parsed.x, parsed.y)
 
 
 def relative(path: Path, data_dir: Path) -> str:
@@ -114,7 +124,9 @@ class _Elsewhere:
             return None, TileProblem(Rule.DUPLICATE, spelled, f"same name: {names}")
         seen = f"; the folder has {plural(self._n_images, 'image')} with other names"
         if not self._n_images:
-            others = ", ".join(f"{n} {name or 'without suffix'}" for name, n in self._others.items())
+            others = ", ".join(
+                f"{n} {name or 'without suffix'}" for name, n in self._others.items()
+            )
             readable = ", ".join(IMAGE_SUFFIXES)
             seen = f"; the folder has no image ({readable}), but: {others or 'nothing'}"
         return None, TileProblem(Rule.NO_FILE, spelled, f"expected {stem}.jpg in {_PLACE}{seen}")

@@ -213,7 +213,7 @@ def require_tiles(index: Index, problems: Sequence[TileProblem]) -> None:
         )
     counts = Counter(problem.rule for problem in problems)
     reasons = "".join(
-        f"\n  {plural(n, 'time')}: {rule.value}, first {next(p for p in problems if p.rule is rule)}"
+        f"\n  {plural(n, 'tile')}, such as {next(p for p in problems if p.rule is rule)}"
         for rule, n in counts.most_common()
     )
     unknown = describe_unknown(problems, index.label_set, ())
@@ -270,10 +270,8 @@ def _check_tile(
         label = _label_of(tile.raw_label, layout, rules)
     except ValueError as error:
         return TileProblem(Rule.LABEL, where, str(error), tile.raw_label)
-    if tile.problem is not None:
-        return tile.problem
-    if tile.file is None:
-        return TileProblem(Rule.NO_FILE, where)
+    if tile.problem is not None or tile.file is None:
+        return tile.problem or TileProblem(Rule.NO_FILE, where)
     try:
         content = tile.file.read_bytes()
     except OSError as error:

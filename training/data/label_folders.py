@@ -32,7 +32,9 @@ def folder_source(data_dir: Path, labels: LabelSet) -> TileSource:
     if not inside:
         raise DataError(f"{data_dir} has no images in folders that are named after labels.")
     if len(depths) > 1 or max(depths) > _MAX_FOLDERS:
-        found = ", ".join(f"{plural(n, 'tile')} in {plural(d, 'folder')}" for d, n in depths.items())
+        found = ", ".join(
+            f"{plural(n, 'tile')} in {plural(d, 'folder')}" for d, n in depths.items()
+        )
         raise DataError(
             f"{root} has tiles at different depths, or too deep ({found}). Use LABEL/TILE, "
             "LABEL/SLIDE/TILE or LABEL/CASE/SLIDE/TILE for all tiles."

@@ -49,7 +49,7 @@ def open_source(
     require_folder(data_dir)
     if layout == "folders":
         return folder_source(data_dir, labels)
-    kinds = _COLUMNS if layout == "auto" else {layout: _COLUMNS[layout]}
+    kinds: dict[Layout, Columns] = _COLUMNS if layout == "auto" else {layout: _COLUMNS[layout]}
     tables = sort_tables([table], kinds) if table else _find_tables(data_dir, kinds)
     if table and not tables.all:
         raise DataError(f"{table} is not a table of tiles.{tables.passed_over}")

@@ -19,7 +19,7 @@ Value = TypeVar("Value")
 
 FILE_COLUMN: Final = "file"
 LABEL_COLUMN: Final = "label"
-_PLACE_COLUMNS: Final = ("slide", "case", "x", "y")
+_PLACE_COLUMNS: Final[tuple[str, ...]] = ("slide", "case", "x", "y")
 PLAIN_COLUMNS: Final = Columns(
     (FILE_COLUMN, LABEL_COLUMN),
     _PLACE_COLUMNS,
@@ -30,7 +30,7 @@ PLAIN_COLUMNS: Final = Columns(
 def plain_source(data_dir: Path, table: Path) -> TileSource:
     """The tiles that a plain table names.
 
-    `file` is relative to the data folder or to the table's folder; `\\` may separate folders, and
+    `file` is relative to the data folder or to the table's folder; backslashes may separate folders, and
     the suffix may be missing if one file has that name.
 
     Raises:

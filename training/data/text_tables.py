@@ -1,4 +1,4 @@
-"""Read a table as spreadsheets, R and Python write it: encodings, separators, with or without header.
+"""Read a table as spreadsheets, R and Python write it: any encoding and separator, or no header.
 
 Whatever is unambiguous is accepted; anything else is refused with the reason.
 """
@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from training.data.label_set import comparable
 from training.errors import DataError
@@ -149,7 +149,7 @@ def _first_row(text: str, separator: str, skipped: int) -> tuple[int, list[str]]
     return 0, []
 
 
-def _rows_of(reader: csv.Reader, path: Path, where: _Places, first_line: int) -> Iterator[Row]:
+def _rows_of(reader: Any, path: Path, where: _Places, first_line: int) -> Iterator[Row]:
     for cells in reader:
         values = [cell.strip() for cell in cells]
         if reader.line_num < first_line or not any(values):

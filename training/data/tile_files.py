@@ -43,7 +43,8 @@ def require_folder(data_dir: Path) -> None:
         is_folder = data_dir.is_dir()
     except OSError as error:  # such as a name that is too long
         raise DataError(
-            f"{shown}: {error.strerror}. Set OSTEO_DATA_DIR or --data-dir to a folder."
+            f"The data folder cannot be used ({error.strerror}): {shown}. Set OSTEO_DATA_DIR or "
+            "--data-dir."
         ) from error
     if not is_folder:
         raise DataError(f"{shown} is not a folder. Set OSTEO_DATA_DIR or --data-dir.")

@@ -9,9 +9,11 @@ from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
 from PIL import Image
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
-from app.core.tile import DEFAULT_LIMITS, FORMATS
+from app.core.formats import FORMATS
+from app.core.tile import DEFAULT_LIMITS
+from training.errors import DataError
 
 COLLECTION_SIDE_PX: Final = 1024
 """Side of the collection's tiles."""
@@ -45,6 +47,21 @@ TileSide = Annotated[
     BeforeValidator(lambda value: _ascending(_without_text(value))),
 ]
 """The side that tiles must have in pixels, the smallest and the largest side, or `any`."""
+
+
+def parse_side(text: str) -> TileSide:
+    """Read `512`, `256-1024` or `any`.
+
+    Raises:
+        DataError: it is none of them, or too small.
+    """
+    try:
+        return TypeAdapter[TileSide](TileSide).validate_python(text)
+    except ValidationError as error:
+        raise DataError(
+            f"{text!r} is not a side of tiles: use N, MIN-MAX or any, in pixels, of at least "
+            f"{MIN_SIDE_PX}."
+        ) from error
 
 
 class Rule(StrEnum):

@@ -14,7 +14,7 @@ from training.errors import RunError
 from training.runs.identity import identify
 from training.runs.resume import RESUME_DIR_NAME, resumable
 from training.storage.atomic import write_whole
-from training.storage.disk import is_disk_error, require_room, unwritable
+from training.storage.disk import describe_file_error, is_file_error, require_room, unwritable
 
 SHA = "0" * 64
 
@@ -38,7 +38,8 @@ def test_write_whole_names_the_file_and_keeps_the_old_content(tmp_path: Path) ->
     write_whole(path, lambda stream: stream.write(b"old"))
     with pytest.raises(OSError, match="too large") as caught, small_files():
         write_whole(path, lambda stream: stream.write(bytes(2000)))
-    assert is_disk_error(caught.value)
+    assert is_file_error(caught.value)
+    assert describe_file_error(caught.value).startswith(f"{path} cannot be written (")
     assert unwritable(caught.value.filename, caught.value).startswith(f"{path} cannot be written (")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
