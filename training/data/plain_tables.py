@@ -30,8 +30,8 @@ PLAIN_COLUMNS: Final = Columns(
 def plain_source(data_dir: Path, table: Path) -> TileSource:
     """The tiles that a plain table names.
 
-    `file` is relative to the data folder or to the table's folder; backslashes may separate folders, and
-    the suffix may be missing if one file has that name.
+    `file` is relative to the data folder or to the table's folder. Backslashes may separate
+    folders, and the suffix may be missing if one file has that name.
 
     Raises:
         DataError: the table or a folder cannot be read.

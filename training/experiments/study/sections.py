@@ -193,8 +193,9 @@ def method_section(study: Study) -> str:
     return f"""## Method
 
 Frozen backbone, global average pooling, dense {config.head.hidden_units} (ReLU), softmax \
-{len(config.labels)}; Adam with default betas, categorical cross-entropy, batch {config.head.batch_size}, constant rate. Each \
-run number has its own split, the same for every system, rate and row. Study seed {config.seed}. \
+{len(config.labels)}; Adam with default betas, categorical cross-entropy, batch \
+{config.head.batch_size}, constant rate. Each run number has its own split, the same for every \
+system, rate and row. Study seed {config.seed}. \
 Features are computed once for each tile and view (`docs/study.md`). `results.csv` has one row for \
 each run.{absent}"""
 
