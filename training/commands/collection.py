@@ -22,7 +22,7 @@ from training.config import RELEASED_CONFIG, read_config
 from training.console.plural import plural
 from training.console.progress import ERRORS
 from training.data.index import Index
-from training.data.labels import MixedTiles
+from training.data.labels import MixedTiles, labels_of
 from training.data.tile_rules import parse_side
 from training.data.unknown_labels import describe_unknown
 from training.errors import DataError
@@ -55,6 +55,10 @@ def index(  # noqa: PLR0913, PLR0917 - every option of the command is an argumen
         ),
     ] = None,
     strict: Strict = True,
+    bundle_dir: Annotated[
+        Path | None,
+        typer.Option("--bundle", help="Take the labels from this bundle, to recalibrate it."),
+    ] = None,
 ) -> None:
     """Check every tile and every row, and write an index.
 
@@ -63,6 +67,7 @@ def index(  # noqa: PLR0913, PLR0917 - every option of the command is an argumen
     Examples: `osteo-train index --data-dir ~/tcia --mixed-tiles exclude --skip`,
     `osteo-train index --data-dir ~/marrow --config marrow.toml`
     """
+    from app.bundle import open_bundle
     from training.console.progress import tracked
     from training.data.index import IndexRules, index_tiles, require_no_problems, require_tiles
     from training.data.layouts import open_source
@@ -70,7 +75,7 @@ def index(  # noqa: PLR0913, PLR0917 - every option of the command is an argumen
     from training.storage.frozen_model import write_json
 
     config = read_config(config_file)
-    labels = config.labels
+    labels = labels_of(open_bundle(bundle_dir.resolve()).manifest) if bundle_dir else config.labels
     side_px = config.data.tile_side_px if tile_side_px is None else parse_side(tile_side_px)
     rules = IndexRules(labels, mixed_tiles or config.data.mixed_tiles, side_px)
     source = open_source(data_dir, labels, layout, table)

@@ -19,6 +19,7 @@ from training.storage.frozen_model import FrozenModel
 
 _INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff]")
 _SPACES = re.compile(r"\s+")
+_DASHES = re.compile("[\u2010-\u2015\u2212]")
 
 
 class TrainedLabel(FrozenModel):
@@ -127,8 +128,8 @@ class LabelSet(RootModel[tuple[TrainedLabel, ...]]):
 
 
 def comparable(word: str) -> str:
-    """A word without differences that cannot be seen: kinds of space, composition, case."""
-    visible = _INVISIBLE.sub("", unicodedata.normalize("NFC", word))
+    """A word without differences of case, composition, and kinds of spaces and dashes."""
+    visible = _INVISIBLE.sub("", unicodedata.normalize("NFC", _DASHES.sub("-", word)))
     return _SPACES.sub(" ", visible).strip().casefold()
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final, Literal
 
+from app.core.manifest import Manifest
 from training.data.label_set import LabelSet, TrainedLabel, comparable
 from training.errors import DataError
 
@@ -39,6 +40,20 @@ _LABEL_OF_MIXED: Final[dict[MixedTiles, str | None]] = {
 }
 RAW_LABELS: Final = ("Non-Tumor", "Non-Viable-Tumor", "Viable", MIXED_RAW_LABEL)
 """The classifications of the collection's table."""
+
+
+def labels_of(manifest: Manifest) -> LabelSet:
+    """The labels that a bundle was trained on, with their aliases if it records them."""
+    if "labels" in manifest.training:
+        return LabelSet.model_validate(manifest.training["labels"])
+    if manifest.label_ids == LABEL_IDS:
+        return COLLECTION_LABELS
+    return LabelSet(
+        tuple(
+            TrainedLabel(id=label.id, name=label.name, tumor=label.is_tumor, colour=label.colour)
+            for label in manifest.labels
+        )
+    )
 
 
 def label_id_of(

@@ -35,8 +35,8 @@ slide_folds = 2
 n_views = 1
 
 [network]
-system = "compact"
-side_px = 48
+system = "ahmed-cnn"
+side_px = 64
 weights = "none"
 hidden_units = 4
 
