@@ -34,6 +34,8 @@ SLOW = (
     *("benchmarks", "cli", "server", "contract/test_openapi.py", "contract/test_runtimes.py"),
     *("training/collection", "training/commands", "training/data/test_tiles.py"),
     *("training/experiments", "training/features", "training/runs"),
+    *("training/own_tiles/test_end_to_end.py", "training/own_tiles/test_calibrate.py"),
+    "training/own_tiles/test_unknown_slides.py",
 )
 """Tests that start servers, processes or fits take seconds each; `make test-fast` skips them."""
 

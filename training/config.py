@@ -64,9 +64,8 @@ class DataConfig(FrozenModel):
         description="Side that every tile must have, in pixels; `[MIN, MAX]` for a range, or "
         '`"any"`. The largest centred square of a tile is used.',
     )
-    source: SourceConfig = Field(
-        default=SourceConfig(),
-        description="Where the tiles come from, unless they are the collection's.",
+    source: SourceConfig | None = Field(
+        default=None, description="Where the tiles come from, unless they are the collection's."
     )
 
 

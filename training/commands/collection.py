@@ -69,7 +69,8 @@ def index(  # noqa: PLR0913, PLR0917 - every option of the command is an argumen
     """
     from app.bundle import open_bundle
     from training.console.progress import tracked
-    from training.data.index import IndexRules, index_tiles, require_no_problems, require_tiles
+    from training.data.index import IndexRules, index_tiles
+    from training.data.index_checks import require_no_problems, require_tiles
     from training.data.layouts import open_source
     from training.storage.disk import writing
     from training.storage.frozen_model import write_json

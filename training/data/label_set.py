@@ -17,6 +17,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from app.core.manifest import Label
 from training.storage.frozen_model import FrozenModel
 
+_MAX_LABELS = 1000
+"""Of a manifest."""
 _INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff]")
 _SPACES = re.compile(r"\s+")
 _DASHES = re.compile("[\u2010-\u2015\u2212]")
@@ -78,6 +80,8 @@ class LabelSet(RootModel[tuple[TrainedLabel, ...]]):
     def _can_be_told_apart(self) -> Self:
         if len(self.root) < 2:
             raise ValueError(f"a model needs at least two labels, not {len(self.root)}")
+        if len(self.root) > _MAX_LABELS:
+            raise ValueError(f"a model has at most {_MAX_LABELS} labels, not {len(self.root)}")
         seen: dict[str, str] = {}
         for label in self.root:
             for word in (label.id, label.name, *label.aliases):

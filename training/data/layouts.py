@@ -48,6 +48,8 @@ def open_source(
     """
     require_folder(data_dir)
     if layout == "folders":
+        if table:
+            raise DataError("--layout folders reads no table. Leave out --table.")
         return folder_source(data_dir, labels)
     kinds: dict[Layout, Columns] = _COLUMNS if layout == "auto" else {layout: _COLUMNS[layout]}
     tables = sort_tables([table], kinds) if table else _find_tables(data_dir, kinds)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from app import __version__
 from app.core.manifest import MODEL_CARD_NAME, Manifest, SplitMetrics
-from training.config import TrainingConfig
+from training.config import SourceConfig, TrainingConfig
 from training.data.index import Index
 from training.data.labelled_tiles import LabelledTiles
 from training.data.labels import is_mixed
@@ -99,7 +99,7 @@ def assemble_bundle(
             calibrated_by=chosen.kind,
             n_mixed=sum(is_mixed(tile.raw_label) for tile in index.tiles) if is_collection else 0,
             leaks=[leak for run in runs if run.kind == "random" for leak in _leaks_of(index, run)],
-            source=None if is_collection else config.data.source,
+            source=None if is_collection else config.data.source or SourceConfig(),
         )
         write_card(bundle_dir / MODEL_CARD_NAME, manifest, card)
         return complete_bundle(bundle_dir, manifest, file_entries(bundle_dir))

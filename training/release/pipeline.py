@@ -10,7 +10,8 @@ from typing import Final
 from app.core.manifest import Manifest, SplitKind
 from training.config import TrainingConfig
 from training.console.progress import tracked
-from training.data.index import IndexRules, index_tiles, require_no_problems, require_tiles
+from training.data.index import IndexRules, index_tiles
+from training.data.index_checks import require_no_problems, require_tiles
 from training.data.labelled_tiles import LabelledTiles
 from training.data.layouts import LayoutChoice, open_source
 from training.data.splits import make_split, possible_kinds

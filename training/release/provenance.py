@@ -27,10 +27,10 @@ COLLECTION_SOURCE: Final = SourceConfig(
 )
 
 
-def describe_data(index: Index, index_sha256: str, own: SourceConfig) -> DataSource:
+def describe_data(index: Index, index_sha256: str, own: SourceConfig | None) -> DataSource:
     """Counts of an index, and the licence of the collection or of one's own tiles."""
     is_collection = index.layout == "collection"
-    source = COLLECTION_SOURCE if is_collection else own
+    source = COLLECTION_SOURCE if is_collection else own or SourceConfig()
     slides, cases = ({getattr(t, group) for t in index.tiles} for group in ("slide", "case"))
     return DataSource(
         name=source.name,
@@ -50,7 +50,8 @@ def describe_data(index: Index, index_sha256: str, own: SourceConfig) -> DataSou
 def describe_input(index: Index, config: TrainingConfig) -> InputContract:
     """The network's input, and the side and magnification of the tiles; null if they vary."""
     side_px = config.data.tile_side_px
-    source = COLLECTION_SOURCE if index.layout == "collection" else config.data.source
+    own = config.data.source or SourceConfig()
+    source = COLLECTION_SOURCE if index.layout == "collection" else own
     return InputContract(
         side_px=config.network.input_side_px,
         tile_side_px=side_px if isinstance(side_px, int) else None,

@@ -15,7 +15,8 @@ from tests.training.own_tiles.drawing import (
     write_folders,
     write_table,
 )
-from training.data.index import Index, IndexRules, index_tiles, require_no_problems, require_tiles
+from training.data.index import Index, IndexRules, index_tiles
+from training.data.index_checks import require_no_problems, require_tiles
 from training.data.label_set import LabelSet
 from training.data.labels import COLLECTION_LABELS
 from training.data.layouts import open_source

@@ -97,6 +97,7 @@ def test_commands_warn_that_slides_are_unknown(tmp_path: Path, four_config: Path
     assert "Add a column 'slide'" in " ".join(result.output.split())
 
 
+@pytest.mark.tensorflow
 def test_release_needs_two_random_folds_without_slides(tmp_path: Path, four_config: Path) -> None:
     four_config.write_text(CONFIG.replace("random_folds = 2", "random_folds = 1"))
     data_dir = write_folders(tmp_path / "d")

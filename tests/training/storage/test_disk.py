@@ -45,6 +45,26 @@ def test_write_whole_names_the_file_and_keeps_the_old_content(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (PermissionError(13, "Permission denied", "x"), "x cannot be used (Permission denied)."),
+        (OSError(36, "File name too long", "y" * 999), "cannot be used (File name too long)."),
+        (IsADirectoryError(21, "Is a directory", "d"), "d cannot be used (Is a directory)."),
+    ],
+)
+def test_describe_file_error_does_not_ask_for_room(error: OSError, says: str) -> None:
+    assert is_file_error(error)
+    assert says in describe_file_error(error)
+    assert "oom" not in describe_file_error(error)
+    assert len(describe_file_error(error)) < 300
+
+
+def test_unwritable_asks_for_room_only_if_the_disk_is_full() -> None:
+    assert "Make room" in unwritable("x", OSError(28, "No space left on device"))
+    assert "Change its permissions" in unwritable("x", OSError(13, "Permission denied"))
+
+
 def test_checkpoint_that_does_not_fit_keeps_the_previous_one(
     tmp_path: Path, tiny_config: Path
 ) -> None:
