@@ -55,6 +55,7 @@ class _Finder:
 
     def __init__(self, data_dir: Path, table: Path, found: Found) -> None:
         self.images, self._data_dir = found.images, data_dir
+        self._others = found.other_files
         self._by_name: dict[str, list[Path]] = {}
         for path in found.images:
             name = relative(path, data_dir)
@@ -75,7 +76,7 @@ class _Finder:
         """The only file of this name, or the problem."""
         name = _composed(spelled.replace("\\", "/").removeprefix("./"))
         parts = PurePosixPath(name).parts
-        if not name or name.startswith("/") or ".." in parts or ":" in parts[0]:
+        if not parts or name.startswith("/") or ".." in parts or ":" in parts[0]:
             detail = f"{spelled!r} is not a path inside {self._data_dir}"
             return TileProblem(Rule.PLACE, row, detail)
         name = "/".join(parts)
@@ -88,7 +89,7 @@ class _Finder:
                 both = " and ".join(self.name_of(p) for p in paths[:2])
                 return TileProblem(Rule.NO_FILE, row, f"{spelled} may be {both}")
         seen = plural(len(self.images), "image")
-        if (self._data_dir / name).exists():
+        if name in self._others:
             return TileProblem(
                 Rule.NO_FILE, row, f"{spelled} is none of {', '.join(IMAGE_SUFFIXES)}"
             )

@@ -24,10 +24,12 @@ class Found:
     Attributes:
         images: sorted by their path.
         others: number of the other files by suffix, such as `.bmp`.
+        other_files: their paths relative to the folder, with `/`.
     """
 
     images: tuple[Path, ...]
     others: Counter[str] = field(default_factory=Counter)
+    other_files: frozenset[str] = frozenset()
 
 
 def require_folder(data_dir: Path) -> None:
@@ -58,14 +60,17 @@ def find_images(folder: Path) -> Found:
         DataError: a folder cannot be read.
     """
     images: list[Path] = []
-    others: Counter[str] = Counter()
+    others: list[Path] = []
     for path in files_below(folder):
-        suffix = path.suffix.lower()
-        if suffix in IMAGE_SUFFIXES:
+        if path.suffix.lower() in IMAGE_SUFFIXES:
             images.append(path)
         else:
-            others[suffix] += 1
-    return Found(tuple(sorted(images)), others)
+            others.append(path)
+    return Found(
+        tuple(sorted(images)),
+        Counter(path.suffix.lower() for path in others),
+        frozenset(path.relative_to(folder).as_posix() for path in others),
+    )
 
 
 def files_below(folder: Path) -> list[Path]:

@@ -23,6 +23,9 @@ COLLECTION_MODES: Final = frozenset({"RGB"})
 OWN_MODES: Final = frozenset({"RGB", "RGBA", "P"})
 """Pillow's modes: RGB, also on a transparent background or with a palette."""
 
+SYNTHETIC_NOTE: Final = "Synthetic: made by a GAN, not a photograph of tissue. Research use only."
+"""Comment in the files of `osteo-train gan sample`."""
+
 _Side = Annotated[int, Field(ge=MIN_SIDE_PX)]
 
 
@@ -76,6 +79,7 @@ class Rule(StrEnum):
     NO_ROW = "a file must have a row"
     UNREADABLE = "the file must be an image that decodes"
     NOT_RGB = "the pixels must be RGB"
+    SYNTHETIC = "the tile must not be made by a GAN"
     WRONG_SIZE = "the tile must have the side of data.tile_side_px"
     DUPLICATE = "no two tiles may have the same name or the same bytes"
 
@@ -111,9 +115,11 @@ def inspect_pixels(
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             image.load()  # the header of a truncated file is intact
-            mode, size = image.mode, image.size
+            mode, size, comment = image.mode, image.size, image.info.get("Comment")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return TileProblem(Rule.UNREADABLE, where, str(error).partition("<_io")[0].strip())
+    if comment == SYNTHETIC_NOTE:
+        return TileProblem(Rule.SYNTHETIC, where)
     if mode not in modes:
         return TileProblem(Rule.NOT_RGB, where, f"its mode is {mode}")
     if not _has_side(size, side_px):

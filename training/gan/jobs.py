@@ -14,6 +14,7 @@ from PIL import Image, PngImagePlugin
 from training.console.progress import tracked
 from training.data.index import Index
 from training.data.splits import Split, fold_positions
+from training.data.tile_rules import SYNTHETIC_NOTE
 from training.errors import GanError
 from training.features.extract import read_tiles
 from training.gan.gallery import GRID_COLUMNS, draw_grid, write_progress
@@ -23,7 +24,6 @@ from training.gan.trainer import fit_gan, open_generator
 from training.storage.disk import writing
 
 ALL_TILES: Final = "all"
-_NOTE: Final = "Synthetic: made by a GAN, not a photograph of tissue. Research use only."
 
 
 def plan_generators(
@@ -87,8 +87,7 @@ def fit_generators(
 def write_samples(folder: Path, out: Path, count: int, seed: int) -> int:
     """Write PNGs of every label that the generator saw, and a grid of them.
 
-    No index accepts a name such as `synthetic-viable_tumor-0001.png`, and a comment in the file
-    says that it is synthetic.
+    A comment in each file says that it is synthetic; no index accepts such a file as a tile.
 
     Returns:
         The number of tiles.
@@ -99,7 +98,7 @@ def write_samples(folder: Path, out: Path, count: int, seed: int) -> int:
     record = read_record(folder)
     gan = open_generator(folder, record)
     note = PngImagePlugin.PngInfo()
-    note.add_text("Comment", _NOTE)
+    note.add_text("Comment", SYNTHETIC_NOTE)
     labels, known = record.class_indices, record.label_set
     tiles = gan.sample(np.repeat(labels, count), seed)
     with writing(out, GanError, "--out"):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from tests.training.own_tiles.drawing import (
     LABEL_IDS,
@@ -20,7 +21,7 @@ from training.data.index_checks import require_no_problems, require_tiles
 from training.data.label_set import LabelSet
 from training.data.labels import COLLECTION_LABELS
 from training.data.layouts import open_source
-from training.data.tile_rules import Rule, TileProblem, TileSide
+from training.data.tile_rules import SYNTHETIC_NOTE, Rule, TileProblem, TileSide
 from training.errors import DataError, TileProblemsError
 
 PLACES = ("file", "label", "slide", "case", "x", "y")
@@ -130,6 +131,9 @@ def test_plain_table_may_lie_beside_its_tiles_in_a_subfolder(
         ("/etc/0.png,fat", Rule.PLACE, "is not a path inside"),
         ("C:\\0.png,fat", Rule.PLACE, "is not a path inside"),
         (",fat", Rule.PLACE, "'' is not a path"),
+        (".,fat", Rule.PLACE, "'.' is not a path"),
+        (f"{'x' * 999}.png,fat", Rule.NO_FILE, "x.png is not in"),
+        ("t.csv,fat", Rule.NO_FILE, "t.csv is none of .jpg, "),
         ("9.png,fat", Rule.NO_FILE, "9.png is not in"),
         ("0.png,fat", Rule.REPEATED_ROW, "0.png"),
         ("1.png,Knochen", Rule.LABEL, "'Knochen' is not one of Stroma, Viable sarcoma"),
@@ -206,6 +210,14 @@ def test_index_allows_the_sides_of_the_configuration(
     index, problems = index_of(folder, four_labels, side_px)
     assert len(index.tiles) == n_tiles
     assert all("data.tile_side_px" in str(problem) for problem in problems)
+
+
+def test_index_refuses_the_files_of_gan_sample(tmp_path: Path, four_labels: LabelSet) -> None:
+    folder = small_table(tmp_path / "d", "0.png,fat")
+    note = PngInfo()
+    note.add_text("Comment", SYNTHETIC_NOTE)
+    Image.open(folder / "0.png").save(folder / "0.png", pnginfo=note)
+    assert only_problem(folder, four_labels).rule is Rule.SYNTHETIC
 
 
 @pytest.mark.parametrize(("mode", "is_read"), [("RGBA", True), ("P", True), ("L", False)])
