@@ -90,7 +90,7 @@ def index(  # noqa: PLR0913, PLR0917 - every option of the command is an argumen
         ERRORS.print(f"left out: {plain(problem)}", soft_wrap=True, highlight=False)
     if unknown := describe_unknown(problems, labels, found.labels):
         ERRORS.print(plain(unknown), soft_wrap=True, highlight=False)
-    with writing(out, DataError, "--out"):
+    with writing(out.parent, DataError, "--out"):
         sha256 = write_json(out, found)
     print_counts(found)
     say(f"{plural(len(found.tiles), 'tile')} of {_slides(found)}; {len(problems)} left out.")
@@ -143,7 +143,7 @@ def split(
     if overlaps != "report":
         require_no_leaks(found, made, footprint_px)
     out = out or Path("runs") / f"{kind}.json"
-    with writing(out, SplitError, "--out"):
+    with writing(out.parent, SplitError, "--out"):
         sha256 = write_json(out, made)
     for fold in made.folds:
         say(f"{fold.name}: {len(fold.test)} of {len(found.tiles)} tiles in the test set")
