@@ -36,6 +36,8 @@ SLOW = (
     "contract/test_declared_problems.py",
     *("training/collection", "training/commands", "training/data/test_tiles.py"),
     *("training/experiments", "training/features", "training/runs"),
+    *("training/own_tiles/test_end_to_end.py", "training/own_tiles/test_calibrate.py"),
+    "training/own_tiles/test_unknown_slides.py",
 )
 """Tests that start servers, processes or fits take seconds each; `make test-fast` skips them."""
 

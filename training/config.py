@@ -9,8 +9,9 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from training.augmentation.views import AugmentConfig
-from training.data.labels import MixedTiles
-from training.data.tile_rules import COLLECTION_SIDE_PX
+from training.data.label_set import LabelSet
+from training.data.labels import COLLECTION_LABELS, MixedTiles
+from training.data.tile_rules import COLLECTION_SIDE_PX, TileSide
 from training.distributed import StrategyName
 from training.networks.architecture import System
 from training.networks.registry import DEFAULT_SYSTEM, SYSTEMS, find_system
@@ -37,14 +38,34 @@ Balance = Literal["none", "label", "slide", "case", "case_and_label"]
 """What is shown equally often; `none` shows every tile equally often."""
 
 
+class SourceConfig(FrozenModel):
+    """Where one's own tiles come from, for the manifest and the model card."""
+
+    name: str = Field(default="Own tiles", min_length=1, description="Name of the data set.")
+    url: str = Field(default="", description="Where it is published.")
+    licence: str = Field(default="not stated", description="Its licence.")
+    citation: str = Field(default="", description="How to cite it. [default: its name]")
+    stain: str = Field(default="H&E", min_length=1, description="The stain.")
+    tissue: str = Field(default="tissue", min_length=1, description="Organ or tumour, in words.")
+    objective_power: float | None = Field(
+        default=None, gt=0, description="Nominal magnification, such as 20."
+    )
+    mpp: float | None = Field(default=None, gt=0, description="Micrometres per pixel.")
+
+
 class DataConfig(FrozenModel):
     """The training data."""
 
     mixed_tiles: MixedTiles = Field(
         default="viable", description="What to do with tiles that the table calls mixed."
     )
-    tile_side_px: int = Field(
-        default=COLLECTION_SIDE_PX, ge=64, description="Side that every tile must have, in pixels."
+    tile_side_px: TileSide = Field(
+        default=COLLECTION_SIDE_PX,
+        description="Side that every tile must have, in pixels; `[MIN, MAX]` for a range, or "
+        '`"any"`. The largest centred square of a tile is used.',
+    )
+    source: SourceConfig | None = Field(
+        default=None, description="Where the tiles come from, unless they are the collection's."
     )
 
 
@@ -192,6 +213,11 @@ class TrainingConfig(FrozenModel):
     )
     seed: int = Field(default=0, ge=0, description="Seed of views, initial weights and order.")
     data: DataConfig = DataConfig()
+    labels: LabelSet = Field(
+        default=COLLECTION_LABELS,
+        description="What the model tells apart, in the order of the file: a table for each label "
+        "with `name`, `tumor`, `colour` and `aliases`.",
+    )
     splits: SplitsConfig = SplitsConfig()
     augment: AugmentConfig = AugmentConfig()
     sampling: SamplingConfig = SamplingConfig()

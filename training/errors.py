@@ -2,7 +2,7 @@
 
 TrainingError
 ├── ConfigError          a configuration file is wrong at `key`
-├── DataError            the collection's folder or table cannot be used
+├── DataError            the folder or the table of the tiles cannot be used
 │   ├── FetchError           a server does not provide the collection, or not all of it
 │   └── TileProblemsError    tiles break a rule in strict mode; `problems` lists them
 ├── SplitError           a split cannot be made, or a file is not one
@@ -32,7 +32,7 @@ class ConfigError(TrainingError):
 
 
 class DataError(TrainingError):
-    """The folder or the table of the collection cannot be used."""
+    """The folder or the table of the tiles cannot be used."""
 
 
 class FetchError(DataError):
@@ -42,14 +42,16 @@ class FetchError(DataError):
 class TileProblemsError(DataError):
     """Tiles break rules, and strict mode does not skip such tiles."""
 
-    def __init__(self, problems: Sequence[object]) -> None:
+    def __init__(self, problems: Sequence[object], advice: str = "") -> None:
         self.problems = tuple(problems)
         shown = [f"  {problem}" for problem in self.problems[:_SHOWN_PROBLEMS]]
         if len(self.problems) > _SHOWN_PROBLEMS:
             shown.append(f"  and {len(self.problems) - _SHOWN_PROBLEMS} more")
         found = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
         hint = "(--skip leaves such tiles out and reports them):"
-        super().__init__("\n".join([f"{found} with the tiles {hint}", *shown]))
+        super().__init__(
+            "\n".join([f"{found} with the tiles {hint}", *shown, *filter(None, [advice])])
+        )
 
 
 class SplitError(TrainingError):

@@ -31,8 +31,9 @@ class _Part(BaseModel):
 class Conformal(_Part):
     """Calibration of the prediction sets; see `app.core.conformal`."""
 
-    split: Literal["slide", "site"] = Field(
-        description="Calibration set: out-of-fold predictions by slide, or a site's own tiles."
+    split: Literal["slide", "site", "patient", "random"] = Field(
+        description="Calibration set: out-of-fold predictions of this split (by slide if slides "
+        "are known), or a site's own tiles."
     )
     scores: Ascending = Field(description="Adaptive scores of the true labels, ascending.")
 

@@ -17,10 +17,12 @@ class DataSource(ManifestPart):
     licence: str
     citation: str
     n_tiles: PositiveInt
-    n_slides: PositiveInt
-    n_cases: PositiveInt
+    n_slides: PositiveInt | None = Field(description="Null if the slides are unknown.")
+    n_cases: PositiveInt | None = Field(description="Null if the cases are unknown.")
     tiles_by_label: dict[str, int]
-    mixed_tiles: Literal["viable", "exclude", "non_viable"]
+    mixed_tiles: Literal["viable", "exclude", "non_viable"] | None = Field(
+        description="Null if the tiles are not those of the collection, which has mixed ones."
+    )
     table_sha256: Sha256
     index_sha256: Sha256
 

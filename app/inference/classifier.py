@@ -103,7 +103,7 @@ class Classifier:
         return TileResult(
             prediction=prediction,
             probabilities=dict(zip(self._label_ids, probabilities.tolist(), strict=True)),
-            tumor_probability=min(1.0, float(probabilities[self._tumor_indices].sum())),
+            tumor_probability=self._tumor_probability(probabilities),
             prediction_set=assessment.prediction_set,
             review=assessment.review,
             checks=assessment.checks,
@@ -197,6 +197,12 @@ class Classifier:
             outputs.logits, self.bundle.manifest.temperature
         )[0]
         return probabilities
+
+    def _tumor_probability(self, probabilities: NDArray[np.float32]) -> float | None:
+        """Sum over the tumour labels; None if they are none or all of the labels."""
+        if len(self._tumor_indices) in (0, len(self._label_ids)):
+            return None
+        return min(1.0, float(probabilities[self._tumor_indices].sum()))
 
     def _explanation(
         self, prediction: str, explain: str | None, outputs: ModelOutputs, assessment: Assessment

@@ -114,8 +114,9 @@ class TileResult(Answer):
     probabilities: dict[str, Probability] = Field(
         description="Calibrated probability by label id; they sum to 1."
     )
-    tumor_probability: Probability = Field(
-        description="Probability of any tumour, viable or not: the sum over the tumour labels."
+    tumor_probability: Probability | None = Field(
+        description="Probability of any tumour, viable or not: the sum over the tumour labels. "
+        "Null if no label of the model, or every label, is tumour."
     )
     prediction_set: PredictionSet
     review: Review

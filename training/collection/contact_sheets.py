@@ -24,6 +24,7 @@ _CAPTION_PX: Final = 16
 _HEADING_PX: Final = 34
 _ROWS_A_PAGE: Final = 24
 _INK: Final = "#222222"
+_CAPTION_CHARACTERS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ def write_sheets(
     data_dir: Path,
     marks: Mapping[str, str],
     most_a_case: int,
+    colour: str | None = None,
 ) -> list[str]:
     """Write the pages of one class.
 
@@ -55,6 +57,7 @@ def write_sheets(
         data_dir: the collection.
         marks: what is odd about a tile (`NEAR_BLANK`, `ALIKE`, `UNREADABLE`), by its stem.
         most_a_case: at most this many tiles of a case are shown, evenly spaced.
+        colour: of the headings.
 
     Returns:
         The names of the files, in order.
@@ -63,7 +66,7 @@ def write_sheets(
     names = []
     for number, rows in enumerate(_pages(_rows(label, tiles, most_a_case)), start=1):
         name = f"sheet-{slug}.png" if number == 1 else f"sheet-{slug}-{number}.png"
-        _draw(rows, data_dir, marks).save(out / name, optimize=True)
+        _draw(rows, data_dir, marks, colour or _INK).save(out / name, optimize=True)
         names.append(name)
     return names
 
@@ -90,7 +93,9 @@ def _pages(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
         yield page
 
 
-def _draw(rows: Sequence[_Row], data_dir: Path, marks: Mapping[str, str]) -> Image.Image:
+def _draw(
+    rows: Sequence[_Row], data_dir: Path, marks: Mapping[str, str], colour: str
+) -> Image.Image:
     columns = max(max((len(row.tiles) for row in rows), default=1), 5)
     width_px = columns * (_SIDE_PX + _GAP_PX) + _GAP_PX
     page = Image.new("RGB", (width_px, sum(row.height_px for row in rows) + _GAP_PX), "white")
@@ -99,7 +104,7 @@ def _draw(rows: Sequence[_Row], data_dir: Path, marks: Mapping[str, str]) -> Ima
     top = _GAP_PX
     for row in rows:
         if row.heading:
-            pen.text((_GAP_PX, top + 6), row.heading, _INK, large)
+            pen.text((_GAP_PX, top + 6), row.heading, colour, large)
         for i, tile in enumerate(row.tiles):
             left = _GAP_PX + i * (_SIDE_PX + _GAP_PX)
             mark = marks.get(tile.stem, "")
@@ -120,6 +125,6 @@ def _draw(rows: Sequence[_Row], data_dir: Path, marks: Mapping[str, str]) -> Ima
 
 
 def _caption(tile: SurveyedTile) -> str:
-    if tile.place is None:
-        return tile.stem[:20]
+    if tile.place.slide is None or tile.place.x is None:
+        return tile.stem[-_CAPTION_CHARACTERS:]
     return f"{tile.place.slide.rpartition('-')[2]} {tile.place.x}-{tile.place.y}"

@@ -14,8 +14,8 @@ from training.collection.perceptual_hash import (
     find_same_bytes,
 )
 from training.collection.survey import SurveyedTile
-from training.data.annotations import Table
 from training.data.overlaps import FOOTPRINTS_PX, overlapping_pairs
+from training.data.tile_source import TileSource
 from training.storage.frozen_model import FrozenModel
 
 
@@ -53,7 +53,7 @@ class DatasetReport(FrozenModel):
 
     schema_version: Literal[1] = 1
     table: str
-    table_sha256: str
+    table_sha256: str | None
     n_rows: int
     n_tiles: int
     n_slides: int
@@ -95,7 +95,7 @@ class OddityLimits:
 
 
 def build_report(
-    tiles: Sequence[SurveyedTile], table: Table, limits: OddityLimits
+    tiles: Sequence[SurveyedTile], source: TileSource, limits: OddityLimits
 ) -> DatasetReport:
     """Count the tiles of a survey and find the odd ones."""
     readable = [tile for tile in tiles if not tile.problem]
@@ -107,11 +107,11 @@ def build_report(
     for tile in tiles:
         counts.setdefault(tile.case, Counter())[tile.label] += 1
     return DatasetReport(
-        table=table.file,
-        table_sha256=table.sha256,
-        n_rows=len(table.rows),
+        table=source.table,
+        table_sha256=source.table_sha256,
+        n_rows=len(source.tiles),
         n_tiles=len(tiles),
-        n_slides=len({tile.place.slide for tile in tiles if tile.place}),
+        n_slides=len({tile.place.slide for tile in tiles} - {None}),
         tiles_by_case={case: dict(sorted(counts[case].items())) for case in sorted(counts)},
         sizes_px=dict(Counter(f"{t.size[0]} x {t.size[1]}" for t in readable).most_common()),
         min_tissue_share=limits.min_tissue_share,
@@ -133,7 +133,7 @@ def build_report(
             if not {pair.first, pair.second} <= twins and not {pair.first, pair.second} & blank
         ),
         overlapping_pairs={
-            side_px: len(overlapping_pairs([t.place for t in readable if t.place], side_px))
+            side_px: len(overlapping_pairs([t.place for t in readable], side_px))
             for side_px in FOOTPRINTS_PX
         },
     )

@@ -79,10 +79,13 @@ def to_html(report: DatasetReport) -> str:
 
 def describe(report: DatasetReport) -> Iterator[Block]:
     """The report, block by block."""
+    table = f"{report.table} (SHA-256 {report.table_sha256})" if report.table else "folders"
+    slides = plural(report.n_slides, "slide") if report.n_slides else "unknown slides"
+    is_unknown = list(report.tiles_by_case) == ["?"]
+    cases = "unknown cases" if is_unknown else plural(len(report.tiles_by_case), "case")
     yield Block(
-        text=f"{plural(report.n_tiles, 'tile')} of {plural(report.n_slides, 'slide')} and "
-        f"{plural(len(report.tiles_by_case), 'case')}; {plural(report.n_rows, 'row')} in "
-        f"{report.table} (SHA-256 {report.table_sha256}). Sizes: "
+        text=f"{plural(report.n_tiles, 'tile')} of {slides} and {cases}; "
+        f"{plural(report.n_rows, 'row')} in {table}. Sizes: "
         + (", ".join(f"{n} of {size} px" for size, n in report.sizes_px.items()) or "none read")
         + ". Research use only."
     )

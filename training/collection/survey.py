@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,11 @@ from app.core.errors import TileError
 from app.core.tile import TileLimits, decode_tile_and_header
 from app.core.tile_errors import CorruptTileError
 from training.collection.perceptual_hash import fingerprints_of
-from training.data.annotations import Table
-from training.data.index import find_tile_files
-from training.data.tile_names import TileName, file_stem_of, parse_tile_name
+from training.data.collection_tiles import place_of_name
+from training.data.label_set import LabelSet
+from training.data.labels import COLLECTION_LABELS
+from training.data.tile_names import file_stem_of
+from training.data.tile_source import SourceTile, TilePlace, TileSource
 from training.errors import DataError
 
 _LIMITS: Final = TileLimits(max_bytes=2**30, min_side_px=1)
@@ -29,12 +31,12 @@ NO_ROW: Final = "no row in the table"
 
 @dataclass(frozen=True, slots=True)
 class SurveyedTile:
-    """A row of the table, or a file without one.
+    """A tile that a row or a folder names, or a file without a row.
 
     Attributes:
         stem: the name as the file spells it.
-        place: case, slide and corner; None if the name does not say them.
-        label: the table's classification, or `NO_ROW`.
+        place: case, slide and corner, if they are known.
+        label: its class, or `NO_ROW`.
         file: relative to the folder, with `/`; None if the row has no file.
         problem: why the tile cannot be read; empty if it can.
         sha256: SHA-256 of the file; empty if it cannot be read.
@@ -44,7 +46,7 @@ class SurveyedTile:
     """
 
     stem: str
-    place: TileName | None
+    place: TilePlace
     label: str
     file: str | None
     problem: str
@@ -55,43 +57,39 @@ class SurveyedTile:
 
     @property
     def case(self) -> str:
-        """The case; `?` if the name does not say it."""
-        return self.place.case if self.place else "?"
+        """The case; `?` if it is unknown."""
+        return self.place.case or "?"
 
 
 def survey_tiles(
     data_dir: Path,
-    table: Table,
+    source: TileSource,
+    labels: LabelSet = COLLECTION_LABELS,
     jobs: int = 2,
     track: Callable[[Sequence[Future[SurveyedTile]]], Iterable[Future[SurveyedTile]]] = iter,
 ) -> tuple[SurveyedTile, ...]:
     """Read every row and every file, sorted by name; unreadable ones are included.
 
     Args:
-        data_dir: the collection.
-        table: the collection's table; if a tile has two rows, the first counts.
+        data_dir: the folder.
+        source: what the folder says about its tiles; if a tile has two rows, the first counts.
+        labels: give classes their names; the collection's classes keep those of its table.
         jobs: decoding threads.
         track: wraps the tiles to show progress.
 
     Raises:
         DataError: there are no rows and no files.
     """
-    files, problems = find_tile_files(data_dir)
-    labels: dict[str, str] = {}
-    for row in table.rows:
-        labels.setdefault(file_stem_of(row.name), row.classification)
-    # A second file with the same name is a problem for an index; here it is another tile.
-    paths = [(stem, path) for stem, path in files.items()]
-    paths += [(file_stem_of(Path(p.where).stem), data_dir / p.where) for p in problems]
-    found: list[tuple[str, Path | None]] = [*paths]
-    found += [(stem, None) for stem in labels.keys() - files.keys()]
+    named = {tile.name: tile for tile in reversed(source.tiles)}
+    found = [_Named(t.name, t.place, _class_of(t, source, labels), t.file) for t in named.values()]
+    found += [_unnamed(data_dir / p.where, named, source, labels) for p in source.problems]
     if not found:
         raise DataError(f"{data_dir} has no tiles, and its table has no rows.")
     with ThreadPoolExecutor(jobs, thread_name_prefix="survey") as pool:
         try:
             futures = [
-                pool.submit(_look, stem, path, labels.get(stem, NO_ROW), data_dir)
-                for stem, path in sorted(found, key=lambda entry: (entry[0], str(entry[1])))
+                pool.submit(_look, tile, data_dir)
+                for tile in sorted(found, key=lambda tile: (tile.name, str(tile.file)))
             ]
             return tuple(future.result() for future in track(futures))
         except BaseException:
@@ -107,11 +105,33 @@ def read_thumbnail(path: Path, side_px: int) -> NDArray[np.uint8] | None:
         return None
 
 
-def _look(stem: str, path: Path | None, label: str, data_dir: Path) -> SurveyedTile:
-    try:
-        place = parse_tile_name(stem)
-    except ValueError:
-        place = None
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A tile before it is read."""
+
+    name: str
+    place: TilePlace
+    label: str
+    file: Path | None
+
+
+def _class_of(tile: SourceTile, source: TileSource, labels: LabelSet) -> str:
+    label_id = None if source.layout == "collection" else labels.find(tile.raw_label)
+    return tile.raw_label if label_id is None else labels.names[labels.ids.index(label_id)]
+
+
+def _unnamed(
+    file: Path, named: Mapping[str, SourceTile], source: TileSource, labels: LabelSet
+) -> _Named:
+    """A file without a row, or a second file of one name, which is another tile here."""
+    stem = file_stem_of(file.stem)
+    twin = named.get(stem)
+    label = NO_ROW if twin is None else _class_of(twin, source, labels)
+    return _Named(stem, place_of_name(stem), label, file)
+
+
+def _look(named: _Named, data_dir: Path) -> SurveyedTile:
+    stem, place, label, path = named.name, named.place, named.label, named.file
     if path is None:
         return SurveyedTile(stem, place, label, None, "the row has no file")
     where = path.relative_to(data_dir).as_posix()

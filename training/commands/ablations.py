@@ -43,18 +43,16 @@ def ablate(
     Example: `osteo-train ablate --out runs/ablation`
     """
     from training.data.index import read_index
-    from training.data.labels import require_every_label
     from training.experiments.ablation.run import run_ablation
     from training.experiments.ablation.tables import write_csv, write_markdown
     from training.networks.graphs import require_weights
-    from training.runs.records import require_same_labels
+    from training.runs.records import require_trainable
 
     ablation, recipes = read_ablation(ablation_file, weights)
     data = read_index(index_file)
-    require_every_label(data[0].labels)
     for recipe in recipes:
         require_weights(recipe.config.network.weights, recipe.config.network.entry)
-        require_same_labels(data[0], recipe.config)
+        require_trainable(data[0], recipe.config)
     n_runs = len(recipes) * len(ablation.seeds) * (1 + len(ablation.fold_seeds))
     counts = plural(len(recipes), "recipe"), plural(len(ablation.seeds), "seed")
     say(f"{', '.join(counts)}: {plural(n_runs, 'cross-validation')}.")

@@ -11,13 +11,14 @@ from training.commands.options import (
     ConfigFile,
     DataDir,
     IndexFile,
+    LayoutOption,
     Strict,
     TableOption,
     WeightsOption,
     guarded,
     stoppable,
 )
-from training.commands.output import print_split_kinds, say
+from training.commands.output import notes_on, print_split_kinds, say
 from training.config import RELEASED_CONFIG, read_config
 
 app = typer.Typer()
@@ -65,11 +66,12 @@ def export(
 
 @app.command()
 @guarded
-def release(
+def release(  # noqa: PLR0913, PLR0917 - every option of the command is an argument
     data_dir: DataDir,
     config_file: ConfigFile = RELEASED_CONFIG,
     weights: WeightsOption = None,
     table: TableOption = None,
+    layout: LayoutOption = "auto",
     strict: Strict = True,
     runs_dir: Annotated[Path, typer.Option(help="Folder for index, splits and runs.")] = Path(
         "runs"
@@ -87,6 +89,6 @@ def release(
     config = read_config(config_file, weights)
     folders = Folders(data_dir, runs_dir, models_dir)
     with stoppable():
-        bundle_dir, manifest = release_bundle(config, folders, table, strict)
-    print_split_kinds(manifest.metrics, config.data.mixed_tiles)
+        bundle_dir, manifest = release_bundle(config, folders, table, layout, strict)
+    print_split_kinds(manifest.metrics, manifest.labels, notes_on(manifest.data))
     say(f"{bundle_dir}: temperature {manifest.temperature:g}, checked; the runtimes agree.")

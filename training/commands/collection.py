@@ -8,11 +8,24 @@ from typing import Annotated, Literal
 import typer
 
 from app.core.manifest import SplitKind
-from training.commands.options import DataDir, IndexFile, Strict, TableOption, guarded
+from training.commands.options import (
+    ConfigFile,
+    DataDir,
+    IndexFile,
+    LayoutOption,
+    Strict,
+    TableOption,
+    guarded,
+)
 from training.commands.output import plain, print_counts, say
+from training.config import RELEASED_CONFIG, read_config
 from training.console.plural import plural
 from training.console.progress import ERRORS
-from training.data.labels import MixedTiles
+from training.data.index import Index
+from training.data.labels import MixedTiles, labels_of
+from training.data.tile_rules import parse_side
+from training.data.unknown_labels import describe_unknown
+from training.errors import DataError
 
 app = typer.Typer()
 
@@ -21,40 +34,66 @@ Overlaps = Literal["report", "refuse", "repair"]
 
 @app.command()
 @guarded
-def index(
+def index(  # noqa: PLR0913, PLR0917 - every option of the command is an argument
     data_dir: DataDir,
     out: Annotated[Path, typer.Option(help="The index file.")] = Path("runs/index.json"),
     table: TableOption = None,
+    layout: LayoutOption = "auto",
+    config_file: ConfigFile = RELEASED_CONFIG,
     mixed_tiles: Annotated[
-        MixedTiles, typer.Option(help="How tiles labelled `viable: non-viable` are counted.")
-    ] = "viable",
-    tile_side_px: Annotated[int, typer.Option(help="Side that every tile must have.")] = 1024,
+        MixedTiles | None,
+        typer.Option(
+            help="How the collection's tiles labelled `viable: non-viable` are counted. "
+            "[default: from the configuration]"
+        ),
+    ] = None,
+    tile_side_px: Annotated[
+        str | None,
+        typer.Option(
+            help="Side that every tile must have: `N`, `MIN-MAX` or `any`. "
+            "[default: from the configuration]"
+        ),
+    ] = None,
     strict: Strict = True,
+    bundle_dir: Annotated[
+        Path | None,
+        typer.Option("--bundle", help="Take the labels from this bundle, to recalibrate it."),
+    ] = None,
 ) -> None:
-    """Check every tile and row of the collection and write an index.
+    """Check every tile and every row, and write an index.
 
-    Example: `osteo-train index --data-dir ~/tcia --mixed-tiles exclude --skip`
+    The labels are those of `[labels]` in the configuration.
+
+    Examples: `osteo-train index --data-dir ~/tcia --mixed-tiles exclude --skip`,
+    `osteo-train index --data-dir ~/marrow --config marrow.toml`
     """
+    from app.bundle import open_bundle
     from training.console.progress import tracked
-    from training.data.annotations import find_table, read_table
-    from training.data.index import build_index, require_no_problems
+    from training.data.index import IndexRules, index_tiles
+    from training.data.index_checks import require_no_problems, require_tiles
+    from training.data.layouts import open_source
+    from training.storage.disk import writing
     from training.storage.frozen_model import write_json
 
-    found, problems = build_index(
-        data_dir,
-        read_table(table or find_table(data_dir)),
-        mixed_tiles,
-        tile_side_px,
-        tracked("Checking tiles"),
-    )
+    config = read_config(config_file)
+    labels = labels_of(open_bundle(bundle_dir.resolve()).manifest) if bundle_dir else config.labels
+    side_px = config.data.tile_side_px if tile_side_px is None else parse_side(tile_side_px)
+    rules = IndexRules(labels, mixed_tiles or config.data.mixed_tiles, side_px)
+    source = open_source(data_dir, labels, layout, table)
+    for note in source.notes:
+        say(note)
+    found, problems = index_tiles(source, data_dir, rules, tracked("Checking tiles"))
     if strict:
-        require_no_problems(problems)
+        require_no_problems(problems, labels, found.labels)
+    require_tiles(found, problems)
     for problem in problems:
         ERRORS.print(f"left out: {plain(problem)}", soft_wrap=True, highlight=False)
-    sha256 = write_json(out, found)
+    if unknown := describe_unknown(problems, labels, found.labels):
+        ERRORS.print(plain(unknown), soft_wrap=True, highlight=False)
+    with writing(out.parent, DataError, "--out"):
+        sha256 = write_json(out, found)
     print_counts(found)
-    slides = plural(len({tile.slide for tile in found.tiles}), "slide")
-    say(f"{plural(len(found.tiles), 'tile')} of {slides}; {len(problems)} left out.")
+    say(f"{plural(len(found.tiles), 'tile')} of {_slides(found)}; {len(problems)} left out.")
     say(f"{out}  sha256 {sha256}")
 
 
@@ -91,7 +130,10 @@ def split(
     from training.data.index import read_index
     from training.data.overlaps import FOOTPRINTS_PX
     from training.data.splits import make_split
+    from training.errors import SplitError
     from training.evaluation.leakage import find_leaks, require_no_leaks
+    from training.evaluation.split_tables import SLIDES_UNKNOWN
+    from training.storage.disk import writing
     from training.storage.frozen_model import write_json
 
     found, index_sha256 = read_index(index_file)
@@ -101,9 +143,21 @@ def split(
     if overlaps != "report":
         require_no_leaks(found, made, footprint_px)
     out = out or Path("runs") / f"{kind}.json"
-    sha256 = write_json(out, made)
+    with writing(out.parent, SplitError, "--out"):
+        sha256 = write_json(out, made)
     for fold in made.folds:
         say(f"{fold.name}: {len(fold.test)} of {len(found.tiles)} tiles in the test set")
-    for side_px in sorted({*FOOTPRINTS_PX, footprint_px}):
-        say(str(find_leaks(found, made, side_px)))
+    if found.knows_corners:
+        for side_px in sorted({*FOOTPRINTS_PX, footprint_px}):
+            say(str(find_leaks(found, made, side_px)))
+    else:
+        say("Overlaps were not searched for: slide, x and y of the tiles are unknown.")
+    if not found.knows_slides:
+        say(f"Warning. {SLIDES_UNKNOWN}")
     say(f"{out}  sha256 {sha256}")
+
+
+def _slides(found: Index) -> str:
+    if not found.knows_slides:
+        return "unknown slides"
+    return plural(len({tile.slide for tile in found.tiles}), "slide")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from training.commands.options import DataDir, TableOption, guarded
+from training.commands.options import ConfigFile, DataDir, LayoutOption, TableOption, guarded
 from training.commands.output import OUT, plain, say
+from training.config import RELEASED_CONFIG, read_config
 from training.console.plural import plural
 from training.console.progress import ERRORS
 from training.data.labels import RAW_LABELS
@@ -76,7 +77,7 @@ def fetch(
     except KeyboardInterrupt:
         ERRORS.print("Interrupted. Run the same command again: it fetches what is missing.")
         raise typer.Exit(130) from None
-    _print_counts(count_by_case(fetched.right))
+    _print_counts(RAW_LABELS, count_by_case(fetched.right))
     n_rows = len(fetched.right) + len(fetched.wrong)
     n_here, n_published = fetched.n_were_here, fetched.n_published
     say(
@@ -100,9 +101,11 @@ def fetch(
 
 @app.command()
 @guarded
-def report(
+def report(  # noqa: PLR0913, PLR0917 - every option of the command is an argument
     data_dir: DataDir,
     table: TableOption = None,
+    layout: LayoutOption = "auto",
+    config_file: ConfigFile = RELEASED_CONFIG,
     out: Annotated[Path, typer.Option(help="Folder for pages, pictures and report.json.")] = Path(
         "runs/dataset"
     ),
@@ -127,13 +130,17 @@ def report(
     from training.collection.survey import survey_tiles
     from training.collection.writing import write_report
     from training.console.progress import tracked
-    from training.data.annotations import find_table, read_table
+    from training.data.layouts import open_source
 
-    rows = read_table(table or find_table(data_dir))
-    tiles = survey_tiles(data_dir, rows, jobs, tracked("Reading tiles"))
-    found = build_report(tiles, rows, OddityLimits(min_tissue, max_bits))
-    found = write_report(out, found, tiles, data_dir, sheet_tiles)
-    _print_counts({case: Counter(counts) for case, counts in found.tiles_by_case.items()})
+    labels = read_config(config_file).labels
+    source = open_source(data_dir, labels, layout, table)
+    for note in source.notes:
+        say(note)
+    tiles = survey_tiles(data_dir, source, labels, jobs, tracked("Reading tiles"))
+    found = build_report(tiles, source, OddityLimits(min_tissue, max_bits))
+    found = write_report(out, found, tiles, data_dir, sheet_tiles, labels)
+    classes = RAW_LABELS if source.layout == "collection" else labels.names
+    _print_counts(classes, {case: Counter(counts) for case, counts in found.tiles_by_case.items()})
     say(
         f"{len(found.near_blank)} near-blank (less than {min_tissue:.0%} tissue), "
         f"{len(found.unreadable)} unreadable, {plural(len(found.same_bytes), 'file')} more than "
@@ -145,10 +152,10 @@ def report(
     say(f"{out / 'report.html'}, report.md, report.json and {sheets}")
 
 
-def _print_counts(counts: Mapping[str, Counter[str]]) -> None:
-    """Print the tiles by case and by the table's classification, with sums."""
-    others = sorted({word for count in counts.values() for word in count} - set(RAW_LABELS))
-    columns = (*RAW_LABELS, *others)
+def _print_counts(classes: Sequence[str], counts: Mapping[str, Counter[str]]) -> None:
+    """Print the tiles by case and class, with sums; classes that are not listed come last."""
+    others = sorted({word for count in counts.values() for word in count} - set(classes))
+    columns = (*classes, *others)
     total = sum(counts.values(), Counter())
     rows = [(case, counts[case]) for case in sorted(counts)]
     shown = Table("case", *(plain(column) for column in columns), "all")

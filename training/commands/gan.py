@@ -63,7 +63,7 @@ def fit(
     except ValidationError as error:
         raise GanError(f"--side-px: {error.errors()[0]['msg']}.") from error
     index, index_sha256 = read_index(index_file)
-    require_every_label(index.labels)
+    require_every_label(index.labels, index.label_set)
     chosen = read_split(split_file, index_sha256) if split_file else None
     jobs = plan_generators(out, settings, index, index_sha256, chosen)
     with stoppable():

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn, ParamSpec
+from typing import Annotated, Literal, NoReturn, ParamSpec
 
 import typer
 
@@ -16,7 +16,7 @@ from app.core.errors import OsteoError
 from training.commands.output import plain
 from training.config import RELEASED_CONFIG
 from training.console.progress import ERRORS
-from training.storage.disk import is_disk_error, unwritable
+from training.storage.disk import describe_file_error, is_file_error
 
 P = ParamSpec("P")
 
@@ -24,7 +24,7 @@ DataDir = Annotated[
     Path,
     typer.Option(
         envvar="OSTEO_DATA_DIR",
-        help="The collection: the folder with `Training-Set-*` and the table.",
+        help="The folder with the tiles and their table.",
     ),
 ]
 IndexFile = Annotated[
@@ -50,7 +50,16 @@ TableOption = Annotated[
     Path | None,
     typer.Option(
         "--table",
-        help="CSV with the columns image.name and classification. [default: the one in the folder]",
+        help="A table with the columns image.name and classification, or file and label. "
+        "[default: the one in the folder]",
+    ),
+]
+LayoutOption = Annotated[
+    Literal["auto", "collection", "table", "folders"],
+    typer.Option(
+        "--layout",
+        help="How the folder names its tiles: as the `collection`, by a plain `table`, or in "
+        "`folders` named after labels; `auto` finds out.",
     ),
 ]
 Strict = Annotated[
@@ -77,9 +86,9 @@ def guarded(function: Callable[P, None]) -> Callable[P, None]:
         except OsteoError as error:
             fail(str(error), error)
         except OSError as error:
-            if not is_disk_error(error):
+            if not is_file_error(error):
                 raise
-            fail(unwritable(error.filename, error), error)
+            fail(describe_file_error(error), error)
 
     return run
 

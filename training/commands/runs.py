@@ -17,7 +17,7 @@ from training.commands.options import (
     guarded,
     stoppable,
 )
-from training.commands.output import print_metrics, print_split_kinds, say
+from training.commands.output import notes_on_run, print_metrics, print_split_kinds, say
 from training.config import RELEASED_CONFIG, read_config
 from training.console.plural import plural
 
@@ -55,20 +55,18 @@ def fit(
     `osteo-train fit --out runs/final`
     """
     from training.data.index import read_index
-    from training.data.labels import require_every_label
     from training.data.splits import read_split
     from training.distributed import distributed, is_chief
     from training.gan.supply import supply_synthetic, training_parts
     from training.networks.graphs import require_weights
     from training.runs.cross_validation import FitTask, Fitting
-    from training.runs.records import read_cross_validation, require_same_labels
+    from training.runs.records import read_cross_validation, require_trainable
     from training.runs.resume import resumable_features_dir
 
     config = read_config(config_file, weights)
     require_weights(config.network.weights, config.network.entry)
     found, index_sha256 = read_index(index_file)
-    require_same_labels(found, config)
-    require_every_label(found.labels)
+    require_trainable(found, config)
     chosen = read_split(split_file, index_sha256) if split_file else None
     trains = training_parts(found, [chosen[0]] if chosen else [], whole=chosen is None)
     synthetic = supply_synthetic(config, found, trains)
@@ -107,17 +105,20 @@ def evaluate(
     from training.evaluation.metrics import evaluate as measure
     from training.evaluation.plots import plot_confusion, plot_epochs, plot_reliability
     from training.runs.records import read_cross_validation, read_split_kinds
+    from training.storage.disk import writing
 
     run = read_cross_validation(run_dir)
-    mixed_tiles = run.config.data.mixed_tiles
+    labels = run.config.labels
     metrics = measure(run, temperature)
     path = run_dir / "metrics.json"
-    path.write_text(metrics.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    plot_confusion(run_dir / "confusion.png", metrics)
-    plot_epochs(run_dir / "epochs.png", run)
-    plot_reliability(run_dir / "reliability.png", run, temperature)
+    with writing(run_dir):
+        path.write_text(metrics.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        plot_confusion(run_dir / "confusion.png", metrics, labels)
+        plot_epochs(run_dir / "epochs.png", run)
+        plot_reliability(run_dir / "reliability.png", run, temperature)
     print_metrics(metrics)
-    print_split_kinds([measure(run, temperature) for run in read_split_kinds(run_dir)], mixed_tiles)
+    kinds = [measure(run, temperature) for run in read_split_kinds(run_dir)]
+    print_split_kinds(kinds, labels.for_manifest, notes_on_run(run))
     say(str(path))
 
 

@@ -87,7 +87,7 @@ def study(  # noqa: PLR0913, PLR0917 - every option of the command is an argumen
 
     config = _chosen(read_study(config_file), system, weights)
     index, index_sha256 = read_index(index_file)
-    require_every_label(index.labels)
+    require_every_label(index.labels, index.label_set)
     planned = Study(config, index, index_sha256, StudyFolders(data_dir, cache_dir, out))
     if plan or report:
         records = read_journal(out)

@@ -5,7 +5,9 @@ Lambert turns into light. The label decides what the maps show:
 
 - `non_tumor`: bands of collagen between empty (white) spaces, and a few small spindle nuclei;
 - `non_viable_tumor`: a granular pink field with pale remains of nuclei;
-- `viable_tumor`: crowded, large, dark nuclei of uneven size on a bluish field.
+- `viable_tumor`: crowded, large, dark nuclei of uneven size on a bluish field;
+- `fat`: large empty cells with thin pink walls and few nuclei;
+- `cartilage`: a pale blue field with few nuclei in round, empty spaces.
 
 Only NumPy and Pillow are imported, so that tests of the service can draw without TensorFlow.
 """
@@ -53,7 +55,7 @@ def draw_tile(label_id: str, side_px: int, seed: int) -> NDArray[np.uint8]:
     """Draw one tile.
 
     Args:
-        label_id: `non_tumor`, `non_viable_tumor` or `viable_tumor`.
+        label_id: one of `DRAWINGS`.
         side_px: side of the square, at least 16 px.
         seed: 0 or more. The same arguments draw the same tile.
 
@@ -110,11 +112,33 @@ def _draw_viable(side_px: int, rng: np.random.Generator) -> tuple[Map, Map]:
     return haematoxylin, eosin
 
 
+def _draw_fat(side_px: int, rng: np.random.Generator) -> tuple[Map, Map]:
+    # The walls are where the distances to the two nearest cell centres are equal.
+    nearest, second = _two_nearest(side_px, 40, rng)
+    walls = np.exp(-((second - nearest) / 0.012))
+    eosin = 0.55 * walls + 0.02
+    haematoxylin = _nuclei(side_px, _SPINDLE, rng) * (walls > 0.2) + 0.02
+    return haematoxylin, eosin
+
+
+def _draw_cartilage(side_px: int, rng: np.random.Generator) -> tuple[Map, Map]:
+    nearest, _ = _two_nearest(side_px, 30, rng)
+    matrix = np.clip((nearest - 0.025) / 0.01, 0.0, 1.0)
+    nuclei = 0.9 * np.exp(-((nearest / 0.012) ** 2))
+    haematoxylin = matrix * (0.30 + 0.08 * _cloud(side_px, 6, rng)) + nuclei
+    eosin = 0.10 * matrix + 0.04
+    return haematoxylin, eosin
+
+
 _STAINS_BY_LABEL: Final[dict[str, Callable[[int, np.random.Generator], tuple[Map, Map]]]] = {
     "non_tumor": _draw_non_tumor,
     "non_viable_tumor": _draw_non_viable,
     "viable_tumor": _draw_viable,
+    "fat": _draw_fat,
+    "cartilage": _draw_cartilage,
 }
+DRAWINGS: Final = tuple(_STAINS_BY_LABEL)
+"""The labels that can be drawn. New ones go to the end: the position is part of the seed."""
 
 
 def _cloud(side_px: int, cells: int, rng: np.random.Generator) -> Map:
@@ -123,6 +147,19 @@ def _cloud(side_px: int, cells: int, rng: np.random.Generator) -> Map:
     coarse = Image.fromarray(rng.uniform(-1.0, 1.0, (cells, cells)).astype(np.float32))
     smooth = coarse.resize((side_px, side_px), Image.Resampling.BICUBIC)
     return np.asarray(smooth, dtype=np.float64)
+
+
+def _two_nearest(side_px: int, n_points: int, rng: np.random.Generator) -> tuple[Map, Map]:
+    """Distances of every pixel to the nearest two of some random points, in sides of the tile."""
+    points = rng.uniform(0.0, 1.0, (n_points, 2))
+    rows, columns = np.mgrid[0:side_px, 0:side_px] / side_px
+    nearest = np.full((side_px, side_px), np.inf)
+    second = nearest.copy()
+    for row, column in points:
+        distance = np.hypot(rows - row, columns - column)
+        second = np.minimum(second, np.maximum(nearest, distance))
+        nearest = np.minimum(nearest, distance)
+    return nearest, second
 
 
 def _nuclei(side_px: int, look: _Nuclei, rng: np.random.Generator) -> Map:

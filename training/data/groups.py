@@ -13,7 +13,7 @@ from training.data.index import Index
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Slide and case of every tile, numbered from 0, int64 `[n]`."""
+    """Slide and case of every tile, numbered from 0, int64 `[n]`; unknown ones all differ."""
 
     slides: NDArray[np.int64]
     cases: NDArray[np.int64]
@@ -22,8 +22,8 @@ class Groups:
     def of(cls, index: Index) -> Groups:
         """The groups of an index, in its order."""
         return cls(
-            _numbered([tile.slide for tile in index.tiles]),
-            _numbered([tile.case for tile in index.tiles]),
+            _numbered([tile.slide or tile.name for tile in index.tiles]),
+            _numbered([tile.case or tile.name for tile in index.tiles]),
         )
 
 

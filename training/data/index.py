@@ -1,47 +1,67 @@
-"""Index a collection: check every tile once, so that later steps need not.
+"""Index a folder of tiles: check every tile once, so that later steps need not.
 
-The collection has `Training-Set-*/set*/NAME.jpg` and a table (CSV) with the columns
-`image.name,classification`. The index is a JSON file with relative paths and no timestamps, so the
-same data give the same bytes, and its SHA-256 identifies the data set.
+The index is a JSON file with relative paths and no timestamps, so the same data give the same
+bytes, and its SHA-256 identifies the data set.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
-from training.data.annotations import Table, TableRow
-from training.data.labels import MixedTiles, label_id_of
-from training.data.tile_names import file_stem_of, parse_tile_name
-from training.data.tile_rules import COLLECTION_SIDE_PX, Rule, TileProblem, inspect_pixels
-from training.errors import DataError, TileProblemsError
+from training.data.annotations import Table
+from training.data.collection_tiles import collection_source, relative
+from training.data.label_set import LabelSet
+from training.data.labels import COLLECTION_LABELS, MixedTiles, label_id_of
+from training.data.tile_rules import (
+    COLLECTION_MODES,
+    COLLECTION_SIDE_PX,
+    OWN_MODES,
+    Rule,
+    TileProblem,
+    TileSide,
+    inspect_pixels,
+)
+from training.data.tile_source import Layout, SourceTile, TileSource
+from training.errors import DataError
 from training.storage.frozen_model import FrozenModel
-
-_IMAGE_SUFFIXES: Final = (".jpg", ".jpeg")
 
 
 class IndexedTile(FrozenModel):
-    """A tile that passed every check; `file` is relative to the data directory, with `/`."""
+    """A tile that passed every check; `file` is relative to the data directory, with `/`.
+
+    `case`, `slide`, `x` and `y` are null if the table or folder does not say them.
+    """
 
     name: str
     file: str
     sha256: str
-    case: str
-    slide: str
-    x: int
-    y: int
+    case: str | None
+    slide: str | None
+    x: int | None
+    y: int | None
     raw_label: str
     label: str
 
 
 class Index(FrozenModel):
-    """The checked tiles, sorted by name, and the table they come from."""
+    """The checked tiles, sorted by name, and the table they come from.
+
+    `layout` and `label_set` are left out of the file if they are those of the collection, so that
+    its index keeps its SHA-256. Without a table, `table` is empty and `table_sha256` is that of the
+    tiles' SHA-256.
+    """
 
     schema_version: Literal[1] = 1
+    layout: Layout = Field(default="collection", exclude_if=lambda value: value == "collection")
+    label_set: LabelSet = Field(
+        default=COLLECTION_LABELS, exclude_if=lambda value: value == COLLECTION_LABELS
+    )
     mixed_tiles: MixedTiles
     table: str
     table_sha256: str
@@ -52,40 +72,88 @@ class Index(FrozenModel):
         """Label id of each tile, in order."""
         return tuple(tile.label for tile in self.tiles)
 
+    @property
+    def knows_slides(self) -> bool:
+        """Whether the slide of every tile is known."""
+        return all(tile.slide is not None for tile in self.tiles)
+
+    @property
+    def knows_cases(self) -> bool:
+        """Whether the case of every tile is known."""
+        return all(tile.case is not None for tile in self.tiles)
+
+    @property
+    def knows_corners(self) -> bool:
+        """Whether slide, x and y of every tile are known, so that overlaps can be found."""
+        return self.knows_slides and all(
+            tile.x is not None and tile.y is not None for tile in self.tiles
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRules:
+    """What a tile must be.
+
+    Attributes:
+        labels: the labels that a tile may have.
+        mixed_tiles: how the collection's `viable: non-viable` tiles are counted.
+        side_px: the side that a tile must have.
+    """
+
+    labels: LabelSet = COLLECTION_LABELS
+    mixed_tiles: MixedTiles = "viable"
+    side_px: TileSide = COLLECTION_SIDE_PX
+
 
 def build_index(
     data_dir: Path,
     table: Table,
     mixed_tiles: MixedTiles = "viable",
-    side_px: int = COLLECTION_SIDE_PX,
-    track: Callable[[Sequence[TableRow]], Iterable[TableRow]] = iter,
+    side_px: TileSide = COLLECTION_SIDE_PX,
+    track: Callable[[Sequence[SourceTile]], Iterable[SourceTile]] = iter,
 ) -> tuple[Index, tuple[TileProblem, ...]]:
-    """Check every row of the table and every file of the folder.
+    """Index the published collection; see `index_tiles`.
 
     Args:
         data_dir: the collection.
         table: the collection's table.
         mixed_tiles: how `viable: non-viable` tiles are counted.
-        side_px: the side that every tile must have, in pixels.
-        track: wraps the rows to show progress.
+        side_px: the side that every tile must have.
+        track: wraps the tiles to show progress.
+    """
+    source = collection_source(data_dir, table)
+    return index_tiles(source, data_dir, IndexRules(COLLECTION_LABELS, mixed_tiles, side_px), track)
+
+
+def index_tiles(
+    source: TileSource,
+    data_dir: Path,
+    rules: IndexRules,
+    track: Callable[[Sequence[SourceTile]], Iterable[SourceTile]] = iter,
+) -> tuple[Index, tuple[TileProblem, ...]]:
+    """Check every tile that a folder names, and every file.
+
+    Args:
+        source: the tiles.
+        data_dir: the folder.
+        rules: labels and sides.
+        track: wraps the tiles to show progress.
 
     Returns:
         The index of the tiles that break no rule, and the problems of the others.
 
     Raises:
-        DataError: the table is empty.
+        DataError: no tile is named.
     """
-    files, problems = find_tile_files(data_dir)
+    problems: list[TileProblem] = []
     tiles: dict[str, IndexedTile] = {}
     names_seen: set[str] = set()
     name_by_sha256: dict[str, str] = {}
-    for row in track(table.rows):
-        stem = file_stem_of(row.name)
-        file = files.get(stem)
-        checked = _check_tile(row, stem, file, data_dir, mixed_tiles, side_px)
-        if stem in names_seen:
-            checked = TileProblem(Rule.REPEATED_ROW, f"{table.file}, line {row.line}", row.name)
-        names_seen.add(stem)
+    for tile in track(source.tiles):
+        checked = _check_tile(tile, source.layout, data_dir, rules)
+        if tile.name in names_seen:
+            checked = TileProblem(Rule.REPEATED_ROW, tile.row, tile.spelled)
+        names_seen.add(tile.name)
         if isinstance(checked, TileProblem):
             problems.append(checked)
         elif checked is not None:
@@ -93,28 +161,19 @@ def build_index(
             if twin != checked.file:
                 problems.append(TileProblem(Rule.DUPLICATE, checked.file, f"same as {twin}"))
             else:
-                tiles[stem] = checked
-    for stem in sorted(files.keys() - names_seen):
-        problems.append(TileProblem(Rule.NO_ROW, _relative(files[stem], data_dir)))
-    if not tiles and not problems:
-        raise DataError(f"{table.file} has no rows, so there is nothing to train on.")
+                tiles[tile.name] = checked
+    if not source.tiles and not source.problems:
+        raise DataError(f"{source.table} has no rows, so there is nothing to train on.")
+    chosen = tuple(tiles[name] for name in sorted(tiles))
     index = Index(
-        mixed_tiles=mixed_tiles,
-        table=table.file,
-        table_sha256=table.sha256,
-        tiles=tuple(tiles[stem] for stem in sorted(tiles)),
+        layout=source.layout,
+        label_set=rules.labels,
+        mixed_tiles=rules.mixed_tiles,
+        table=source.table,
+        table_sha256=source.table_sha256 or _sha256_of_tiles(chosen),
+        tiles=chosen,
     )
-    return index, tuple(problems)
-
-
-def require_no_problems(problems: Sequence[TileProblem]) -> None:
-    """Strict mode: reject tiles with problems.
-
-    Raises:
-        TileProblemsError: there are problems; the message lists them.
-    """
-    if problems:
-        raise TileProblemsError(problems)
+    return index, (*source.problems, *problems)
 
 
 def read_index(path: Path) -> tuple[Index, str]:
@@ -153,59 +212,50 @@ def read_tile_file(tile: IndexedTile, data_dir: Path) -> bytes:
     return content
 
 
-def find_tile_files(data_dir: Path) -> tuple[dict[str, Path], list[TileProblem]]:
-    """Tile files by the stem of their name; a second file of the same name is a problem."""
-    files: dict[str, Path] = {}
-    problems = []
-    for path in sorted(data_dir.glob("Training-Set-*/set*/*")):
-        if path.suffix.lower() not in _IMAGE_SUFFIXES or not path.is_file():
-            continue
-        first = files.setdefault(file_stem_of(path.stem), path)
-        if first != path:
-            where, twin = _relative(path, data_dir), _relative(first, data_dir)
-            problems.append(TileProblem(Rule.DUPLICATE, where, f"same name as {twin}"))
-    return files, problems
-
-
 def _check_tile(
-    row: TableRow,
-    stem: str,
-    file: Path | None,
-    data_dir: Path,
-    mixed_tiles: MixedTiles,
-    side_px: int,
+    tile: SourceTile, layout: Layout, data_dir: Path, rules: IndexRules
 ) -> IndexedTile | TileProblem | None:
-    """The row's tile, or the first rule it breaks, or None if its label is excluded."""
-    where = row.name if file is None else _relative(file, data_dir)
+    """The tile, or the first rule it breaks, or None if its label is excluded."""
+    where = tile.spelled if tile.file is None else relative(tile.file, data_dir)
+    if tile.problem is not None and tile.problem.rule is Rule.NAME:
+        return tile.problem
     try:
-        name = parse_tile_name(row.name)
+        label = _label_of(tile.raw_label, layout, rules)
     except ValueError as error:
-        return TileProblem(Rule.NAME, where, str(error))
+        return TileProblem(Rule.LABEL, where, str(error), tile.raw_label)
+    if tile.problem is not None or tile.file is None:
+        return tile.problem or TileProblem(Rule.NO_FILE, where)
     try:
-        label = label_id_of(row.classification, mixed_tiles)
-    except ValueError as error:
-        return TileProblem(Rule.LABEL, where, str(error))
-    if file is None:
-        return TileProblem(Rule.NO_FILE, row.name, f"expected {stem}.jpg in Training-Set-*/set*/")
-    try:
-        content = file.read_bytes()
+        content = tile.file.read_bytes()
     except OSError as error:
         return TileProblem(Rule.UNREADABLE, where, str(error.strerror))
-    problem = inspect_pixels(content, where, side_px)
+    modes = COLLECTION_MODES if layout == "collection" else OWN_MODES
+    problem = inspect_pixels(content, where, rules.side_px, modes)
     if problem is not None or label is None:
         return problem
     return IndexedTile(
-        name=stem,
+        name=tile.name,
         file=where,
         sha256=hashlib.sha256(content).hexdigest(),
-        case=name.case,
-        slide=name.slide,
-        x=name.x,
-        y=name.y,
-        raw_label=row.classification,
+        case=tile.place.case,
+        slide=tile.place.slide,
+        x=tile.place.x,
+        y=tile.place.y,
+        raw_label=tile.raw_label,
         label=label,
     )
 
 
-def _relative(path: Path, data_dir: Path) -> str:
-    return path.relative_to(data_dir).as_posix()
+def _label_of(raw_label: str, layout: Layout, rules: IndexRules) -> str | None:
+    """Label id; None if the tile is excluded. Only the collection has mixed tiles."""
+    if layout == "collection":
+        return label_id_of(raw_label, rules.mixed_tiles, rules.labels)
+    label = rules.labels.find(raw_label)
+    if label is None:
+        raise ValueError(f"{raw_label!r} is not one of {', '.join(rules.labels.names)}")
+    return label
+
+
+def _sha256_of_tiles(tiles: Sequence[IndexedTile]) -> str:
+    listed = "\n".join(f"{tile.sha256} {tile.label}" for tile in tiles)
+    return hashlib.sha256(listed.encode()).hexdigest()

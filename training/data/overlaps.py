@@ -15,15 +15,18 @@ from numpy.typing import NDArray
 
 from training.data.index import IndexedTile
 from training.data.tile_names import TileName
+from training.data.tile_source import TilePlace
+
+PlacedTile = IndexedTile | TileName | TilePlace
 
 FOOTPRINTS_PX: Final = (1024, 2048, 4096)
 """The candidates; overlaps are reported for each."""
 
 
-def overlapping_pairs(
-    tiles: Sequence[IndexedTile | TileName], footprint_px: int
-) -> NDArray[np.int64]:
+def overlapping_pairs(tiles: Sequence[PlacedTile], footprint_px: int) -> NDArray[np.int64]:
     """Pairs of overlapping tiles, int64 `[m, 2]`: positions in `tiles`, the lower one first.
+
+    Tiles whose slide or corner is unknown are not looked at.
 
     Args:
         tiles: in any order.
@@ -31,7 +34,8 @@ def overlapping_pairs(
     """
     by_slide: dict[str, list[int]] = {}
     for position, tile in enumerate(tiles):
-        by_slide.setdefault(tile.slide, []).append(position)
+        if tile.slide is not None and tile.x is not None and tile.y is not None:
+            by_slide.setdefault(tile.slide, []).append(position)
     found = [
         _pairs_of_slide(np.array(positions), tiles, footprint_px)
         for positions in by_slide.values()
@@ -57,7 +61,7 @@ def overlap_groups(tiles: Sequence[IndexedTile], footprint_px: int) -> NDArray[n
 
 def _pairs_of_slide(
     positions: NDArray[np.int64],
-    tiles: Sequence[IndexedTile | TileName],
+    tiles: Sequence[PlacedTile],
     footprint_px: int,
 ) -> NDArray[np.int64]:
     """After sorting by x, a tile can only overlap the tiles within the next footprint."""

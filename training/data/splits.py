@@ -89,7 +89,8 @@ def make_split(
             slide and by patient always do.
 
     Raises:
-        SplitError: there are too few tiles, slides or cases for this number of folds.
+        SplitError: there are too few tiles, slides or cases for this number of folds, or the
+            slides, cases or corners are unknown.
     """
     parts = [
         sorted(test.tolist()) for test in _test_parts(index, kind, n_folds, seed, footprint_px)
@@ -109,6 +110,29 @@ def make_split(
     )
 
 
+def possible_kinds(index: Index) -> tuple[SplitKind, ...]:
+    """The kinds of split that can be made, in the order of the reports."""
+    known: dict[SplitKind, bool] = {
+        "random": True,
+        "slide": index.knows_slides,
+        "patient": index.knows_cases,
+    }
+    return tuple(kind for kind, is_known in known.items() if is_known)
+
+
+def require_corners(index: Index) -> None:
+    """Reject an index in which overlapping tiles cannot be found.
+
+    Raises:
+        SplitError: slide, x or y of a tile is unknown.
+    """
+    if not index.knows_corners:
+        raise SplitError(
+            "Overlaps cannot be found, because slide, x and y of the tiles are unknown. Add these "
+            "columns to the table and make the index again, or leave out --overlaps."
+        )
+
+
 def _test_parts(
     index: Index, kind: SplitKind, n_folds: int, seed: int, footprint_px: int | None
 ) -> Iterator[NDArray[np.int64]]:
@@ -120,6 +144,7 @@ def _test_parts(
         StratifiedShuffleSplit,
     )
 
+    _require_groups(index, kind)
     labels, counts = np.array(index.labels), Counter(index.labels).values()
     # In a random split each tile is its own group.
     group_of = {"random": "name", "slide": "slide", "patient": "case"}[kind]
@@ -133,6 +158,7 @@ def _test_parts(
         _require(max(counts, default=0), n_folds, "tile", " of the most frequent label")
         method = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     elif footprint_px is not None:
+        require_corners(index)
         groups = overlap_groups(index.tiles, footprint_px)
         n_parts = n_folds if n_folds > 1 else round(1 / TEST_FRACTION)
         _require_folds(n_parts)
@@ -195,7 +221,21 @@ def read_split(path: Path, index_sha256: str) -> tuple[Split, str]:
 def _fold_name(
     kind: SplitKind, number: int, part: Sequence[int], tiles: Sequence[IndexedTile]
 ) -> str:
-    return tiles[part[0]].case if kind == "patient" else f"fold {number + 1}"
+    case = tiles[part[0]].case if kind == "patient" else None
+    return case or f"fold {number + 1}"
+
+
+def _require_groups(index: Index, kind: SplitKind) -> None:
+    if kind not in possible_kinds(index):
+        group, folders = {
+            "slide": ("slide", "LABEL/SLIDE/TILE"),
+            "patient": ("case", "LABEL/CASE/SLIDE/TILE"),
+        }[kind]
+        raise SplitError(
+            f"The {group} of the tiles is unknown, so a split by {kind} cannot be made. Add a "
+            f"column {group!r} to the table (or sort the tiles into folders {folders}) and make "
+            "the index again, or use --kind random."
+        )
 
 
 def _require(found: int, needed: int, what: str, which: str = "") -> None:

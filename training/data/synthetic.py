@@ -28,7 +28,7 @@ class SyntheticPart:
         train: positions of the real tiles that the fold trains on.
         seen: positions of the real tiles that the generator was trained on.
         tiles: uint8 `[m, side, side, 3]` RGB, at the generator's size.
-        class_indices: int64 `[m]`, positions in `LABELS`.
+        class_indices: int64 `[m]`, positions of the labels.
     """
 
     train: frozenset[int]

@@ -16,7 +16,9 @@ _NAME: Final = re.compile(
     r"-(?P<block>[A-Z]+[0-9]+)"
     r"-(?P<x>[0-9]+)-(?P<y>[0-9]+)"
 )
-_SEPARATOR: Final = re.compile(r"[ -]+")
+_SEPARATOR: Final = re.compile("[\\s\u2010-\u2015\u2212-]+")
+"""Spaces, also those of web pages that do not break, and every kind of dash."""
+_SUFFIX: Final = re.compile(r"(\s*\.(jpe?g|png|tiff?|webp))+\s*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,11 @@ class TileName:
 
 
 def file_stem_of(table_name: str) -> str:
-    """The file's stem for a name in the table: each run of spaces and `-` becomes one `-`."""
-    return _SEPARATOR.sub("-", table_name.strip())
+    """The file's stem for a name in the table, which may end in `.jpg`.
+
+    Each run of spaces and dashes becomes one `-`.
+    """
+    return _SEPARATOR.sub("-", _SUFFIX.sub("", table_name.strip()).strip())
 
 
 def parse_tile_name(name: str) -> TileName:

@@ -6,12 +6,16 @@ model is confident and correct, so no temperature above 1 would look necessary.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.core.calibration import probabilities_from_logits
+from app.core.manifest import SplitKind
+from training.data.index import Index
+from training.data.splits import possible_kinds
 from training.errors import RunError
 from training.evaluation.predictions import predictions_of
 from training.runs.records import CrossValidation
@@ -134,14 +138,41 @@ def fit_temperature(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> fl
     return round(float(np.exp(found.x)), 4)
 
 
+def calibrating_kind(index: Index) -> SplitKind:
+    """The split whose predictions the temperature is fitted on: the strictest that is possible.
+
+    By slide if slides are known. A random split makes the model overconfident.
+    """
+    kinds = possible_kinds(index)
+    return next(kind for kind in ("slide", "patient", "random") if kind in kinds)
+
+
+def calibrating_run(index: Index, runs: Sequence[CrossValidation]) -> CrossValidation:
+    """The run of `calibrating_kind` among some runs.
+
+    Raises:
+        RunError: there is none, or it has one fold only, so that most tiles were not tested.
+    """
+    kind = calibrating_kind(index)
+    found = next((run for run in runs if run.kind == kind), None)
+    if found is None:
+        raise RunError(f"A bundle needs a cross-validation by {kind} to fit its temperature.")
+    if len(found.folds) < 2:
+        raise RunError(
+            f"The temperature is fitted on the split by {kind}, because slides are unknown. It "
+            "needs at least 2 folds: set splits.random_folds, or use 'osteo-train split --folds'."
+        )
+    return found
+
+
 def calibrate(run: CrossValidation) -> float:
-    """Fit the temperature on a cross-validation by slide.
+    """Fit the temperature on a cross-validation by slide, or by any split if slides are unknown.
 
     Raises:
         RunError: the run used another split: predictions of a random split are overconfident, and
             a patient split has too few, too different groups.
     """
-    if run.kind != "slide":
+    if run.kind != "slide" and run.knows_slides:
         raise RunError(f"Calibration needs a cross-validation by slide, not by {run.kind}.")
     predictions = predictions_of(run)
     return fit_temperature(predictions.logits, predictions.truth)

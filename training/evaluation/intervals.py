@@ -7,7 +7,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.labels import LABELS
 from training.evaluation.predictions import Predictions
 
 N_RESAMPLES: Final = 2000
@@ -46,8 +45,8 @@ def macro_f1_interval(predictions: Predictions, seed: int) -> tuple[float, float
 def _resampled_confusions(predictions: Predictions, seed: int) -> NDArray[np.int64]:
     """Confusion matrices of slides drawn with replacement, int64 `[N_RESAMPLES, C, C]`."""
     _, slide_of = np.unique(predictions.slides, return_inverse=True)
-    n_slides = int(slide_of.max()) + 1
-    by_slide = np.zeros((n_slides, len(LABELS), len(LABELS)), dtype=np.int64)
+    n_slides, n_labels = int(slide_of.max()) + 1, predictions.logits.shape[1]
+    by_slide = np.zeros((n_slides, n_labels, n_labels), dtype=np.int64)
     np.add.at(by_slide, (slide_of, predictions.truth, predictions.predicted), 1)
     drawn = np.random.default_rng(seed).integers(n_slides, size=(N_RESAMPLES, n_slides))
     times = np.zeros((N_RESAMPLES, n_slides), dtype=np.int64)

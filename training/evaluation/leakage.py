@@ -9,7 +9,7 @@ import numpy as np
 from training.console.plural import plural
 from training.data.index import Index
 from training.data.overlaps import overlapping_pairs
-from training.data.splits import Split, fold_positions
+from training.data.splits import Split, fold_positions, require_corners
 from training.errors import SplitError
 
 
@@ -38,7 +38,10 @@ class Leaks:
 
 
 def find_leaks(index: Index, split: Split, footprint_px: int) -> Leaks:
-    """Count the leaks of a split of this index; a split by slide or by patient has none."""
+    """Count the leaks of a split of this index; a split by slide or by patient has none.
+
+    Tiles whose slide or corner is unknown are not counted; see `Index.knows_corners`.
+    """
     pairs = overlapping_pairs(index.tiles, footprint_px)
     n_pairs = n_leaked = n_tested = 0
     for fold in split.folds:
@@ -57,8 +60,9 @@ def require_no_leaks(index: Index, split: Split, footprint_px: int) -> None:
     """Reject a split that leaks.
 
     Raises:
-        SplitError: a test tile overlaps a training tile.
+        SplitError: a test tile overlaps a training tile, or overlaps cannot be found.
     """
+    require_corners(index)
     leaks = find_leaks(index, split, footprint_px)
     if leaks.n_pairs > 0:
         raise SplitError(

@@ -16,15 +16,19 @@ from PIL import Image
 from app.core.calibration import probabilities_from_logits
 from app.core.manifest import SplitMetrics
 from training.console.plural import plural
-from training.data.labels import LABELS
+from training.data.label_set import LabelSet
 from training.evaluation.calibration import reliability_bins
 from training.evaluation.predictions import predictions_of
 from training.runs.records import CrossValidation
 
 BLUE: Final = "#2b5c8a"
 ORANGE: Final = "#d9822b"
-_GREY: Final = "#8a8a8a"
+GREY: Final = "#8a8a8a"
 _DPI: Final = 110
+_LABEL_INCH: Final = 0.6
+"""What each label beyond the third adds to a confusion matrix."""
+_MOST_UPRIGHT: Final = 6
+"""With more labels, their names would overlap below the matrix."""
 _N_COLOURS: Final = 128
 """A palette makes a PNG a third of the size of one in full colour."""
 
@@ -54,26 +58,50 @@ def label_axes(axes: Any, x: str, y: str = "") -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def plot_confusion(path: Path, metrics: SplitMetrics) -> None:
+def plot_confusion(path: Path, metrics: SplitMetrics, labels: LabelSet) -> None:
     """Plot counts by true and predicted label, shaded by the share of the true label."""
-    names = [label.name.replace(" ", "\n", 1) for label in LABELS]
-    with png_figure(path, 4.8, 4.4) as figure:
+    names = [name.replace(" ", "\n", 1) for name in labels.names]
+    wider = confusion_growth(len(labels))
+    with png_figure(path, 4.8 + wider, 4.4 + wider) as figure:
         axes = figure.subplots()
-        draw_confusion(axes, metrics.confusion, names)
+        draw_confusion(axes, metrics.confusion, names, labels.colours)
         n_correct = int(np.trace(np.array(metrics.confusion)))
         title = f"split by {metrics.split}: {n_correct} of {metrics.n_tiles} correct"
         axes.set_title(title, fontsize=11)
 
 
+def confusion_growth(n_labels: int) -> float:
+    """Inches by which a figure of a confusion matrix is larger than one of three labels."""
+    return max(0, n_labels - 3) * _LABEL_INCH
+
+
 def draw_confusion(
-    axes: Any, confusion: Sequence[Sequence[int]], names: Sequence[str], **tick_text: Any
+    axes: Any,
+    confusion: Sequence[Sequence[int]],
+    names: Sequence[str],
+    colours: Sequence[str | None],
+    **tick_text: Any,
 ) -> None:
-    """Draw a confusion matrix; `names` are those of the labels, `tick_text` is their style."""
+    """Draw a confusion matrix.
+
+    Args:
+        axes: of Matplotlib.
+        confusion: counts, true labels in rows.
+        names: of the labels.
+        colours: of the labels' names; None is black.
+        tick_text: style of the names.
+    """
     counts = np.array(confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
     axes.set_xticks(range(len(names)), names, **tick_text)
     axes.set_yticks(range(len(names)), names, **tick_text)
+    if len(names) > _MOST_UPRIGHT:
+        axes.tick_params(axis="x", labelrotation=90)
+    for position, name_colour in enumerate(colours):
+        if name_colour is not None:
+            for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
+                ticks[position].set_color(name_colour)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     for (row, column), count in np.ndenumerate(counts):
@@ -109,7 +137,7 @@ def plot_reliability(path: Path, run: CrossValidation, temperature: float) -> No
     predictions = predictions_of(run)
     with png_figure(path, 4.4, 4.2) as figure:
         axes = figure.subplots()
-        axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle="--")
+        axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--")
         for value, colour, name in ((1.0, ORANGE, "before"), (temperature, BLUE, "after")):
             probabilities = probabilities_from_logits(predictions.logits, value)
             bins = reliability_bins(probabilities, predictions.truth)
@@ -117,7 +145,8 @@ def plot_reliability(path: Path, run: CrossValidation, temperature: float) -> No
             label = f"{name} (temperature {value:.2f})"
             axes.plot(confidence, accuracy, color=colour, linewidth=1.0, label=label)
             axes.scatter(confidence, accuracy, s=400 * share, color=colour, alpha=0.6, linewidth=0)
-        axes.set_xlim(0.3, 1.02)
+        # With four labels or more, the largest probability can be lower than 0.3.
+        axes.set_xlim(min(0.3, 0.9 / predictions.logits.shape[1]), 1.02)
         axes.set_ylim(0.0, 1.05)
         label_axes(axes, "confidence (largest probability)", "accuracy")
         axes.legend(frameon=False, fontsize=8, loc="lower right")
@@ -125,14 +154,14 @@ def plot_reliability(path: Path, run: CrossValidation, temperature: float) -> No
 
 
 def _mark_fine_tuning(axes: Any, start_epoch: float) -> None:
-    axes.axvline(start_epoch, color=_GREY, linewidth=0.8, linestyle="--")
+    axes.axvline(start_epoch, color=GREY, linewidth=0.8, linestyle="--")
     axes.annotate(
         "fine-tuning",
         (start_epoch, 0.0),
         xycoords=("data", "axes fraction"),
         xytext=(4, 6),
         textcoords="offset points",
-        color=_GREY,
+        color=GREY,
         fontsize=8,
     )
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.labels import LABEL_IDS
 from training.runs.records import CrossValidation
 
 
@@ -16,7 +15,7 @@ class Predictions:
     """Out-of-fold predictions, in the order of the run.
 
     Attributes:
-        truth: int64 `[n]`, positions in `LABELS`.
+        truth: int64 `[n]`, positions of the labels.
         logits: float64 `[n, C]`, before temperature scaling.
         slides: slide names, `[n]`.
         folds: fold names, `[n]`.
@@ -29,7 +28,7 @@ class Predictions:
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """int64 `[n]`, positions in `LABELS`."""
+        """int64 `[n]`, positions of the labels."""
         positions: NDArray[np.int64] = self.logits.argmax(axis=1)
         return positions
 
@@ -42,10 +41,14 @@ class Predictions:
 
 
 def predictions_of(run: CrossValidation) -> Predictions:
-    """Convert the answers of a run to arrays."""
+    """Convert the answers of a run to arrays.
+
+    If the slide of a tile is unknown, the tile is its own slide.
+    """
+    ids = run.config.labels.ids
     return Predictions(
-        truth=np.array([LABEL_IDS.index(answer.label) for answer in run.answers]),
+        truth=np.array([ids.index(answer.label) for answer in run.answers]),
         logits=np.array([answer.logits for answer in run.answers], dtype=np.float64),
-        slides=np.array([answer.slide for answer in run.answers]),
+        slides=np.array([answer.slide or answer.tile for answer in run.answers]),
         folds=np.array([answer.fold for answer in run.answers]),
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from app.core.manifest import ClassMetrics, FoldMetrics, SplitKind, SplitMetrics
+from app.core.manifest import ClassMetrics, FoldMetrics, Label, SplitKind, SplitMetrics
+from app.core.provenance import DataSource
 from training.console.plural import plural
-from training.data.labels import LABELS, MixedTiles
+from training.data.labels import MixedTiles
 
 SPLIT_TITLES: Final[Mapping[SplitKind, str]] = {
     "random": "random: tiles of one slide on both sides",
@@ -31,6 +32,11 @@ MIXED_POLICY: Final[Mapping[MixedTiles, str]] = {
     "non_viable": "counted as Non-Viable Tumor",
 }
 UNAVAILABLE: Final = "unavailable"
+SLIDES_UNKNOWN: Final = (
+    "Slides unknown: tiles of one slide may be on both sides of a split, so the accuracy of the "
+    "random split is too high and its interval too narrow."
+)
+CASES_UNKNOWN: Final = "Cases unknown: the accuracy on new patients was not measured."
 
 
 def split_rows(metrics: Sequence[SplitMetrics]) -> list[list[str]]:
@@ -43,13 +49,13 @@ def split_rows(metrics: Sequence[SplitMetrics]) -> list[list[str]]:
     ]
 
 
-def case_header() -> list[str]:
+def case_header(labels: Sequence[Label]) -> list[str]:
     """The header of `case_rows`."""
-    recalls = [f"{label.name}: recall" for label in LABELS]
+    recalls = [f"{label.name}: recall" for label in labels]
     return ["case left out", "correct / tiles", "accuracy", "95 % interval", *recalls]
 
 
-def case_rows(metrics: Sequence[SplitMetrics]) -> list[list[str]]:
+def case_rows(metrics: Sequence[SplitMetrics], labels: Sequence[Label]) -> list[list[str]]:
     """One row for each left-out case; no rows if there was no patient split."""
     return [
         [
@@ -57,12 +63,22 @@ def case_rows(metrics: Sequence[SplitMetrics]) -> list[list[str]]:
             f"{round(fold.accuracy * fold.n_tiles)} / {fold.n_tiles}",
             percent(fold.accuracy),
             interval(fold.accuracy_low, fold.accuracy_high),
-            *_recalls(fold),
+            *_recalls(fold, labels),
         ]
         for entry in metrics
         if entry.split == "patient"
         for fold in entry.folds
     ]
+
+
+def unknown_places(data: DataSource) -> list[str]:
+    """Sentences on the kinds of split that unknown slides and cases rule out."""
+    notes = []
+    if data.n_slides is None:
+        notes.append(SLIDES_UNKNOWN)
+    if data.n_cases is None:
+        notes.append(CASES_UNKNOWN)
+    return notes
 
 
 def n_correct(entry: SplitMetrics) -> int:
@@ -99,9 +115,9 @@ def _split_row(entry: SplitMetrics) -> list[str]:
     ]
 
 
-def _recalls(fold: FoldMetrics) -> list[str]:
+def _recalls(fold: FoldMetrics, labels: Sequence[Label]) -> list[str]:
     by_label = {entry.label: entry for entry in fold.classes}
-    return [_recall(by_label.get(label.id), fold.support.get(label.id, 0)) for label in LABELS]
+    return [_recall(by_label.get(label.id), fold.support.get(label.id, 0)) for label in labels]
 
 
 def _recall(entry: ClassMetrics | None, support: int) -> str:

@@ -47,7 +47,7 @@ class PreparedFeatures:
         key: `features_key` of the configuration.
         pooled: float32 `[n, 1 + n_views, E]`, view 0 is the original tile; for a system that is
             trained from scratch, the views themselves: uint8 `[n, 1 + n_views, side, side, 3]` RGB.
-        class_indices: int64 `[n]`, positions in `LABELS`.
+        class_indices: int64 `[n]`, positions of the labels.
         groups: slides and cases of the tiles.
         n_real: number of real tiles.
         synthetic: assigns synthetic tiles to folds.
@@ -89,7 +89,7 @@ def prepare_features(
 
     Args:
         tiles: tiles with the side of the network's input; read after the network is built.
-        class_indices: int64 `[n]`, positions in `LABELS`.
+        class_indices: int64 `[n]`, positions of the labels.
         config: the run's configuration.
         groups: slides and cases of the tiles, for `sampling.balance`.
         synthetic: the tiles for `gan.proportion`; see `training.gan.supply`.

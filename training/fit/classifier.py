@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.config import TrainingConfig
-from training.data.labels import LABELS
 from training.features.extract import pool_features
 from training.features.prepare import PreparedFeatures, TunableLayers
 from training.fit.checkpoint_dir import NO_CHECKPOINTS, CheckpointDir
@@ -64,7 +63,7 @@ class _Job:
     @property
     def targets(self) -> NDArray[np.float32]:
         """One-hot labels, `[n, C]`."""
-        return np.eye(len(LABELS), dtype=np.float32)[self.features.class_indices]
+        return np.eye(len(self.config.labels), dtype=np.float32)[self.features.class_indices]
 
     @property
     def all_views(self) -> ViewPositions:
@@ -83,7 +82,13 @@ class _Job:
         """A new head, with the configuration's hidden units by default."""
         network = self.config.network
         units = hidden_units or network.hidden_units
-        return build_head(units, network.dropout, self.seed, network.entry.embedding_size)
+        return build_head(
+            units,
+            network.dropout,
+            self.seed,
+            len(self.config.labels),
+            network.entry.embedding_size,
+        )
 
 
 def fit_classifier(
@@ -175,8 +180,9 @@ def _fit_support_vector_machine(job: _Job) -> Fitted:
     """Fit on all views; there are no epochs, so the history is one record of the result."""
     features = job.features
     tiles, views = job.all_views(job.train, np.random.default_rng(job.seed)).T
+    n_labels = len(job.config.labels)
     weights = fit_svm(
-        features.pooled[tiles, views], features.class_indices[tiles], len(LABELS), job.seed
+        features.pooled[tiles, views], features.class_indices[tiles], n_labels, job.seed
     )
     head = job.build_head(weights[0].shape[1])
     head.set_weights(weights)

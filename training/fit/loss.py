@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from training.data.labels import LABELS
-
 
 def cross_entropy(targets: Any, logits: Any, label_smoothing: float) -> Any:
     """Mean cross-entropy of a batch in nats, a scalar tensor.
@@ -17,5 +15,5 @@ def cross_entropy(targets: Any, logits: Any, label_smoothing: float) -> Any:
     """
     from keras import ops
 
-    targets = targets * (1.0 - label_smoothing) + label_smoothing / len(LABELS)
+    targets = targets * (1.0 - label_smoothing) + label_smoothing / targets.shape[-1]
     return ops.mean(-ops.sum(targets * ops.log_softmax(logits, axis=-1), axis=-1))

@@ -7,7 +7,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.labels import LABELS
 from training.features.extract import as_function
 
 _BATCH_SIZE: Final = 512
@@ -31,7 +30,7 @@ class Scorer:
     def logits(self, tiles: NDArray[np.int64]) -> NDArray[np.float32]:
         """Logits of the tiles at these positions, float32 `[n, C]`."""
         if tiles.size == 0:
-            return np.empty((0, len(LABELS)), dtype=np.float32)
+            return np.empty((0, self._targets.shape[1]), dtype=np.float32)
         starts = range(0, len(tiles), _BATCH_SIZE)
         batches = (tiles[start : start + _BATCH_SIZE] for start in starts)
         return np.concatenate([self._infer(self._features[batch, 0]) for batch in batches])

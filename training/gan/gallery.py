@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from training.data.labels import LABELS
 from training.errors import GanError
 from training.evaluation.plots import empty_figure, label_axes
 from training.gan.record import GanRecord
@@ -33,7 +32,7 @@ def write_progress(folder: Path, record: GanRecord, gan: Gan, epoch: int) -> Non
     """
     labels = record.class_indices
     wanted = np.repeat(labels, GRID_COLUMNS)
-    grid = draw_grid(gan.sample(wanted, _GRID_SEED), [LABELS[i].name for i in labels])
+    grid = draw_grid(gan.sample(wanted, _GRID_SEED), [record.label_set.names[i] for i in labels])
     rows = [f"{i},{g:.6f},{d:.6f}" for i, (g, d) in enumerate(gan.losses, start=1)]
     with writing(folder, GanError):
         grid.save(folder / f"grid-epoch-{epoch:04}.png")

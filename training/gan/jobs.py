@@ -13,8 +13,8 @@ from PIL import Image, PngImagePlugin
 
 from training.console.progress import tracked
 from training.data.index import Index
-from training.data.labels import LABEL_IDS, LABELS
 from training.data.splits import Split, fold_positions
+from training.data.tile_rules import SYNTHETIC_NOTE
 from training.errors import GanError
 from training.features.extract import read_tiles
 from training.gan.gallery import GRID_COLUMNS, draw_grid, write_progress
@@ -24,7 +24,6 @@ from training.gan.trainer import fit_gan, open_generator
 from training.storage.disk import writing
 
 ALL_TILES: Final = "all"
-_NOTE: Final = "Synthetic: made by a GAN, not a photograph of tissue. Research use only."
 
 
 def plan_generators(
@@ -39,6 +38,7 @@ def plan_generators(
     def job(folder_name: str, fold: str | None, train: NDArray[np.int64]) -> tuple[Path, GanRecord]:
         record = GanRecord(
             settings=settings,
+            label_set=index.label_set,
             index_sha256=index_sha256,
             split_sha256=chosen[1] if chosen else None,
             fold=fold,
@@ -71,7 +71,8 @@ def fit_generators(
     position = {tile.name: i for i, tile in enumerate(index.tiles)}
     for folder, record in jobs:
         seen = np.array([position[tile.name] for tile in record.seen], dtype=np.int64)
-        labels = np.array([LABEL_IDS.index(tile.label) for tile in record.seen], dtype=np.int64)
+        ids = record.label_set.ids
+        labels = np.array([ids.index(tile.label) for tile in record.seen], dtype=np.int64)
         fit_gan(
             folder,
             record,
@@ -86,8 +87,7 @@ def fit_generators(
 def write_samples(folder: Path, out: Path, count: int, seed: int) -> int:
     """Write PNGs of every label that the generator saw, and a grid of them.
 
-    No index accepts a name such as `synthetic-viable_tumor-0001.png`, and a comment in the file
-    says that it is synthetic.
+    A comment in each file says that it is synthetic; no index accepts such a file as a tile.
 
     Returns:
         The number of tiles.
@@ -98,14 +98,14 @@ def write_samples(folder: Path, out: Path, count: int, seed: int) -> int:
     record = read_record(folder)
     gan = open_generator(folder, record)
     note = PngImagePlugin.PngInfo()
-    note.add_text("Comment", _NOTE)
-    labels = record.class_indices
+    note.add_text("Comment", SYNTHETIC_NOTE)
+    labels, known = record.class_indices, record.label_set
     tiles = gan.sample(np.repeat(labels, count), seed)
     with writing(out, GanError, "--out"):
         out.mkdir(parents=True, exist_ok=True)
         for i, tile in enumerate(tiles):
-            name = f"synthetic-{LABEL_IDS[labels[i // count]]}-{i % count:04}.png"
+            name = f"synthetic-{known.ids[labels[i // count]]}-{i % count:04}.png"
             Image.fromarray(tile).save(out / name, pnginfo=note)
         shown = gan.sample(np.repeat(labels, GRID_COLUMNS), seed)
-        draw_grid(shown, [LABELS[i].name for i in labels]).save(out / "grid.png", pnginfo=note)
+        draw_grid(shown, [known.names[i] for i in labels]).save(out / "grid.png", pnginfo=note)
     return len(tiles)

@@ -7,7 +7,8 @@ from typing import Final, Literal
 
 from pydantic import Field, ValidationError
 
-from training.data.labels import LABEL_IDS
+from training.data.label_set import LabelSet
+from training.data.labels import COLLECTION_LABELS
 from training.errors import GanError
 from training.storage.disk import writing
 from training.storage.frozen_model import FrozenModel, write_json
@@ -45,7 +46,7 @@ class SeenTile(FrozenModel):
 
     name: str
     sha256: str
-    label: Literal["non_tumor", "non_viable_tumor", "viable_tumor"]
+    label: str
 
 
 class GanRecord(FrozenModel):
@@ -53,11 +54,15 @@ class GanRecord(FrozenModel):
 
     Attributes:
         split_sha256, fold: the fold that it serves; None for all tiles of the index.
+        label_set: the labels; left out of the file if they are those of the collection.
         seen: every tile that it is fitted on, in the order of the index.
     """
 
     schema_version: Literal[1] = 1
     settings: GanSettings
+    label_set: LabelSet = Field(
+        default=COLLECTION_LABELS, exclude_if=lambda value: value == COLLECTION_LABELS
+    )
     index_sha256: str
     split_sha256: str | None
     fold: str | None
@@ -65,8 +70,9 @@ class GanRecord(FrozenModel):
 
     @property
     def class_indices(self) -> tuple[int, ...]:
-        """Ascending positions in `LABELS` of the labels that it saw."""
-        return tuple(sorted({LABEL_IDS.index(tile.label) for tile in self.seen}))
+        """Ascending positions of the labels that it saw."""
+        ids = self.label_set.ids
+        return tuple(sorted({ids.index(tile.label) for tile in self.seen}))
 
 
 def read_record(folder: Path) -> GanRecord:

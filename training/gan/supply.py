@@ -12,7 +12,6 @@ from training.config import TrainingConfig
 from training.console.plural import plural
 from training.console.progress import tracked
 from training.data.index import Index
-from training.data.labels import LABEL_IDS
 from training.data.splits import Split, fold_positions
 from training.data.synthetic import SyntheticPart, SyntheticTiles
 from training.errors import LeakError
@@ -55,12 +54,13 @@ def supply_synthetic(
     # Choose all before opening the first, so that a missing one fails at once.
     chosen = [choose_generator(found, index, train, config) for train in trains]
     position = {tile.sha256: i for i, tile in enumerate(index.tiles)}
-    labels = np.array([LABEL_IDS.index(label) for label in index.labels], dtype=np.int64)
+    ids = index.label_set.ids
+    labels = np.array([ids.index(label) for label in index.labels], dtype=np.int64)
     parts = []
     numbered = list(enumerate(zip(trains, chosen, strict=True)))
     for number, (train, (folder, record)) in tracked("Making synthetic tiles")(numbered):
-        counts = np.bincount(labels[train], minlength=len(LABEL_IDS)) * config.gan.proportion
-        wanted = np.repeat(np.arange(len(LABEL_IDS)), np.rint(counts).astype(int))
+        counts = np.bincount(labels[train], minlength=len(ids)) * config.gan.proportion
+        wanted = np.repeat(np.arange(len(ids)), np.rint(counts).astype(int))
         made = open_generator(folder, record).sample(wanted, (config.seed, number))
         seen = frozenset(position[tile.sha256] for tile in record.seen)
         parts.append(SyntheticPart(frozenset(train.tolist()), seen, made, wanted))
@@ -85,11 +85,14 @@ def choose_generator(
         LeakError: there is none; the error says what the closest one saw beyond them.
     """
     allowed = {index.tiles[i].sha256 for i in train}
-    needed = {LABEL_IDS.index(index.tiles[i].label) for i in train}
+    ids = index.label_set.ids
+    needed = {ids.index(index.tiles[i].label) for i in train}
     fitting = [
         (folder, record)
         for folder, record in found
-        if {tile.sha256 for tile in record.seen} <= allowed and needed <= set(record.class_indices)
+        if {tile.sha256 for tile in record.seen} <= allowed
+        and record.label_set.ids == ids
+        and needed <= set(record.class_indices)
     ]
     if fitting:
         return max(fitting, key=lambda entry: len(entry[1].seen))

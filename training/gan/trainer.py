@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.console.plural import plural
-from training.data.labels import LABELS
+from training.data.labels import COLLECTION_LABELS
 from training.errors import GanError
 from training.fit.optimizers import without_leak
 from training.gan.networks import build_discriminator, build_generator
@@ -38,12 +38,11 @@ Track = Callable[[Sequence[int]], Iterable[int]]
 class Gan:
     """Both networks, their optimizers, and the generator's averaged weights."""
 
-    def __init__(self, settings: GanSettings) -> None:
+    def __init__(self, settings: GanSettings, n_labels: int = len(COLLECTION_LABELS)) -> None:
         import keras
 
         keras.utils.set_random_seed(settings.seed)
         self.settings = settings
-        n_labels = len(LABELS)
         self._generator = build_generator(
             settings.side_px, settings.latent_size, settings.width, n_labels
         )
@@ -66,7 +65,7 @@ class Gan:
 
         Args:
             tiles: uint8 `[n, side, side, 3]`.
-            class_indices: int64 `[n]`, positions in `LABELS`.
+            class_indices: int64 `[n]`, positions of the labels.
 
         Returns:
             Mean loss of generator and discriminator.
@@ -194,7 +193,7 @@ class Gan:
 
 def _restored(folder: Path, record: GanRecord) -> Gan:
     """The GAN of the last checkpoint, or a new one."""
-    gan = Gan(record.settings)
+    gan = Gan(record.settings, len(record.label_set))
     path = folder / CHECKPOINT_NAME
     if path.exists():
         gan.load(path)
@@ -231,7 +230,7 @@ def fit_gan(
         folder: contains the checkpoint.
         record: the settings.
         tiles: uint8 `[n, side, side, 3]` with the record's side; only those of `record.seen`.
-        class_indices: int64 `[n]`, positions in `LABELS`.
+        class_indices: int64 `[n]`, positions of the labels.
         track: wraps the epochs to show progress.
         show: called with the GAN and the number of finished epochs after each checkpoint.
 

@@ -1,4 +1,4 @@
-"""The network as Keras graphs: a backbone, global average pooling, Dense 100, Dense 3.
+"""The network as Keras graphs: a backbone, global average pooling, Dense 100, Dense C.
 
 `training.networks.registry` says which backbone a system has and how its input is scaled. The
 graphs share their weights: `SplitBackbone.frozen` runs once for each view, fine-tuning trains
@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.manifest import sha256_of_file
-from training.data.labels import LABELS
 from training.errors import WeightsError
 from training.networks.architecture import System
 from training.networks.registry import DEFAULT_SYSTEM
@@ -142,14 +141,16 @@ def build_head(
     hidden_units: int,
     dropout: float,
     seed: int,
+    n_labels: int,
     embedding_size: int = DEFAULT_SYSTEM.embedding_size,
 ) -> Any:
-    """The head on pooled features: float32 `[B, E]` to logits `[B, 3]`.
+    """The head on pooled features: float32 `[B, E]` to logits `[B, C]`.
 
     Args:
         hidden_units: width of the hidden layer; 100 in the seed paper.
         dropout: applied to the features, in training only.
         seed: decides the initial weights and the dropout.
+        n_labels: C.
         embedding_size: E of the system.
     """
     import keras
@@ -162,7 +163,7 @@ def build_head(
             keras.layers.Dense(
                 hidden_units, activation="relu", kernel_initializer=glorot(seed), name="hidden"
             ),
-            keras.layers.Dense(len(LABELS), kernel_initializer=glorot(seed + 1), name="logits"),
+            keras.layers.Dense(n_labels, kernel_initializer=glorot(seed + 1), name="logits"),
         ],
         name="head",
     )
@@ -205,8 +206,8 @@ def build_serving_model(
 ) -> Any:
     """The graph that is exported.
 
-    Input `tiles`: uint8 `[B, side, side, 3]` RGB. Outputs, all float32: `logits` `[B, 3]`,
-    `embedding` `[B, E]` (the pooled features), `cam` `[B, h, w, 3]` (from `GradCam`).
+    Input `tiles`: uint8 `[B, side, side, 3]` RGB. Outputs, all float32: `logits` `[B, C]`,
+    `embedding` `[B, E]` (the pooled features), `cam` `[B, h, w, C]` (from `GradCam`).
 
     Args:
         backbone_weights: what `get_weights` of the backbone returns.

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from app import __version__
-from app.core.manifest import MODEL_CARD_NAME, InputContract, Manifest, SplitMetrics
-from training.config import TrainingConfig
+from app.core.manifest import MODEL_CARD_NAME, Manifest, SplitMetrics
+from training.config import SourceConfig, TrainingConfig
 from training.data.index import Index
 from training.data.labelled_tiles import LabelledTiles
-from training.data.labels import LABELS, MIXED_RAW_LABEL
+from training.data.labels import is_mixed
 from training.data.overlaps import FOOTPRINTS_PX
 from training.data.splits import Fold, Split
 from training.data.tiles import some_of
 from training.errors import RunError
-from training.evaluation.calibration import calibrate
+from training.evaluation.calibration import calibrate, calibrating_run
 from training.evaluation.leakage import Leaks, find_leaks
 from training.evaluation.metrics import evaluate
 from training.evaluation.plots import plot_confusion, plot_epochs, plot_reliability
@@ -27,8 +27,8 @@ from training.networks.graphs import Weights
 from training.release.bundle import complete_bundle, file_entries, new_bundle
 from training.release.export import export_models
 from training.release.golden_tiles import write_golden_tiles
-from training.release.model_card import write_card
-from training.release.provenance import describe_data, describe_weights
+from training.release.model_card import CardFacts, write_card
+from training.release.provenance import describe_data, describe_input, describe_weights
 from training.release.quantize import CalibrationSet
 from training.reliability.bundle_assessment import assess_bundle
 from training.runs.records import CrossValidation
@@ -53,7 +53,8 @@ def assemble_bundle(
         bundle_dir: `NAME/VERSION`; must not exist, because a released bundle never changes.
         labelled: the training tiles; up to 1,200 of them calibrate the int8 file.
         weights: backbone and head weights of the fit on all tiles.
-        runs: cross-validations with the same configuration, one of them by slide.
+        runs: cross-validations with the same configuration, one of them by slide (or by another
+            split if slides are unknown).
         config: the resolved configuration.
 
     Raises:
@@ -63,28 +64,27 @@ def assemble_bundle(
     index, index_sha256 = labelled.index, labelled.index_sha256
     with new_bundle(bundle_dir):
         _require_matching(index_sha256, runs, config)
-        temperature = calibrate(next(run for run in runs if run.kind == "slide"))
+        chosen, labels = calibrating_run(index, runs), config.labels.for_manifest
+        temperature = calibrate(chosen)
         metrics = tuple(evaluate(run, temperature) for run in runs)
         tiles = some_of(labelled.tiles, _N_CALIBRATION_TILES)
         calibration_set = CalibrationSet(tiles, temperature, index_sha256)
         exported = export_models(bundle_dir, *weights, calibration_set, config.network)
-        write_golden_tiles(bundle_dir, config.network.input_side_px, LABELS, temperature)
-        _write_plots(bundle_dir / _PLOTS_NAME, runs, metrics, temperature)
+        write_golden_tiles(bundle_dir, config.network.input_side_px, labels, temperature)
+        _write_plots(bundle_dir / _PLOTS_NAME, runs, metrics, chosen, temperature)
         record, report = assess_bundle(bundle_dir, labelled, runs, temperature)
         manifest = Manifest(
             model_name=config.model_name,
             model_version=config.model_version,
             created=datetime.now(UTC).replace(microsecond=0),
             intended_use=INTENDED_USE,
-            labels=LABELS,
-            input=InputContract(
-                side_px=config.network.input_side_px, tile_side_px=config.data.tile_side_px
-            ),
+            labels=labels,
+            input=describe_input(index, config),
             embedding_size=exported.embedding_size,
             cam_shape=exported.cam_shape,
             temperature=temperature,
             training=_without_paths(config),
-            data=describe_data(index, index_sha256),
+            data=describe_data(index, index_sha256, config.data.source),
             weights=describe_weights(config.network.weights, config.network.entry),
             metrics=metrics,
             int8=exported.int8,
@@ -93,17 +93,21 @@ def assemble_bundle(
             | {name: version(name) for name in _SOFTWARE},
             files={},
         )
-        n_mixed = sum(tile.raw_label == MIXED_RAW_LABEL for tile in index.tiles)
-        leaks = [leak for run in runs if run.kind == "random" for leak in _leaks_of(index, run)]
-        write_card(bundle_dir / MODEL_CARD_NAME, manifest, report, n_mixed, leaks)
+        is_collection = index.layout == "collection"
+        card = CardFacts(
+            report=report,
+            calibrated_by=chosen.kind,
+            n_mixed=sum(is_mixed(tile.raw_label) for tile in index.tiles) if is_collection else 0,
+            leaks=[leak for run in runs if run.kind == "random" for leak in _leaks_of(index, run)],
+            source=None if is_collection else config.data.source or SourceConfig(),
+        )
+        write_card(bundle_dir / MODEL_CARD_NAME, manifest, card)
         return complete_bundle(bundle_dir, manifest, file_entries(bundle_dir))
 
 
 def _require_matching(
     index_sha256: str, runs: Sequence[CrossValidation], config: TrainingConfig
 ) -> None:
-    if not any(run.kind == "slide" for run in runs):
-        raise RunError("A bundle needs a cross-validation by slide to fit its temperature.")
     for run in runs:
         if run.index_sha256 != index_sha256 or run.config != config:
             raise RunError(
@@ -113,7 +117,9 @@ def _require_matching(
 
 
 def _leaks_of(index: Index, run: CrossValidation) -> list[Leaks]:
-    """Leaks of the split of a run, at every candidate footprint."""
+    """Leaks of the split of a run, at every candidate footprint; none if corners are unknown."""
+    if not index.knows_corners:
+        return []
     tested = {fold: [a.tile for a in run.answers if a.fold == fold] for fold in run.folds}
     folds = tuple(Fold(name=fold, test=tuple(tiles)) for fold, tiles in tested.items())
     split = Split(kind=run.kind, seed=None, index_sha256=run.index_sha256, folds=folds)
@@ -124,14 +130,15 @@ def _write_plots(
     plots_dir: Path,
     runs: Sequence[CrossValidation],
     metrics: Sequence[SplitMetrics],
+    calibrating: CrossValidation,
     temperature: float,
 ) -> None:
     plots_dir.mkdir()
     for run, measured in zip(runs, metrics, strict=True):
-        plot_confusion(plots_dir / f"confusion-{run.kind}.png", measured)
-        if run.kind == "slide":
-            plot_epochs(plots_dir / "epochs-slide.png", run)
-            plot_reliability(plots_dir / "reliability-slide.png", run, temperature)
+        plot_confusion(plots_dir / f"confusion-{run.kind}.png", measured, run.config.labels)
+        if run is calibrating:
+            plot_epochs(plots_dir / f"epochs-{run.kind}.png", run)
+            plot_reliability(plots_dir / f"reliability-{run.kind}.png", run, temperature)
 
 
 def _without_paths(config: TrainingConfig) -> dict[str, Any]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from app.core.manifest import Manifest
+from app.core.manifest import Manifest, SplitKind
+from training.config import SourceConfig
 from training.console.markdown import markdown_table
 from training.evaluation.leakage import Leaks
 from training.evaluation.published import PUBLISHED
@@ -17,66 +20,90 @@ from training.evaluation.split_tables import (
     number,
     percent,
     split_rows,
+    unknown_places,
 )
 from training.networks.registry import find_system
 from training.release.model_card_reliability import assessment_sections, section
 from training.reliability.assessment_report import AssessmentReport
 
+_NUMBERS: Final = {2: "two", 3: "three", 4: "four", 5: "five"}
+_FEW_TILES: Final = 1000
+_NO_TUMOR: Final = " No label is tumour, so there is no tumour probability."
 
-def write_card(
-    path: Path,
-    manifest: Manifest,
-    report: AssessmentReport,
-    n_mixed: int,
-    leaks: Sequence[Leaks] = (),
-) -> None:
+
+@dataclass(frozen=True, slots=True)
+class CardFacts:
+    """What the card says beyond the manifest.
+
+    Attributes:
+        report: the assessment of the bundle.
+        calibrated_by: the kind of split whose predictions the temperature was fitted on.
+        n_mixed: number of the collection's mixed tiles.
+        leaks: leaks of the random split, at each footprint.
+        source: where one's own tiles come from; None for the collection.
+    """
+
+    report: AssessmentReport
+    calibrated_by: SplitKind
+    n_mixed: int = 0
+    leaks: Sequence[Leaks] = ()
+    source: SourceConfig | None = None
+
+
+def write_card(path: Path, manifest: Manifest, facts: CardFacts) -> None:
     """Write `model-card.md`.
 
     Args:
         path: the file.
         manifest: complete but for `files`, which the card does not use.
-        report: the assessment of the bundle.
-        n_mixed: number of mixed training tiles.
-        leaks: leaks of the random split, at each footprint.
+        facts: what the manifest does not say.
     """
     sections = [
-        _head(manifest),
-        *_use(manifest),
-        _data(manifest, n_mixed),
-        _results(manifest, leaks),
+        _head(manifest, facts.source),
+        *_use(manifest, facts.source),
+        _data(manifest, facts.n_mixed),
+        _results(manifest, facts.leaks),
         _by_label(manifest),
         _by_case(manifest),
-        *assessment_sections(report),
+        *assessment_sections(facts.report, facts.calibrated_by),
         _network(manifest),
         _terms(manifest),
     ]
     path.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
 
 
-def _head(manifest: Manifest) -> str:
+def _head(manifest: Manifest, source: SourceConfig | None) -> str:
+    slide = "an H&E-stained osteosarcoma slide"
+    if source is not None:
+        slide = f"a slide of {source.tissue} (stain: {source.stain})"
     return (
         f"# {manifest.model_name}, version {manifest.model_version}\n\n"
         f"> **{manifest.intended_use}**\n\n"
-        f"Classifies a tile of an H&E-stained osteosarcoma slide: it returns the probabilities of "
+        f"Classifies a tile of {slide}: it returns the probabilities of "
         f"{_join(label.name for label in manifest.labels)}. "
         f"Released {manifest.created:%Y-%m-%d}; this card was generated with the model."
     )
 
 
-def _use(manifest: Manifest) -> list[str]:
-    side_px = manifest.input.tile_side_px
+def _use(manifest: Manifest, source: SourceConfig | None) -> list[str]:
+    side_px, power = manifest.input.tile_side_px, manifest.input.objective_power
+    sides = f"about {side_px} x {side_px} px" if side_px else "various sides"
+    magnification = f"at nominally {power:g}x" if power else "at an unstated magnification"
+    n_labels = _NUMBERS.get(len(manifest.labels), str(len(manifest.labels)))
+    stain = "H&E" if source is None else source.stain
+    no_tumor = "" if any(label.is_tumor for label in manifest.labels) else _NO_TUMOR
     return [
         section(
             "What it is for",
             "Research on tile classification, teaching, and testing software that uses a "
-            f"classifier. Input: H&E tiles of about {side_px} x {side_px} px at nominally "
-            f"{manifest.input.objective_power:g}x, like those of the collection below.",
+            f"classifier. Input: {stain} tiles of {sides} {magnification}, like those of the "
+            f"collection below.{no_tumor}",
         ),
         section(
             "What it is not for",
             "- Diagnosis, treatment, grading, or a percentage of necrosis that anybody acts on.\n"
             "- Other stains, organs, magnifications or scanners: it was not evaluated on them.\n"
-            "- Tiles without tissue, or with anything but the three labels: the model always "
+            f"- Tiles without tissue, or with anything but the {n_labels} labels: the model always "
             "predicts one of them. The input gate below flags most such tiles for review.",
         ),
     ]
@@ -86,30 +113,46 @@ def _data(manifest: Manifest, n_mixed: int) -> str:
     data = manifest.data
     names = {label.id: label.name for label in manifest.labels}
     counts = _join(f"{count} {names[label]}" for label, count in data.tiles_by_label.items())
+    slides = "unknown slides" if data.n_slides is None else f"{data.n_slides} slides"
+    cases = "unknown cases" if data.n_cases is None else f"{data.n_cases} cases"
+    notes = [
+        "The released weights were fitted on all tiles with the same settings. The metrics are "
+        "those of the cross-validated models, which were fitted on fewer tiles."
+    ]
+    if data.n_cases is not None:
+        notes.insert(
+            0,
+            "Case and label are confounded, as the table by case shows. A model can score well by "
+            "recognising cases; the patient split rules that out.",
+        )
+    if data.mixed_tiles is not None:
+        mixed = MIXED_POLICY[data.mixed_tiles]
+        notes.insert(
+            0, f"Mixed tiles (viable: non-viable) are {mixed}; this data set has {n_mixed}."
+        )
+    few = " That is few, so every metric below has a wide interval."
+    is_few = data.mixed_tiles is not None or data.n_tiles < _FEW_TILES
     return section(
         "Trained on",
-        f"**{data.n_tiles} tiles** ({counts}) from {data.n_slides} slides of {data.n_cases} cases. "
-        "That is few, so every metric below has a wide interval.",
-        f"- Mixed tiles (viable: non-viable) are {MIXED_POLICY[data.mixed_tiles]}; this data set "
-        f"has {n_mixed}.\n"
-        "- Case and label are confounded, as the table by case shows. A model can score well by "
-        "recognising cases; the patient split rules that out.\n"
-        "- The released weights were fitted on all tiles with the same settings. The metrics are "
-        "those of the cross-validated models, which were fitted on fewer tiles.",
+        f"**{data.n_tiles} tiles** ({counts}) from {slides} of {cases}.{few if is_few else ''}",
+        "\n".join(f"- {note}" for note in notes),
     )
 
 
 def _results(manifest: Manifest, leaks: Sequence[Leaks]) -> str:
+    data = manifest.data
     notes = [f"random: {leak}." for leak in leaks]
-    notes += [f"Mixed tiles: {MIXED_POLICY[manifest.data.mixed_tiles]}.", PUBLISHED]
+    if data.mixed_tiles is not None:
+        notes += [f"Mixed tiles: {MIXED_POLICY[data.mixed_tiles]}.", PUBLISHED]
+    notes += unknown_places(data)
     return section(
         "Results",
         "The kind of split decides the result, so all kinds are shown. The intervals come from "
-        "resampling slides.",
+        f"resampling {'tiles' if data.n_slides is None else 'slides'}.",
         markdown_table(SPLIT_HEADER, split_rows(manifest.metrics)),
         "For new slides of known cases, expect the result of the slide split; for new patients, "
         "that of the patient split. Do not quote the random split as expected performance.",
-        "\n".join(f"- {note}" for note in notes),
+        *(["\n".join(f"- {note}" for note in notes)] if notes else []),
     )
 
 
@@ -128,14 +171,14 @@ def _by_label(manifest: Manifest) -> str:
 
 
 def _by_case(manifest: Manifest) -> str:
-    rows = case_rows(manifest.metrics)
+    rows = case_rows(manifest.metrics, manifest.labels)
     if not rows:
         return section("By case", "Not measured: no patient split was run.")
     return section(
         "By case",
         "Each case is predicted by a model that was not trained on it. The recall of a label that "
         "a case does not contain is unavailable, never 0 or 1.",
-        markdown_table(case_header(), rows),
+        markdown_table(case_header(manifest.labels), rows),
     )
 
 
@@ -157,10 +200,14 @@ def _network(manifest: Manifest) -> str:
 
 
 def _terms(manifest: Manifest) -> str:
+    attribution = (
+        ""
+        if manifest.data.mixed_tiles is None
+        else "; attribution is required wherever a tile, or a model trained on them, is published"
+    )
     return section(
         "Sources and licences",
-        f"- Tiles: {manifest.data.citation} Licence {manifest.data.licence}; attribution is "
-        "required wherever a tile, or a model trained on them, is published.\n"
+        f"- Tiles: {manifest.data.citation} Licence {manifest.data.licence}{attribution}.\n"
         f"- Initial weights: {manifest.weights.name}. Licence {manifest.weights.licence}.",
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from app.core.manifest import SplitKind
 from app.core.provenance import Recalibration
 from training.console.markdown import markdown_table
 from training.console.plural import plural
@@ -19,11 +20,16 @@ def section(title: str, *paragraphs: str) -> str:
     return "\n\n".join([f"## {title}", *paragraphs])
 
 
-def assessment_sections(report: AssessmentReport) -> list[str]:
-    """Sections on calibration, prediction sets, input gate, review, evidence maps, robustness."""
+def assessment_sections(report: AssessmentReport, calibrated_by: SplitKind = "slide") -> list[str]:
+    """Sections on calibration, prediction sets, input gate, review, evidence maps, robustness.
+
+    Args:
+        report: the measurements.
+        calibrated_by: the kind of split whose predictions the temperature was fitted on.
+    """
     return [
-        _calibration(report),
-        _prediction_sets(report),
+        _calibration(report, calibrated_by),
+        _prediction_sets(report, calibrated_by),
         _input_gate(report),
         _review(report),
         _evidence_maps(report),
@@ -58,13 +64,13 @@ def recalibration_section(
     return f"\n{text}\n"
 
 
-def _calibration(report: AssessmentReport) -> str:
+def _calibration(report: AssessmentReport, calibrated_by: SplitKind) -> str:
     return section(
         "Calibration",
         f"One temperature (Guo et al. 2017), fitted on {report.source}. 'After' is measured on the "
         "same predictions.",
         _calibration_table(report.before, report.after),
-        "![Reliability diagram](plots/reliability-slide.png)",
+        f"![Reliability diagram](plots/reliability-{calibrated_by}.png)",
     )
 
 
@@ -76,7 +82,7 @@ def _calibration_table(*qualities: CalibrationQuality) -> str:
     return markdown_table(["", "temperature", "ECE (10 bins)", "Brier score", "log loss"], rows)
 
 
-def _prediction_sets(report: AssessmentReport) -> str:
+def _prediction_sets(report: AssessmentReport, calibrated_by: SplitKind) -> str:
     rows = [
         [
             entry.split,
@@ -88,13 +94,18 @@ def _prediction_sets(report: AssessmentReport) -> str:
         for entry in report.coverage
     ]
     header = ["split", "coverage asked", "covered", "95 % interval", "labels a set"]
+    has_patients = calibrated_by != "patient" and any(e.split == "patient" for e in report.coverage)
+    patients = (
+        "The patient rows score patients that the model was not trained on with the released "
+        "threshold; the coverage is not guaranteed there, because a new patient's tiles differ "
+        "from the calibration set. "
+    )
     return section(
         "Prediction sets",
         "Split-conformal prediction with adaptive scores (Romano et al. 2020), calibrated on the "
-        "out-of-fold predictions of the slide split. The slide rows score each fold with the "
-        "threshold of the other folds. The patient rows score patients that the model was not "
-        "trained on with the released threshold; the coverage is not guaranteed there, because a "
-        "new patient's tiles differ from the calibration set. The intervals are binomial and treat "
+        f"out-of-fold predictions of the {calibrated_by} split. The {calibrated_by} rows score "
+        "each fold with the threshold of the other folds. "
+        f"{patients if has_patients else ''}The intervals are binomial and treat "
         "tiles as independent, which tiles of one slide are not.",
         markdown_table(header, rows),
     )

@@ -10,19 +10,20 @@ from typing import Final
 from app.core.manifest import Manifest, SplitKind
 from training.config import TrainingConfig
 from training.console.progress import tracked
-from training.data.annotations import find_table, read_table
-from training.data.index import build_index, require_no_problems
+from training.data.index import IndexRules, index_tiles
+from training.data.index_checks import require_no_problems, require_tiles
 from training.data.labelled_tiles import LabelledTiles
-from training.data.labels import require_every_label
-from training.data.splits import make_split
+from training.data.layouts import LayoutChoice, open_source
+from training.data.splits import make_split, possible_kinds
 from training.data.tiles import TileStream
 from training.errors import RunError
+from training.evaluation.calibration import calibrating_kind
 from training.gan.supply import supply_synthetic, training_parts
 from training.networks.graphs import build_backbone, require_weights
 from training.release.assembly import assemble_bundle
 from training.release.bundle import require_no_bundle
 from training.runs.cross_validation import FitTask, Fitting
-from training.runs.records import read_cross_validation, read_final_fit
+from training.runs.records import read_cross_validation, read_final_fit, require_trainable
 from training.runs.resume import RESUME_DIR_NAME, resumable_features_dir
 from training.storage.disk import require_room
 from training.storage.frozen_model import write_json
@@ -52,16 +53,19 @@ def release_bundle(
     config: TrainingConfig,
     folders: Folders,
     table: Path | None = None,
+    layout: LayoutChoice = "auto",
     strict: bool = True,
 ) -> tuple[Path, Manifest]:
     """Index, split three ways, cross-validate each split, fit on all tiles, export and check.
 
-    Finished steps of a stopped release are reused from `runs_dir`.
+    The kinds of split that need unknown slides or cases are left out. Finished steps of a stopped
+    release are reused from `runs_dir`.
 
     Args:
         config: the resolved configuration.
         folders: where to read and write.
-        table: the collection's table; if None, it is searched in the data folder.
+        table: the table; if None, it is searched in the data folder.
+        layout: how the data folder names its tiles.
         strict: stop at a tile that breaks a rule instead of leaving it out.
 
     Returns:
@@ -73,16 +77,13 @@ def release_bundle(
     """
     bundle_dir = folders.models_dir / config.model_name / config.model_version
     _require_releasable(config, folders, bundle_dir)
-    index, problems = build_index(
-        folders.data_dir,
-        read_table(table or find_table(folders.data_dir)),
-        config.data.mixed_tiles,
-        config.data.tile_side_px,
-        tracked("Checking tiles"),
-    )
+    source = open_source(folders.data_dir, config.labels, layout, table)
+    rules = IndexRules(config.labels, config.data.mixed_tiles, config.data.tile_side_px)
+    index, problems = index_tiles(source, folders.data_dir, rules, tracked("Checking tiles"))
     if strict:
-        require_no_problems(problems)
-    require_every_label(index.labels)
+        require_no_problems(problems, config.labels, index.labels)
+    require_tiles(index, problems)
+    require_trainable(index, config)
     index_sha256 = write_json(folders.runs_dir / "index.json", index)
     # Make all splits before the first fit, so that an impossible split fails early.
     n_folds_of: dict[SplitKind, int] = {  # in the order of the reports; `patient`: one a case
@@ -90,9 +91,14 @@ def release_bundle(
         "slide": config.splits.slide_folds,
         "patient": 0,
     }
+    if calibrating_kind(index) == "random" and config.splits.random_folds < 2:
+        raise RunError(
+            "Slides are unknown, so the temperature is fitted on the random split. It needs at "
+            "least 2 folds: set splits.random_folds in the configuration."
+        )
     splits = [
-        make_split(index, index_sha256, kind, n_folds, config.splits.seed)
-        for kind, n_folds in n_folds_of.items()
+        make_split(index, index_sha256, kind, n_folds_of[kind], config.splits.seed)
+        for kind in possible_kinds(index)
     ]
     synthetic = supply_synthetic(config, index, training_parts(index, splits, whole=True))
     task = FitTask(index, index_sha256, folders.data_dir, config, synthetic)

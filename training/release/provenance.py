@@ -5,37 +5,58 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from app.core.manifest import InputContract
 from app.core.provenance import DataSource, WeightsSource
+from training.config import SourceConfig, TrainingConfig
 from training.data.index import Index
-from training.data.labels import LABEL_IDS
 from training.networks.architecture import System
 from training.networks.graphs import KERAS_IMAGENET, UNTRAINED, weights_sha256
 from training.networks.registry import DEFAULT_SYSTEM
 
-_DATA_NAME: Final = "Osteosarcoma data from UT Southwestern/UT Dallas (TCIA)"
 _DATA_URL: Final = "https://doi.org/10.7937/tcia.2019.bvhjhdas"
-_DATA_LICENCE: Final = "CC BY 3.0"
-_CITATION: Final = (
-    "Leavey P. et al. (2019). Osteosarcoma data from UT Southwestern/UT Dallas for Viable and "
-    "Necrotic Tumor Assessment. The Cancer Imaging Archive. "
-    f"{_DATA_URL}"
+COLLECTION_SOURCE: Final = SourceConfig(
+    name="Osteosarcoma data from UT Southwestern/UT Dallas (TCIA)",
+    url=_DATA_URL,
+    licence="CC BY 3.0",
+    citation=(
+        "Leavey P. et al. (2019). Osteosarcoma data from UT Southwestern/UT Dallas for Viable and "
+        f"Necrotic Tumor Assessment. The Cancer Imaging Archive. {_DATA_URL}"
+    ),
+    tissue="osteosarcoma",
+    objective_power=10.0,
 )
 
 
-def describe_data(index: Index, index_sha256: str) -> DataSource:
-    """Counts of an index and the licence of the collection."""
+def describe_data(index: Index, index_sha256: str, own: SourceConfig | None) -> DataSource:
+    """Counts of an index, and the licence of the collection or of one's own tiles."""
+    is_collection = index.layout == "collection"
+    source = COLLECTION_SOURCE if is_collection else own or SourceConfig()
+    slides, cases = ({getattr(t, group) for t in index.tiles} for group in ("slide", "case"))
     return DataSource(
-        name=_DATA_NAME,
-        url=_DATA_URL,
-        licence=_DATA_LICENCE,
-        citation=_CITATION,
+        name=source.name,
+        url=source.url,
+        licence=source.licence,
+        citation=source.citation or source.name,
         n_tiles=len(index.tiles),
-        n_slides=len({tile.slide for tile in index.tiles}),
-        n_cases=len({tile.case for tile in index.tiles}),
-        tiles_by_label={label: index.labels.count(label) for label in LABEL_IDS},
-        mixed_tiles=index.mixed_tiles,
+        n_slides=len(slides) if index.knows_slides else None,
+        n_cases=len(cases) if index.knows_cases else None,
+        tiles_by_label={label: index.labels.count(label) for label in index.label_set.ids},
+        mixed_tiles=index.mixed_tiles if is_collection else None,
         table_sha256=index.table_sha256,
         index_sha256=index_sha256,
+    )
+
+
+def describe_input(index: Index, config: TrainingConfig) -> InputContract:
+    """The network's input, and the side and magnification of the tiles; null if they vary."""
+    side_px = config.data.tile_side_px
+    own = config.data.source or SourceConfig()
+    source = COLLECTION_SOURCE if index.layout == "collection" else own
+    return InputContract(
+        side_px=config.network.input_side_px,
+        tile_side_px=side_px if isinstance(side_px, int) else None,
+        objective_power=source.objective_power,
+        mpp=source.mpp,
     )
 
 

@@ -17,7 +17,6 @@ from app.core.provenance import Recalibration
 from app.core.reference_tiles import REFERENCE_NAME, read_reference
 from training.console.plural import plural
 from training.data.labelled_tiles import LabelledTiles
-from training.data.labels import LABEL_IDS
 from training.errors import RunError
 from training.evaluation.calibration import (
     TEMPERATURE_RANGE,
@@ -87,7 +86,7 @@ def recalibrate(bundle: Bundle, labelled: LabelledTiles, widen_gate: bool) -> Pa
             "model_version": version,
             "created": datetime.now(UTC).replace(microsecond=0),
             "temperature": temperature,
-            "assessment": build_record(held_out, LABEL_IDS, "site", gate),
+            "assessment": build_record(held_out, before.label_ids, "site", gate),
             "recalibration": recalibration,
         }
     )
@@ -103,8 +102,12 @@ def recalibrate(bundle: Bundle, labelled: LabelledTiles, widen_gate: bool) -> Pa
 
 def _require_usable(bundle: Bundle, labelled: LabelledTiles) -> None:
     index = labelled.index
-    if bundle.manifest.label_ids != LABEL_IDS:
-        raise RunError(f"{bundle.path} has other labels than osteo-train supports.")
+    expected, found = bundle.manifest.label_ids, index.label_set.ids
+    if expected != found:
+        raise RunError(
+            f"The bundle has the labels {', '.join(expected)}, but the index has "
+            f"{', '.join(found)}. Make the index with a --config whose [labels] are the bundle's."
+        )
     data = bundle.manifest.data
     # The same table with another choice of rows has another index, but the same training tiles.
     if data.index_sha256 == labelled.index_sha256 or data.table_sha256 == index.table_sha256:

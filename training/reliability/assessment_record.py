@@ -16,6 +16,7 @@ from app.core.assessment_record import (
     Histogram,
     InputGate,
 )
+from app.core.manifest import SplitKind
 from app.core.population_stability import bin_edges, count_bins
 from training.reliability.conformal import calibration_scores
 from training.reliability.held_out import HeldOutPredictions
@@ -28,7 +29,7 @@ _N_BINS: Final = 5
 def build_record(
     held_out: HeldOutPredictions,
     label_ids: Sequence[str],
-    split: Literal["slide", "site"] = "slide",
+    split: SplitKind | Literal["site"] = "slide",
     gate: InputGate | None = None,
 ) -> AssessmentRecord:
     """Build a record from predictions on tiles that the model was not trained on.
@@ -36,7 +37,7 @@ def build_record(
     Args:
         held_out: the predictions.
         label_ids: in the order of the logits.
-        split: `slide` for out-of-fold predictions, `site` for those of a site's own tiles.
+        split: the split of out-of-fold predictions, or `site` for those of a site's own tiles.
         gate: limits to use unchanged; if None, they are fitted to these tiles.
     """
     probabilities = held_out.probabilities

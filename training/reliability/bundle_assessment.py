@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.assessment_record import AssessmentRecord, InputGate
-from app.core.manifest import INT8_NAME, LITERT_NAME
+from app.core.manifest import INT8_NAME, LITERT_NAME, SplitKind
 from app.core.reference_tiles import REFERENCE_NAME, ReferenceTiles
 from app.core.review import ReviewReason
 from training.console.progress import tracked
+from training.data.index import Index
 from training.data.labelled_tiles import LabelledTiles
-from training.data.labels import LABEL_IDS
 from training.data.tiles import evenly_spaced, some_of
-from training.evaluation.calibration import measure_calibration
+from training.evaluation.calibration import calibrating_kind, measure_calibration
 from training.features.reference_tiles import choose_reference
 from training.reliability.assessment_record import build_record
 from training.reliability.assessment_report import AssessmentReport, Selection, write_report
@@ -61,7 +61,7 @@ class _ReleasedModel:
         predictors: by precision; `fp32` is present, `int8` may be.
         limits: the limits of the input gate.
         embeddings: float32 `[n, E]` of training tiles.
-        slides: their slide names, `[n]`.
+        slides: their slide names, `[n]`; folds of the random split if slides are unknown.
         reference: the tiles that distances are measured to, chosen from these embeddings.
     """
 
@@ -94,7 +94,7 @@ def assess_bundle(
     Args:
         bundle_dir: must hold `model.tflite`; `model-int8.tflite` is compared with it if present.
         labelled: the training tiles.
-        runs: cross-validations, one of them by slide.
+        runs: cross-validations, one of them by `calibrating_kind`.
         temperature: the bundle's temperature.
 
     Returns:
@@ -105,7 +105,8 @@ def assess_bundle(
     held_out: dict[str, HeldOutPredictions] = {
         run.kind: out_of_fold_predictions(run, index, appearances, temperature) for run in runs
     }
-    record = build_record(held_out["slide"], LABEL_IDS)
+    kind = calibrating_kind(index)
+    record = build_record(held_out[kind], index.label_set.ids, kind)
     files = {"fp32": bundle_dir / LITERT_NAME, "int8": bundle_dir / INT8_NAME}
     with ExitStack() as stack:
         predictors = {
@@ -115,21 +116,31 @@ def assess_bundle(
         }
         chosen = evenly_spaced(len(tiles), _MAX_REFERENCE_CANDIDATES)
         _, embeddings = predictors["fp32"].logits_and_embeddings([tiles[i] for i in chosen])
-        slides = np.array([index.tiles[i].slide for i in chosen])
+        groups = _groups_of(index, next(run for run in runs if run.kind == kind))
+        slides = np.array([groups[i] for i in chosen])
         reference = choose_reference(embeddings)
         reference.write(bundle_dir / REFERENCE_NAME)
         model = _ReleasedModel(predictors, record.gate, embeddings, slides, reference)
-        report = _measure(labelled, held_out, model)
+        report = _measure(labelled, held_out, kind, model)
     write_report(bundle_dir, report)
     plot_risk_coverage(bundle_dir / _PLOTS_NAME / "risk-coverage.png", report)
     plot_robustness(bundle_dir / _PLOTS_NAME / "robustness.png", report)
     return record, report
 
 
+def _groups_of(index: Index, run: CrossValidation) -> list[str]:
+    """The slide of each tile or, if slides are unknown, its fold."""
+    fold_of = {answer.tile: answer.fold for answer in run.answers}
+    return [tile.slide or fold_of.get(tile.name, "") for tile in index.tiles]
+
+
 def _measure(
-    labelled: LabelledTiles, held_out: Mapping[str, HeldOutPredictions], model: _ReleasedModel
+    labelled: LabelledTiles,
+    held_out: Mapping[str, HeldOutPredictions],
+    kind: SplitKind,
+    model: _ReleasedModel,
 ) -> AssessmentReport:
-    index, by_slide, predictor = labelled.index, held_out["slide"], model.predictors["fp32"]
+    index, tested, predictor = labelled.index, held_out[kind], model.predictors["fp32"]
     sample = some_of(labelled.tiles, MAX_TILES)
     sampled = [index.tiles[i] for i in evenly_spaced(len(index.tiles), MAX_TILES)]
     side_px = sample.shape[1]
@@ -137,14 +148,14 @@ def _measure(
     ood_embeddings = {
         kind: predictor.outputs(images).embedding for kind, images in ood_samples.items()
     }
-    real = flag_tiles_out_of_fold(by_slide.appearances, by_slide.distances, by_slide.folds)
+    real = flag_tiles_out_of_fold(tested.appearances, tested.distances, tested.folds)
     files = read_files(tracked("Changing tiles")(sampled), labelled.data_dir)
     return AssessmentReport(
-        source=f"{len(by_slide.truth)} out-of-fold predictions, split by slide",
+        source=f"{len(tested.truth)} out-of-fold predictions, split by {kind}",
         n_tiles=len(index.tiles),
-        before=measure_calibration(by_slide.logits, by_slide.truth, 1.0),
-        after=measure_calibration(by_slide.logits, by_slide.truth, by_slide.temperature),
-        coverage=tuple(_coverage(held_out)),
+        before=measure_calibration(tested.logits, tested.truth, 1.0),
+        after=measure_calibration(tested.logits, tested.truth, tested.temperature),
+        coverage=tuple(_coverage(held_out, kind)),
         real=flag_rate("real tiles", real),
         ood_samples=model.flag_rates(ood_samples),
         stains=model.flag_rates(in_other_stains(sample)),
@@ -152,7 +163,7 @@ def _measure(
         int8_verdicts_changed=_int8_changes(model, sample),
         selection=tuple(
             _selection(split, held_out[split])
-            for split in ("slide", "patient")
+            for split in dict.fromkeys((kind, "patient"))
             if split in held_out
         ),
         deletion=measure_deletion(predictor, sample),
@@ -160,18 +171,16 @@ def _measure(
     )
 
 
-def _coverage(held_out: Mapping[str, HeldOutPredictions]) -> list[Coverage]:
-    """By slide with thresholds from the other folds; by patient with the released thresholds."""
-    by_slide = held_out["slide"]
+def _coverage(held_out: Mapping[str, HeldOutPredictions], kind: SplitKind) -> list[Coverage]:
+    """By `kind` with thresholds from the other folds; by patient with the released thresholds."""
+    tested = held_out[kind]
     rows = [
-        measure_coverage_out_of_fold(
-            "slide", asked, by_slide.probabilities, by_slide.truth, by_slide.folds
-        )
+        measure_coverage_out_of_fold(kind, asked, tested.probabilities, tested.truth, tested.folds)
         for asked in COVERAGES
     ]
-    if (by_patient := held_out.get("patient")) is not None:
+    if kind != "patient" and (by_patient := held_out.get("patient")) is not None:
         truth = by_patient.truth
-        scores = [calibration_scores(by_slide.probabilities, by_slide.truth)]
+        scores = [calibration_scores(tested.probabilities, tested.truth)]
         one_fold = np.zeros(len(truth), dtype=np.int64)
         rows += [
             measure_coverage("patient", asked, by_patient.probabilities, truth, scores, one_fold)

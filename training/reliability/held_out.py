@@ -23,7 +23,7 @@ class HeldOutPredictions:
     Attributes:
         logits: float64 `[n, C]`, before temperature scaling.
         temperature: the bundle's temperature.
-        truth: int64 `[n]`, positions in `LABELS`.
+        truth: int64 `[n]`, positions of the labels.
         folds: fold names `[n]`.
         distances: float32 `[n]` to the tiles that each model was trained on, or None.
         appearances: one for each tile.
@@ -43,7 +43,7 @@ class HeldOutPredictions:
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """int64 `[n]`, positions in `LABELS`."""
+        """int64 `[n]`, positions of the labels."""
         positions: NDArray[np.int64] = self.probabilities.argmax(axis=1)
         return positions
 

@@ -7,10 +7,10 @@ from typing import Final
 
 import numpy as np
 
-from training.evaluation.plots import BLUE, ORANGE, label_axes, png_figure
+from training.evaluation.plots import BLUE, GREY, ORANGE, label_axes, png_figure
 from training.reliability.assessment_report import AssessmentReport
 
-_COLOURS: Final = {"slide": BLUE, "patient": ORANGE}
+_COLOURS: Final = {"slide": BLUE, "patient": ORANGE, "random": GREY}
 
 
 def plot_risk_coverage(path: Path, report: AssessmentReport) -> None:

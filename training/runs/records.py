@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from app.core.manifest import SplitKind
 from training.config import TrainingConfig
 from training.data.index import Index
-from training.data.labels import LABEL_IDS
+from training.data.label_set import LabelSet
+from training.data.labels import require_every_label
 from training.errors import RunError
 from training.networks.graphs import Weights
 from training.runs.identity import RunIdentity
@@ -36,11 +37,11 @@ class Answer(FrozenModel):
     """The out-of-fold prediction for a tile; logits before temperature.
 
     `distance` is the distance of the tile's embedding from those of the training tiles, all by the
-    model of the fold.
+    model of the fold. `slide` is None if it is unknown.
     """
 
     tile: str
-    slide: str
+    slide: str | None
     fold: str
     label: str
     logits: tuple[float, ...]
@@ -74,8 +75,14 @@ class CrossValidation(FrozenModel):
     @property
     def n_correct(self) -> int:
         """Number of tiles whose largest logit is that of their label."""
-        answered = (LABEL_IDS[answer.logits.index(max(answer.logits))] for answer in self.answers)
+        ids = self.config.labels.ids
+        answered = (ids[answer.logits.index(max(answer.logits))] for answer in self.answers)
         return sum(a.label == b for a, b in zip(self.answers, answered, strict=True))
+
+    @property
+    def knows_slides(self) -> bool:
+        """Whether the slide of every tile is known."""
+        return all(answer.slide is not None for answer in self.answers)
 
 
 class FinalFit(FrozenModel):
@@ -89,17 +96,47 @@ class FinalFit(FrozenModel):
 
 
 def class_indices_of(index: Index) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Position in `LABELS` of each tile's label, int64 `[n]`."""
-    return np.array([LABEL_IDS.index(label) for label in index.labels], dtype=np.int64)
+    """Position of each tile's label among the labels of the index, int64 `[n]`."""
+    ids = index.label_set.ids
+    return np.array([ids.index(label) for label in index.labels], dtype=np.int64)
 
 
-def require_same_labels(index: Index, config: TrainingConfig) -> None:
-    """Reject an index that counts mixed tiles otherwise than the configuration says.
+def require_same_labels(index: Index, labels: LabelSet) -> None:
+    """Reject an index whose labels are others than those of a configuration.
 
     Raises:
-        RunError: the index and the configuration disagree.
+        RunError: ids, their order, or what counts as tumour differ.
     """
-    if index.mixed_tiles != config.data.mixed_tiles:
+    listed, wanted = (
+        ", ".join(f"{label.id}{' (tumour)' if label.tumor else ''}" for label in found.root)
+        for found in (index.label_set, labels)
+    )
+    if listed != wanted:
+        raise RunError(
+            f"The index has the labels {listed}, but [labels] of the configuration has {wanted}. "
+            "Make the index again with this --config, or correct the configuration."
+        )
+
+
+def require_trainable(index: Index, config: TrainingConfig) -> None:
+    """Reject an index that a configuration cannot be fitted on, before any slow step.
+
+    Raises:
+        RunError: they have different labels, count mixed tiles differently, or the configuration
+            needs slides or cases that the index lacks.
+        DataError: a label has too few tiles.
+    """
+    require_same_labels(index, config.labels)
+    require_every_label(index.labels, config.labels)
+    balance = config.sampling.balance
+    lacks = {"slide": not index.knows_slides, "case": not index.knows_cases}
+    for group, is_unknown in lacks.items():
+        if group in balance.split("_") and is_unknown:
+            raise RunError(
+                f"sampling.balance = {balance!r} needs the {group} of every tile, which the index "
+                f"lacks. Set it to 'label', or add a column {group!r} to the table."
+            )
+    if index.layout == "collection" and index.mixed_tiles != config.data.mixed_tiles:
         raise RunError(
             f"The index counts mixed tiles as {index.mixed_tiles!r}, but the configuration says "
             f"data.mixed_tiles = {config.data.mixed_tiles!r}. Change one of them."

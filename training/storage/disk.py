@@ -16,24 +16,29 @@ from training.errors import RunError
 RESUMES: Final = " Then run the same command again: it resumes where it stopped."
 _SPARE_BYTES: Final = 2**26
 """Kept free for the records of the run."""
-_DISK_ERRORS: Final = frozenset(
-    {
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EFBIG,
-        errno.EROFS,
-        errno.EACCES,
-        errno.EPERM,
-        errno.ENOTDIR,
-        errno.EISDIR,
-        errno.EEXIST,
-    }
-)
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM})
+_DISK_ERRORS: Final = frozenset({*_FULL, *_FORBIDDEN, errno.EROFS})
+_SHOWN_CHARACTERS: Final = 200
 
 
-def is_disk_error(error: OSError) -> bool:
-    """Whether a write failed for a reason that the user can fix."""
-    return error.errno in _DISK_ERRORS
+def is_file_error(error: OSError) -> bool:
+    """Whether a file or folder cannot be used for a reason that the user can fix."""
+    return error.filename is not None or error.errno in _DISK_ERRORS
+
+
+def describe_file_error(error: OSError) -> str:
+    """Say in one sentence which file cannot be used, and why.
+
+    It is not known here whether the file was read or written; `writing` knows it.
+    """
+    place = "A file" if error.filename is None else str(error.filename)
+    if len(place) > _SHOWN_CHARACTERS:
+        place = f"{place[:_SHOWN_CHARACTERS]}..."
+    if error.errno in _FULL:
+        return unwritable(place, error)
+    advice = " Change its permissions." if error.errno in _FORBIDDEN else ""
+    return f"{place} cannot be used ({error.strerror}).{advice}"
 
 
 def unwritable(where: Path | str | None, error: OSError, option: str = "") -> str:
@@ -45,7 +50,7 @@ def unwritable(where: Path | str | None, error: OSError, option: str = "") -> st
         option: the option of the command line that names another folder.
     """
     place = "A file" if where is None else str(where)
-    return f"{place} cannot be written ({error.strerror}). {_advice(option)}"
+    return f"{place} cannot be written ({error.strerror}). {_advice(option, error.errno)}"
 
 
 @contextlib.contextmanager
@@ -92,9 +97,14 @@ def require_room(
     if n_bytes + _SPARE_BYTES > free:
         raise kind(
             f"{what} needs {n_bytes / 2**20:.0f} MiB in {folder}, which has {free / 2**20:.0f} "
-            f"MiB free. {_advice(option)}"
+            f"MiB free. {_advice(option, errno.ENOSPC)}"
         )
 
 
-def _advice(option: str) -> str:
-    return f"Make room, or choose another folder{f' with {option}' if option else ''}."
+def _advice(option: str, code: int | None) -> str:
+    another = f"choose another folder{f' with {option}' if option else ''}"
+    if code in _FULL:
+        return f"Make room, or {another}."
+    if code in _FORBIDDEN:
+        return f"Change its permissions, or {another}."
+    return f"{another[0].upper()}{another[1:]}."

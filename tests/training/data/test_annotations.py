@@ -38,7 +38,7 @@ def test_read_table_ignores_other_columns_spaces_blank_lines_and_a_byte_order_ma
         ("", "no column image.name"),
         ("image.name\nP9", "no column classification"),
         (f"{HEADER}\nonly-a-name", "line 2: the row is too short"),
-        (b"image.name,classification\n\xff\xfe", "not UTF-8"),
+        (b"image.name,classification\n\x81\xff", "not text in UTF-8"),
         (f'{HEADER}\n"{"x" * 140_000}",Viable', "line"),
     ],
 )

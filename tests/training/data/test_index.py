@@ -9,7 +9,8 @@ from PIL import Image
 from tests.training.conftest import DRAWN_SIDE_PX
 from training.data.annotations import find_table, read_table
 from training.data.drawn_tiles import draw_tile, encode_tile
-from training.data.index import Index, build_index, read_index, require_no_problems
+from training.data.index import Index, build_index, read_index
+from training.data.index_checks import require_no_problems
 from training.data.labels import MixedTiles
 from training.data.tile_rules import Rule, TileProblem
 from training.errors import DataError, TileProblemsError

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.evaluation.runs import run_of
+from training.data.labels import COLLECTION_LABELS
 from training.evaluation.metrics import evaluate
 from training.evaluation.plots import plot_confusion, plot_epochs, plot_reliability
 
@@ -43,7 +44,7 @@ def test_evaluate_returns_no_precision_if_a_label_was_never_predicted() -> None:
 
 def test_plots_are_written_as_png(tmp_path: Path) -> None:
     run = run_of([(0, 0), (1, 2), (2, 2)])
-    plot_confusion(tmp_path / "confusion.png", evaluate(run))
+    plot_confusion(tmp_path / "confusion.png", evaluate(run), COLLECTION_LABELS)
     plot_epochs(tmp_path / "epochs.png", run)
     plot_reliability(tmp_path / "reliability.png", run, 2.0)
     for path in tmp_path.iterdir():

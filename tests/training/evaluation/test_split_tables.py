@@ -6,6 +6,7 @@ import pytest
 
 from app.core.manifest import FoldMetrics, SplitKind
 from tests.training.evaluation.runs import run_of
+from training.data.labels import LABELS
 from training.errors import RunError
 from training.evaluation.metrics import evaluate
 from training.evaluation.split_tables import (
@@ -29,18 +30,18 @@ def test_split_rows_shows_all_three_kinds_of_split_also_those_not_measured() -> 
 
 
 def test_case_rows_call_an_absent_label_unavailable() -> None:
-    (row,) = case_rows([evaluate(run_of(PAIRS, "patient"))])
+    (row,) = case_rows([evaluate(run_of(PAIRS, "patient"))], LABELS)
     assert row[:3] == ["fold 1", "5 / 6", "83.3 %"]
     assert row[-3:] == ["75.0 % (3 / 4)", "100.0 % (2 / 2)", "unavailable (no tile)"]
-    assert len(row) == len(case_header())
-    assert case_rows([evaluate(run_of(PAIRS, "slide"))]) == []
+    assert len(row) == len(case_header(LABELS))
+    assert case_rows([evaluate(run_of(PAIRS, "slide"))], LABELS) == []
 
 
 def test_case_rows_read_what_older_bundles_hold() -> None:
     """They say how many tiles a case has, and not how many of each label were known."""
     metrics = evaluate(run_of(PAIRS, "patient"))
     old = FoldMetrics(name="Case 3", n_tiles=6, accuracy=0.5, support={"non_tumor": 6})
-    (row,) = case_rows([metrics.model_copy(update={"folds": (old,)})])
+    (row,) = case_rows([metrics.model_copy(update={"folds": (old,)})], LABELS)
     assert row[3] == "unavailable"
     assert row[-3:] == ["unavailable (6 tiles)", *["unavailable (no tile)"] * 2]
 

@@ -72,9 +72,12 @@ def test_resumable_refuses_a_second_process(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_gives_a_run_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(RunError, match="Make room"), resumable(tmp_path / "file", identity_of("a")):
+    with (
+        pytest.raises(RunError, match="hoose another folder"),
+        resumable(tmp_path / "file", identity_of("a")),
+    ):
         pass
-    with pytest.raises(RunError, match="Make room"):
+    with pytest.raises(RunError, match="hoose another folder"):
         CheckpointDir(tmp_path / "file").write("name", lambda stream: stream.write(b""))
 
 

@@ -14,7 +14,7 @@ from training.errors import RunError
 from training.runs.identity import identify
 from training.runs.resume import RESUME_DIR_NAME, resumable
 from training.storage.atomic import write_whole
-from training.storage.disk import is_disk_error, require_room, unwritable
+from training.storage.disk import describe_file_error, is_file_error, require_room, unwritable
 
 SHA = "0" * 64
 
@@ -38,10 +38,31 @@ def test_write_whole_names_the_file_and_keeps_the_old_content(tmp_path: Path) ->
     write_whole(path, lambda stream: stream.write(b"old"))
     with pytest.raises(OSError, match="too large") as caught, small_files():
         write_whole(path, lambda stream: stream.write(bytes(2000)))
-    assert is_disk_error(caught.value)
+    assert is_file_error(caught.value)
+    assert describe_file_error(caught.value).startswith(f"{path} cannot be written (")
     assert unwritable(caught.value.filename, caught.value).startswith(f"{path} cannot be written (")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (PermissionError(13, "Permission denied", "x"), "x cannot be used (Permission denied)."),
+        (OSError(36, "File name too long", "y" * 999), "cannot be used (File name too long)."),
+        (IsADirectoryError(21, "Is a directory", "d"), "d cannot be used (Is a directory)."),
+    ],
+)
+def test_describe_file_error_does_not_ask_for_room(error: OSError, says: str) -> None:
+    assert is_file_error(error)
+    assert says in describe_file_error(error)
+    assert "oom" not in describe_file_error(error)
+    assert len(describe_file_error(error)) < 300
+
+
+def test_unwritable_asks_for_room_only_if_the_disk_is_full() -> None:
+    assert "Make room" in unwritable("x", OSError(28, "No space left on device"))
+    assert "Change its permissions" in unwritable("x", OSError(13, "Permission denied"))
 
 
 def test_checkpoint_that_does_not_fit_keeps_the_previous_one(

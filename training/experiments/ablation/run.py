@@ -23,7 +23,6 @@ from training.config import TrainingConfig
 from training.console.progress import ERRORS, tracked
 from training.data.groups import Groups
 from training.data.index import Index
-from training.data.labels import LABELS
 from training.data.splits import Split, fold_positions, make_split
 from training.data.tiles import TileStream
 from training.evaluation.calibration import log_loss
@@ -145,13 +144,13 @@ def _prepare_features(index: Index, data_dir: Path, config: TrainingConfig) -> P
 
 def _run(features: PreparedFeatures, index: Index, job: _Job) -> AblationRecord:
     truth = class_indices_of(index)
-    logits = np.full((len(truth), len(LABELS)), np.nan)
+    logits = np.full((len(truth), len(job.config.labels)), np.nan)
     for fold in job.split.folds:
         train, test = fold_positions(index, fold)
         fitted = fit_classifier(features, job.config, train, test, job.config.seed)
         logits[test] = fitted.test_logits
     right = logits.argmax(axis=1) == truth
-    cases = [tile.case for tile in index.tiles]
+    cases = [tile.case or "unknown" for tile in index.tiles]
     return AblationRecord(
         key=job.key,
         recipe=job.recipe,

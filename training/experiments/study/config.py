@@ -9,7 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 from app.core.manifest import SplitKind
 from training.augmentation.views import AugmentConfig
-from training.data.labels import MixedTiles
+from training.data.label_set import LabelSet
+from training.data.labels import COLLECTION_LABELS, MixedTiles
 from training.errors import RunError
 from training.networks.registry import find_system
 from training.storage.frozen_model import FrozenModel
@@ -155,6 +156,9 @@ class StudyConfig(FrozenModel):
     )
     mixed_tiles: MixedTiles = Field(
         default="viable", description="How the index must count mixed tiles."
+    )
+    labels: LabelSet = Field(
+        default=COLLECTION_LABELS, description="The labels of the index, in the order of the file."
     )
     systems: dict[str, SystemConfig] = Field(min_length=1, description="The backbones.")
     head: HeadConfig = HeadConfig()

@@ -26,6 +26,7 @@ class HeadTask:
         features: float32 `[n, 1 + v, E]`, the same object for many tasks.
         class_indices: int64 `[n]`.
         train, test: positions of the tiles.
+        n_classes: number of labels.
         fresh_views: draws new views in every epoch, which only this process can.
     """
 
@@ -34,6 +35,7 @@ class HeadTask:
     class_indices: Positions
     train: Positions
     test: Positions
+    n_classes: int
     fresh_views: FreshViews | None = None
 
     @property
@@ -47,6 +49,7 @@ class HeadTask:
             hidden_units=spec.hidden_units,
             n_views=spec.views.per_epoch if spec.views else 0,
             seed=spec.seed,
+            n_classes=self.n_classes,
         )
 
 

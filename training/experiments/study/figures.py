@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 
 from training.console.plural import plural
-from training.data.labels import LABELS
-from training.evaluation.plots import draw_confusion, empty_figure, label_axes
+from training.data.label_set import LabelSet
+from training.evaluation.plots import confusion_growth, draw_confusion, empty_figure, label_axes
 from training.experiments.study.journal import FinishedRun
 from training.experiments.study.paper import FIGURE_3_BEST, OVERFITS_FROM_EPOCH
 from training.experiments.study.results import Spread
@@ -95,12 +95,13 @@ def draw_figure_4(record: FinishedRun, caption: str) -> bytes:
     return _png(figure)
 
 
-def draw_figure_5(confusion: Sequence[Sequence[int]], caption: str) -> bytes:
-    """Counts by true and predicted class: 0 non-tumor, 1 non-viable, 2 viable."""
-    figure = empty_figure(4.8, 4.6)
+def draw_figure_5(confusion: Sequence[Sequence[int]], labels: LabelSet, caption: str) -> bytes:
+    """Counts by true and predicted class, in the order of the labels."""
+    wider = confusion_growth(len(labels))
+    figure = empty_figure(4.8 + wider, 4.6 + wider)
     axes = figure.subplots()
-    names = [f"{i}\n{label.name.lower()}" for i, label in enumerate(LABELS)]
-    draw_confusion(axes, confusion, names, fontsize=8)
+    names = [f"{i}\n{name.lower()}" for i, name in enumerate(labels.names)]
+    draw_confusion(axes, confusion, names, labels.colours, fontsize=8)
     axes.set_title(caption, fontsize=9)
     return _png(figure)
 

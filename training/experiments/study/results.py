@@ -14,7 +14,7 @@ import numpy as np
 
 from app.core.manifest import SplitMetrics
 from training.config import NetworkConfig, PhaseConfig, TrainingConfig
-from training.data.labels import TUMOR_CLASSES
+from training.data.label_set import LabelSet
 from training.evaluation.leakage import find_leaks
 from training.evaluation.metrics import evaluate, tumor_metrics
 from training.experiments.study.design import PlannedRun
@@ -60,7 +60,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class TumorCounts:
-    """Tumour against non-tumour, with the two tumour labels merged as in the paper."""
+    """Tumour against non-tumour, with the tumour labels merged as in the paper."""
 
     precision: float | None
     recall: float | None
@@ -68,12 +68,12 @@ class TumorCounts:
     n_tumor: int
 
 
-def tumor_counts(confusion: Counts) -> TumorCounts:
+def tumor_counts(confusion: Counts, labels: LabelSet) -> TumorCounts:
     """Counts from a confusion matrix whose rows are true and columns predicted classes."""
-    counts = np.array(confusion, dtype=np.int64)
-    precision, recall = tumor_metrics(counts)
-    support = int(counts[list(TUMOR_CLASSES)].sum())
-    right = int(counts[np.ix_(TUMOR_CLASSES, TUMOR_CLASSES)].sum())
+    counts, tumor = np.array(confusion, dtype=np.int64), list(labels.tumor_classes)
+    precision, recall = tumor_metrics(counts, tumor)
+    support = int(counts[tumor].sum())
+    right = int(counts[np.ix_(tumor, tumor)].sum())
     return TumorCounts(precision, recall, support - right, support)
 
 
@@ -125,14 +125,14 @@ def count_leaks(study: Study) -> dict[int, list[int]]:
     }
 
 
-def write_results(path: Path, done: DoneRuns) -> None:
+def write_results(path: Path, done: DoneRuns, labels: LabelSet) -> None:
     """Write one row for each run, whole or not at all.
 
     Raises:
         OSError: the disk is full.
     """
     text = io.StringIO()
-    rows = [_tidy(run, record) for run, record in done]
+    rows = [_tidy(run, record, labels) for run, record in done]
     if rows:
         writer = csv.DictWriter(text, rows[0], lineterminator="\n")
         writer.writeheader()
@@ -140,9 +140,9 @@ def write_results(path: Path, done: DoneRuns) -> None:
     write_bytes_whole(path, text.getvalue().encode())
 
 
-def _tidy(run: PlannedRun, record: FinishedRun) -> dict[str, Any]:
+def _tidy(run: PlannedRun, record: FinishedRun, labels: LabelSet) -> dict[str, Any]:
     spec, views = run.spec, run.spec.views
-    tumor = tumor_counts(record.confusion)
+    tumor = tumor_counts(record.confusion, labels)
     return {
         "part": run.part,
         "row": run.row,
@@ -208,6 +208,7 @@ def _cross_validation(
         index_sha256=study.index_sha256,
         config=TrainingConfig(
             model_name=study.config.name,
+            labels=study.config.labels,
             seed=study.config.seed,
             network=NetworkConfig(
                 system=spec.network.system,

@@ -8,7 +8,7 @@ from statistics import fmean
 from app.core.manifest import SplitMetrics
 from training.console.markdown import markdown_table
 from training.console.plural import plural
-from training.data.labels import LABELS
+from training.data.label_set import LabelSet
 from training.evaluation.published import PUBLISHED
 from training.evaluation.split_tables import number
 from training.experiments.study import paper
@@ -30,7 +30,9 @@ _table = partial(markdown_table, numeric=True)
 def data_section(study: Study, done: DoneRuns) -> str:
     """Tiles, runs, backbones, and how much the split leaks."""
     index, config = study.index, study.config
-    counts = ", ".join(f"{index.labels.count(label.id)} {label.name}" for label in LABELS)
+    counts = ", ".join(
+        f"{index.labels.count(label.id)} {label.name}" for label in config.labels.root
+    )
     slides = len({tile.slide for tile in index.tiles})
     planned = {run.spec.key for run in study.figure_3 + study.table_1}
     finished = {run.spec.key for run, _ in done if run.part != "levels"}
@@ -122,9 +124,9 @@ hold the means. The paper's best run: {paper.TABLE_1_BEST:.4f}, overfitting from
 {paper.OVERFITS_FROM_EPOCH}."""
 
 
-def figure_5_section(record: FinishedRun) -> str:
+def figure_5_section(record: FinishedRun, labels: LabelSet) -> str:
     """The confusion matrix of the best run at its best epoch, and tumour against non-tumour."""
-    ours = tumor_counts(record.best_confusion)
+    ours = tumor_counts(record.best_confusion, labels)
     table = _table(
         ["tumour against non-tumour", "here", "paper"],
         [
@@ -166,14 +168,14 @@ def beyond_section(study: Study, done: DoneRuns) -> str:
         line
         for (system, row, kind), value in metrics.items()
         if kind == "patient"
-        for line in _case_rows(f"{SYSTEMS[system].title}: {row}", value)
+        for line in _case_rows(f"{SYSTEMS[system].title}: {row}", value, study.config.labels)
     ]
-    names = [label.name for label in LABELS]
+    names = study.config.labels.names
     case_header = ["best row of Table 1", "case left out", "tiles", "accuracy", *names]
     by_case = f"\n\n{_table(case_header, cases)}" if cases else ""
     return f"""## Beyond the paper: unseen slides and patients
 
-{_table([*header, "viable recall"], rows)}{by_case}
+{_table([*header, f"{names[-1]} recall"], rows)}{by_case}
 
 All folds are pooled, after the last epoch; intervals resample slides. The row was chosen by its \
 accuracy on random splits, so the random split here is optimistic. {PUBLISHED}"""
@@ -190,21 +192,22 @@ def method_section(study: Study) -> str:
     absent = f" Not run here: {', '.join(left_out)}." if left_out else ""
     return f"""## Method
 
-Frozen backbone, global average pooling, dense {config.head.hidden_units} (ReLU), softmax 3; Adam \
-with default betas, categorical cross-entropy, batch {config.head.batch_size}, constant rate. Each \
-run number has its own split, the same for every system, rate and row. Study seed {config.seed}. \
+Frozen backbone, global average pooling, dense {config.head.hidden_units} (ReLU), softmax \
+{len(config.labels)}; Adam with default betas, categorical cross-entropy, batch \
+{config.head.batch_size}, constant rate. Each run number has its own split, the same for every \
+system, rate and row. Study seed {config.seed}. \
 Features are computed once for each tile and view (`docs/study.md`). `results.csv` has one row for \
 each run.{absent}"""
 
 
-def _case_rows(title: str, metrics: SplitMetrics) -> list[list[str]]:
+def _case_rows(title: str, metrics: SplitMetrics, labels: LabelSet) -> list[list[str]]:
     return [
         [
             title,
             fold.name,
             str(fold.n_tiles),
             f"{fold.accuracy:.3f}",
-            *(str(fold.support.get(label.id, 0)) for label in LABELS),
+            *(str(fold.support.get(label, 0)) for label in labels.ids),
         ]
         for fold in metrics.folds
     ]

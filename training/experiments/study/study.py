@@ -24,7 +24,7 @@ from training.experiments.study.head import HeadFit, Positions
 from training.experiments.study.journal import Counts, FinishedRun
 from training.networks.graphs import require_weights, weights_sha256
 from training.networks.registry import SYSTEMS
-from training.runs.records import class_indices_of
+from training.runs.records import class_indices_of, require_same_labels
 from training.storage.journal import Journal
 
 DoneRuns = list[tuple[PlannedRun, FinishedRun]]
@@ -54,10 +54,11 @@ class Study:
         """Plan Figure 3 and Table 1; nothing is computed.
 
         Raises:
-            RunError: index and study count mixed tiles differently.
+            RunError: index and study have other labels or count mixed tiles differently.
             WeightsError: a weights file is missing.
         """
-        if index.mixed_tiles != config.mixed_tiles:
+        require_same_labels(index, config.labels)
+        if index.layout == "collection" and index.mixed_tiles != config.mixed_tiles:
             raise RunError(
                 f"The index has mixed_tiles = {index.mixed_tiles!r}, but the study has "
                 f"mixed_tiles = {config.mixed_tiles!r}. Change one of them."
@@ -132,7 +133,8 @@ class Study:
             for job in jobs:
                 train, test = self.positions(job[0].split)
                 fresh = self.source.fresh(job[0], train)
-                yield HeadTask(job, features, self._class_indices, train, test, fresh)
+                n_classes = len(self.config.labels)
+                yield HeadTask(job, features, self._class_indices, train, test, n_classes, fresh)
 
     def positions(self, spec: SplitSpec) -> tuple[Positions, Positions]:
         """Training and test tiles of a fold."""
@@ -153,7 +155,7 @@ class Study:
         best = int(hits.argmax())  # the first, if several are equal
 
         def confusion(epoch: int) -> Counts:
-            counts = confusion_matrix(truth, fitted.answers[epoch])
+            counts = confusion_matrix(truth, fitted.answers[epoch], len(self.config.labels))
             return tuple(tuple(int(count) for count in row) for row in counts)
 
         return FinishedRun(

@@ -52,7 +52,7 @@ def write_report(study: Study, find: Callable[[str], FinishedRun | None]) -> Pat
     out.mkdir(parents=True, exist_ok=True)
     grid, table = found(study.figure_3, find), found(study.table_1, find)
     beyond = found(study.by_split_kind(find), find)
-    write_results(out / RESULTS_NAME, [*grid, *table, *beyond])
+    write_results(out / RESULTS_NAME, [*grid, *table, *beyond], study.config.labels)
     pictures: dict[str, bytes] = {}
     sections = [data_section(study, [*grid, *table, *beyond])]
     where = f"{plural(len(study.index.tiles), 'tile')}, random split"
@@ -74,8 +74,10 @@ def write_report(study: Study, find: Callable[[str], FinishedRun | None]) -> Pat
             where,
             f"{plural(record.n_test, 'test tile')}, after epoch {record.best_epoch}",
         ]
-        pictures["figure-5.png"] = draw_figure_5(record.best_confusion, "\n".join(lines))
-        sections += [figure_4_section(run, record), figure_5_section(record)]
+        pictures["figure-5.png"] = draw_figure_5(
+            record.best_confusion, study.config.labels, "\n".join(lines)
+        )
+        sections += [figure_4_section(run, record), figure_5_section(record, study.config.labels)]
     sections += [beyond_section(study, beyond), method_section(study)]
     for name, content in pictures.items():
         write_bytes_whole(out / name, content)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.experiments.study.conftest import MakeStudy
+from training.data.labels import COLLECTION_LABELS
 from training.experiments.study.engines import SerialEngine
 from training.experiments.study.journal import FinishedRun, open_journal, read_journal
 from training.experiments.study.results import Spread, best_run, count_leaks, tumor_counts
@@ -81,11 +82,11 @@ def _accuracies(row: str, number: int) -> dict[str, object]:
 
 def test_tumor_counts_are_the_papers() -> None:
     """96 of 102 tumour tiles are found and none is false: precision 1, recall 0.9412."""
-    counts = tumor_counts(((68, 0, 0), (4, 50, 3), (2, 1, 42)))
+    counts = tumor_counts(((68, 0, 0), (4, 50, 3), (2, 1, 42)), COLLECTION_LABELS)
     assert counts.precision == 1.0
     assert counts.recall == pytest.approx(0.9412, abs=1e-4)
     assert (counts.false_negatives, counts.n_tumor) == (6, 102)
-    nothing = tumor_counts(((3, 0, 0), (0, 0, 0), (0, 0, 0)))
+    nothing = tumor_counts(((3, 0, 0), (0, 0, 0), (0, 0, 0)), COLLECTION_LABELS)
     assert nothing.precision is None
     assert nothing.recall is None
 
