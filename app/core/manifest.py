@@ -61,7 +61,7 @@ class Label(ManifestPart):
 class InputContract(ManifestPart):
     """The graph's input: uint8 `[B, side_px, side_px, 3]` RGB, which the graph itself scales."""
 
-    side_px: Annotated[int, Field(gt=0, le=2048)] = 224
+    side_px: Annotated[int, Field(ge=8, le=2048)] = 224
     channels: Literal["RGB"] = "RGB"
     dtype: Literal["uint8"] = "uint8"
     tile_side_px: PositiveInt | None = Field(

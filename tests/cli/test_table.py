@@ -74,14 +74,14 @@ def test_table_of_80_columns_shows_everything_that_matters(
         "…/Case-48-P5-C14-54171-23668.jpg  Viable Tumor      0.02 0.01 0.97\n"
         "…片切片切片切片切片切片切片.jpg   Non-Viable Tumor  0.20 0.70 0.10  ambiguous\n"
         "\\x1b[31mred\\n[bold]\\t.png         Non-Tumor         1.00 0.00 0.00  ambiguous +1\n"
-        "1.jpg                             Non-Tumor         0.50 0.30 0.20  low_prob… +7\n"
+        "1.jpg                             Non-Tumor         0.50 0.30 0.20  low_prob… +8\n"
         "bad.jpg                           The content is not an image in a supported fo…\n"
         "locked                            The folder cannot be searched: Permission den…\n"
         "\n"
         "4 tiles: 2 Non-Tumor (NT), 1 Non-Viable Tumor (NVT), 1 Viable Tumor (VT).\n"
         "3 need a look: 3 ambiguous, 2 blurred, 1 low_probability, 1 blank, 1 not_tissue,\n"
-        "1 out_of_distribution, 1 not_square, 1 too_small. docs/trust.md explains the \n"
-        "reasons.\n"
+        "1 out_of_distribution, 1 not_square, 1 too_small, 1 damaged. docs/trust.md \n"
+        "explains the reasons.\n"
         "1 not classified: The content is not an image in a supported format (JPEG, PNG, \n"
         "TIFF, WEBP).\n"
         "1 not classified: The folder cannot be searched: Permission denied.\n"
@@ -97,7 +97,7 @@ def test_table_gives_long_names_the_room_of_a_wide_terminal(
     print_all(OUTCOMES[:1] + OUTCOMES[3:])
     text = printed.getvalue()
     assert "Training-Set-1/set1/Case-48-P5-C14-54171-23668.jpg" in text
-    assert "low_probability, ambiguous +6" in text
+    assert "low_probability, ambiguous +7" in text
 
 
 def test_summary_says_if_no_tile_needs_a_look(printed: io.StringIO) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,9 @@ def test_process_that_exceeds_its_time_is_replaced() -> None:
     decode(processes)
     (before,) = children(os.getpid())
     with pytest.raises(DecodeBudgetError) as caught:
-        decode(processes, slow_tile())
+        while True:  # on a busy machine it may first wait for longer than it may work
+            with suppress(DeadlineError):
+                decode(processes, slow_tile())
     assert caught.value.reason == f"it takes more than {SLOW_S} s"
     assert np.array_equal(decode(processes), decode_tile(TILE))
     assert before not in children(os.getpid())
