@@ -109,7 +109,7 @@ def refusal(work: Callable[[], object]) -> Exception | None:
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=75, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_mutated_manifest_works_or_is_refused(
@@ -127,7 +127,7 @@ def test_mutated_manifest_works_or_is_refused(
 
 
 @settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_mutated_golden_record_works_or_is_refused(
