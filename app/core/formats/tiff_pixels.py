@@ -81,7 +81,7 @@ def _raw_blocks(tiff: bytes, layout: TiffLayout) -> Iterator[Block]:
                 rows = _eight_bits(block, layout.samples)
                 for index, row, part in _parts(top, len(rows), piece_rows):
                     if has_checksums:
-                        checksums[index] = zlib.adler32(block[part], checksums[index])
+                        checksums[index] = zlib.adler32(block[part].data, checksums[index])
                     yield batch[index], row, rows[part], False
             for piece, checksum in zip(batch if has_checksums else (), checksums, strict=False):
                 stream = tiff[piece.offset : piece.offset + piece.n_bytes]
