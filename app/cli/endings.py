@@ -11,7 +11,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, NoReturn
 
 import typer
@@ -60,11 +60,11 @@ class OutputError(Exception):
 
 
 class Program(typer.Typer):
-    """A program whose standard output survives any encoding, a closed pipe and a full disk."""
+    """A program whose standard streams survive any encoding, a closed pipe and a full disk."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command that `sys.argv` or the arguments name."""
-        sys.stdout = _safe_stdout()
+        sys.stdout, sys.stderr = _safe_stdout(), _safe_stderr()
         try:
             try:
                 return super().__call__(*args, **kwargs)
@@ -104,6 +104,31 @@ def _safe_stdout() -> Any:
         return stdout
     encoding, by_line = stdout.encoding, stdout.line_buffering
     return _SafeStdout(stdout.detach(), encoding, "backslashreplace", line_buffering=by_line)
+
+
+class _LenientStderr(io.TextIOWrapper):
+    """Loses what cannot be written: there is no other place to say so, and the output counts."""
+
+    def write(self, text: str, /) -> int:
+        try:
+            return super().write(text)
+        except OSError:
+            return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
+
+
+def _safe_stderr() -> Any:
+    """Standard error that never ends a command, also if it is closed or on a full disk."""
+    stderr: Any = sys.stderr
+    if stderr is None:
+        return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - a device, for good
+    if not isinstance(stderr, io.TextIOWrapper) or isinstance(stderr, _LenientStderr):
+        return stderr
+    encoding = stderr.encoding  # gone once it is detached
+    return _LenientStderr(stderr.detach(), encoding, "backslashreplace", line_buffering=True)
 
 
 def _discard_output() -> None:

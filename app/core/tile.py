@@ -20,6 +20,7 @@ from PIL import Image, ImageFile, ImagePalette, UnidentifiedImageError
 
 from app.core.formats import FORMATS, Structure, read_structure
 from app.core.formats.jpeg_pixels import decode_jpeg
+from app.core.formats.png_damage import require_whole_pixels
 from app.core.formats.png_transparency import transparency_of
 from app.core.formats.tiff_pixels import decode_tiff
 from app.core.tile_errors import (
@@ -90,8 +91,8 @@ class TileHeader:
     Attributes:
         format: one of `FORMATS`.
         width_px, height_px: after applying the EXIF orientation.
-        is_damaged: whether the decoder replaced or skipped damaged data; seen in JPEG only, since
-            other formats with damaged data are refused or show nothing.
+        is_damaged: whether the decoder replaced or skipped damaged data; seen in JPEG only, also
+            inside a TIFF, since other formats with damaged data are refused or show nothing.
     """
 
     format: str
@@ -190,8 +191,10 @@ def _decode_with_pillow(structure: Structure, limits: TileLimits, side_px: int) 
         # In blocks of 64 kB, the default, the decoder would copy the rest for every block.
         image.decodermaxblock = len(structure.pixel_bytes)
     image.load()
-    if image.mode == "P" and image.palette and structure.format == "PNG":
-        _require_colours(image, image.palette)
+    if structure.format == "PNG":
+        require_whole_pixels(structure.pixel_bytes, image)
+        if image.mode == "P" and image.palette:
+            _require_colours(image, image.palette)
     colour = structure.transparent_colour
     if colour is not None:
         alpha = transparency_of(structure.pixel_bytes, image, colour)

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -77,6 +78,19 @@ def test_full_disk_is_one_sentence_for_every_command(tmp_path: Path, arguments: 
         done = run(command(*arguments), tmp_path, full)
     assert done.returncode == 1
     assert sentences(done.stderr) == [f"The output cannot be written: {DISK_IS_FULL}"]
+
+
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
+def test_output_is_whole_if_standard_error_cannot_be_written(
+    folder: Path, redirection: str
+) -> None:
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "slide.svs").write_bytes(b"")
+    line = f"{shlex.join(command('classify', '.', '-f', 'csv'))} {redirection}"
+    done = run(["sh", "-c", line], folder)
+    assert done.returncode == 1
+    rows = csv.DictReader(io.StringIO(done.stdout.decode("utf-8"), newline=""))
+    assert len(list(rows)) == len(NAMES) + 2
 
 
 def test_full_disk_of_a_picture_is_one_sentence(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def read_structure(tile_bytes: bytes, max_pixels: int) -> Structure:
     """
     if tile_bytes.startswith(b"\xff\xd8\xff"):
         return read_jpeg(tile_bytes)
-    if tile_bytes.startswith(b"\x89PNG\r\n\x1a\n"):
+    if tile_bytes.startswith(b"\x89PNG"):
         return read_png(tile_bytes)
     if tile_bytes[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return read_tiff(tile_bytes, max_pixels)

@@ -27,7 +27,7 @@ PREDICTABLE_RAW_BYTES: Final = 64 * 1024**2
 """Decompressed: 4096 x 4096 px of 8-bit RGBA."""
 
 _UPRIGHT: Final = 1
-_SIGNATURE_BYTES: Final = 8
+_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _HEADER_BYTES: Final = 13
 _GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGBA = 0, 2, 3, 4, 6
 _SAMPLES_BY_COLOUR_TYPE: Final = {_GREY: 1, _RGB: 3, _PALETTE: 1, _GREY_ALPHA: 2, _RGBA: 4}
@@ -48,18 +48,21 @@ def read_png(png: bytes) -> Structure:
     compare it with the pixels after they have reduced these to 8 bits.
 
     Args:
-        png: begins with the PNG signature.
+        png: begins with the first half of the PNG signature.
 
     Raises:
-        CorruptTileError: no header, or several, or one that the specification forbids; a palette
-            that is missing, repeated or cut; a transparent colour whose checksum is wrong.
+        CorruptTileError: the second half of the signature was changed, as transfers of text do; no
+            header, or several, or one that the specification forbids; a palette that is missing,
+            repeated or cut; a transparent colour whose checksum is wrong.
         PixelFormatError: a critical chunk that the specification does not know, as Apple writes.
         TooManySegmentsError: more than `MAX_CHUNKS`.
         TooManyFramesError: an animation of several frames.
     """
+    if not png.startswith(_SIGNATURE):
+        raise CorruptTileError("PNG")
     excerpt = Excerpt(png)
     stated = _Statements()
-    at = _SIGNATURE_BYTES
+    at = len(_SIGNATURE)
     for _ in range(MAX_CHUNKS):
         try:
             n_bytes, kind = struct.unpack_from(">I4s", png, at)
@@ -112,7 +115,7 @@ class _Statements:
         elif kind == b"tRNS" and self.header is not None and not is_palette:
             self.transparent_colour = _read_transparent_colour(png[at:end], *self.header[2:4])
             return False
-        elif kind == b"acTL" and int.from_bytes(png[at + 8 : at + 12]) > 1:
+        elif kind == b"acTL" and int.from_bytes(png[at + 8 : min(end - 4, at + 12)]) > 1:
             raise TooManyFramesError(1)
         elif kind == b"eXIf" and not self.orientation:
             exif = png[at + 8 : min(end - 4, at + 8 + MAX_EXIF_BYTES)]

@@ -7,6 +7,7 @@ tiles as a greyscale image of its own. What the bytes mean is decided here, from
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from typing import Final
 
@@ -19,6 +20,7 @@ from app.core.formats.libtiff import decompress
 from app.core.formats.tiff_jpeg import decode_jpeg_piece
 from app.core.formats.tiff_layout import Piece, TiffLayout
 from app.core.formats.tiff_samples import Alpha, Samples
+from app.core.formats.zlib_data import require_checksum
 from app.core.tile_errors import PixelFormatError
 
 _BATCH_BYTES: Final = 8 * 1024**2
@@ -45,6 +47,7 @@ def decode_tiff(tiff: bytes, layout: TiffLayout) -> tuple[Image.Image, bool]:
     Raises:
         PixelFormatError: pixels that readers disagree about.
         OSError, ValueError, SyntaxError: damaged data, as Pillow reports it.
+        zlib.error: damaged Deflate data of which Pillow says nothing.
     """
     samples = layout.samples
     pixels = np.empty((layout.height_px, layout.width_px, samples.n_samples), np.uint8)
@@ -69,17 +72,30 @@ def _jpeg_blocks(tiff: bytes, layout: TiffLayout) -> Iterator[Block]:
 
 def _raw_blocks(tiff: bytes, layout: TiffLayout) -> Iterator[Block]:
     piece_rows = layout.piece_height_px
+    has_checksums = layout.samples.compression in (t.DEFLATE, t.OLD_DEFLATE)
     n_batch = max(1, _BATCH_BYTES // (piece_rows * layout.row_bytes))
     for first in range(0, len(layout.pieces), n_batch):
         for batch in _one_plane_each(layout.pieces[first : first + n_batch]):
+            checksums = [1] * len(batch)  # Adler-32 of nothing
             for top, block in _decompressed(tiff, layout, batch):
                 rows = _eight_bits(block, layout.samples)
-                at = 0
-                while at < len(rows):
-                    index, row = divmod(top + at, piece_rows)
-                    n_rows = min(piece_rows - row, len(rows) - at)
-                    yield batch[index], row, rows[at : at + n_rows], False
-                    at += n_rows
+                for index, row, part in _parts(top, len(rows), piece_rows):
+                    if has_checksums:
+                        checksums[index] = zlib.adler32(block[part].data, checksums[index])
+                    yield batch[index], row, rows[part], False
+            for piece, checksum in zip(batch if has_checksums else (), checksums, strict=False):
+                stream = tiff[piece.offset : piece.offset + piece.n_bytes]
+                require_checksum(stream, checksum, piece_rows * layout.row_bytes)
+
+
+def _parts(top: int, n_rows: int, piece_rows: int) -> Iterator[tuple[int, int, slice]]:
+    """Which piece, which of its rows, and which of the rows of a block."""
+    at = 0
+    while at < n_rows:
+        index, row = divmod(top + at, piece_rows)
+        end = min(n_rows, at + piece_rows - row)
+        yield index, row, slice(at, end)
+        at = end
 
 
 def _one_plane_each(pieces: tuple[Piece, ...]) -> Iterator[list[Piece]]:
