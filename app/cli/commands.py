@@ -153,7 +153,7 @@ def explain(
         str, typer.Option(help="Label whose evidence to draw, or `predicted`.")
     ] = PREDICTED,
     picture: Annotated[
-        Picture, typer.Option(help="Heat map over the tile, or on a transparent background.")
+        Picture, typer.Option(help="Heat map over the tile, also beside it, or on transparency.")
     ] = "overlay",
     size_px: Annotated[
         int, typer.Option(min=64, max=2048, help="Side of the tile in the picture, in pixels.")
@@ -179,9 +179,8 @@ def explain(
         except OSError as error:
             _fail(f"{tile} cannot be read: {error.strerror}.", EXIT_USAGE)
         result = classifier.classify(tile_bytes, explain=label)
-        if result.explanation is not None:
-            drawn = classifier.draw(tile_bytes, result.explanation, picture, size_px, opacity)
-            _write_file(output, drawn)
+        drawn = classifier.draw(tile_bytes, result, picture, size_px, opacity)
+        _write_file(output, drawn)
     probability = result.probabilities[result.prediction]
     typer.echo(f"{tile}: {result.prediction} ({probability:.3f}); {output}")
     if result.review.required:
