@@ -82,9 +82,9 @@ def test_headers_describe_the_picture(assessed: TestClient) -> None:
     assert headers["X-Osteo-Prediction"] == headers["X-Osteo-Explained"] == "non_tumor"
     assert headers["X-Osteo-Probability"] == "0.9714"
     assert headers["X-Osteo-Review"] == ""
-    assert headers["X-Osteo-Review-Priority"] == "0.1342"
-    glass_share = explain_grid(assessed).json()["explanation"]["glass_share"]
-    assert headers["X-Osteo-Glass-Share"] == f"{glass_share:.4f}"
+    answer = explain_grid(assessed).json()
+    assert headers["X-Osteo-Review-Priority"] == f"{answer['review']['priority']:.4f}" == "0.1354"
+    assert headers["X-Osteo-Glass-Share"] == f"{answer['explanation']['glass_share']:.4f}"
     assert headers["X-Osteo-Model"] == "osteo-mobilenetv2/2"
     assert headers["X-Request-ID"]
     wide = encode_tile(DRAWN[:230])

@@ -115,6 +115,6 @@ def test_glass_of_any_grid_has_the_mean_of_the_tile(shape: tuple[int, int]) -> N
     tile = plain((200, 120, 170), 224)
     tile[:56] = 255
     glass = glass_by_cell(tile, shape)
-    assert (glass.shape, glass.dtype) == (shape, np.float32)
+    assert glass.shape == shape
     assert glass.mean() == pytest.approx(0.25, abs=0.01)
     assert (glass.min() >= 0, glass.max() <= 1) == (True, True)

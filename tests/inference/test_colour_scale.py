@@ -13,6 +13,8 @@ from app.inference.colour_scale import colour_evidence, draw_colour_bar
 from tests.inference.vision import VISIONS, lab, nearest_distance
 from training.data.drawn_tiles import draw_tile
 
+Sample = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
 RAMP = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
 OPACITY = 0.6
 
@@ -21,21 +23,21 @@ def composited(level: int, tissue: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Pixels of tissue, `[n, 3]`, under evidence of a level in [0, 255]."""
     below = Image.fromarray(tissue[None])
     layer = colour_evidence(Image.new("L", below.size, level), OPACITY)
-    return np.asarray(Image.composite(layer[0], below, layer[1]))[0]
+    return np.asarray(Image.composite(layer[0], below, layer[1])).reshape(-1, 3)
 
 
-def own_colours(tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The colours of a tile but the rarest, `[m, 3]`."""
+def sampled(tile: NDArray[np.uint8]) -> Sample:
+    """Pixels of tissue, `[40, 3]`, and the colours of the tile but the rarest, `[m, 3]`."""
+    tissue = tile[find_tissue(tile)]
     reduced = Image.fromarray(tile).quantize(96, Image.Quantize.MEDIANCUT).convert("RGB")
     colours, counts = np.unique(np.asarray(reduced).reshape(-1, 3), axis=0, return_counts=True)
-    return colours[counts >= 30]
+    return tissue[np.random.default_rng(0).choice(len(tissue), 40)], colours[counts >= 30]
 
 
-def distance(tile: NDArray[np.uint8], level: int, vision: str) -> float:
-    """Median distance of tissue under evidence from the colours of the tile."""
-    tissue = tile[find_tissue(tile)]
-    sample = tissue[np.random.default_rng(0).choice(len(tissue), 100)]
-    return float(np.median(nearest_distance(composited(level, sample), own_colours(tile), vision)))
+def distance(sample: Sample, level: int, vision: str) -> float:
+    """Median distance of tissue under evidence from the colours of its tile."""
+    tissue, colours = sample
+    return float(np.median(nearest_distance(composited(level, tissue), colours, vision)))
 
 
 def test_lightness_of_the_scale_rises_evenly() -> None:
@@ -71,24 +73,23 @@ def test_lightness_rises_steadily_over_tissue_of_middle_lightness() -> None:
 @pytest.mark.parametrize("vision", VISIONS)
 @pytest.mark.parametrize("label", ["non_tumor", "non_viable_tumor", "viable_tumor"])
 def test_evidence_is_told_from_drawn_tissue(label: str, vision: str) -> None:
-    tile = draw_tile(label, 224, 0)
-    assert distance(tile, 128, vision) > 10
-    assert distance(tile, 255, vision) > 10
+    sample = sampled(draw_tile(label, 224, 0))
+    assert distance(sample, 128, vision) > 10
+    assert distance(sample, 255, vision) > 10
 
 
 @pytest.fixture(scope="module")
-def real_tiles(real_tiles_dir: Path) -> list[NDArray[np.uint8]]:
-    return [decode_tile(file.read_bytes()) for file in sorted(real_tiles_dir.rglob("*.jpg"))]
+def real_samples(real_tiles_dir: Path) -> list[Sample]:
+    files = sorted(real_tiles_dir.rglob("*.jpg"))
+    return [sampled(decode_tile(file.read_bytes())) for file in files]
 
 
 @pytest.mark.real_tiles
 @pytest.mark.parametrize("vision", VISIONS)
-def test_evidence_is_told_from_real_tissue(
-    real_tiles: list[NDArray[np.uint8]], vision: str
-) -> None:
-    assert real_tiles
+def test_evidence_is_told_from_real_tissue(real_samples: list[Sample], vision: str) -> None:
+    assert real_samples
     for level, least in ((128, 10), (255, 15)):  # 2.3 is a just noticeable difference
-        assert min(distance(tile, level, vision) for tile in real_tiles) > least
+        assert min(distance(sample, level, vision) for sample in real_samples) > least
 
 
 def test_colour_bar_shows_the_scale_over_the_background() -> None:

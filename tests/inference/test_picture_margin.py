@@ -70,12 +70,12 @@ def test_picture_bar_and_caption_do_not_overlap(size_px: int, n_pictures: int) -
     assert (picture[:size_px, :width] == (255, 0, 0)).all()
     margin = picture.copy()
     margin[:size_px, :width] = 255
-    rows, columns = np.nonzero((margin == BLUE).all(axis=2))
+    rows, columns = np.nonzero(np.all(margin == BLUE, axis=2))
     assert (rows.max(), columns.min() > width) == (size_px - 1, True)
     assert rows.max() - rows.min() + 1 > size_px / 3
     below = margin[size_px + 2 :]  # beneath the outline of the bar
     assert (below < 128).any()
-    assert not (below == BLUE).all(axis=2).any()
+    assert not np.all(below == BLUE, axis=2).any()
     # All text lies within the picture.
     edges = (picture[-2:], margin[:, -2:], margin[size_px + 2 :, :2])
     assert all((edge == 255).all() for edge in edges)
@@ -83,7 +83,7 @@ def test_picture_bar_and_caption_do_not_overlap(size_px: int, n_pictures: int) -
 
 @pytest.mark.parametrize("size_px", [224, 512, 1024, 2048])
 def test_text_grows_with_the_picture(size_px: int) -> None:
-    dark = (framed(size_px, size_px)[size_px + 2 :] < 128).all(axis=2)
+    dark = np.all(framed(size_px, size_px)[size_px + 2 :] < 128, axis=2)
     rows = np.flatnonzero(dark.any(axis=1))
     lines = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
     assert len(lines) == 3

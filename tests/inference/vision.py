@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-Colours = NDArray[np.floating[Any]]
+Colours = NDArray[np.number[Any]]
 
 VISIONS: Final = {
     "normal": np.eye(3),
