@@ -161,10 +161,10 @@ def _measure(options: argparse.Namespace) -> Results:
             return probabilities_from_logits(outputs.logits, temperature), sha256
 
         def draw(tile_bytes: bytes) -> object:
-            explanation = classifier.classify(tile_bytes, explain=PREDICTED).explanation
-            if explanation is None or explanation.grid is None:
+            result = classifier.classify(tile_bytes, explain=PREDICTED)
+            if result.explanation is None or result.explanation.grid is None:
                 return None
-            return classifier.draw(tile_bytes, explanation, "overlay", 512, 0.6)
+            return classifier.draw(tile_bytes, result, "overlay", 512, 0.6)
 
         works: dict[str, Work] = {
             BASE: answer_only,

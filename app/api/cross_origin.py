@@ -14,7 +14,7 @@ from app.settings.origins import ANY_ORIGIN
 EXPOSED_HEADERS: Final = (
     *("Allow", "Retry-After", REQUEST_ID_HEADER),
     *("X-Osteo-Explained", "X-Osteo-Model", "X-Osteo-Prediction", "X-Osteo-Probability"),
-    "X-Osteo-Review",
+    *("X-Osteo-Glass-Share", "X-Osteo-Review", "X-Osteo-Review-Priority"),
 )
 """Headers that pages of other origins may read; a test compares them with those of a picture."""
 _STATE_KEY: Final = "cross_origin"

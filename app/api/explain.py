@@ -30,12 +30,13 @@ def _require_picture(form: object) -> object:
 
 
 PictureFormat = Annotated[
-    Literal["overlay", "heat"],
+    Literal["overlay", "side-by-side", "heat"],
     BeforeValidator(_require_picture),
     Query(
         alias="format",
-        description="`overlay`: the heat map over the tile, with a colour bar; `heat`: the heat "
-        "map on a transparent background.",
+        description="`overlay`: the heat map over the tile, with a colour bar and a caption; "
+        "`side-by-side`: the same, with the plain tile on the left; `heat`: the heat map on a "
+        "transparent background. Glass is left out of all.",
     ),
 ]
 ExplainedLabel = Annotated[
@@ -105,11 +106,14 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
 
 def _picture_headers(result: TileResult) -> dict[str, str]:
     """What the picture shows, for clients that store it."""
-    explained = result.explanation.label if result.explanation else ""
+    explained = result.explanation
+    label, glass_share = (explained.label, explained.glass_share or 0.0) if explained else ("", 0.0)
     return {
         "X-Osteo-Prediction": result.prediction,
         "X-Osteo-Probability": f"{result.probabilities[result.prediction]:.4f}",
-        "X-Osteo-Explained": explained,
+        "X-Osteo-Explained": label,
+        "X-Osteo-Glass-Share": f"{glass_share:.4f}",
         "X-Osteo-Review": ",".join(result.review.reasons),
+        "X-Osteo-Review-Priority": f"{result.review.priority:.4f}",
         "X-Osteo-Model": f"{result.model.name}/{result.model.version}",
     }

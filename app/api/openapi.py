@@ -72,11 +72,21 @@ _HEADERS: Final = {
         "required": True,
         "schema": {"type": "string"},
     },
+    "X-Osteo-Glass-Share": {
+        "description": "Share of the evidence that lies on glass and is not drawn.",
+        "required": True,
+        "schema": {"type": "number", "minimum": 0, "maximum": 1},
+    },
     "X-Osteo-Review": {
         "description": "Reasons why a person should look at the tile, separated by commas; empty "
         "if there is none.",
         "required": True,
         "schema": {"type": "string"},
+    },
+    "X-Osteo-Review-Priority": {
+        "description": "Look at tiles with a higher one first; `review.priority` of the answer.",
+        "required": True,
+        "schema": {"type": "number", "minimum": 0, "maximum": 1},
     },
     "X-Osteo-Model": {
         "description": "Name and version of the model, separated by a slash.",

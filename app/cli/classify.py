@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -72,17 +73,13 @@ def classify(
         fail(f"{counted_files(tally.n_failed, search)} could not be classified.", EXIT_FAILED)
 
 
-def review_order(outcome: FileOutcome) -> tuple[bool, bool, int, float]:
-    """Sorts tiles to look at first: for review, then more reasons, then less certain answers.
+def review_order(outcome: FileOutcome) -> float:
+    """Sorts by `review.priority`, the most urgent tile first.
 
     Files without an answer come last, because there is nothing to compare; their order and that of
     equals stays.
     """
-    result = outcome.result
-    if result is None:
-        return True, True, 0, 0.0
-    review = result.review
-    return False, not review.required, -len(review.reasons), max(result.probabilities.values())
+    return math.inf if outcome.result is None else -outcome.result.review.priority
 
 
 @dataclass(slots=True)

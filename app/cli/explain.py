@@ -50,7 +50,7 @@ def explain(
         str, typer.Option(help="Label whose evidence to draw, or `predicted`.")
     ] = PREDICTED,
     picture: Annotated[
-        Picture, typer.Option(help="Heat map over the tile, or on a transparent background.")
+        Picture, typer.Option(help="Heat map over the tile, also beside it, or on transparency.")
     ] = "overlay",
     size_px: Annotated[
         int, typer.Option(min=64, max=2048, help="Side of the tile in the picture, in pixels.")

@@ -17,7 +17,8 @@ def print_csv(outcomes: Iterable[FileOutcome], label_ids: Sequence[str]) -> None
     """Print one row per tile."""
     answer = ("path", "prediction", *label_ids, "tumor_probability")
     # New columns go last, because some programs address columns by number.
-    columns = (*answer, "tile_sha256", "bundle_sha256", "error", "prediction_set", "review")
+    later = ("prediction_set", "review", "review_priority")
+    columns = (*answer, "tile_sha256", "bundle_sha256", "error", *later)
     _write_utf8()
     writer = csv.DictWriter(sys.stdout, columns, restval="", lineterminator="\n")
     writer.writeheader()
@@ -56,6 +57,7 @@ def _csv_row(outcome: FileOutcome) -> dict[str, Any]:
         "tumor_probability": result.tumor_probability,
         "prediction_set": " ".join(result.prediction_set.labels or []),
         "review": " ".join(result.review.reasons),
+        "review_priority": result.review.priority,
         "tile_sha256": result.tile.sha256,
         "bundle_sha256": result.model.bundle_sha256,
     }

@@ -1,4 +1,4 @@
-"""Five measurements of a decoded tile that distinguish H&E tissue from other images.
+"""Five measurements of a decoded tile that distinguish H&E tissue from other images, and its glass.
 
 The input gate uses them to recognise photographs, documents and other stains.
 `training.reliability.input_gate` fits their limits on real tiles.
@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from app.core.optical_density import density_by_value
 
@@ -54,7 +55,7 @@ def measure_appearance(tile: NDArray[np.uint8]) -> Appearance:
     # One row a channel: along rows NumPy is several times as fast as across three columns.
     red, green, blue = sample = tile[::_STRIDE, ::_STRIDE].transpose(2, 0, 1).copy().reshape(3, -1)
     density = _DENSITY.take(sample)
-    is_tissue = density[0] + density[1] + density[2] > _MIN_DENSITY
+    is_tissue = _absorbs(density)
     n_tissue = int(np.count_nonzero(is_tissue))
     if n_tissue < _MIN_TISSUE_PIXELS:
         stain_share, absorption = 0.0, np.full(3, 1 / 3)
@@ -73,6 +74,40 @@ def measure_appearance(tile: NDArray[np.uint8]) -> Appearance:
         stain_share=stain_share,
         absorption=(float(absorption[0]), float(absorption[1]), float(absorption[2])),
     )
+
+
+def find_tissue(tile: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Tell tissue from glass.
+
+    Args:
+        tile: uint8 `[H, W, 3]` RGB.
+
+    Returns:
+        bool `[H, W]`, true where the pixel absorbs light.
+    """
+    return _absorbs(_DENSITY.take(tile.transpose(2, 0, 1)))
+
+
+def glass_by_cell(tile: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Divide a tile into cells, and measure how much of each is glass.
+
+    Args:
+        tile: uint8 `[side, side, 3]` RGB.
+        shape: rows and columns of cells of equal size.
+
+    Returns:
+        float32 of `shape`: share of the cell's pixels that are not tissue, in [0, 1].
+    """
+    # Every second pixel of every second row: a quarter of the time, the same shares within 0.01.
+    glass = Image.fromarray(np.float32(~find_tissue(tile[::2, ::2])))
+    shares = glass.resize(shape[::-1], Image.Resampling.BOX)
+    return np.asarray(shares).clip(0.0, 1.0)
+
+
+def _absorbs(density: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether pixels absorb light, from densities in red, green and blue, float32 `[3, ...]`."""
+    is_tissue: NDArray[np.bool_] = density[0] + density[1] + density[2] > _MIN_DENSITY
+    return is_tissue
 
 
 def _sharpness(channel: NDArray[np.uint8]) -> float:

@@ -1,4 +1,4 @@
-"""Convert logits to probabilities. Training and serving both call this function."""
+"""Convert logits to probabilities, and measure their uncertainty, in training and serving alike."""
 
 from __future__ import annotations
 
@@ -27,3 +27,17 @@ def probabilities_from_logits(logits: ArrayLike, temperature: float) -> NDArray[
     exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     probabilities: NDArray[np.float64] = exponentials / exponentials.sum(axis=-1, keepdims=True)
     return probabilities.astype(np.float32)
+
+
+def predictive_entropy(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Entropy of predicted distributions, in nats.
+
+    Args:
+        probabilities: float32 `[..., C]`.
+
+    Returns:
+        float64 `[...]`, from 0 (certain) to ln C.
+    """
+    values = np.clip(np.asarray(probabilities, dtype=np.float64), 1e-12, 1.0)
+    entropy: NDArray[np.float64] = -(values * np.log(values)).sum(axis=-1)
+    return entropy

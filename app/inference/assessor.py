@@ -17,7 +17,7 @@ from app.core.conformal import min_tiles, prediction_set, threshold_of
 from app.core.errors import ManifestError
 from app.core.input_gate import gate_reasons
 from app.core.reference_tiles import REFERENCE_NAME, ReferenceTiles, read_reference
-from app.core.review import ReviewReason
+from app.core.review import ReviewReason, review_priority
 from app.core.tile import TileHeader
 from app.inference.results import Checks, PredictionSet, Review
 from app.settings import Settings
@@ -106,7 +106,11 @@ class Assessor:
                 labels=labels,
                 reason=self._unavailable if labels is None else None,
             ),
-            Review(required=bool(reasons), reasons=reasons),
+            Review(
+                required=bool(reasons),
+                reasons=reasons,
+                priority=round(review_priority(probabilities, reasons), 4),
+            ),
             Checks(
                 tissue_share=round(appearance.tissue_share, 4),
                 contrast=round(appearance.contrast, 3),

@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.bundle import Bundle, check_golden_tiles
+from app.core.appearance import glass_by_cell
 from app.core.calibration import probabilities_from_logits
 from app.core.errors import ExplanationUnavailableError, UnknownLabelError
 from app.core.review import ReviewReason
 from app.inference.assessor import Assessment, Assessor
 from app.inference.decoder import Decoder
 from app.inference.explanation import PREDICTED, explain_map
-from app.inference.heatmap import Picture, draw_explanation
+from app.inference.heatmap import Picture, draw_heat, draw_overlay
+from app.inference.picture_margin import caption_of
 from app.inference.results import Explanation, ModelIdentity, TileFacts, TileResult, Timing
 from app.runtime.protocol import ModelOutputs, Runtime
 from app.settings import Settings
@@ -107,7 +109,7 @@ class Classifier:
             prediction_set=assessment.prediction_set,
             review=assessment.review,
             checks=assessment.checks,
-            explanation=self._explanation(prediction, explain, outputs, assessment),
+            explanation=self._explanation(prediction, explain, tile, outputs, assessment),
             model=self._identity,
             tile=TileFacts(
                 sha256=hashlib.sha256(tile_bytes).hexdigest(),
@@ -137,10 +139,8 @@ class Classifier:
             The result, and the PNG; the error if there is nothing to draw.
         """
         result = self.classify(tile_bytes, queued_at, label)
-        if result.explanation is None:
-            return result, ExplanationUnavailableError(label, "the result holds none")
         try:
-            drawn = self.draw(tile_bytes, result.explanation, picture, size_px, opacity)
+            drawn = self.draw(tile_bytes, result, picture, size_px, opacity)
         except ExplanationUnavailableError as error:
             return result, error.detached()
         return result, drawn
@@ -148,28 +148,39 @@ class Classifier:
     def draw(
         self,
         tile_bytes: bytes,
-        explanation: Explanation,
+        result: TileResult,
         picture: Picture,
         size_px: int,
         opacity: float,
     ) -> bytes:
-        """Draw an available explanation over its tile, as a PNG; the model does not run again.
+        """Draw the explanation of a result over its tile, as a PNG; the model does not run again.
 
         Args:
             tile_bytes: the encoded tile that was classified.
-            explanation: the explanation in its result.
-            picture: `overlay` with a colour bar, or `heat` alone on a transparent background.
+            result: its result, with an explanation.
+            picture: `overlay` or `side-by-side` with a colour bar and a caption, or `heat` alone on
+                a transparent background.
             size_px: side of the tile in the picture.
             opacity: opacity of the heat map at its maximum, in [0, 1].
 
         Raises:
             ExplanationUnavailableError: there is nothing to draw.
         """
+        explanation = result.explanation
+        if explanation is None:
+            raise ExplanationUnavailableError(result.prediction, "the result holds none")
         if explanation.grid is None:
             raise ExplanationUnavailableError(explanation.label, explanation.reason or "")
+        is_layer = picture == "heat"
         with self._decoder.slot():
-            tile, _ = self._decoder.decode(tile_bytes, size_px)
-        return draw_explanation(tile, explanation.grid, picture, opacity, explanation.label)
+            # A layer shows nothing of the tile but where the glass is.
+            side_px = self.bundle.manifest.input.side_px if is_layer else size_px
+            tile, _ = self._decoder.decode(tile_bytes, side_px)
+        if is_layer:
+            return draw_heat(tile, explanation.grid, size_px, opacity)
+        caption = caption_of(result, explanation.label, self.bundle.manifest.labels)
+        beside = picture == "side-by-side"
+        return draw_overlay(tile, explanation.grid, opacity, caption, beside=beside)
 
     def require_label(self, label: str | None) -> None:
         """Check that the model has a label.
@@ -205,14 +216,20 @@ class Classifier:
         return min(1.0, float(probabilities[self._tumor_indices].sum()))
 
     def _explanation(
-        self, prediction: str, explain: str | None, outputs: ModelOutputs, assessment: Assessment
+        self,
+        prediction: str,
+        explain: str | None,
+        tile: NDArray[np.uint8],
+        outputs: ModelOutputs,
+        assessment: Assessment,
     ) -> Explanation | None:
         if explain is None:
             return None
         label = prediction if explain == PREDICTED else explain
         reasons = _OUT_OF_DISTRIBUTION_REASONS.intersection(assessment.review.reasons)
         cam = outputs.cam[0, :, :, self._label_ids.index(label)]
-        return explain_map(label, cam, _OUT_OF_DISTRIBUTION if reasons else None)
+        glass = glass_by_cell(tile, cam.shape)
+        return explain_map(label, cam, glass, _OUT_OF_DISTRIBUTION if reasons else None)
 
 
 class _InFlightCounter:

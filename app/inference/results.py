@@ -63,10 +63,17 @@ class PredictionSet(Answer):
 
 
 class Review(Answer):
-    """Whether a person should look at the tile before the answer is used, and why."""
+    """Whether a person should look at the tile before the answer is used, why, and how soon."""
 
     required: bool
     reasons: list[ReviewReason]
+    priority: float = Field(
+        ge=0,
+        le=1,
+        description="Look at tiles with a higher one first: entropy of the probabilities over its "
+        "maximum, as in the model card's order of review; 1 if there is any other reason than "
+        "`low_probability` or `ambiguous`. It does not find confident errors.",
+    )
 
 
 class Checks(Answer):
@@ -91,7 +98,8 @@ class Checks(Answer):
 class Explanation(Answer):
     """The evidence map of a label: Grad-CAM (Selvaraju et al. 2017) of the model's input.
 
-    The input is the centre square of the tile; `grid[0][0]` is its upper left corner.
+    The input is the centre square of the tile; `grid[0][0]` is its upper left corner. The grid
+    includes evidence on glass, which pictures leave out; `glass` says where it is.
     """
 
     status: Availability
@@ -103,6 +111,15 @@ class Explanation(Answer):
     )
     max_logit: float | None = Field(
         default=None, description="Contribution to the logit at the maximum of the map."
+    )
+    glass: list[list[Probability]] | None = Field(
+        default=None,
+        description="Share of glass in each cell of the grid, in [0, 1]; null if unavailable.",
+    )
+    glass_share: Probability | None = Field(
+        default=None,
+        description="Share of the evidence that lies on glass: the sum of `grid` times `glass` "
+        "over the sum of `grid`. Above 0.9 the map is unavailable; null if there is no evidence.",
     )
     reason: str | None = Field(default=None, description="Why the map is unavailable.")
 

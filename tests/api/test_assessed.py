@@ -63,9 +63,10 @@ def test_answer_keeps_its_first_fields_and_adds_the_assessment(
 def test_each_tile_of_a_batch_is_assessed(assessed: TestClient) -> None:
     files = [("files", ("t", content)) for content in (TISSUE, PHOTOGRAPH, b"junk")]
     first, second, third = assessed.post("/v1/classify/batch", files=files).json()["items"]
-    assert first["result"]["review"] == {"required": False, "reasons": []}
+    assert first["result"]["review"] == {"required": False, "reasons": [], "priority": 0.1354}
     assert first["result"]["prediction_set"]["labels"] == ["non_tumor"]
-    assert second["result"]["review"] == {"required": True, "reasons": ["not_tissue"]}
+    reasons = ["not_tissue"]
+    assert second["result"]["review"] == {"required": True, "reasons": reasons, "priority": 1.0}
     assert "review" not in third
 
 

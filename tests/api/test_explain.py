@@ -31,11 +31,19 @@ def test_overlay_shows_heat_map_tile_and_colour_bar(
     assessed: TestClient,
 ) -> None:
     image = picture(explain(assessed))
-    assert (image.mode, image.height) == ("RGB", 512)
-    assert image.width > 512
-    drawn = np.asarray(image)[:, :512]
+    assert image.mode == "RGB"
+    assert (image.width > 512, image.height > 512) == (True, True)
+    drawn = np.asarray(image)[:512, :512]
     assert np.array_equal(drawn[256:, 256:], DRAWN[256:, 256:])
     assert (drawn[:40, :40] != DRAWN[:40, :40]).any()
+
+
+def test_plain_tile_is_beside_the_overlay(assessed: TestClient) -> None:
+    both = np.asarray(picture(explain(assessed, format="side-by-side")))
+    assert both.shape[1] > 1024
+    assert np.array_equal(both[:512, :512], DRAWN)
+    overlay = np.asarray(picture(explain(assessed)))[:512]
+    assert np.array_equal(both[:512, -overlay.shape[1] :], overlay)
 
 
 def test_heat_is_a_transparent_layer(assessed: TestClient) -> None:
@@ -74,6 +82,9 @@ def test_headers_describe_the_picture(assessed: TestClient) -> None:
     assert headers["X-Osteo-Prediction"] == headers["X-Osteo-Explained"] == "non_tumor"
     assert headers["X-Osteo-Probability"] == "0.9714"
     assert headers["X-Osteo-Review"] == ""
+    answer = explain_grid(assessed).json()
+    assert headers["X-Osteo-Review-Priority"] == f"{answer['review']['priority']:.4f}" == "0.1354"
+    assert headers["X-Osteo-Glass-Share"] == f"{answer['explanation']['glass_share']:.4f}"
     assert headers["X-Osteo-Model"] == "osteo-mobilenetv2/2"
     assert headers["X-Request-ID"]
     wide = encode_tile(DRAWN[:230])
@@ -119,7 +130,9 @@ def test_parameters_have_limits(assessed: TestClient, query: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("size_px", [64, 2048])
 def test_smallest_and_largest_picture_can_be_drawn(assessed: TestClient, size_px: int) -> None:
-    assert picture(explain(assessed, size_px=size_px, opacity=0)).height == size_px
+    heat = picture(explain(assessed, size_px=size_px, opacity=0, format="heat"))
+    assert heat.size == (size_px, size_px)
+    assert picture(explain(assessed, size_px=size_px, opacity=0)).height > size_px
 
 
 def test_explain_parameter_of_classify_is_a_boolean(assessed: TestClient) -> None:
@@ -148,7 +161,7 @@ def test_unavailable_explanation_has_a_reason(
     reason: str,
 ) -> None:
     runtime.embedding = embedding_at(distance)
-    for form in ("overlay", "heat"):
+    for form in ("overlay", "side-by-side", "heat"):
         answer = explain(assessed, content, label=label, format=form)
         assert (answer.status_code, answer.json()["type"]) == (
             422,
@@ -161,6 +174,18 @@ def test_unavailable_explanation_has_a_reason(
     explanation = answer.json()["explanation"]
     assert (explanation["status"], explanation["grid"]) == ("unavailable", None)
     assert reason in explanation["reason"]
+
+
+def test_evidence_on_glass_is_no_explanation(assessed: TestClient) -> None:
+    tile = DRAWN.copy()
+    tile[:80, :80] = 255  # all evidence lies in the upper left cell
+    content = encode_tile(tile)
+    explanation = explain_grid(assessed, content).json()["explanation"]
+    assert (explanation["status"], explanation["grid"]) == ("unavailable", None)
+    assert explanation["glass_share"] > 0.9
+    answer = explain(assessed, content)
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/explanation-unavailable")
+    assert "100% of the evidence for non_tumor lies on glass" in answer.json()["detail"]
 
 
 def test_form_and_raw_body_give_the_same_picture(assessed: TestClient) -> None:
@@ -235,13 +260,13 @@ def test_deadline_includes_drawing(
     assessed = make_client(request_timeout_s=0.1)
     runtime.poison = saying(9.0, 1.0, 0.0)
 
-    def draw_slowly(*_arguments: object) -> bytes:
+    def draw_slowly(*_arguments: object, **_options: object) -> bytes:
         runtime.delay_s = 0.3
         runtime.infer(np.zeros((1, 2, 2, 3), np.uint8))
         runtime.delay_s = 0.0
         return b""
 
-    monkeypatch.setattr("app.inference.classifier.draw_explanation", draw_slowly)
+    monkeypatch.setattr("app.inference.classifier.draw_overlay", draw_slowly)
     answer = explain(assessed)
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/deadline-exceeded")
     assert "osteo_tiles_in_flight 0.0" in assessed.get("/metrics").text

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from app.cli.files import FileOutcome, Outcome
-from app.core.review import ReviewReason
+from app.core.review import ReviewReason, review_priority
 from app.inference.results import (
     Checks,
     ModelIdentity,
@@ -30,7 +32,11 @@ def answer(*probabilities: float, reasons: tuple[ReviewReason, ...] = ()) -> Til
         probabilities=by_label,
         tumor_probability=sum(probabilities[1:]),
         prediction_set=PredictionSet(status="unavailable", coverage=0.9),
-        review=Review(required=bool(reasons), reasons=list(reasons)),
+        review=Review(
+            required=bool(reasons),
+            reasons=list(reasons),
+            priority=review_priority(np.array(probabilities, np.float32), reasons),
+        ),
         checks=Checks(tissue_share=1.0, contrast=50.0, sharpness=90.0, stain_share=1.0),
         model=MODEL,
         tile=TileFacts(sha256="0" * 64, format="PNG", width_px=256, height_px=256),

@@ -57,7 +57,7 @@ def test_csv_columns_keep_their_positions(folder: Path) -> None:
     header, first, *_ = run.stdout.splitlines()
     assert header == (
         "path,prediction,non_tumor,non_viable_tumor,viable_tumor,tumor_probability,tile_sha256,"
-        "bundle_sha256,error,prediction_set,review"
+        "bundle_sha256,error,prediction_set,review,review_priority"
     )
     assert first.count(",") == header.count(",")
 
@@ -71,12 +71,15 @@ def test_classify_says_why_a_tile_needs_review(folder: Path, output_format: str)
         rows = {Path(row["path"]).name: row for row in csv.DictReader(run.stdout.splitlines())}
         assert {"not_square", "too_small"} <= set(rows["wide.png"]["review"].split())
         assert "not_square" not in rows["b.tiff"]["review"]
+        assert float(rows["wide.png"]["review_priority"]) == 1
+        assert 0 <= float(rows["b.tiff"]["review_priority"]) <= 1
         assert rows["wide.png"]["prediction"] in rows["wide.png"]["prediction_set"].split()
     elif output_format == "json":
         by_name = {Path(document["path"]).name: document for document in json.loads(run.stdout)}
         review = by_name["wide.png"]["review"]
         assert review["required"] is True
         assert {"not_square", "too_small"} <= set(review["reasons"])
+        assert review["priority"] == 1
         assert by_name["wide.png"]["prediction_set"]["status"] == "available"
     else:
         assert "review" in run.output
@@ -149,9 +152,9 @@ def test_sort_review_prints_tiles_to_look_at_first(folder: Path) -> None:
     run = runner.invoke(app, [*arguments, "--sort", "review"])
     rows = list(csv.DictReader(run.stdout.splitlines()))
     assert sorted(run.stdout.splitlines()) == sorted(given)
-    n_reasons = [len(row["review"].split()) for row in rows]
-    assert n_reasons == sorted(n_reasons, reverse=True)
-    assert len(set(n_reasons)) > 1
+    priorities = [float(row["review_priority"] or -1) for row in rows]
+    assert priorities == sorted(priorities, reverse=True)
+    assert len(set(priorities)) > 1
     assert rows[-1]["error"]
 
 

@@ -122,9 +122,9 @@ def test_short_labels_are_unique(names: tuple[str, ...], expected: list[str]) ->
 
 def test_review_order_puts_tiles_to_look_at_first() -> None:
     ordered = [
-        outcome("two reasons", 0.9, 0.05, 0.05, reasons=(AMBIGUOUS, BLURRED)),
+        outcome("certain, but blurred", 0.99, 0.01, 0.0, reasons=(BLURRED,)),
         outcome("least certain", 0.4, 0.3, 0.3, reasons=(AMBIGUOUS,)),
-        outcome("more certain", 0.8, 0.1, 0.1, reasons=(BLURRED,)),
+        outcome("less certain", 0.8, 0.1, 0.1, reasons=(AMBIGUOUS,)),
         outcome("equal", 0.1, 0.8, 0.1, reasons=(AMBIGUOUS,)),
         outcome("good, less certain", 0.9, 0.05, 0.05),
         outcome("good", 0.99, 0.01, 0.0),

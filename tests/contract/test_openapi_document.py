@@ -73,7 +73,7 @@ def test_response_declares_its_headers(operation: str, status: str) -> None:
     if (operation, status) == ("POST /v1/explain", "200"):
         names |= {
             *("X-Osteo-Prediction", "X-Osteo-Probability", "X-Osteo-Explained"),
-            *("X-Osteo-Review", "X-Osteo-Model"),
+            *("X-Osteo-Glass-Share", "X-Osteo-Review", "X-Osteo-Review-Priority", "X-Osteo-Model"),
         }
     assert set(headers) == names
     assert all(name in DOCUMENT["components"]["headers"] for name in names)

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from app.core.appearance import Appearance, measure_appearance
+from app.core.appearance import Appearance, find_tissue, glass_by_cell, measure_appearance
 from training.data.drawn_tiles import draw_tile
 
 LABEL_IDS = ("non_tumor", "non_viable_tumor", "viable_tumor")
@@ -95,3 +95,26 @@ def test_sharpness_is_the_deviation_of_the_laplacian() -> None:
         - green[1:-1, 2:]
     )
     assert measure_appearance(tile).sharpness == pytest.approx(laplacian.std(), rel=1e-5)
+
+
+@given(tiles)
+def test_tissue_is_found_where_the_tissue_share_counts_it(tile: NDArray[np.uint8]) -> None:
+    counted = find_tissue(tile)[::4, ::4].mean()
+    assert measure_appearance(tile).tissue_share == pytest.approx(counted)
+
+
+def test_glass_of_cells_is_their_share_of_white_pixels() -> None:
+    tile = plain((200, 120, 170), 64)
+    tile[:16] = 255  # the upper half of the upper cells
+    tile[32:, 32:] = (240, 238, 242)  # glass is not quite white
+    assert glass_by_cell(tile, (2, 2)) == pytest.approx(np.array([[0.5, 0.5], [0.0, 1.0]]))
+
+
+@pytest.mark.parametrize("shape", [(7, 7), (10, 10), (3, 5), (1, 1), (224, 224)])
+def test_glass_of_any_grid_has_the_mean_of_the_tile(shape: tuple[int, int]) -> None:
+    tile = plain((200, 120, 170), 224)
+    tile[:56] = 255
+    glass = glass_by_cell(tile, shape)
+    assert glass.shape == shape
+    assert glass.mean() == pytest.approx(0.25, abs=0.01)
+    assert (glass.min() >= 0, glass.max() <= 1) == (True, True)

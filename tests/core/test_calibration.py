@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from app.core.calibration import probabilities_from_logits
+from app.core.calibration import predictive_entropy, probabilities_from_logits
 from app.core.errors import InferenceError
 
 logits = arrays(
@@ -45,3 +47,9 @@ def test_higher_temperature_lowers_the_probability() -> None:
 def test_non_finite_logit_is_rejected(bad: float) -> None:
     with pytest.raises(InferenceError):
         probabilities_from_logits([[0.0, bad, 1.0]], 1.0)
+
+
+def test_predictive_entropy_is_in_nats() -> None:
+    probabilities = np.array([[1, 0, 0], [0.5, 0.5, 0], [1 / 3, 1 / 3, 1 / 3]], np.float32)
+    expected = [0.0, math.log(2), math.log(3)]
+    assert predictive_entropy(probabilities) == pytest.approx(expected, abs=1e-6)

@@ -15,7 +15,7 @@ from app.core.assessment_record import AssessmentRecord
 from app.core.errors import ManifestError
 from app.core.manifest import MANIFEST_NAME, write_manifest
 from app.core.reference_tiles import REFERENCE_NAME, ReferenceTiles
-from app.core.review import ReviewReason
+from app.core.review import UNCERTAINTY_REASONS, ReviewReason
 from app.core.tile import TileHeader
 from app.inference.assessor import NO_RECORD, Assessment, Assessor
 from app.settings import Settings
@@ -97,6 +97,12 @@ REASONS: dict[ReviewReason, dict[str, Any]] = {
 def test_every_reason_occurs_alone(bundle: Bundle, reason: ReviewReason) -> None:
     assessment = assess(bundle, **REASONS[reason])
     assert (assessment.review.required, assessment.review.reasons) == (True, [reason])
+    assert (assessment.review.priority == 1) == (reason not in UNCERTAINTY_REASONS)
+
+
+def test_priority_is_the_relative_entropy_of_the_probabilities(bundle: Bundle) -> None:
+    assert assess(bundle).review.priority == 0.3572
+    assert assess(bundle, probabilities=(0.5, 0.5, 0.0)).review.priority == 0.6309
 
 
 def test_reasons_add_up(bundle: Bundle) -> None:

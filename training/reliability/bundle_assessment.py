@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.assessment_record import AssessmentRecord, InputGate
+from app.core.calibration import predictive_entropy
 from app.core.manifest import INT8_NAME, LITERT_NAME, SplitKind
 from app.core.reference_tiles import REFERENCE_NAME, ReferenceTiles
 from app.core.review import ReviewReason
@@ -43,7 +44,7 @@ from training.reliability.ood_scores import compare_distances
 from training.reliability.plots import plot_risk_coverage, plot_robustness
 from training.reliability.predictor import Predictor
 from training.reliability.robustness import measure_robustness, read_files
-from training.reliability.selective import predictive_entropy, risk_coverage
+from training.reliability.selective import risk_coverage
 from training.runs.records import CrossValidation
 
 MAX_TILES: Final = 200

@@ -29,20 +29,6 @@ class RiskPoint(FrozenModel):
     wrong_caught: float | None
 
 
-def predictive_entropy(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Entropy of the predicted distribution, in nats: the order of review.
-
-    Args:
-        probabilities: float32 `[n, C]`.
-
-    Returns:
-        float64 `[n]`, from 0 (certain) to ln C.
-    """
-    values = np.clip(np.asarray(probabilities, dtype=np.float64), 1e-12, 1.0)
-    entropy: NDArray[np.float64] = -(values * np.log(values)).sum(axis=1)
-    return entropy
-
-
 def risk_coverage(
     uncertainty: NDArray[np.float64], is_wrong: NDArray[np.bool_]
 ) -> tuple[RiskPoint, ...]:

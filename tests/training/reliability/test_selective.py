@@ -1,17 +1,9 @@
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
-from training.reliability.selective import predictive_entropy, risk_coverage
-
-
-def test_predictive_entropy_is_in_nats() -> None:
-    probabilities = np.array([[1, 0, 0], [0.5, 0.5, 0], [1 / 3, 1 / 3, 1 / 3]], np.float32)
-    expected = [0.0, math.log(2), math.log(3)]
-    assert predictive_entropy(probabilities) == pytest.approx(expected, abs=1e-6)
+from training.reliability.selective import risk_coverage
 
 
 def test_risk_coverage_by_hand() -> None:
