@@ -45,7 +45,8 @@ def test_suffix_chooses_the_format(folder: Path, name: str, format_: str) -> Non
     assert explain("t.png", "-o", name).exit_code == 0
     with Image.open(folder / name) as image:
         image.load()
-        assert (image.format, image.mode, image.height) == (format_, "RGB", 512)
+        assert (image.format, image.mode) == (format_, "RGB")
+        assert image.height > 512, "the tile and the caption beneath it"
 
 
 @pytest.mark.parametrize("name", ["x.bmp", "x.tif", "x.webp", "x.pdf", "x", "-", "x.png.txt"])
