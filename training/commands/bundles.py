@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from training.commands.mlflow import log_runs, open_sink
 from training.commands.options import (
     ConfigFile,
     DataDir,
     IndexFile,
+    MlflowOption,
     Strict,
     TableOption,
     WeightsOption,
@@ -65,7 +67,7 @@ def export(
 
 @app.command()
 @guarded
-def release(
+def release(  # noqa: PLR0913, PLR0917 # each option of the command is an argument
     data_dir: DataDir,
     config_file: ConfigFile = RELEASED_CONFIG,
     weights: WeightsOption = None,
@@ -75,6 +77,7 @@ def release(
         "runs"
     ),
     models_dir: _ModelsDir = Path("models"),
+    mlflow: MlflowOption = None,
 ) -> None:
     """Run every step: index, three splits, cross-validations, calibration, fit, bundle, check.
 
@@ -83,10 +86,15 @@ def release(
     Example: `OSTEO_DATA_DIR=~/tcia OSTEO_WEIGHTS=imagenet osteo-train release`
     """
     from training.release.pipeline import Folders, release_bundle
+    from training.runs.records import read_cross_validation, read_final_fit
 
     config = read_config(config_file, weights)
+    sink = open_sink(mlflow, config.model_name)
     folders = Folders(data_dir, runs_dir, models_dir)
     with stoppable():
         bundle_dir, manifest = release_bundle(config, folders, table, strict)
+    kinds = [entry.split for entry in manifest.metrics]
+    log_runs(sink, {kind: read_cross_validation(runs_dir / kind) for kind in kinds})
+    log_runs(sink, {"final": read_final_fit(runs_dir / "final")[0]})
     print_split_kinds(manifest.metrics, config.data.mixed_tiles)
     say(f"{bundle_dir}: temperature {manifest.temperature:g}, checked; the runtimes agree.")

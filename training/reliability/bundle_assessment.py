@@ -80,7 +80,8 @@ class _ReleasedModel:
 
     def flag_rates(self, images: Mapping[str, NDArray[np.uint8]]) -> tuple[FlagRate, ...]:
         """Flag rates by kind of image."""
-        return tuple(flag_rate(kind, self.flag(shown)) for kind, shown in images.items())
+        kinds = tracked("Checking other images")(list(images.items()))
+        return tuple(flag_rate(kind, self.flag(shown)) for kind, shown in kinds)
 
 
 def assess_bundle(
@@ -155,7 +156,7 @@ def _measure(
             for split in ("slide", "patient")
             if split in held_out
         ),
-        deletion=measure_deletion(predictor, sample),
+        deletion=measure_deletion(predictor, tracked("Testing evidence maps")(list(sample))),
         robustness=measure_robustness(predictor, files, side_px),
     )
 
