@@ -40,6 +40,7 @@ class MlflowSink:
             RunError: mlflow is not installed, or the server does not answer.
         """
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         # By default, MLflow retries for several minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         try:
@@ -94,8 +95,8 @@ class MlflowSink:
         try:
             yield
         except (MlflowException, OSError, ImportError) as error:
-            reason = str(error).splitlines()[0]
-            raise RunError(f"MLflow at {self._uri} cannot be used: {reason} {state}") from error
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise RunError(f"MLflow at {self._uri} cannot be used: {reason}. {state}") from error
 
 
 def _tags_of(run: CrossValidation | FinalFit) -> dict[str, str]:

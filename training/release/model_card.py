@@ -19,8 +19,14 @@ from training.evaluation.split_tables import (
     split_rows,
 )
 from training.networks.registry import find_system
-from training.release.model_card_reliability import assessment_sections, section
+from training.release.card_header import card_header
+from training.release.model_card_reliability import (
+    assessment_sections,
+    own_tiles_paragraphs,
+    section,
+)
 from training.reliability.assessment_report import AssessmentReport
+from training.reliability.own_tiles import OwnTiles
 
 
 def write_card(
@@ -43,14 +49,15 @@ def write_card(
         _head(manifest),
         *_use(manifest),
         _data(manifest, n_mixed),
-        _results(manifest, leaks),
+        _results(manifest, leaks, report.own),
         _by_label(manifest),
         _by_case(manifest),
         *assessment_sections(report),
         _network(manifest),
         _terms(manifest),
     ]
-    path.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+    text = card_header(manifest) + "\n\n".join(sections) + "\n"
+    path.write_text(text, encoding="utf-8")
 
 
 def _head(manifest: Manifest) -> str:
@@ -99,7 +106,7 @@ def _data(manifest: Manifest, n_mixed: int) -> str:
     )
 
 
-def _results(manifest: Manifest, leaks: Sequence[Leaks]) -> str:
+def _results(manifest: Manifest, leaks: Sequence[Leaks], own: OwnTiles | None) -> str:
     notes = [f"random: {leak}." for leak in leaks]
     notes += [f"Mixed tiles: {MIXED_POLICY[manifest.data.mixed_tiles]}.", PUBLISHED]
     return section(
@@ -109,6 +116,7 @@ def _results(manifest: Manifest, leaks: Sequence[Leaks]) -> str:
         markdown_table(SPLIT_HEADER, split_rows(manifest.metrics)),
         "For new slides of known cases, expect the result of the slide split; for new patients, "
         "that of the patient split. Do not quote the random split as expected performance.",
+        *own_tiles_paragraphs(own),
         "\n".join(f"- {note}" for note in notes),
     )
 

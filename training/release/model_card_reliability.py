@@ -12,6 +12,7 @@ from training.evaluation.split_tables import UNAVAILABLE, interval, number, perc
 from training.reliability.assessment_report import AssessmentReport
 from training.reliability.cam_deletion import DELETED_SHARE
 from training.reliability.flag_rates import FlagRate
+from training.reliability.own_tiles import OwnTiles
 
 
 def section(title: str, *paragraphs: str) -> str:
@@ -28,6 +29,22 @@ def assessment_sections(report: AssessmentReport) -> list[str]:
         _review(report),
         _evidence_maps(report),
         _robustness(report),
+    ]
+
+
+def own_tiles_paragraphs(own: OwnTiles | None) -> list[str]:
+    """What the model answers on its own training tiles, and what that does not mean."""
+    if own is None:
+        return []
+    drift = ", ".join(f"{value:.2f} ({quantity})" for quantity, value in own.drift.items())
+    return [
+        f"The released model is right on {own.n_correct} of {own.n_tiles} of its own training "
+        "tiles. That shows that it has learned them, and says nothing about other tiles: the "
+        "splits above do. Testing the bundle on tiles of this collection that it was trained on "
+        "repeats this number.",
+        "Training tiles also trip the drift monitor, whose reference is out-of-fold answers: their "
+        f"population stability index is {drift}, and the alert fires above 0.25. They are "
+        "answered with more confidence, and lie nearer to the reference tiles, than new tiles.",
     ]
 
 

@@ -40,6 +40,7 @@ from training.reliability.input_gate import (
 )
 from training.reliability.ood_samples import draw_ood_samples, in_other_stains
 from training.reliability.ood_scores import compare_distances
+from training.reliability.own_tiles import measure_own_tiles
 from training.reliability.plots import plot_risk_coverage, plot_robustness
 from training.reliability.predictor import Predictor
 from training.reliability.robustness import measure_robustness, read_files
@@ -115,12 +116,15 @@ def assess_bundle(
             if file.exists()
         }
         chosen = evenly_spaced(len(tiles), _MAX_REFERENCE_CANDIDATES)
-        _, embeddings = predictors["fp32"].logits_and_embeddings([tiles[i] for i in chosen])
+        logits, embeddings = predictors["fp32"].logits_and_embeddings([tiles[i] for i in chosen])
         slides = np.array([index.tiles[i].slide for i in chosen])
         reference = choose_reference(embeddings)
         reference.write(bundle_dir / REFERENCE_NAME)
         model = _ReleasedModel(predictors, record.gate, embeddings, slides, reference)
-        report = _measure(labelled, held_out, model)
+        truth = np.array([LABEL_IDS.index(index.tiles[i].label) for i in chosen])
+        distances = reference.distances(embeddings)
+        own = measure_own_tiles(logits, truth, distances, temperature, record.drift)
+        report = _measure(labelled, held_out, model).model_copy(update={"own": own})
     write_report(bundle_dir, report)
     plot_risk_coverage(bundle_dir / _PLOTS_NAME / "risk-coverage.png", report)
     plot_robustness(bundle_dir / _PLOTS_NAME / "robustness.png", report)

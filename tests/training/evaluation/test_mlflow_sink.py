@@ -33,6 +33,7 @@ def test_log_writes_settings_results_and_curves(uri: str) -> None:
     assert MlflowSink(uri, "m").log("slide", RUN)
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("m")
+    assert experiment is not None
     (logged,) = client.search_runs([experiment.experiment_id])
     assert logged.info.status == "FINISHED"
     assert logged.data.params["head.epochs"] == "30"
