@@ -69,11 +69,10 @@ def counted(description: str, total: float) -> Iterator[Advance]:
     done = 0.0
     bar = Progress(
         TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
+        BarColumn(bar_width=12),
         TaskProgressColumn(),
         TextColumn("{task.fields[where]}"),
         TimeElapsedColumn(),
-        TextColumn("so far,"),
         TimeRemainingColumn(compact=True),
         TextColumn("left"),
         console=ERRORS,

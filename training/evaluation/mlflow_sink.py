@@ -47,8 +47,8 @@ class MlflowSink:
             from mlflow import MlflowClient
         except ImportError as error:
             raise RunError(
-                "mlflow is not installed. Install it with \"pip install 'osteo-tiles[mlflow]'\", "
-                "or leave out --mlflow and MLFLOW_TRACKING_URI."
+                "mlflow is not installed. Run '.venv/bin/pip install mlflow-skinny', or leave out "
+                "--mlflow and MLFLOW_TRACKING_URI."
             ) from error
         self._uri = uri
         with self._answering("Nothing was fitted."):
