@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -51,7 +52,7 @@ def print_rows(
         total: a last row, below a line.
     """
     below = [] if total is None else [total]
-    words = [entry.replace(" ", "\n") for entry in header]
+    words = [re.sub(r" (?![%/])", "\n", entry) for entry in header]  # `95 %` is one word
     for shown, form, padding in (
         (header, box.HEAVY_HEAD, 1),
         (words, box.HEAVY_HEAD, 1),

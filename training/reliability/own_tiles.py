@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,9 @@ from app.core.population_stability import count_bins, stability_index
 from training.data.labels import LABEL_IDS
 from training.storage.frozen_model import FrozenModel
 
+MOVED: Final = 0.25
+"""Population stability index above which a distribution has moved, by convention."""
+
 
 class OwnTiles(FrozenModel):
     """The released model on tiles that it was trained on.
@@ -19,7 +24,7 @@ class OwnTiles(FrozenModel):
         n_tiles: number of tiles.
         n_correct: tiles whose largest logit is that of their label.
         drift: population stability index of these answers against the bundle's reference, by
-            quantity; above 0.25 the service's alert fires.
+            quantity; above `MOVED` the documented alert fires.
     """
 
     n_tiles: int
