@@ -32,7 +32,7 @@ def _sections(model: type[BaseModel], section: str, left_out: BaseModel | None) 
     plain: dict[str, FieldInfo] = {}
     below: dict[str, FieldInfo] = {}
     for name, field in model.model_fields.items():
-        nested = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        nested = isinstance(field.default, BaseModel)
         (below if nested else plain)[name] = field
     yield f"## `[{section}]`\n" if section else "## Top level\n"
     if model.__doc__ and section:
@@ -43,7 +43,7 @@ def _sections(model: type[BaseModel], section: str, left_out: BaseModel | None) 
         yield f"| {' | '.join(map(str, cells))} |"
     yield ""
     for name, field in below.items():
-        yield from _sections(field.annotation, f"{section}.{name}".lstrip("."), field.default)
+        yield from _sections(type(field.default), f"{section}.{name}".lstrip("."), field.default)
 
 
 def _default(name: str, field: FieldInfo, left_out: BaseModel | None) -> str:

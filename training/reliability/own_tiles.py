@@ -35,7 +35,7 @@ class OwnTiles(FrozenModel):
 def measure_own_tiles(
     logits: NDArray[np.float64],
     truth: NDArray[np.int64],
-    distances: NDArray[np.float32],
+    distances: NDArray[np.floating],
     temperature: float,
     reference: DriftReference,
 ) -> OwnTiles:
