@@ -14,6 +14,7 @@ from training.commands import (
     dataset,
     gan,
     runs,
+    sharing,
     study,
     systems,
     trust,
@@ -42,7 +43,9 @@ app = typer.Typer(
     `osteo-train evaluate runs/slide`
     """,
 )
-for topic in (dataset, collection, runs, bundles, trust, systems, gan, ablations, study):
+for topic in (
+    *(dataset, collection, runs, bundles, trust, sharing, systems, gan, ablations, study),
+):
     app.add_typer(topic.app)
 
 if __name__ == "__main__":

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from training.commands.mlflow import log_runs, open_sink
 from training.commands.options import (
     ConfigFile,
     DataDir,
     IndexFile,
     LayoutOption,
+    MlflowOption,
     Strict,
     TableOption,
     WeightsOption,
@@ -66,7 +68,7 @@ def export(
 
 @app.command()
 @guarded
-def release(  # noqa: PLR0913, PLR0917 - every option of the command is an argument
+def release(  # noqa: PLR0913, PLR0917 # each option of the command is an argument
     data_dir: DataDir,
     config_file: ConfigFile = RELEASED_CONFIG,
     weights: WeightsOption = None,
@@ -77,6 +79,7 @@ def release(  # noqa: PLR0913, PLR0917 - every option of the command is an argum
         "runs"
     ),
     models_dir: _ModelsDir = Path("models"),
+    mlflow: MlflowOption = None,
 ) -> None:
     """Run every step: index, three splits, cross-validations, calibration, fit, bundle, check.
 
@@ -85,10 +88,15 @@ def release(  # noqa: PLR0913, PLR0917 - every option of the command is an argum
     Example: `OSTEO_DATA_DIR=~/tcia OSTEO_WEIGHTS=imagenet osteo-train release`
     """
     from training.release.pipeline import Folders, release_bundle
+    from training.runs.records import read_cross_validation, read_final_fit
 
     config = read_config(config_file, weights)
+    sink = open_sink(mlflow, config.model_name)
     folders = Folders(data_dir, runs_dir, models_dir)
     with stoppable():
         bundle_dir, manifest = release_bundle(config, folders, table, layout, strict)
+    kinds = [entry.split for entry in manifest.metrics]
+    log_runs(sink, {kind: read_cross_validation(runs_dir / kind) for kind in kinds})
+    log_runs(sink, {"final": read_final_fit(runs_dir / "final")[0]})
     print_split_kinds(manifest.metrics, manifest.labels, notes_on(manifest.data))
     say(f"{bundle_dir}: temperature {manifest.temperature:g}, checked; the runtimes agree.")

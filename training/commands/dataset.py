@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from training.commands.options import ConfigFile, DataDir, LayoutOption, TableOption, guarded
-from training.commands.output import OUT, plain, say
+from training.commands.output import plain, print_rows, say
 from training.config import RELEASED_CONFIG, read_config
 from training.console.plural import plural
 from training.console.progress import ERRORS
@@ -158,12 +157,11 @@ def _print_counts(classes: Sequence[str], counts: Mapping[str, Counter[str]]) ->
     columns = (*classes, *others)
     total = sum(counts.values(), Counter())
     rows = [(case, counts[case]) for case in sorted(counts)]
-    shown = Table("case", *(plain(column) for column in columns), "all")
-    for name, count in [*rows, ("all", total)]:
-        if name == "all":
-            shown.add_section()
-        shown.add_row(name, *(str(count[column]) for column in columns), str(count.total()))
-    OUT.print(shown)
+    shown = [
+        [name, *(str(count[column]) for column in columns), str(count.total())]
+        for name, count in [*rows, ("all", total)]
+    ]
+    print_rows(("case", *columns, "all"), shown[:-1], shown[-1])
 
 
 def _are(n: int) -> str:

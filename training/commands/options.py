@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import functools
-import logging
-import os
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn, ParamSpec
+from typing import Annotated, Any, Final, Literal, NoReturn, ParamSpec
 
 import typer
 
 from app.core.errors import OsteoError
 from training.commands.output import plain
 from training.config import RELEASED_CONFIG
+from training.console.native_output import native_output_hidden
 from training.console.progress import ERRORS
-from training.storage.disk import describe_file_error, is_file_error
 
 P = ParamSpec("P")
+_KEYWORD: Final = inspect.Parameter.KEYWORD_ONLY
 
 DataDir = Annotated[
     Path,
@@ -62,35 +62,67 @@ LayoutOption = Annotated[
         "`folders` named after labels; `auto` finds out.",
     ),
 ]
+MlflowOption = Annotated[
+    str | None,
+    typer.Option(
+        "--mlflow",
+        envvar="MLFLOW_TRACKING_URI",
+        help="Also log the finished run to this MLflow server, such as `http://127.0.0.1:5000`.",
+    ),
+]
 Strict = Annotated[
     bool,
     typer.Option(
         "--strict/--skip", help="Fail on tiles that break a rule, or leave them out and list them."
     ),
 ]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", help="Show what TensorFlow and LiteRT print, too."),
+]
 RunDir = Annotated[Path, typer.Argument(help="A folder that `osteo-train fit --split` wrote.")]
 
 
-def guarded(function: Callable[P, None]) -> Callable[P, None]:
-    """Make a command report expected errors in one sentence with exit code 1, no traceback."""
+def guarded(function: Callable[P, None]) -> Callable[..., None]:
+    """Make a command report expected errors in one sentence with exit code 1, no traceback.
+
+    The command gets the option `--verbose`; without it, native libraries print nothing.
+    """
 
     @functools.wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        # TensorFlow reports its build at import, and every fold's new graph, on standard error.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        logging.getLogger("tensorflow").setLevel(logging.ERROR)
-        try:
-            function(*args, **kwargs)
-        except ModuleNotFoundError as error:
-            fail(f"{error.name} is not installed. Run 'make train' to install it.", error)
-        except OsteoError as error:
-            fail(str(error), error)
-        except OSError as error:
-            if not is_file_error(error):
+    def run(*args: Any, verbose: bool = False, **kwargs: Any) -> None:
+        if verbose:
+            _report_errors(function, *args, **kwargs)
+            return
+        with native_output_hidden() as show_hidden:
+            try:
+                _report_errors(function, *args, **kwargs)
+            except typer.Exit:
                 raise
-            fail(describe_file_error(error), error)
+            except Exception:
+                show_hidden()
+                raise
 
+    signature = inspect.signature(function, eval_str=True)
+    option = inspect.Parameter("verbose", _KEYWORD, default=False, annotation=Verbose)
+    run.__signature__ = signature.replace(  # type: ignore[attr-defined] # read by Typer
+        parameters=[*signature.parameters.values(), option]
+    )
+    run.__annotations__ = {name: p.annotation for name, p in run.__signature__.parameters.items()}  # type: ignore[attr-defined] # as above
     return run
+
+
+def _report_errors(function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    try:
+        function(*args, **kwargs)
+    except ModuleNotFoundError as error:
+        fail(f"{error.name} is not installed. Run 'make train' to install it.", error)
+    except OsteoError as error:
+        fail(str(error), error)
+    except OSError as error:
+        if not is_file_error(error):
+            raise
+        fail(describe_file_error(error), error)
 
 
 @contextmanager

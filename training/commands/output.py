@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from typing import Final
 
+from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from app.core.manifest import Label, SplitMetrics
 from app.core.provenance import DataSource
@@ -25,6 +27,8 @@ from training.evaluation.split_tables import (
 from training.runs.records import CrossValidation
 
 OUT: Final = Console()
+_UNLIMITED: Final = 10_000
+"""Columns; more than any table has."""
 
 
 def say(line: str) -> None:
@@ -37,12 +41,41 @@ def plain(value: object) -> str:
     return str(value).replace("[", "\\[")
 
 
-def print_rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table of plain text; markup in it has no effect."""
-    table = Table(*header)
-    for row in rows:
-        table.add_row(*(plain(cell) for cell in row))
-    OUT.print(table)
+def print_rows(
+    header: Sequence[str], rows: Sequence[Sequence[str]], total: Sequence[str] | None = None
+) -> None:
+    """Print a table of plain text that fits the terminal; markup in it has no effect.
+
+    No cell is cut or broken. If the columns do not fit side by side, a header takes one line for
+    each word, then the lines between the columns go; if that does not help, each row is printed as
+    lines of header and cell.
+
+    Args:
+        header: one entry for each column.
+        rows: one entry for each column.
+        total: a last row, below a line.
+    """
+    below = [] if total is None else [total]
+    words = [re.sub(r" (?![%/])", "\n", entry) for entry in header]  # `95 %` is one word
+    for shown, form, padding in (
+        (header, box.HEAVY_HEAD, 1),
+        (words, box.HEAVY_HEAD, 1),
+        (words, box.SIMPLE_HEAD, 0),
+    ):
+        columns = (Column(plain(entry), no_wrap=True) for entry in shown)
+        table = Table(*columns, box=form, padding=(0, padding))
+        for row in [*rows, *below]:
+            if row is total:
+                table.add_section()
+            table.add_row(*map(plain, row))
+        if OUT.measure(table, options=OUT.options.update(width=_UNLIMITED)).maximum <= OUT.width:
+            OUT.print(table)
+            return
+    for row in [*rows, *below]:
+        lines = Table.grid(padding=(0, 2))
+        for entry, cell in zip(header, row, strict=True):
+            lines.add_row(plain(entry), plain(cell))
+        OUT.print(lines, "")
 
 
 def print_counts(index: Index) -> None:
@@ -74,13 +107,27 @@ def print_split_kinds(
     metrics: Sequence[SplitMetrics], labels: Sequence[Label], notes: Sequence[str]
 ) -> None:
     """Print the kinds of split side by side, the left-out cases, and notes."""
-    # A line of 80 columns has room for the first words of a title only.
-    rows = [[title.partition(":")[0], *cells] for title, *cells in split_rows(metrics)]
-    print_rows(SPLIT_HEADER, rows)
+    # There are more measures than a line of 80 columns has room for, so the splits are the columns.
+    header, counts, *measures = zip(SPLIT_HEADER, *split_rows(metrics), strict=True)
+    correct, folds = zip(*(_before_and_in_brackets(cell) for cell in counts), strict=True)
+    rows = [correct, ("measured in", *folds[1:]), *measures]
+    print_rows([entry.partition(":")[0] for entry in header], rows)
     cases = case_rows(metrics, labels)
     if cases:
-        print_rows(case_header(labels), cases)
-    say(" ".join(notes))
+        n_before = len(case_header(labels)) - len(labels)
+        rows = [
+            (*row[:n_before], *(_before_and_in_brackets(cell)[1] for cell in row[n_before:]))
+            for row in cases
+        ]
+        print_rows(case_header(labels), rows)
+    for note in notes:
+        say(note)
+
+
+def _before_and_in_brackets(cell: str) -> tuple[str, str]:
+    """The two parts of `35 / 41 (5 folds)`."""
+    before, _, inside = cell.partition(" (")
+    return before, inside.removesuffix(")")
 
 
 def notes_on(data: DataSource) -> list[str]:

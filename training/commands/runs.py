@@ -8,25 +8,35 @@ from typing import Annotated
 
 import typer
 
+from training.commands.mlflow import log_runs, open_sink
 from training.commands.options import (
     ConfigFile,
     DataDir,
     IndexFile,
+    MlflowOption,
     RunDir,
     WeightsOption,
     guarded,
     stoppable,
 )
-from training.commands.output import notes_on_run, print_metrics, print_split_kinds, say
+from training.commands.output import (
+    notes_on_run,
+    plain,
+    print_metrics,
+    print_rows,
+    print_split_kinds,
+    say,
+)
 from training.config import RELEASED_CONFIG, read_config
 from training.console.plural import plural
+from training.console.progress import ERRORS
 
 app = typer.Typer()
 
 
 @app.command()
 @guarded
-def fit(
+def fit(  # noqa: PLR0913, PLR0917 # each option of the command is an argument
     data_dir: DataDir,
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
     config_file: ConfigFile = RELEASED_CONFIG,
@@ -46,6 +56,7 @@ def fit(
             show_default=False,
         ),
     ] = None,
+    mlflow: MlflowOption = None,
 ) -> None:
     """Train: cross-validate over a split, or fit on all tiles.
 
@@ -60,10 +71,11 @@ def fit(
     from training.gan.supply import supply_synthetic, training_parts
     from training.networks.graphs import require_weights
     from training.runs.cross_validation import FitTask, Fitting
-    from training.runs.records import read_cross_validation, require_trainable
+    from training.runs.records import read_cross_validation, read_final_fit, require_trainable
     from training.runs.resume import resumable_features_dir
 
     config = read_config(config_file, weights)
+    sink = open_sink(mlflow, config.model_name)
     require_weights(config.network.weights, config.network.entry)
     found, index_sha256 = read_index(index_file)
     require_trainable(found, config)
@@ -81,9 +93,11 @@ def fit(
             say("Done. The first worker has written the results.")
         elif chosen:
             run = read_cross_validation(out)
+            log_runs(sink, {str(out): run})
             say(f"{run.n_correct} of {len(run.answers)} correct. Next: osteo-train evaluate {out}")
         else:
             tiles = plural(len(found.tiles), "tile")
+            log_runs(sink, {str(out): read_final_fit(out)[0]})
             say(f"Fitted on {tiles}. Next: osteo-train export {out} --run RUN")
 
 
@@ -104,22 +118,63 @@ def evaluate(
     """
     from training.evaluation.metrics import evaluate as measure
     from training.evaluation.plots import plot_confusion, plot_epochs, plot_reliability
-    from training.runs.records import read_cross_validation, read_split_kinds
+    from training.runs.records import METRICS_NAME, read_cross_validation, read_split_kinds
+    from training.storage.atomic import write_bytes_whole
     from training.storage.disk import writing
 
     run = read_cross_validation(run_dir)
     labels = run.config.labels
     metrics = measure(run, temperature)
-    path = run_dir / "metrics.json"
     with writing(run_dir):
-        path.write_text(metrics.model_dump_json(indent=1) + "\n", encoding="utf-8")
         plot_confusion(run_dir / "confusion.png", metrics, labels)
         plot_epochs(run_dir / "epochs.png", run)
         plot_reliability(run_dir / "reliability.png", run, temperature)
+        path = run_dir / METRICS_NAME
+        write_bytes_whole(path, metrics.model_dump_json(indent=1).encode() + b"\n")
     print_metrics(metrics)
     kinds = [measure(run, temperature) for run in read_split_kinds(run_dir)]
     print_split_kinds(kinds, labels.for_manifest, notes_on_run(run))
     say(str(path))
+
+
+@app.command()
+@guarded
+def compare(
+    run_dirs: Annotated[
+        list[Path], typer.Argument(help="Folders that `osteo-train fit --split` wrote.")
+    ],
+    out: Annotated[Path, typer.Option(help="PNG with the learning curves.")] = Path(
+        "runs/compare.png"
+    ),
+) -> None:
+    """Compare cross-validations: results, settings that differ, learning curves.
+
+    Example: `osteo-train compare runs/slide runs/slide-dropout --out runs/dropout.png`
+    """
+    from training.evaluation.comparison import (
+        COMPARISON_HEADER,
+        comparison_rows,
+        differing_settings,
+        incomparable,
+        names_of,
+    )
+    from training.evaluation.plots import plot_comparison
+    from training.runs.records import read_cross_validation
+
+    crossed = [read_cross_validation(run_dir) for run_dir in run_dirs]
+    runs = dict(zip(names_of(run_dirs), crossed, strict=True))
+    print_rows(COMPARISON_HEADER, comparison_rows(runs))
+    differing = differing_settings(runs)
+    if differing:
+        print_rows(("setting", *runs), differing)
+    else:
+        say("All settings are the same.")
+    say("Intervals resample slides. The log loss is before temperature scaling.")
+    for reason in incomparable(runs):
+        ERRORS.print(f"[yellow]warning:[/yellow] {plain(reason)}", soft_wrap=True, highlight=False)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    plot_comparison(out, runs)
+    say(str(out))
 
 
 @app.command()

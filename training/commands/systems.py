@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from training.commands.options import guarded
-from training.commands.output import OUT
+from training.commands.output import OUT, plain
 from training.networks.registry import SYSTEMS
 
 app = typer.Typer()
@@ -19,15 +19,20 @@ def systems() -> None:
 
     Example: `osteo-train systems`
     """
-    table = Table("system", "parameters", "side", "source", "weights", "bundle", "in the paper")
+    narrow = (Column(name, no_wrap=True) for name in ("system", "parameters", "side"))
+    table = Table(*narrow, "source; weights; in the seed paper")
     for system in SYSTEMS.values():
+        facts = (
+            system.reference,
+            system.note,
+            ("ImageNet, " if system.is_pretrained else "") + system.licence,
+            system.paper,
+            "has an int8 file" if system.has_int8 else "",
+        )
         table.add_row(
             system.name,
             f"{system.n_parameters / 1e6:.1f} M",
             f"{system.side_px} px",
-            system.reference + (f"; {system.note}" if system.note else ""),
-            ("ImageNet, " if system.is_pretrained else "") + system.licence,
-            "yes, with int8" if system.has_int8 else "yes",
-            system.paper,
+            plain("; ".join(filter(None, facts))),
         )
     OUT.print(table)

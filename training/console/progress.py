@@ -13,8 +13,8 @@ from rich.progress import (
     Progress,
     TaskProgressColumn,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
-    track,
 )
 
 Item = TypeVar("Item")
@@ -24,16 +24,35 @@ _LINE_EVERY_S: Final = 60.0
 
 Advance = Callable[[float, str], None]
 """Takes the amount of work done since the last call, and a text on the current state."""
+Begin = Callable[[str], None]
+"""Takes the name of a step that begins; the step before it is done."""
 
 
 def tracked(description: str) -> Callable[[Sequence[Item]], Iterable[Item]]:
-    """Wrap a sequence so that a terminal shows the progress of the loop over it."""
+    """Wrap a sequence so that the progress of the loop over it is shown."""
 
     def wrap(items: Sequence[Item]) -> Iterable[Item]:
-        hidden = not ERRORS.is_terminal
-        return track(items, description, console=ERRORS, transient=True, disable=hidden)
+        with counted(description, len(items)) as advance:
+            for item in items:
+                yield item
+                advance(1, "")
 
     return wrap
+
+
+@contextmanager
+def stepped(description: str, n_steps: int) -> Iterator[Begin]:
+    """Show which of several named steps is running, for steps that cannot be divided."""
+    with counted(description, n_steps) as advance:
+        n_begun = 0
+
+        def begin(step: str) -> None:
+            nonlocal n_begun
+            advance(min(n_begun, 1), step)
+            n_begun += 1
+
+        yield begin
+        advance(n_steps - n_begun + 1, "")
 
 
 @contextmanager
@@ -50,10 +69,11 @@ def counted(description: str, total: float) -> Iterator[Advance]:
     done = 0.0
     bar = Progress(
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=12),
         TaskProgressColumn(),
         TextColumn("{task.fields[where]}"),
-        TimeRemainingColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(compact=True),
         TextColumn("left"),
         console=ERRORS,
         transient=True,
@@ -72,6 +92,7 @@ def counted(description: str, total: float) -> Iterator[Advance]:
             if not ERRORS.is_terminal and now - printed >= _LINE_EVERY_S:
                 printed = now
                 left_s = (now - started) * (total - done) / max(done, 1e-9)
-                ERRORS.print(f"{description}: {where}, about {left_s / 60:.0f} min left")
+                about = f"about {left_s / 60:.0f} min left" if done > 0 else "just begun"
+                ERRORS.print(f"{description}: {', '.join(filter(None, (where, about)))}")
 
         yield advance

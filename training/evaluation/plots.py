@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -130,6 +130,23 @@ def plot_epochs(path: Path, run: CrossValidation) -> None:
         accuracy_axes.legend(frameon=False, loc="lower right")
         folds = plural(len(run.folds), "fold")
         figure.suptitle(f"split by {run.kind}, {folds}: mean and range", fontsize=11)
+
+
+def plot_comparison(path: Path, runs: Mapping[str, CrossValidation]) -> None:
+    """Plot loss and accuracy of several runs by epoch, as means over folds; training is dashed."""
+    with png_figure(path, 8.4, 3.9) as figure:
+        loss_axes, accuracy_axes = figure.subplots(1, 2)
+        for axes, quantity in ((loss_axes, "loss"), (accuracy_axes, "accuracy")):
+            for number, (name, run) in enumerate(runs.items()):
+                for key, style in ((f"test_{quantity}", "-"), (quantity, "--")):
+                    epochs, mean, _, _ = _spread_over_folds(run, key)
+                    label = f"{name} ({run.kind})" if style == "-" else None
+                    axes.plot(epochs, mean, style, color=f"C{number}", label=label, marker=".")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.set_ylim(bottom=0.0, top=1.02 if quantity == "accuracy" else None)
+            label_axes(axes, "epoch", quantity)
+        accuracy_axes.legend(frameon=False, loc="lower right", fontsize=8)
+        figure.suptitle("test tiles; training tiles dashed", fontsize=11)
 
 
 def plot_reliability(path: Path, run: CrossValidation, temperature: float) -> None:

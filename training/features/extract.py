@@ -93,7 +93,7 @@ def cache_features(
         features = fill(
             stored.store,
             keys,
-            lambda positions: np.stack(list(compute(positions))),
+            compute,
             tracked("Computing features"),
         )
     else:
@@ -127,7 +127,8 @@ def draw_all(tiles: Tiles, augment: AugmentConfig, seed: int) -> NDArray[np.uint
         (len(tiles), 1 + augment.n_views, *tiles[0].shape), np.uint8
     )
     views_of_tiles = in_order(lambda i: draw_views(tiles[i], augment, (seed, i)), len(tiles))
-    for i, views in enumerate(views_of_tiles):
+    numbers = tracked("Drawing views")(range(len(tiles)))
+    for i, views in zip(numbers, views_of_tiles, strict=True):
         drawn[i] = views
     return drawn
 

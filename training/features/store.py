@@ -201,16 +201,16 @@ class FeatureStore:
 def fill(
     store: FeatureStore,
     keys: Sequence[bytes],
-    compute: Callable[[Sequence[int]], Features],
-    track: Callable[[Sequence[Sequence[int]]], Iterable[Sequence[int]]] = iter,
+    compute: Callable[[Sequence[int]], Iterable[Features]],
+    track: Callable[[Sequence[int]], Iterable[int]] = iter,
 ) -> Features:
     """Read the rows of some keys, float32 `[len(keys), ...]`, after computing the missing ones.
 
     Args:
         store: where the rows are and are written to.
         keys: one from `row_key` for each row.
-        compute: from positions in `keys` to float32 `[n, ...]`; called under the lock.
-        track: wraps the chunks of work to show progress.
+        compute: from positions in `keys` to their rows, one by one; called under the lock.
+        track: wraps the missing positions to show progress.
 
     Raises:
         CacheError: the disk is full, or the stored features are not this network's.
@@ -232,22 +232,25 @@ def _compute_missing(
     store: FeatureStore,
     keys: Sequence[bytes],
     missing: Sequence[int],
-    compute: Callable[[Sequence[int]], Features],
-    track: Callable[[Sequence[Sequence[int]]], Iterable[Sequence[int]]],
+    compute: Callable[[Sequence[int]], Iterable[Features]],
+    track: Callable[[Sequence[int]], Iterable[int]],
 ) -> None:
     # One row tells the size of all. If a row is stored already, compute that one again, to detect
     # that another network has filled the folder under the same name.
     known = next((i for i in range(len(keys)) if not store.missing([keys[i]])), None)
-    probe = compute([missing[0] if known is None else known])
+    (probe,) = compute([missing[0] if known is None else known])
     if known is not None:
-        _require_same(store, keys[known], probe[0])
-    row_bytes = probe[0].nbytes + _KEY_BYTES
+        _require_same(store, keys[known], probe)
+    row_bytes = probe.nbytes + _KEY_BYTES
     n_bytes = row_bytes * len(missing)
     require_room(store.folder, n_bytes, "The feature cache", CacheError, _OPTION)
     n_rows = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // row_bytes))
     chunks = [missing[first : first + n_rows] for first in range(0, len(missing), n_rows)]
-    for chunk in track(chunks):
-        store.write([keys[i] for i in chunk], compute(chunk))
+    counted = iter(track(missing))
+    for chunk in chunks:
+        rows = [row for row, _ in zip(compute(chunk), counted, strict=False)]
+        store.write([keys[i] for i in chunk], np.stack(rows))
+    next(counted, None)  # ends the progress bar
 
 
 def _require_same(store: FeatureStore, key: bytes, computed: Features) -> None:

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from training.features.extract import pool_features
 from training.features.prepare import PreparedFeatures, TunableLayers
 from training.fit.checkpoint_dir import NO_CHECKPOINTS, CheckpointDir
 from training.fit.feature_space import fit_head_space
-from training.fit.history import EpochRecord
+from training.fit.history import EpochRecord, OnEpoch
 from training.fit.oversampling import oversampled
 from training.fit.phase import Phase
 from training.fit.sampling import ViewPositions, all_views, balanced, some_views
@@ -59,6 +60,15 @@ class _Job:
     test: NDArray[np.int64]
     seed: int
     checkpoints: CheckpointDir
+    on_epoch: OnEpoch
+
+    def followed(self, records: Iterable[EpochRecord]) -> list[EpochRecord]:
+        """Run a phase to its end, reporting each epoch."""
+        history = []
+        for record in records:
+            self.on_epoch(record)
+            history.append(record)
+        return history
 
     @property
     def targets(self) -> NDArray[np.float32]:
@@ -98,6 +108,7 @@ def fit_classifier(
     test: NDArray[np.int64],
     seed: int,
     checkpoints: CheckpointDir = NO_CHECKPOINTS,
+    on_epoch: OnEpoch = lambda _: None,
 ) -> Fitted:
     """Fit on some tiles, then compute the logits of others.
 
@@ -108,6 +119,7 @@ def fit_classifier(
         test: positions of the test tiles, int64 `[n_test]`; may be empty.
         seed: decides initial weights, dropout and order; the same seed gives the same weights.
         checkpoints: where the fit resumes from and writes new checkpoints.
+        on_epoch: is told of each epoch; decides nothing.
 
     Raises:
         RunError: the features do not suit the configuration, or a checkpoint cannot be written.
@@ -119,11 +131,17 @@ def fit_classifier(
     keras.utils.set_random_seed(seed)
     if features.synthetic is not None:
         train = features.synthetic.added_to(train, test)
-    job = _Job(features, config, train, test, seed, checkpoints)
+    job = _Job(features, config, train, test, seed, checkpoints, on_epoch)
     system = config.network.entry
     if system.head == "svm":
         return _fit_support_vector_machine(job)
     return _fit_frozen_head(job) if system.is_pretrained else _fit_from_scratch(job)
+
+
+def count_epochs(config: TrainingConfig) -> int:
+    """Number of epochs that `fit_classifier` reports."""
+    is_svm = config.network.entry.head == "svm"
+    return 1 if is_svm else config.head.epochs + config.fine_tune.epochs
 
 
 def _fit_frozen_head(job: _Job) -> Fitted:
@@ -149,7 +167,7 @@ def _fit_head(job: _Job, rng: np.random.Generator) -> tuple[Any, list[EpochRecor
     space = fit_head_space(pooled, job.train, job.config.network.standardize)
     head = job.build_head()
     phase = Phase("head", head, job.config.head, space.apply(pooled), job.targets)
-    history = list(phase.run(job.train, job.test, job.all_views, rng, job.checkpoints))
+    history = job.followed(phase.run(job.train, job.test, job.all_views, rng, job.checkpoints))
     head.set_weights(space.fold(head.get_weights()))
     return head, history
 
@@ -161,7 +179,7 @@ def _fine_tune(
     views = job.balanced(some_views(tunable.features.shape[1], config.views_per_epoch))
     tuned = build_tuned(tunable.network.trainable, head)
     phase = Phase("fine_tune", tuned, config, tunable.features, job.targets)
-    history = list(phase.run(job.train, job.test, views, rng, job.checkpoints))
+    history = job.followed(phase.run(job.train, job.test, views, rng, job.checkpoints))
     return phase.scorer, history
 
 
@@ -172,7 +190,7 @@ def _fit_from_scratch(job: _Job) -> Fitted:
     whole = build_whole(backbone, head, network.entry)
     phase = Phase("whole", whole, job.config.head, job.features.pooled, job.targets)
     rng = np.random.default_rng(job.seed)
-    history = list(phase.run(job.train, job.test, job.all_views, rng, job.checkpoints))
+    history = job.followed(phase.run(job.train, job.test, job.all_views, rng, job.checkpoints))
     return _fitted(job, backbone, head, phase.scorer, history, None)
 
 
@@ -189,7 +207,8 @@ def _fit_support_vector_machine(job: _Job) -> Fitted:
     scorer = Scorer(head, features.pooled, job.targets)
     record = EpochRecord("head", 1, *scorer.measure(job.train), *scorer.measure_test(job.test))
     embeddings = features.pooled[: features.n_real, 0]
-    return _fitted(job, features.backbone, head, scorer, [record], embeddings)
+    history = job.followed([record])
+    return _fitted(job, features.backbone, head, scorer, history, embeddings)
 
 
 def _fitted(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -23,6 +23,10 @@ class EpochRecord:
     accuracy: float
     test_loss: float | None
     test_accuracy: float | None
+
+
+OnEpoch = Callable[[EpochRecord], None]
+"""Is told of each finished epoch, also of those that a checkpoint restores."""
 
 
 @dataclass(slots=True)

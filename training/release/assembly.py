@@ -12,6 +12,7 @@ from typing import Any, Final
 from app import __version__
 from app.core.manifest import MODEL_CARD_NAME, Manifest, SplitMetrics
 from training.config import SourceConfig, TrainingConfig
+from training.console.progress import stepped
 from training.data.index import Index
 from training.data.labelled_tiles import LabelledTiles
 from training.data.labels import is_mixed
@@ -25,7 +26,7 @@ from training.evaluation.metrics import evaluate
 from training.evaluation.plots import plot_confusion, plot_epochs, plot_reliability
 from training.networks.graphs import Weights
 from training.release.bundle import complete_bundle, file_entries, new_bundle
-from training.release.export import export_models
+from training.release.export import N_EXPORT_STEPS, export_models
 from training.release.golden_tiles import write_golden_tiles
 from training.release.model_card import CardFacts, write_card
 from training.release.provenance import describe_data, describe_input, describe_weights
@@ -37,6 +38,7 @@ INTENDED_USE: Final = "Research use only. Not a medical device; not for diagnosi
 _N_CALIBRATION_TILES: Final = 1200
 """Largest calibration set of the int8 file: the whole collection, or 180 MB of a larger one."""
 _PLOTS_NAME: Final = "plots"
+_N_STEPS: Final = N_EXPORT_STEPS + 3
 _SOFTWARE: Final = ("tensorflow", "keras", "numpy", "pillow", "scikit-learn")
 
 
@@ -47,7 +49,7 @@ def assemble_bundle(
     runs: Sequence[CrossValidation],
     config: TrainingConfig,
 ) -> Manifest:
-    """Write a bundle and check it as the service will; an incomplete one is removed.
+    """Write a bundle and check it as the service will; one that fails is removed.
 
     Args:
         bundle_dir: `NAME/VERSION`; must not exist, because a released bundle never changes.
@@ -62,17 +64,19 @@ def assemble_bundle(
         GoldenTileError: a runtime does not reproduce the golden tiles.
     """
     index, index_sha256 = labelled.index, labelled.index_sha256
-    with new_bundle(bundle_dir):
-        _require_matching(index_sha256, runs, config)
+    _require_matching(index_sha256, runs, config)
+    with new_bundle(bundle_dir) as draft, stepped("Exporting", _N_STEPS) as begin:
         chosen, labels = calibrating_run(index, runs), config.labels.for_manifest
         temperature = calibrate(chosen)
         metrics = tuple(evaluate(run, temperature) for run in runs)
         tiles = some_of(labelled.tiles, _N_CALIBRATION_TILES)
         calibration_set = CalibrationSet(tiles, temperature, index_sha256)
-        exported = export_models(bundle_dir, *weights, calibration_set, config.network)
-        write_golden_tiles(bundle_dir, config.network.input_side_px, labels, temperature)
-        _write_plots(bundle_dir / _PLOTS_NAME, runs, metrics, chosen, temperature)
-        record, report = assess_bundle(bundle_dir, labelled, runs, temperature)
+        exported = export_models(draft, *weights, calibration_set, config.network, begin)
+        begin("golden tiles and plots")
+        write_golden_tiles(draft, config.network.input_side_px, labels, temperature)
+        _write_plots(draft / _PLOTS_NAME, runs, metrics, chosen, temperature)
+        begin("measurements for the card")
+        record, report = assess_bundle(draft, labelled, runs, temperature)
         manifest = Manifest(
             model_name=config.model_name,
             model_version=config.model_version,
@@ -101,8 +105,9 @@ def assemble_bundle(
             leaks=[leak for run in runs if run.kind == "random" for leak in _leaks_of(index, run)],
             source=None if is_collection else config.data.source or SourceConfig(),
         )
-        write_card(bundle_dir / MODEL_CARD_NAME, manifest, card)
-        return complete_bundle(bundle_dir, manifest, file_entries(bundle_dir))
+        write_card(draft / MODEL_CARD_NAME, manifest, card)
+        begin("check")
+        return complete_bundle(draft, manifest, file_entries(draft))
 
 
 def _require_matching(

@@ -23,43 +23,48 @@ from app.runtime.litert import LiteRtRuntime
 from app.runtime.protocol import Runtime
 from app.runtime.savedmodel import SavedModelRuntime
 from training.errors import RunError
+from training.release.staging import staging
+from training.storage.disk import writing
 
 PARITY: Final = 1e-3
 """Largest allowed difference of any output between SavedModel and LiteRT."""
 
 
 @contextmanager
-def new_bundle(bundle_dir: Path) -> Iterator[None]:
-    """Refuse to overwrite a bundle, and remove the new one if it is left incomplete.
+def new_bundle(bundle_dir: Path) -> Iterator[Path]:
+    """Yield a folder for a bundle, which is moved to `bundle_dir` if the block succeeds.
+
+    So a bundle that is not finished, or fails its check, is nowhere to be taken for a released one.
+
+    Args:
+        bundle_dir: `NAME/VERSION`.
 
     Raises:
-        RunError: there is a complete bundle.
+        RunError: there is a complete bundle, or the folder cannot be written.
     """
     require_no_bundle(bundle_dir)
-    try:
-        yield
-    finally:
-        _remove_incomplete(bundle_dir)
+    with writing(bundle_dir):
+        bundle_dir.parent.mkdir(parents=True, exist_ok=True)
+    with staging(bundle_dir.parent) as folder:
+        draft = folder / bundle_dir.parent.name / bundle_dir.name
+        draft.mkdir(parents=True)
+        yield draft
+        draft.rename(bundle_dir)
 
 
 def require_no_bundle(bundle_dir: Path) -> None:
-    """Refuse to overwrite a bundle; remove an incomplete one that a killed release left.
+    """Refuse to overwrite a bundle; remove one without a manifest, as early versions left them.
 
     Raises:
         RunError: there is a complete bundle.
     """
-    _remove_incomplete(bundle_dir)
+    if bundle_dir.is_dir() and not (bundle_dir / MANIFEST_NAME).exists():
+        shutil.rmtree(bundle_dir)
     if bundle_dir.exists():
         raise RunError(
             f"{bundle_dir} exists, and a released bundle never changes. Increase model_version, "
             "pass another --models-dir, or remove the folder first."
         )
-
-
-def _remove_incomplete(bundle_dir: Path) -> None:
-    """Remove a bundle folder without a manifest, so that the next release can start."""
-    if bundle_dir.is_dir() and not (bundle_dir / MANIFEST_NAME).exists():
-        shutil.rmtree(bundle_dir)
 
 
 def file_entry(file: Path) -> FileEntry:

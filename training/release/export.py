@@ -5,14 +5,17 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from app.core.manifest import INT8_NAME, LITERT_NAME, SAVED_MODEL_NAME
 from app.core.provenance import Int8Parity
 from training.config import NetworkConfig
+from training.console.progress import Begin
 from training.errors import RunError
 from training.networks.graphs import Weights, build_serving_model
 from training.release.quantize import SIGNATURE, CalibrationSet, lite_converter, quantize
+
+N_EXPORT_STEPS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ def export_models(
     head_weights: Weights,
     calibration_set: CalibrationSet,
     network: NetworkConfig,
+    begin: Begin,
 ) -> Exported:
     """Write `saved_model/` (any batch size), `model.tflite` and, if supported, an int8 file.
 
@@ -44,19 +48,30 @@ def export_models(
     The Keras functional model itself is exported. A `tf.Module` around it would not own its
     variables: the LiteRT file would be only 1 MB and return NaN.
 
+    Args:
+        bundle_dir: receives the files.
+        backbone_weights: as `fit_classifier` returns them.
+        head_weights: likewise.
+        calibration_set: tiles for the int8 file.
+        network: the system and its input.
+        begin: is told of each of the `N_EXPORT_STEPS` steps.
+
     Raises:
         RunError: the disk is full.
     """
     system, side_px = network.entry, network.input_side_px
+    begin("SavedModel")
     bundle_dir.mkdir(parents=True, exist_ok=True)
     model = build_serving_model(backbone_weights, head_weights, system, side_px)
     _, rows, columns, _ = model.output["cam"].shape
     _export_saved_model(model, bundle_dir / SAVED_MODEL_NAME, batch_size=None)
+    begin("LiteRT file")
     with tempfile.TemporaryDirectory() as scratch:
         single_dir = Path(scratch) / SAVED_MODEL_NAME
         _export_saved_model(model, single_dir, batch_size=1)
         litert_file = bundle_dir / LITERT_NAME
         litert_file.write_bytes(lite_converter(single_dir).convert())
+        begin("int8 file")
         parity = None
         if system.has_int8:
             int8, parity = quantize(single_dir, litert_file, calibration_set)

@@ -23,8 +23,14 @@ from training.evaluation.split_tables import (
     unknown_places,
 )
 from training.networks.registry import find_system
-from training.release.model_card_reliability import assessment_sections, section
+from training.release.card_header import card_header
+from training.release.model_card_reliability import (
+    assessment_sections,
+    own_tiles_paragraphs,
+    section,
+)
 from training.reliability.assessment_report import AssessmentReport
+from training.reliability.own_tiles import OwnTiles
 
 _NUMBERS: Final = {2: "two", 3: "three", 4: "four", 5: "five"}
 _FEW_TILES: Final = 1000
@@ -62,14 +68,15 @@ def write_card(path: Path, manifest: Manifest, facts: CardFacts) -> None:
         _head(manifest, facts.source),
         *_use(manifest, facts.source),
         _data(manifest, facts.n_mixed),
-        _results(manifest, facts.leaks),
+        _results(manifest, facts.leaks, facts.report.own),
         _by_label(manifest),
         _by_case(manifest),
         *assessment_sections(facts.report, facts.calibrated_by),
         _network(manifest),
         _terms(manifest),
     ]
-    path.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+    text = card_header(manifest) + "\n\n".join(sections) + "\n"
+    path.write_text(text, encoding="utf-8")
 
 
 def _head(manifest: Manifest, source: SourceConfig | None) -> str:
@@ -139,7 +146,7 @@ def _data(manifest: Manifest, n_mixed: int) -> str:
     )
 
 
-def _results(manifest: Manifest, leaks: Sequence[Leaks]) -> str:
+def _results(manifest: Manifest, leaks: Sequence[Leaks], own: OwnTiles | None) -> str:
     data = manifest.data
     notes = [f"random: {leak}." for leak in leaks]
     if data.mixed_tiles is not None:
@@ -152,6 +159,7 @@ def _results(manifest: Manifest, leaks: Sequence[Leaks]) -> str:
         markdown_table(SPLIT_HEADER, split_rows(manifest.metrics)),
         "For new slides of known cases, expect the result of the slide split; for new patients, "
         "that of the patient split. Do not quote the random split as expected performance.",
+        *own_tiles_paragraphs(own),
         *(["\n".join(f"- {note}" for note in notes)] if notes else []),
     )
 

@@ -13,6 +13,7 @@ from training.evaluation.split_tables import UNAVAILABLE, interval, number, perc
 from training.reliability.assessment_report import AssessmentReport
 from training.reliability.cam_deletion import DELETED_SHARE
 from training.reliability.flag_rates import FlagRate
+from training.reliability.own_tiles import MOVED, OwnTiles
 
 
 def section(title: str, *paragraphs: str) -> str:
@@ -34,6 +35,22 @@ def assessment_sections(report: AssessmentReport, calibrated_by: SplitKind = "sl
         _review(report),
         _evidence_maps(report),
         _robustness(report),
+    ]
+
+
+def own_tiles_paragraphs(own: OwnTiles | None) -> list[str]:
+    """What the model answers on its own training tiles, and what that does not mean."""
+    if own is None:
+        return []
+    drift = ", ".join(f"{value:.2f} ({quantity})" for quantity, value in own.drift.items())
+    trip = "trip" if max(own.drift.values()) > MOVED else "can trip"
+    return [
+        f"The released model is right on {own.n_correct} of {own.n_tiles} of its own training "
+        "tiles. That shows how well it remembers them, and says nothing about other tiles: the "
+        "splits above do. Testing the bundle on tiles that it was trained on repeats this number.",
+        f"Training tiles {trip} the drift monitor, whose reference is out-of-fold answers: their "
+        f"population stability index is {drift}, and the alert fires above {MOVED:g}. A model is "
+        "surer of tiles that it was trained on, and they lie nearer to its reference tiles.",
     ]
 
 

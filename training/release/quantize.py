@@ -11,6 +11,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from app.core.calibration import probabilities_from_logits
 from app.core.provenance import Int8Parity
 from app.runtime.litert import LiteRtRuntime
+from training.console.progress import tracked
 
 SIGNATURE: Final = "serving_default"
 _CONVOLUTIONS: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD")
@@ -101,7 +103,8 @@ def _convert(saved_model_dir: Path, tiles: NDArray[np.uint8], float_nodes: list[
 
     converter = lite_converter(saved_model_dir)
     converter.optimizations = [lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ({"tiles": tile[None]} for tile in tiles)
+    tracked_tiles = partial(tracked("Calibrating the int8 file"), list(tiles))
+    converter.representative_dataset = lambda: ({"tiles": tile[None]} for tile in tracked_tiles())
     # Only the debugger can keep single operations in float.
     options = lite.experimental.QuantizationDebugOptions(
         denylisted_ops=list(_HEAD), denylisted_nodes=float_nodes

@@ -14,7 +14,7 @@ from typing import Final
 
 from training.storage.atomic import try_lock
 
-_PREFIX: Final = ".calibrating-"
+_PREFIX: Final = ".releasing-"
 _LOCK_NAME: Final = "lock"
 
 

@@ -12,6 +12,7 @@ from training.evaluation.calibration import CalibrationQuality
 from training.reliability.cam_deletion import Deletion
 from training.reliability.conformal import Coverage
 from training.reliability.flag_rates import FlagRate
+from training.reliability.own_tiles import OwnTiles
 from training.reliability.robustness import Robustness
 from training.reliability.selective import RiskPoint
 from training.storage.frozen_model import FrozenModel
@@ -39,6 +40,7 @@ class AssessmentReport(FrozenModel):
         ood_samples: flag rates of `training.reliability.ood_samples`, by kind.
         stains: flag rates of real tiles in the colours of other stains.
         distance_methods: by method and kind, the share of OOD samples that the distance separates.
+        own: the released model on its training tiles; None in reports of versions 1 to 3.
         int8_verdicts_changed: tiles that the gate flags differently with int8; None without int8.
     """
 
@@ -58,6 +60,7 @@ class AssessmentReport(FrozenModel):
     selection: tuple[Selection, ...]
     deletion: Deletion
     robustness: tuple[Robustness, ...]
+    own: OwnTiles | None = None
 
 
 def write_report(bundle_dir: Path, report: AssessmentReport) -> None:

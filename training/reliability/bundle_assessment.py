@@ -41,11 +41,12 @@ from training.reliability.input_gate import (
 )
 from training.reliability.ood_samples import draw_ood_samples, in_other_stains
 from training.reliability.ood_scores import compare_distances
+from training.reliability.own_tiles import measure_own_tiles
 from training.reliability.plots import plot_risk_coverage, plot_robustness
 from training.reliability.predictor import Predictor
 from training.reliability.robustness import measure_robustness, read_files
 from training.reliability.selective import risk_coverage
-from training.runs.records import CrossValidation
+from training.runs.records import CrossValidation, class_indices_of
 
 MAX_TILES: Final = 200
 """Limit for measuring stains, evidence maps and robustness; more tiles would take minutes."""
@@ -81,7 +82,8 @@ class _ReleasedModel:
 
     def flag_rates(self, images: Mapping[str, NDArray[np.uint8]]) -> tuple[FlagRate, ...]:
         """Flag rates by kind of image."""
-        return tuple(flag_rate(kind, self.flag(shown)) for kind, shown in images.items())
+        kinds = tracked("Checking other images")(list(images.items()))
+        return tuple(flag_rate(kind, self.flag(shown)) for kind, shown in kinds)
 
 
 def assess_bundle(
@@ -116,13 +118,16 @@ def assess_bundle(
             if file.exists()
         }
         chosen = evenly_spaced(len(tiles), _MAX_REFERENCE_CANDIDATES)
-        _, embeddings = predictors["fp32"].logits_and_embeddings([tiles[i] for i in chosen])
+        logits, embeddings = predictors["fp32"].logits_and_embeddings([tiles[i] for i in chosen])
         groups = _groups_of(index, next(run for run in runs if run.kind == kind))
         slides = np.array([groups[i] for i in chosen])
         reference = choose_reference(embeddings)
         reference.write(bundle_dir / REFERENCE_NAME)
         model = _ReleasedModel(predictors, record.gate, embeddings, slides, reference)
-        report = _measure(labelled, held_out, kind, model)
+        truth = np.asarray(class_indices_of(index))[chosen]
+        distances = reference.distances(embeddings)
+        own = measure_own_tiles(logits, truth, distances, temperature, record.drift)
+        report = _measure(labelled, held_out, kind, model).model_copy(update={"own": own})
     write_report(bundle_dir, report)
     plot_risk_coverage(bundle_dir / _PLOTS_NAME / "risk-coverage.png", report)
     plot_robustness(bundle_dir / _PLOTS_NAME / "robustness.png", report)
@@ -167,7 +172,7 @@ def _measure(
             for split in dict.fromkeys((kind, "patient"))
             if split in held_out
         ),
-        deletion=measure_deletion(predictor, sample),
+        deletion=measure_deletion(predictor, tracked("Testing evidence maps")(list(sample))),
         robustness=measure_robustness(predictor, files, side_px),
     )
 

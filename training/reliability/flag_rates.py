@@ -24,7 +24,8 @@ from training.evaluation.intervals import binomial_interval
 from training.reliability.predictor import Predictor
 from training.storage.frozen_model import FrozenModel
 
-_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
+SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
+"""Of images that are searched for in folders."""
 _LIMITS: Final = TileLimits(max_bytes=2**28, max_pixels=2**27, min_side_px=16)
 
 
@@ -76,7 +77,7 @@ def flag_rate_of_folder(bundle: Bundle, folder: Path) -> tuple[FlagRate, int]:
         raise DataError(f"{folder} is not a folder.")
     has_distance = record.gate.max_distance is not None
     reference = read_reference(bundle.path / REFERENCE_NAME) if has_distance else None
-    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in _SUFFIXES and f.is_file())
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
     verdicts = []
     with Predictor(bundle.litert_file, bundle.manifest.temperature) as predictor:
         for tile in _decodable_tiles(files, bundle.manifest.input.side_px):

@@ -12,6 +12,7 @@ from app.core.appearance import Appearance, measure_appearance
 from app.core.assessment_record import InputGate
 from app.core.input_gate import gate_reasons
 from app.core.review import ReviewReason
+from training.console.progress import tracked
 from training.data.tiles import Tiles, in_order
 
 # The limits have margins, because a few dozen tiles do not contain the extremes of a thousand.
@@ -38,7 +39,9 @@ Distances = NDArray[np.float32] | None
 
 def measure_appearances(tiles: Tiles) -> list[Appearance]:
     """Measure the appearance of every tile, uint8 `[side, side, 3]` RGB, in order."""
-    return list(in_order(lambda position: measure_appearance(tiles[position]), len(tiles)))
+    measured = in_order(lambda position: measure_appearance(tiles[position]), len(tiles))
+    positions = tracked("Measuring tiles")(range(len(tiles)))
+    return [appearance for _, appearance in zip(positions, measured, strict=True)]
 
 
 def fit_gate(appearances: Sequence[Appearance], distances: Distances) -> InputGate:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from training.augmentation.stain_separation import OTHER_STAINS, restain
+from training.console.progress import tracked
 
 N_PER_KIND: Final = 40
 _FINE_PX: Final = 672
@@ -36,7 +37,8 @@ def draw_ood_samples(side_px: int, seed: int = 0) -> dict[str, NDArray[np.uint8]
         "plain colours": _plain,
     }
     samples = {}
-    for number, (kind, draw) in enumerate(kinds.items()):
+    numbered = list(enumerate(kinds.items()))
+    for number, (kind, draw) in tracked("Drawing other images")(numbered):
         rng = np.random.default_rng([seed, number])
         samples[kind] = np.stack([draw(rng, side_px) for _ in range(N_PER_KIND)])
     return samples
@@ -44,7 +46,8 @@ def draw_ood_samples(side_px: int, seed: int = 0) -> dict[str, NDArray[np.uint8]
 
 def in_other_stains(tiles: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
     """Recolour tiles, uint8 `[n, side, side, 3]` RGB, to imitate other stains; by stain."""
-    restained = {name: np.stack([restain(tile, name) for tile in tiles]) for name in OTHER_STAINS}
+    stains = tracked("Imitating other stains")(list(OTHER_STAINS))
+    restained = {name: np.stack([restain(tile, name) for tile in tiles]) for name in stains}
     grey = np.repeat(tiles.mean(axis=-1, keepdims=True).astype(np.uint8), 3, axis=-1)
     return restained | {
         "grey": grey,

@@ -6,6 +6,8 @@ A finished run is not fitted again while everything that decides its result is t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +20,7 @@ from pydantic import ValidationError
 from app.core.reference_tiles import N_NEIGHBOURS
 from training.config import TrainingConfig
 from training.console.plural import plural
-from training.console.progress import ERRORS, tracked
+from training.console.progress import ERRORS, Advance, counted
 from training.data.groups import Groups
 from training.data.index import Index
 from training.data.splits import Fold, Split, fold_positions
@@ -29,9 +31,11 @@ from training.features.cache import FeatureCache
 from training.features.prepare import PreparedFeatures, prepare_features
 from training.features.reference_tiles import choose_reference
 from training.fit.checkpoint_dir import CheckpointDir
-from training.fit.classifier import fit_classifier
+from training.fit.classifier import count_epochs, fit_classifier
+from training.fit.history import EpochRecord, OnEpoch
 from training.runs.identity import RunIdentity, identify
 from training.runs.records import (
+    ALL_TILES,
     Answer,
     CrossValidation,
     FinalFit,
@@ -42,7 +46,8 @@ from training.runs.records import (
     write_final_fit,
     write_run,
 )
-from training.runs.resume import resumable
+from training.runs.resume import live_curves_dir, resumable
+from training.storage.event_files import open_curve
 
 _FOLD_NAME: Final = "fold.json"
 
@@ -107,9 +112,16 @@ class Fitting:
             if n_saved:
                 _say(f"Already finished by {split.kind}: {n_saved} of {len(saved)} folds.")
             results: dict[str, FoldResult] = {}
-            todo = list(zip(split.folds, parts, saved, strict=True))
-            for fold, part, result in tracked(f"Cross-validating by {split.kind}")(todo):
-                results[fold.name] = result or _fit_fold(features, self._task, fold, part)
+            curves_dir = live_curves_dir(out, identity)
+            total = count_epochs(self._task.config) * (len(saved) - n_saved)
+            with counted(f"Cross-validating by {split.kind}", total) as advance:
+
+                def fit_fold(fold: Fold, part: CheckpointDir) -> FoldResult:
+                    with _followed(curves_dir, fold.name, advance) as on_epoch:
+                        return _fit_fold(features, self._task, fold, part, on_epoch)
+
+                for fold, part, result in zip(split.folds, parts, saved, strict=True):
+                    results[fold.name] = result or fit_fold(fold, part)
             run = CrossValidation(
                 kind=split.kind,
                 split_sha256=split_sha256,
@@ -136,9 +148,14 @@ class Fitting:
         with resumable(out, identity) as checkpoints:
             everything = np.arange(len(task.index.tiles))
             nothing = np.array([], dtype=np.int64)
-            fitted = fit_classifier(
-                self._features, task.config, everything, nothing, task.config.seed, checkpoints
-            )
+            features, seed = self._features, task.config.seed
+            with (
+                counted("Fitting", count_epochs(task.config)) as advance,
+                _followed(live_curves_dir(out, identity), ALL_TILES, advance) as on_epoch,
+            ):
+                fitted = fit_classifier(
+                    features, task.config, everything, nothing, seed, checkpoints, on_epoch
+                )
             run = FinalFit(
                 index_sha256=task.index_sha256,
                 config=task.config,
@@ -147,6 +164,21 @@ class Fitting:
             )
             if is_chief():
                 write_final_fit(out, run, fitted.backbone_weights, fitted.head_weights)
+
+
+@contextmanager
+def _followed(curves_dir: Path, name: str, advance: Advance) -> Iterator[OnEpoch]:
+    """Show each epoch of a fit in the progress bar and, for TensorBoard, in a curve."""
+    if not is_chief():
+        yield lambda _: advance(1, name)
+        return
+    with open_curve(curves_dir, name) as add:
+
+        def on_epoch(record: EpochRecord) -> None:
+            add(asdict(record))
+            advance(1, name)
+
+        yield on_epoch
 
 
 def _say(line: str) -> None:
@@ -163,11 +195,15 @@ def _read_fold(checkpoints: CheckpointDir) -> FoldResult | None:
 
 
 def _fit_fold(
-    features: PreparedFeatures, task: FitTask, fold: Fold, checkpoints: CheckpointDir
+    features: PreparedFeatures,
+    task: FitTask,
+    fold: Fold,
+    checkpoints: CheckpointDir,
+    on_epoch: OnEpoch,
 ) -> FoldResult:
     index, config = task.index, task.config
     train, test = fold_positions(index, fold)
-    fitted = fit_classifier(features, config, train, test, config.seed, checkpoints)
+    fitted = fit_classifier(features, config, train, test, config.seed, checkpoints, on_epoch)
     distances = _distances(fitted.embeddings, train, test)
     answers = (
         Answer(

@@ -1,12 +1,14 @@
 """Run directories: what `fit` writes for `evaluate`, `temperature` and `export`.
 
 `run.json` holds the configuration, the history and, for a cross-validation, all out-of-fold
-predictions; `weights.npz` holds the weights of a fit on all tiles.
+predictions; `weights.npz` holds the weights of a fit on all tiles, and `tensorboard/` the learning
+curves once more.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, get_args
 from zipfile import BadZipFile
@@ -24,10 +26,16 @@ from training.networks.graphs import Weights
 from training.runs.identity import RunIdentity
 from training.storage.atomic import write_whole
 from training.storage.disk import writing
+from training.storage.event_files import CURVES_NAME, write_curves
 from training.storage.frozen_model import FrozenModel, write_json
 
+ALL_TILES: Final = "all tiles"
 RUN_NAME: Final = "run.json"
 WEIGHTS_NAME: Final = "weights.npz"
+METRICS_NAME: Final = "metrics.json"
+PLOT_NAMES: Final = ("confusion.png", "epochs.png", "reliability.png")
+RUN_FILES: Final = (RUN_NAME, METRICS_NAME, *PLOT_NAMES, WEIGHTS_NAME, CURVES_NAME)
+"""Everything that `fit` and `evaluate` write into a run's folder, the record first."""
 
 
 Run = TypeVar("Run", bound=FrozenModel)
@@ -73,6 +81,11 @@ class CrossValidation(FrozenModel):
         return tuple(self.history)
 
     @property
+    def curves(self) -> Mapping[str, tuple[dict[str, Any], ...]]:
+        """The history of each fold."""
+        return self.history
+
+    @property
     def n_correct(self) -> int:
         """Number of tiles whose largest logit is that of their label."""
         ids = self.config.labels.ids
@@ -93,6 +106,11 @@ class FinalFit(FrozenModel):
     config: TrainingConfig
     history: tuple[dict[str, Any], ...]
     identity: RunIdentity | None = None
+
+    @property
+    def curves(self) -> Mapping[str, tuple[dict[str, Any], ...]]:
+        """The history, under the name that stands for all tiles."""
+        return {ALL_TILES: self.history}
 
 
 def class_indices_of(index: Index) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -144,12 +162,13 @@ def require_trainable(index: Index, config: TrainingConfig) -> None:
 
 
 def write_run(run_dir: Path, run: CrossValidation | FinalFit) -> None:
-    """Write `run.json` atomically; create the folder if it is missing.
+    """Write the learning curves, then `run.json` atomically; create the folder if it is missing.
 
     Raises:
         RunError: the disk is full or cannot be written.
     """
     with writing(run_dir):
+        write_curves(run_dir, run.curves)
         write_json(run_dir / RUN_NAME, run)
 
 

@@ -35,7 +35,7 @@ def test_staging_removes_the_folder_of_a_killed_process_only(tmp_path: Path) -> 
 
 
 def test_staging_keeps_a_folder_that_is_not_locked_yet(tmp_path: Path) -> None:
-    young = tmp_path / ".calibrating-young"
+    young = tmp_path / ".releasing-young"
     young.mkdir()
     with staging(tmp_path):
         assert young.is_dir()

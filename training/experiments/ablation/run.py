@@ -20,7 +20,7 @@ import numpy as np
 from app.core.calibration import probabilities_from_logits
 from app.core.manifest import SplitKind
 from training.config import TrainingConfig
-from training.console.progress import ERRORS, tracked
+from training.console.progress import ERRORS, Advance, counted
 from training.data.groups import Groups
 from training.data.index import Index
 from training.data.splits import Split, fold_positions, make_split
@@ -28,7 +28,7 @@ from training.data.tiles import TileStream
 from training.evaluation.calibration import log_loss
 from training.experiments.ablation.config import AblationConfig, Recipe
 from training.features.prepare import PreparedFeatures, features_key, prepare_features
-from training.fit.classifier import fit_classifier
+from training.fit.classifier import count_epochs, fit_classifier
 from training.networks.graphs import weights_sha256
 from training.runs.records import class_indices_of
 from training.storage.disk import require_room
@@ -91,12 +91,13 @@ def run_ablation(
     with Journal(out_dir / RUNS_NAME, AblationRecord, warn) as journal:
         done = {key: record for key in jobs_by_key if (record := journal.get(key))}
         waiting = [job for key, job in jobs_by_key.items() if key not in done]
-        for job in tracked("Running the ablation")(waiting):
-            if features is None or features.key != features_key(job.config):
-                features = None  # free the memory before the next features need it
-                features = _prepare_features(index, data_dir, job.config)
-            done[job.key] = _run(features, index, job)
-            journal.append([done[job.key]])
+        with counted("Running the ablation", len(waiting)) as advance:
+            for job in waiting:
+                if features is None or features.key != features_key(job.config):
+                    features = None  # free the memory before the next features need it
+                    features = _prepare_features(index, data_dir, job.config)
+                done[job.key] = _run(features, index, job, advance)
+                journal.append([done[job.key]])
     # A recipe may have been renamed since it was measured.
     return [done[job.key].model_copy(update={"recipe": job.recipe}) for job in jobs]
 
@@ -142,12 +143,20 @@ def _prepare_features(index: Index, data_dir: Path, config: TrainingConfig) -> P
     return prepare_features(tiles, class_indices_of(index), config, Groups.of(index))
 
 
-def _run(features: PreparedFeatures, index: Index, job: _Job) -> AblationRecord:
+def _run(features: PreparedFeatures, index: Index, job: _Job, advance: Advance) -> AblationRecord:
     truth = class_indices_of(index)
     logits = np.full((len(truth), len(job.config.labels)), np.nan)
+    share = 1 / (len(job.split.folds) * count_epochs(job.config))  # of this run, in an epoch
     for fold in job.split.folds:
         train, test = fold_positions(index, fold)
-        fitted = fit_classifier(features, job.config, train, test, job.config.seed)
+        fitted = fit_classifier(
+            features,
+            job.config,
+            train,
+            test,
+            job.config.seed,
+            on_epoch=lambda _: advance(share, job.recipe),
+        )
         logits[test] = fitted.test_logits
     right = logits.argmax(axis=1) == truth
     cases = [tile.case or "unknown" for tile in index.tiles]

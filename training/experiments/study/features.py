@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -68,9 +68,9 @@ class FeatureSource:
         numbers = [None, *range(_n_cached(views))]
         wanted = list(itertools.product(self._index.tiles, numbers))
 
-        def compute(positions: Sequence[int]) -> Features:
+        def compute(positions: Sequence[int]) -> Iterator[Features]:
             drawings = [(tile, views, number) for tile, number in (wanted[i] for i in positions)]
-            return self._infer_all(network, drawings)
+            return itertools.chain.from_iterable(self._infer_batches(network, drawings))
 
         title = SYSTEMS[network.system].title
         track = tracked(f"Features of {title}")
@@ -90,7 +90,8 @@ class FeatureSource:
             words = int.from_bytes(hashlib.sha256(repr((spec.seed, epoch)).encode()).digest()[:8])
             numbers = [_ONLINE + words + j for j in range(per_epoch)]
             drawings = [(tile, views, number) for tile in tiles for number in numbers]
-            return self._infer_all(spec.network, drawings).reshape(len(tiles), per_epoch, -1)
+            rows = np.concatenate(list(self._infer_batches(spec.network, drawings)))
+            return rows.reshape(len(tiles), per_epoch, -1)
 
         return draw
 
@@ -101,11 +102,11 @@ class FeatureSource:
         described = [None, *(_describe(views, number) for number in range(_n_cached(views)))]
         return [row_key(tile.sha256, view) for tile in self._index.tiles for view in described]
 
-    def _infer_all(
+    def _infer_batches(
         self,
         network: NetworkSpec,
-        drawings: Iterable[tuple[IndexedTile, ViewsSpec | None, int | None]],
-    ) -> Features:
+        drawings: Sequence[tuple[IndexedTile, ViewsSpec | None, int | None]],
+    ) -> Iterator[Features]:
         """Decode tiles and draw views in threads, a batch ahead of the network."""
         infer = self.open_backbone(network)
 
@@ -113,15 +114,12 @@ class FeatureSource:
             tile, views, number = drawing
             return draw_numbered(self._read_tile(tile, network.side_px), tile, views, number)
 
-        drawings = list(drawings)
         batches = [drawings[i : i + _BATCH] for i in range(0, len(drawings), _BATCH)]
-        answers = []
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             ahead = pool.map(draw, batches[0])
             for following in [*batches[1:], []]:
                 drawn, ahead = np.stack(list(ahead)), pool.map(draw, following)
-                answers.append(infer(drawn))
-        return np.concatenate(answers)
+                yield infer(drawn)
 
     def _decode(self, tile: IndexedTile, side_px: int) -> Tile:
         return decode_tile(read_tile_file(tile, self._data_dir), _LIMITS, side_px)

@@ -1,0 +1,80 @@
+"""A fit that fails leaves nothing that somebody could take for its result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.training.command_line import run, succeed
+from tests.training.forked import forked
+
+pytestmark = pytest.mark.tensorflow
+
+FAILING_IN_FOLD_2 = """
+import os, signal
+from tests.training.tiny_system import register
+from training.runs import cross_validation
+register()
+fit_fold, calls = cross_validation._fit_fold, []
+def failing(*given):
+    if calls:
+        {failure}
+    calls.append(given)
+    return fit_fold(*given)
+cross_validation._fit_fold = failing
+from training.cli import app; app()
+"""
+FAILURES = {
+    "exception": ("raise RuntimeError('broken')", 1),
+    "full disk": ("raise OSError(28, 'No space left on device')", 1),
+    "SIGKILL": ("os.kill(os.getpid(), signal.SIGKILL)", -9),
+}
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_failed_fit_leaves_nothing_that_looks_finished(
+    failure: str,
+    drawn_dir: Path,
+    tiny_config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OSTEO_WEIGHTS", raising=False)
+    text = tiny_config.read_text().partition("[fine_tune]")[0]
+    tiny_config.write_text(text.replace("[network]\n", '[network]\nsystem = "tiny"\n'))
+    runs = tmp_path / "runs"
+    out = runs / "slide"
+    succeed("index", "--data-dir", drawn_dir, "--tile-side-px", 128)
+    succeed("split", "--kind", "slide", "--folds", 2)
+    given: list[object] = ["fit", "--data-dir", drawn_dir, "--config", tiny_config]
+    given += ["--index", runs / "index.json", "--split", runs / "slide.json", "--out", out]
+    succeed(*given)
+    succeed("evaluate", out)
+    finished = {path.name for path in out.iterdir()}
+    assert {"run.json", "metrics.json", "epochs.png", "tensorboard"} < finished
+
+    tiny_config.write_text(tiny_config.read_text().replace("seed = 1", "seed = 2", 1))
+    what, code = FAILURES[failure]
+    program = FAILING_IN_FOLD_2.format(failure=what)
+    with forked(*given, log_file=tmp_path / "log", code=program) as process:
+        said = " ".join(process.communicate().split())
+    assert process.returncode == code, said
+    assert f"The finished run in {out} has other settings (configuration)" in said
+    assert names_in(out) == ["previous", "unfinished"]
+    assert set(names_in(out / "previous")) == finished
+    for command in ("evaluate", "temperature", "compare"):
+        refused = run(command, out)
+        assert refused.exit_code == 1
+        assert "run.json: No such file" in " ".join(refused.output.split())
+
+    said = " ".join(succeed(*given).split())
+    assert "Already finished by slide: 1 of 2 folds" in said
+    assert names_in(out) == ["previous", "run.json", "tensorboard"]
+    assert names_in(out / "tensorboard") == ["fold 1", "fold 2"]
+    succeed("compare", out, out / "previous")
