@@ -50,11 +50,8 @@ class Label(ManifestPart):
     id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
     name: Annotated[str, Field(max_length=200)]
     is_tumor: bool
-    # Left out if there is none, so that the manifests of older bundles stay as they are.
     colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] | None = Field(
-        default=None,
-        description="Colour in plots and reports, `#rrggbb`.",
-        exclude_if=lambda colour: colour is None,
+        default=None, description="Colour in plots and reports, `#rrggbb`."
     )
 
 

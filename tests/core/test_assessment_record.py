@@ -20,7 +20,7 @@ def test_record_round_trips_through_json() -> None:
     [
         ("conformal", {"scores": [0.5, 0.4]}),
         ("conformal", {"scores": [float("nan")]}),
-        ("conformal", {"split": "random"}),
+        ("conformal", {"split": "tile"}),
         ("gate", {"max_distance": float("inf")}),
         ("gate", {"max_distance": 0}),
         ("gate", {"min_contrast": float("nan")}),
