@@ -1,4 +1,4 @@
-"""The command `osteo`: run the service, classify, explain and report tiles without it, check the setup."""
+"""The command `osteo`: serve; classify, explain and report without a server; check the setup."""
 
 from __future__ import annotations
 

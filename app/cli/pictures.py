@@ -142,6 +142,6 @@ def _require_file(path: Path, picture: Picture) -> None:
 
 
 def require_access(path: Path, existing: Path) -> None:
-    """End the command if `path` cannot be written, because `existing`, it or above it, is locked."""
+    """End the command if `existing`, which is `path` or a folder above it, may not be written."""
     if not os.access(existing, os.W_OK):
         fail(f"{shown(path)} cannot be written: {os.strerror(errno.EACCES)}.", EXIT_USAGE)

@@ -63,7 +63,7 @@ def report(
         require_no_tile_replaced(target, search.found)
         classifier = open_classifier(read_settings(), Metrics())
     names = names_of(named, hide_names)
-    subject = Subject(names.folder, hide_names, search.skipped.sentence(), datetime.now(UTC))
+    subject = Subject(names.heading, hide_names, search.skipped.sentence(), datetime.now(UTC))
     answer = partial(picture_tile, classifier, size_px)
     summary = Summary()
     try:

@@ -18,8 +18,9 @@ from app.inference.results import TileResult
 
 _OPACITY: Final = 0.6
 """Opacity of the heat map where it is highest, as in `osteo explain`."""
-_QUALITY: Final = 75
-"""Pillow's scale for WebP. A picture of 256 px takes about 10 kB."""
+_WEBP: Final = {"quality": 75, "method": 2}
+"""Pillow's scales. A picture of 256 px takes 15 kB; method 4, the default, takes twice as long and
+saves a fiftieth of the bytes."""
 _TYPICAL_TISSUE: Final = (205, 150, 190)
 """sRGB, under the colour bar: eosin with some haematoxylin."""
 
@@ -73,5 +74,5 @@ def _laid_over(tile: Image.Image, heat: bytes) -> bytes:
 
 def _encode(picture: Image.Image) -> bytes:
     stream = io.BytesIO()
-    picture.convert("RGB").save(stream, "WEBP", quality=_QUALITY)
+    picture.convert("RGB").save(stream, "WEBP", **_WEBP)
     return stream.getvalue()

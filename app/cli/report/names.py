@@ -23,11 +23,11 @@ class Names:
     are_hidden: bool
 
     @property
-    def folder(self) -> str:
-        """The name of the folder, without those above it; they may name people as well."""
-        if self.are_hidden:
-            return "hidden"
-        return shown(Path(self.common.name)) if self.common and self.common.name else "several"
+    def heading(self) -> str:
+        """The heading of the page; it has the name of the folder, not of those above it."""
+        if self.are_hidden or self.common is None or not self.common.name:
+            return "Tiles"
+        return f"Tiles of {shown(Path(self.common.name))}"
 
     def tile(self, path: Path, number: int) -> str:
         """The name of the file in row `number` of the CSV, counted from 1."""

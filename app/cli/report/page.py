@@ -41,13 +41,13 @@ class Subject:
     """What a report is about.
 
     Attributes:
-        folder: the name of the folder.
+        heading: of the page.
         names_are_hidden: whether the page calls tiles by numbers.
         skipped: a sentence about files that were not tried; None if there are none.
-        created: the time of the report, with its zone.
+        created: the time of the report, in UTC.
     """
 
-    folder: str
+    heading: str
     names_are_hidden: bool
     skipped: str | None
     created: datetime
@@ -64,8 +64,8 @@ def page_around_tiles(
         filter_style=joined(map(_filter_rule, labels)),
         filters=joined(map(_filter, labels)),
         notice=RESEARCH_USE,
-        folder=subject.folder,
-        created=subject.created.isoformat(timespec="minutes"),
+        heading=subject.heading,
+        created=f"{subject.created:%Y-%m-%d %H:%M} UTC",
         version=__version__,
         files=_files_sentence(summary, subject.skipped),
         class_mix=_class_mix(summary, labels),
@@ -76,7 +76,7 @@ def page_around_tiles(
         bundle_sha256=model.bundle_sha256,
         splits=_splits(manifest.metrics),
         colour_bar=colour_bar(),
-        failures="Each other file has an answer." if summary.n_failed else "None.",
+        failures=_failures_sentence(summary),
         names=_NAMES_HIDDEN if subject.names_are_hidden else _NAMES_SHOWN,
     )
     head, rest = page.split(FAILURES)
@@ -89,6 +89,11 @@ def _files_sentence(summary: Summary, skipped: str | None) -> str:
     if summary.n_failed:
         sentences.append(f"{counted(summary.n_failed, 'file')} without an answer.")
     return " ".join([*sentences, *([skipped] if skipped else [])])
+
+
+def _failures_sentence(summary: Summary) -> str:
+    n_files = summary.n_tiles + summary.n_failed
+    return f"{summary.n_failed} of {n_files}:" if summary.n_failed else "None."
 
 
 def _class_mix(summary: Summary, labels: Sequence[Label]) -> Html:
@@ -108,7 +113,7 @@ def _review_sentence(summary: Summary) -> str:
 
 
 def _reasons(summary: Summary) -> Html:
-    item = "<li><b>$number</b> $why <code>$reason</code></li>"
+    item = "<li><b>$number</b>: $why <code>$reason</code></li>"
     return joined(
         fill(item, number=number, why=REASONS[ReviewReason(reason)], reason=str(reason))
         for reason, number in summary.reasons.most_common()
@@ -117,7 +122,7 @@ def _reasons(summary: Summary) -> Html:
 
 def _splits(metrics: Sequence[SplitMetrics]) -> Html:
     row = (
-        '<tr><th scope="row">by $split</th><td>$held_out</td><td class="number">$accuracy</td>'
+        '<tr><th scope="row">$split</th><td>$held_out</td><td class="number">$accuracy</td>'
         '<td class="number">$low to $high</td><td class="number">$f1</td>'
         '<td class="number">$n_tiles</td><td class="number">$n_folds</td></tr>'
     )
