@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +13,7 @@ import typer
 from app.cli.arguments import counted_files, named_paths, search_named
 from app.cli.endings import EXIT_FAILED, EXIT_INTERRUPTED, fail, plain_errors
 from app.cli.files import answer_files
-from app.cli.names import one_line, shown
+from app.cli.names import shown
 from app.cli.progress import tracked
 from app.cli.report.images import picture_tile
 from app.cli.report.names import names_of
@@ -78,13 +79,13 @@ def report(
         done = counted_files(summary.n_tiles + summary.n_failed, search)
         fail(f"Interrupted after {done}; no report was written.", EXIT_INTERRUPTED)
     except OSError as error:
-        fail(f"{one_line(output)} cannot be written: {reason_of(error)}.", EXIT_FAILED)
-    _print_result(target, summary)
+        fail(f"{shown(Path(output))} cannot be written: {reason_of(error)}.", EXIT_FAILED)
+    _print_result(output, target, summary)
     if summary.n_failed:
         fail(f"{counted_files(summary.n_failed, search)} could not be classified.", EXIT_FAILED)
 
 
-def _print_result(target: Target, summary: Summary) -> None:
-    tables = f"{shown(target.csv)} and {shown(target.json)} have the rows"
-    looks = f"{summary.n_for_review} to look at"
-    typer.echo(f"{shown(target.page)}: {counted(summary.n_tiles, 'tile')}, {looks}; {tables}.")
+def _print_result(output: str, target: Target, summary: Summary) -> None:
+    counts = f"{counted(summary.n_tiles, 'tile')}, {summary.n_for_review} to look at"
+    tables = f"{shown(Path(target.csv.name))} and {shown(Path(target.json.name))}"
+    typer.echo(f"{shown(Path(output))}: {counts}. The rows are beside it in {tables}.")

@@ -109,14 +109,13 @@ def test_files_without_an_answer_are_listed_with_the_reason(page: Page) -> None:
     assert "Skipped 1 .svs" in page.text
 
 
-def test_csv_is_that_of_classify(folder: Path, page: Page) -> None:
-    assert page
+@pytest.mark.usefixtures("report")
+def test_csv_is_that_of_classify(folder: Path) -> None:
     assert (folder / "report.csv").read_text("utf-8") == printed(folder, "-f", "csv")
 
 
-def test_json_is_that_of_classify(folder: Path, page: Page) -> None:
-    assert page
-
+@pytest.mark.usefixtures("report")
+def test_json_is_that_of_classify(folder: Path) -> None:
     def without_timing(text: str) -> list[dict[str, Any]]:
         return [{**one, "timing": None} for one in json.loads(text)]
 
@@ -186,7 +185,6 @@ def test_ids_are_unique_and_references_to_them_exist(page: Page) -> None:
 
 
 def test_hidden_names_are_nowhere_on_the_page(folder: Path, page: Page) -> None:
-    assert page
     done = run(command("report", "case", "-o", "hidden.html", "--hide-names"), folder)
     assert done.returncode == 1
     content = (folder / "hidden.html").read_text("utf-8")
