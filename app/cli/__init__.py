@@ -1,1 +1,1 @@
-"""The command `osteo`: serve, classify, explain, doctor."""
+"""The command `osteo`: serve, classify, explain, report, doctor."""

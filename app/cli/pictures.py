@@ -121,7 +121,7 @@ def _require_folder(path: Path, named: Sequence[Path]) -> None:
             f"{shown(path)} is searched for tiles; choose another folder for the pictures.",
             EXIT_USAGE,
         )
-    _require_access(path, next(one for one in (path, *path.parents) if exists(one)))
+    require_access(path, next(one for one in (path, *path.parents) if exists(one)))
 
 
 def _require_file(path: Path, picture: Picture) -> None:
@@ -138,9 +138,10 @@ def _require_file(path: Path, picture: Picture) -> None:
         fail("A JPEG has no transparency, which --picture heat needs; write a .png.", EXIT_USAGE)
     if not is_folder(path.parent):
         fail(f"{shown(path)} cannot be written: {shown(path.parent)} is not a folder.", EXIT_USAGE)
-    _require_access(path, path if exists(path) else path.parent)
+    require_access(path, path if exists(path) else path.parent)
 
 
-def _require_access(path: Path, existing: Path) -> None:
+def require_access(path: Path, existing: Path) -> None:
+    """End the command if `existing`, which is `path` or a folder above it, may not be written."""
     if not os.access(existing, os.W_OK):
         fail(f"{shown(path)} cannot be written: {os.strerror(errno.EACCES)}.", EXIT_USAGE)

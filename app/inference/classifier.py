@@ -182,6 +182,23 @@ class Classifier:
         beside = picture == "side-by-side"
         return draw_overlay(tile, explanation.grid, opacity, caption, beside=beside)
 
+    def view(self, tile_bytes: bytes, size_px: int) -> NDArray[np.uint8]:
+        """Decode the part of a tile that the model sees, its centre square, to show it.
+
+        Args:
+            tile_bytes: a JPEG, PNG, TIFF or WebP file.
+            size_px: side of the result.
+
+        Returns:
+            uint8 RGB `[size_px, size_px, 3]`.
+
+        Raises:
+            TileError: the tile cannot be decoded or exceeds a limit.
+        """
+        with self._decoder.slot():
+            tile, _ = self._decoder.decode(tile_bytes, size_px)
+        return tile
+
     def require_label(self, label: str | None) -> None:
         """Check that the model has a label.
 

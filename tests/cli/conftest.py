@@ -1,4 +1,4 @@
-"""A runtime for `osteo explain` that needs no network weights."""
+"""A runtime for the commands that needs no network weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.records import a_record, embedding_at
 
 @pytest.fixture
 def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
-    """The runtime of `osteo explain`: predicts non_tumor, with evidence in the upper left."""
+    """The runtime of the commands: predicts non_tumor, with evidence in the upper left."""
     build_bundle(tmp_path / "models", record=a_record())
     monkeypatch.setenv("OSTEO_MODELS_DIR", str(tmp_path / "models"))
     fake = FakeRuntime()
@@ -27,5 +27,6 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
         fake.poison = saying(9.0, 0.0, 0.0)
         return classifier
 
-    monkeypatch.setattr("app.cli.explain.open_classifier", open_fake)
+    for command in ("classify", "explain", "report.command"):
+        monkeypatch.setattr(f"app.cli.{command}.open_classifier", open_fake)
     return fake

@@ -16,6 +16,7 @@ from training.commands.output import plain
 from training.config import RELEASED_CONFIG
 from training.console.native_output import native_output_hidden
 from training.console.progress import ERRORS
+from training.storage.disk import describe_file_error, is_file_error
 
 P = ParamSpec("P")
 _KEYWORD: Final = inspect.Parameter.KEYWORD_ONLY
