@@ -27,7 +27,8 @@ from app.settings import Settings
 from app.telemetry.metrics import Metrics
 
 _DESCRIPTION: Final = f"""
-Classifies H&E tiles of osteosarcoma as Non-Tumor, Non-Viable Tumor or Viable Tumor.
+Classifies tiles of histology. The released model tells Non-Tumor, Non-Viable Tumor and Viable Tumor
+apart on H&E tiles of osteosarcoma; `GET /v1/models` lists the labels of the model that serves.
 
 **{RESEARCH_USE}** Accuracy on patients the model has never seen is much lower than on random
 splits; `GET /v1/models` lists every metric with its split.

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from tests.conftest import REPOSITORY
 from training.config import TrainingConfig
+from training.data.label_set import LabelSet, TrainedLabel
 
 PATH: Final = REPOSITORY / "docs" / "configuration.md"
 _HEAD: Final = """# Configuration keys
@@ -29,6 +30,9 @@ def page() -> str:
 
 def _sections(model: type[BaseModel], section: str, left_out: BaseModel | None) -> Iterator[str]:
     """`left_out` holds the values that apply if the section is left out."""
+    if issubclass(model, LabelSet):
+        yield from _labels()
+        return
     plain: dict[str, FieldInfo] = {}
     below: dict[str, FieldInfo] = {}
     for name, field in model.model_fields.items():
@@ -44,6 +48,21 @@ def _sections(model: type[BaseModel], section: str, left_out: BaseModel | None) 
     yield ""
     for name, field in below.items():
         yield from _sections(type(field.default), f"{section}.{name}".lstrip("."), field.default)
+
+
+def _labels() -> Iterator[str]:
+    """A table of tables: its keys are the ids of the labels."""
+    yield "## `[labels]`\n"
+    yield (
+        "One key for each label, in the order of the classes: the label's id, with a table of the "
+        "keys below. Without the section, the labels are those of the collection.\n"
+    )
+    yield "| key | default | values | what it does |\n| --- | --- | --- | --- |"
+    for name, field in TrainedLabel.model_fields.items():
+        if name != "id":
+            cells = (f"`{name}`", _default(name, field, None), _values(field), field.description)
+            yield f"| {' | '.join(map(str, cells))} |"
+    yield ""
 
 
 def _default(name: str, field: FieldInfo, left_out: BaseModel | None) -> str:

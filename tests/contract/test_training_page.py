@@ -63,7 +63,7 @@ def with_values_of(commands: str, data_dir: Path) -> str:
 
 
 def test_the_steps_lead_to_a_bundle_and_a_comparison(checkout: Path, data_dir: Path) -> None:
-    steps = [block for block in BLOCKS if "make model" not in block]
+    steps = [block for block in BLOCKS if "make model" not in block and "~/marrow" not in block]
     assert len(steps) == 6  # the values, four steps, a comparison
     printed = run_shell(with_values_of("".join(steps), data_dir), checkout)
     for words in ('{"temperature": ', "checked; the runtimes agree.", "0 of 18 tested tiles"):

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from app.core.assessment_record import DriftReference
 from app.core.calibration import probabilities_from_logits
 from app.core.population_stability import count_bins, stability_index
-from training.data.labels import LABEL_IDS
 from training.storage.frozen_model import FrozenModel
 
 MOVED: Final = 0.25
@@ -46,12 +45,13 @@ def measure_own_tiles(
         truth: positions of their labels, `[n]`.
         distances: of their embeddings from the reference tiles, `[n]`.
         temperature: the bundle's.
-        reference: the bundle's, from out-of-fold answers.
+        reference: the bundle's, from out-of-fold answers; its predictions are in the order of the
+            logits.
     """
     predicted = logits.argmax(axis=1)
     probabilities = probabilities_from_logits(logits, temperature).max(axis=1)
-    expected = [reference.predictions[label] for label in LABEL_IDS]
-    counted = np.bincount(predicted, minlength=len(LABEL_IDS))
+    expected = list(reference.predictions.values())
+    counted = np.bincount(predicted, minlength=len(expected))
     drift = {"prediction": stability_index(counted, expected)}
     for quantity, values in (("probability", probabilities), ("distance", distances)):
         histogram = getattr(reference, quantity)
