@@ -39,8 +39,12 @@ SLOW = (
     *("training/experiments", "training/features", "training/runs"),
     *("training/own_tiles/test_end_to_end.py", "training/own_tiles/test_calibrate.py"),
     "training/own_tiles/test_unknown_slides.py",
+    *("core/formats/test_tiff_combinations.py", "core/test_jpeg_damage.py"),
+    *("core/test_jpeg_pixels.py", "core/test_png_pixels.py", "core/test_webp_pixels.py"),
+    *("bundle/test_mutations.py", "inference/test_colour_scale.py", "telemetry"),
 )
-"""Tests that start servers, processes or fits take seconds each; `make test-fast` skips them."""
+"""Tests that start servers, processes or fits, or write thousands of pictures, take seconds each;
+`make test-fast` skips them."""
 
 LONGEST_FIRST = (
     *("training/networks/test_registry.py", "training/test_distributed.py"),
