@@ -46,53 +46,41 @@ LICENSE: Final = {"name": "Apache License 2.0", "identifier": "Apache-2.0"}
 CONTACT: Final = {"name": "The osteo-tiles authors"}
 SERVERS: Final = [{"url": "/", "description": "The service that answered with this document."}]
 
+
+def _header(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "required": True, "schema": schema}
+
+
 _HEADERS: Final = {
-    REQUEST_ID_HEADER: {
-        "description": "The id of the request: the client's, or a generated one.",
-        "required": True,
-        "schema": {"type": "string", "pattern": REQUEST_ID_PATTERN},
-    },
-    RETRY_AFTER_HEADER: {
-        "description": "Seconds after which the same request may succeed.",
-        "required": True,
-        "schema": {"type": "integer", "minimum": 1},
-    },
-    "X-Osteo-Prediction": {
-        "description": "Label id with the highest probability.",
-        "required": True,
-        "schema": {"type": "string"},
-    },
-    "X-Osteo-Probability": {
-        "description": "Calibrated probability of the prediction, with 4 decimals.",
-        "required": True,
-        "schema": {"type": "number", "minimum": 0, "maximum": 1},
-    },
-    "X-Osteo-Explained": {
-        "description": "Label id that the picture explains.",
-        "required": True,
-        "schema": {"type": "string"},
-    },
-    "X-Osteo-Glass-Share": {
-        "description": "Share of the evidence that lies on glass and is not drawn.",
-        "required": True,
-        "schema": {"type": "number", "minimum": 0, "maximum": 1},
-    },
-    "X-Osteo-Review": {
-        "description": "Reasons why a person should look at the tile, separated by commas; empty "
+    REQUEST_ID_HEADER: _header(
+        "The id of the request: the client's, or a generated one.",
+        {"type": "string", "pattern": REQUEST_ID_PATTERN},
+    ),
+    RETRY_AFTER_HEADER: _header(
+        "Seconds after which the same request may succeed.", {"type": "integer", "minimum": 1}
+    ),
+    "X-Osteo-Prediction": _header("Label id with the highest probability.", {"type": "string"}),
+    "X-Osteo-Probability": _header(
+        "Calibrated probability of the prediction, with 4 decimals.",
+        {"type": "number", "minimum": 0, "maximum": 1},
+    ),
+    "X-Osteo-Explained": _header("Label id that the picture explains.", {"type": "string"}),
+    "X-Osteo-Glass-Share": _header(
+        "Share of the evidence that lies on glass and is not drawn.",
+        {"type": "number", "minimum": 0, "maximum": 1},
+    ),
+    "X-Osteo-Review": _header(
+        "Reasons why a person should look at the tile, separated by commas; empty "
         "if there is none.",
-        "required": True,
-        "schema": {"type": "string"},
-    },
-    "X-Osteo-Review-Priority": {
-        "description": "Look at tiles with a higher one first; `review.priority` of the answer.",
-        "required": True,
-        "schema": {"type": "number", "minimum": 0, "maximum": 1},
-    },
-    "X-Osteo-Model": {
-        "description": "Name and version of the model, separated by a slash.",
-        "required": True,
-        "schema": {"type": "string"},
-    },
+        {"type": "string"},
+    ),
+    "X-Osteo-Review-Priority": _header(
+        "Look at tiles with a higher one first; `review.priority` of the answer.",
+        {"type": "number", "minimum": 0, "maximum": 1},
+    ),
+    "X-Osteo-Model": _header(
+        "Name and version of the model, separated by a slash.", {"type": "string"}
+    ),
 }
 _FORMS: Final[dict[str, dict[str, Any]]] = {
     "TileForm": {

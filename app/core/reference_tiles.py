@@ -1,7 +1,7 @@
 """Distance of a tile from the training tiles, by nearest neighbours of its embedding.
 
 Sun et al. 2022 (ICML, arXiv:2204.06507). The distance is the cosine distance, because the length
-of an embedding depends on how busy an image is rather than on what it shows.
+of an embedding measures how much detail an image has, not which tissue it shows.
 docs/decisions/0037-input-gate.md compares it with a Mahalanobis distance, which performs worse.
 """
 

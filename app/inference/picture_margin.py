@@ -21,7 +21,7 @@ _BAR_ENDS: Final = ("high", "low")
 
 
 def caption_of(result: TileResult, explained: str, labels: Sequence[Label]) -> str:
-    """Lines that say what a picture shows, for whoever finds it without its answer.
+    """Lines that say what a picture shows, for readers who have only the picture.
 
     Args:
         result: the answer that the picture belongs to.

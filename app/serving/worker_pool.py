@@ -33,8 +33,8 @@ class Deadline:
     def require_time(self, needed_s: float) -> None:
         """Check that the time left is enough.
 
-        An estimate may be far too high, and would never be corrected if nothing was tried. So half
-        of the limit is always enough.
+        An estimate may be far too high, and it is corrected only by trying. So the request is tried
+        whenever half of the limit is left.
 
         Raises:
             DeadlineError: it is not.

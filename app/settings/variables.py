@@ -1,4 +1,4 @@
-"""Every variable `OSTEO_*` that this project reads, whoever reads it.
+"""All variables `OSTEO_*`: those of the service and those of the other programs.
 
 The service refuses an unknown one as misspelt, but a shell may also export those of the training
 and of the container.

@@ -81,6 +81,21 @@ def mutate(data: st.DataObject, document: Any) -> None:
             parent[data.draw(st.text(max_size=8))] = copy.deepcopy(data.draw(VALUES))
 
 
+def mutate_file(data: st.DataObject, file: Path) -> None:
+    document = json.loads(file.read_text())
+    for _ in range(data.draw(st.integers(1, 3))):
+        mutate(data, document)
+    file.write_text(json.dumps(document))
+
+
+def copy_of(root: Path, folder: Path) -> Path:
+    """A fresh copy of a bundle; every example changes the same one."""
+    copied = folder / root.parent.name / root.name
+    shutil.rmtree(copied, ignore_errors=True)
+    shutil.copytree(root, copied)
+    return copied
+
+
 def use(root: Path) -> None:
     """Load the bundle as the service does, and use what it loaded."""
     runtime = FakeRuntime()
@@ -115,13 +130,8 @@ def refusal(work: Callable[[], object]) -> Exception | None:
 def test_mutated_manifest_works_or_is_refused(
     root: Path, tmp_path: Path, data: st.DataObject
 ) -> None:
-    copied = tmp_path / root.parent.name / root.name
-    shutil.rmtree(copied, ignore_errors=True)
-    shutil.copytree(root, copied)
-    document = json.loads((root / MANIFEST_NAME).read_text())
-    for _ in range(data.draw(st.integers(1, 3))):
-        mutate(data, document)
-    (copied / MANIFEST_NAME).write_text(json.dumps(document))
+    copied = copy_of(root, tmp_path)
+    mutate_file(data, copied / MANIFEST_NAME)
     refused = refusal(lambda: use(copied))
     assert str(tmp_path) not in str(refused)
 
@@ -133,14 +143,9 @@ def test_mutated_manifest_works_or_is_refused(
 def test_mutated_golden_record_works_or_is_refused(
     root: Path, tmp_path: Path, data: st.DataObject
 ) -> None:
-    copied = tmp_path / root.parent.name / root.name
-    shutil.rmtree(copied, ignore_errors=True)
-    shutil.copytree(root, copied)
+    copied = copy_of(root, tmp_path)
     record_file = copied / GOLDEN_NAME / "expected.json"
-    document = json.loads(record_file.read_text())
-    for _ in range(data.draw(st.integers(1, 3))):
-        mutate(data, document)
-    record_file.write_text(json.dumps(document))
+    mutate_file(data, record_file)
     manifest = json.loads((root / MANIFEST_NAME).read_text())
     manifest["files"]["golden/expected.json"] = {
         "sha256": sha256_of_file(record_file),

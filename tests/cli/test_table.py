@@ -12,8 +12,8 @@ from app.cli.files import FileOutcome
 from app.cli.table import TablePrinter, short_labels
 from app.core.manifest import Label
 from app.core.review import ReviewReason
+from tests.answers import MODEL, failure, outcome
 from tests.bundles import LABELS
-from tests.cli.results import MODEL, failure, outcome
 
 ALL_REASONS = tuple(ReviewReason)
 AMBIGUOUS, BLURRED = ReviewReason.AMBIGUOUS, ReviewReason.BLURRED

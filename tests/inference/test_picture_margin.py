@@ -7,33 +7,11 @@ from PIL import Image
 
 from app.core.manifest import Label
 from app.inference.picture_margin import add_margin, caption_of
-from app.inference.results import (
-    Checks,
-    ModelIdentity,
-    PredictionSet,
-    Review,
-    TileFacts,
-    TileResult,
-    Timing,
-)
+from tests.answers import answer
 from tests.bundles import LABELS
 
 CAPTION = "Non-Viable Tumor: probability 0.93\nosteo-mobilenetv2, version 3\nresearch use only"
 BLUE = (0, 0, 255)
-
-
-def an_answer(**probabilities: float) -> TileResult:
-    return TileResult(
-        prediction=max(probabilities, key=lambda label: probabilities[label]),
-        probabilities=probabilities,
-        tumor_probability=0.0,
-        prediction_set=PredictionSet(status="unavailable", coverage=0.9),
-        review=Review(required=False, reasons=[], priority=0.0),
-        checks=Checks(tissue_share=1.0, contrast=50.0, sharpness=50.0, stain_share=1.0),
-        model=ModelIdentity(name="osteo-mobilenetv2", version="3", bundle_sha256="0" * 64),
-        tile=TileFacts(sha256="0" * 64, format="PNG", width_px=224, height_px=224),
-        timing=Timing(decode_s=0, queue_s=0, inference_s=0),
-    )
 
 
 def blue_bar(size: tuple[int, int]) -> Image.Image:
@@ -44,7 +22,7 @@ def framed(width: int, height: int, caption: str = CAPTION) -> NDArray[np.uint8]
     return np.asarray(add_margin(Image.new("RGB", (width, height), "red"), blue_bar, caption))
 
 
-ANSWER = an_answer(non_tumor=0.05, non_viable_tumor=0.93, viable_tumor=0.02)
+ANSWER = answer(0.05, 0.93, 0.02)
 
 
 def test_caption_has_label_probability_model_and_purpose() -> None:
@@ -59,7 +37,8 @@ def test_caption_of_another_label_says_what_was_predicted() -> None:
 @pytest.mark.parametrize("name", ["", " ", "Nécrose", "壊死", "two\nlines", "tab\t"])
 def test_caption_has_the_id_of_a_label_whose_name_cannot_be_drawn(name: str) -> None:
     label = Label(id="necrosis", name=name, is_tumor=True)
-    assert caption_of(an_answer(necrosis=1.0), "necrosis", [label]).startswith("necrosis: ")
+    alone = {"prediction": "necrosis", "probabilities": {"necrosis": 1.0}}
+    assert caption_of(ANSWER.model_copy(update=alone), "necrosis", [label]).startswith("necrosis: ")
 
 
 @pytest.mark.parametrize("size_px", [64, 96, 224, 512, 1024, 2048])

@@ -18,7 +18,7 @@ from app.core.manifest import Label
 from training.storage.frozen_model import FrozenModel
 
 _MAX_LABELS = 1000
-"""Of a manifest."""
+"""A manifest holds no more."""
 _INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff]")
 _SPACES = re.compile(r"\s+")
 _DASHES = re.compile("[\u2010-\u2015\u2212]")

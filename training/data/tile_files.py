@@ -11,7 +11,7 @@ from typing import Final
 from training.errors import DataError
 
 IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
-"""Of the formats that `app.core.tile` decodes."""
+"""Suffixes of the formats that `app.core.tile` decodes."""
 _IGNORED_FOLDERS: Final = frozenset({"__MACOSX", "__pycache__"})
 _MAX_DEPTH: Final = 8
 _SHOWN_CHARACTERS: Final = 120

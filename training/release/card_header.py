@@ -14,7 +14,7 @@ from training.evaluation.split_tables import SPLIT_TITLES, n_correct
 
 _FENCE: Final = "---"
 _LICENCE: Final = "apache-2.0"
-"""Of the weights, as of the code (LICENSE); the tiles have their own, which the card names."""
+"""Licence of the weights and of the code (LICENSE). The card names that of the tiles."""
 _TAGS: Final = ("histopathology", "tensorflow", "litert", "research-use-only")
 _TAGS_OF_THE_COLLECTION: Final = ("osteosarcoma", "h-and-e")
 

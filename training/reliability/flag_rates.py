@@ -25,7 +25,7 @@ from training.reliability.predictor import Predictor
 from training.storage.frozen_model import FrozenModel
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
-"""Of images that are searched for in folders."""
+"""Suffixes of the images that a folder is searched for."""
 _LIMITS: Final = TileLimits(max_bytes=2**28, max_pixels=2**27, min_side_px=16)
 
 

@@ -66,7 +66,7 @@ def _image_data(png: bytes) -> tuple[list[memoryview], bool]:
 
 
 def _raw_bytes(png: bytes) -> int:
-    """Of all rows, each behind the number of its filter."""
+    """Number of decompressed bytes: each row, preceded by a byte that names its filter."""
     width_px, height_px, depth, colour_type, *_, is_interlaced = struct.unpack_from(
         ">IIBBBBB", png, _HEADER_AT
     )

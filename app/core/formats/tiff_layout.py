@@ -61,7 +61,7 @@ class TiffLayout:
 
     @property
     def row_bytes(self) -> int:
-        """Of one row of a piece, uncompressed."""
+        """Uncompressed size of one row of a piece, in bytes."""
         return self.piece_width_px * self.samples.n_interleaved * self.samples.n_bytes
 
     def n_rows(self, piece: Piece) -> int:
