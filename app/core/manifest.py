@@ -19,6 +19,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_v
 from app.core.assessment_record import AssessmentRecord
 from app.core.errors import ManifestError
 from app.core.json_document import require_plain_json
+from app.core.label_id import LabelId
 from app.core.manifest_part import Fraction, ManifestPart, Sha256
 from app.core.provenance import DataSource, Int8Parity, Recalibration, WeightsSource
 from app.core.violations import describe_first_violation
@@ -47,7 +48,7 @@ SplitKind = Literal["random", "slide", "patient"]
 class Label(ManifestPart):
     """One class of the model."""
 
-    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    id: LabelId
     name: Annotated[str, Field(max_length=200)]
     is_tumor: bool
     colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] | None = Field(

@@ -14,6 +14,7 @@ from typing import Any, Self
 from pydantic import ConfigDict, Field, RootModel, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from app.core.label_id import LabelId
 from app.core.manifest import Label
 from training.storage.frozen_model import FrozenModel
 
@@ -27,9 +28,7 @@ _DASHES = re.compile("[\u2010-\u2015\u2212]")
 class TrainedLabel(FrozenModel):
     """One label, as `[labels]` describes it."""
 
-    id: str = Field(
-        pattern=r"^[a-z][a-z0-9_]{0,63}$", description="Key of the table; part of every answer."
-    )
+    id: LabelId = Field(description="Key of the table; part of every answer.")
     name: str = Field(
         default="", max_length=200, description="Name that people read. [default: from the id]"
     )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from app.cli.records import CsvWriter
+from app.core.label_id import RESERVED_IDS
 from app.core.manifest import read_manifest
+from app.inference.explanation import PREDICTED
 from tests.conftest import RELEASED_MODELS
 from training.config import TrainingConfig, read_config
 from training.data.label_set import LabelSet
@@ -129,3 +133,16 @@ def test_labels_of_a_released_bundle_are_those_of_the_collection() -> None:
 @pytest.mark.parametrize("word", ["Viable", "viable tumor", "VIABLE_TUMOR", " Viable\u00a0Tumor "])
 def test_label_id_of_finds_id_name_and_alias_in_any_case(word: str) -> None:
     assert label_id_of(word, "exclude") == "viable_tumor"
+
+
+@pytest.mark.parametrize("label_id", ["predicted", "review", "path"])
+def test_id_with_another_meaning_is_refused(tmp_path: Path, label_id: str) -> None:
+    with pytest.raises(ConfigError, match="another meaning in answers; choose another id"):
+        config_of(tmp_path, f"{label_id} = {{tumor = true}}\nother = {{tumor = false}}\n")
+
+
+def test_ids_with_another_meaning_are_those_of_the_other_columns_and_the_default_label() -> None:
+    stream = io.StringIO()
+    CsvWriter(stream, ["a_label"])
+    columns = set(stream.getvalue().strip().split(","))
+    assert columns - {"a_label"} | {PREDICTED} == RESERVED_IDS
