@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.errors import InferenceError, RuntimeUnavailableError
+from app.runtime.native_output import native_output_dropped
 from app.runtime.protocol import ModelOutputs
 
 _SIGNATURE: Final = "serving_default"
@@ -68,10 +69,11 @@ class LiteRtRuntime:
             return _TileRunner(Interpreter(model_content=content, num_threads=n_threads))
 
         try:
-            for _ in range(n_workers):
-                self._idle.put(open_runner(1))
-            if n_threads_alone > 1:
-                self._idle_alone.put(open_runner(min(n_threads_alone, MAX_THREADS_ALONE)))
+            with native_output_dropped():
+                for _ in range(n_workers):
+                    self._idle.put(open_runner(1))
+                if n_threads_alone > 1:
+                    self._idle_alone.put(open_runner(min(n_threads_alone, MAX_THREADS_ALONE)))
         except (ValueError, RuntimeError) as error:
             raise RuntimeUnavailableError(
                 self.name, f"it cannot load the model: {error}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from typing import Final
@@ -25,7 +26,8 @@ def configure_logs(level: str) -> None:
     Args:
         level: `debug`, `info`, `warning` or `error`.
     """
-    writer = LogWriter(sys.stderr.fileno())
+    # A descriptor of its own: while native code loads, nobody sees what is written to number 2.
+    writer = LogWriter(os.dup(sys.stderr.fileno()))
     writer.setFormatter(
         JsonFormatter(
             "%(levelname)s %(name)s %(message)s",
