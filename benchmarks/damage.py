@@ -19,7 +19,6 @@ from PIL import Image
 
 from app.core.errors import TileError
 from app.core.tile import decode_tile, decode_tile_and_header
-
 from training.console.markdown import markdown_table
 
 Damage = Callable[[bytes, random.Random], bytes]
