@@ -36,7 +36,7 @@ def test_priority_has_the_order_of_the_model_card() -> None:
     assert np.array_equal(order, np.argsort(predictive_entropy(answers), kind="stable"))
 
 
-@pytest.mark.parametrize("reason", UNCERTAINTY_REASONS)
+@pytest.mark.parametrize("reason", sorted(UNCERTAINTY_REASONS))
 def test_uncertainty_is_not_counted_twice(reason: ReviewReason) -> None:
     assert priority(0.5, 0.4, 0.1, reasons=(reason,)) == priority(0.5, 0.4, 0.1)
 
