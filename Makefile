@@ -10,6 +10,7 @@ PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
              >/dev/null 2>&1 && command -v $$p && break; done)
 INSTALL  = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PROJECT  = $(INSTALL) --no-deps --no-build-isolation --editable .
+SERVED  := --extra signatures --extra access --extra audit --extra postgresql --extra redis
 LOCK     = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
              --no-annotate --custom-compile-command 'make lock' pyproject.toml
 
@@ -73,9 +74,9 @@ bench-training: $(VENV)/dev.stamp  ## benchmark reading of tiles and memory, upd
 
 lock: $(VENV)/dev.stamp  ## update requirements/*.lock from pyproject.toml
 	@$(LOCK) --upgrade --extra dev -o $(LOCKS)/dev.lock
-	@$(LOCK) -c $(LOCKS)/dev.lock --extra build --extra signatures -o $(LOCKS)/serve.lock
-	@$(LOCK) -c $(LOCKS)/dev.lock --extra build --extra signatures --extra train -o $(LOCKS)/train.lock
-	@$(LOCK) -c $(LOCKS)/dev.lock --extra build --extra signatures --extra gpu -o $(LOCKS)/gpu.lock
+	@$(LOCK) -c $(LOCKS)/dev.lock --extra build $(SERVED) -o $(LOCKS)/serve.lock
+	@$(LOCK) -c $(LOCKS)/dev.lock --extra build $(SERVED) --extra train -o $(LOCKS)/train.lock
+	@$(LOCK) -c $(LOCKS)/dev.lock --extra build $(SERVED) --extra gpu -o $(LOCKS)/gpu.lock
 
 lock-peers: $(VENV)/dev.stamp  ## update the lock files of benchmarks/peers
 	@for peer in benchmarks/peers/*/; do \

@@ -31,7 +31,15 @@ OsteoError
 │   ├── QueueFullError           `limit_tiles` tiles or `limit_s` of work are in flight
 │   ├── UploadsFullError         uploads hold `limit_bytes` of memory
 │   ├── DeadlineError            not classified within `limit_s`
+│   ├── RateLimitedError         the caller has used up a `limit` (in `access_errors`)
+│   ├── IdentityProviderError    the key of a token cannot be fetched (in `access_errors`)
+│   ├── AuditUnavailableError    the answer cannot be recorded (in `access_errors`)
 │   └── OutOfMemoryError         the service has too little memory for the tile
+├── AccessError                  the caller is refused (in `access_errors`)
+│   ├── UnauthenticatedError     it is not known who calls, for a `reason`
+│   │   ├── CredentialsMissingError  no key, token or certificate
+│   │   └── CredentialsInvalidError  a wrong one
+│   └── ScopeMissingError        the caller does not have the `scope`
 ├── ExplanationUnavailableError  the evidence map of this tile shows nothing
 ├── AdminDeniedError             the request may not change which version serves
 ├── ModelNotFoundError           no such model or version

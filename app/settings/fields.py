@@ -9,22 +9,23 @@ from pydantic import (
     Field,
     PositiveFloat,
     PositiveInt,
-    SecretStr,
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from app.core.manifest import VERSION_PATTERN
 from app.core.signature import PublicKey
 from app.core.tile import DEFAULT_LIMITS, TileLimits
+from app.settings.access import AccessSettings
+from app.settings.audit import AuditSettings
 from app.settings.origins import parse_origins
 
 PREFIX: Final = "OSTEO_"
 _MEBIBYTE: Final = 1024**2
 
 
-class Settings(BaseSettings):
+class Settings(AuditSettings, AccessSettings):
     """Every setting with its default; its environment variable is `OSTEO_` plus the name."""
 
     model_config = SettingsConfigDict(
@@ -91,12 +92,6 @@ class Settings(BaseSettings):
         ge=0,
         description="Seconds between checks for a newer version folder to activate; 0 disables the "
         "checks.",
-    )
-    admin_token: SecretStr | None = Field(
-        default=None,
-        min_length=16,
-        description="Bearer token of the routes that change which version is served. If it is not "
-        "set, those routes are closed.",
     )
     workers: PositiveInt | None = Field(
         default=None,

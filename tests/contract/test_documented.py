@@ -27,6 +27,10 @@ NAMING_VARIABLES = [
     ),
 ]
 """Pages, code and files of the container that name variables; tests also name misspelt ones."""
+DEFAULTS_OF_A_MACHINE = {
+    "models_dir": "`models` beside the code",
+    "state_dir": "`~/.local/state/osteo-tiles`",
+}
 FAMILIES = [family for family in Metrics().registry.collect() if family.name.startswith("osteo_")]
 
 
@@ -37,7 +41,7 @@ def test_every_setting_is_described_and_documented(name: str) -> None:
     row = re.search(rf"^\| `{PREFIX}{name.upper()}` \| (.*?) \| (.*) \|$", SETTINGS_PAGE, re.M)
     assert row, f"docs/settings.md has no row for {name}"
     default = {None: "not set"}.get(field.default, f"`{field.default}`")
-    assert row[1] == ("`models` beside the code" if name == "models_dir" else default)
+    assert row[1] == DEFAULTS_OF_A_MACHINE.get(name, default)
     assert row[2] == field.description
 
 
