@@ -10,7 +10,10 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from app import __version__
-from app.api import classify, explain, health, index, models, problem_pages
+from app.access.opening import open_access, open_rate_limits
+from app.api import classify, docs_page, explain, health, index, models, problem_pages
+from app.api.access_control import AccessControl, RequireCaller
+from app.api.auditing import Auditor
 from app.api.cross_origin import CrossOrigin, cross_origin_state
 from app.api.load_shedding import LoadShedder, lifespan_state
 from app.api.middleware import ObserveRequests
@@ -19,6 +22,7 @@ from app.api.preflight import AnswerPreflights
 from app.api.problems import install_handlers
 from app.api.spellings import ServeSpellings
 from app.api.unrouted import methods_by_path
+from app.audit.opening import open_audit
 from app.inference.results import RESEARCH_USE
 from app.serving.lifecycle import Lifecycle
 from app.serving.loading import RuntimeOpener, open_configured_runtime
@@ -46,18 +50,27 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
 
     Returns:
         An ASGI application whose lifespan loads the model; its service is `app.state.service`.
+
+    Raises:
+        SettingsError: the service would be open to other machines by accident, or its keys, limits
+            or audit cannot be opened.
     """
     metrics = Metrics()
-    lifecycle = Lifecycle(settings, metrics, opener)
+    authenticator = open_access(settings)
+    access = AccessControl(authenticator, open_rate_limits(settings), settings, metrics)
+    audit = open_audit(settings, metrics)
+    auditor = Auditor(audit.writer, is_required=audit.is_required)
+    lifecycle = Lifecycle(settings, metrics, opener, auditor.note_switch)
     service = TileService(settings, metrics, lifecycle)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        lifecycle.start()
-        yield lifespan_state(LoadShedder(service, metrics)) | cross_origin_state(
-            CrossOrigin(settings.allowed_origins)
-        )
-        await lifecycle.stop()
+        async with authenticator.running(), audit.running():
+            lifecycle.start()
+            yield lifespan_state(LoadShedder(service, access, auditor, metrics)) | (
+                cross_origin_state(CrossOrigin(settings.allowed_origins))
+            )
+            await lifecycle.stop()
 
     # /docs is served from the installed package, because hospital browsers cannot reach a CDN.
     app: FastAPI = FastAPIOffline(
@@ -65,6 +78,7 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
         version=__version__,
         description=_DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         license_info=LICENSE,
         contact=CONTACT,
@@ -75,18 +89,20 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
     )
     app.state.service = service
     # The last one added sees a request first.
+    app.add_middleware(RequireCaller, access=access)
     app.add_middleware(ServeSpellings)
     app.add_middleware(AnswerPreflights)
-    app.add_middleware(ObserveRequests, metrics=metrics)
+    app.add_middleware(ObserveRequests, metrics=metrics, auditor=auditor)
     install_handlers(app)
     install_document(app)
     routers = (
         classify.build_router(service, settings),
         explain.build_router(service, settings),
-        models.build_router(lifecycle, settings, metrics),
+        models.build_router(lifecycle, settings),
         health.build_router(lifecycle.readiness, metrics),
         index.build_router(),
         problem_pages.build_router(),
+        docs_page.build_router(app.title),
     )
     for router in routers:
         app.include_router(router)

@@ -66,6 +66,7 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
         ]
         n_problems = sum(item.problem is not None for item in items)
         results = [result for _, result in named_results]
+        context.results.extend(enumerate(results))
         context.log_fields.update(n_problems=n_problems, **_batch_log_fields(results))
         answer = BatchAnswer(
             request_id=context.request_id, n_tiles=len(items), n_problems=n_problems, items=items

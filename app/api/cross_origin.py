@@ -1,4 +1,4 @@
-"""Which pages of other origins may use the service, and the headers that every answer carries."""
+"""Which pages of other origins may use the service."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import Scope
 
-from app.api.request_context import REQUEST_ID_HEADER, request_context
+from app.api.request_context import REQUEST_ID_HEADER
 from app.settings.origins import ANY_ORIGIN
 
 EXPOSED_HEADERS: Final = (
@@ -23,8 +23,8 @@ _STATE_KEY: Final = "cross_origin"
 class CrossOrigin:
     """Which origins' pages may read answers (Fetch standard, section CORS protocol).
 
-    Credentials are never allowed: the service knows no cookies, and a page sends the admin token in
-    a header of its own.
+    Credentials are never allowed: the service knows no cookies, and a page sends its API key or
+    token in a header of its own.
     """
 
     def __init__(self, origins: Collection[str]) -> None:
@@ -64,14 +64,6 @@ def find_cross_origin(state: Mapping[str, Any]) -> CrossOrigin:
     """The policy in the state of a request; off if the state has none."""
     found: CrossOrigin = state.get(_STATE_KEY, _OFF)
     return found
-
-
-def add_answer_headers(scope: Scope, headers: MutableHeaders) -> None:
-    """Add the headers of every answer to those of the answer to a request."""
-    context = request_context(scope)
-    headers[REQUEST_ID_HEADER] = context.request_id
-    origin = Headers(scope=scope).get("origin")
-    find_cross_origin(scope["state"]).add_headers(headers, origin)
 
 
 def is_preflight(scope: Scope) -> bool:

@@ -16,7 +16,7 @@ from app.api.openapi import (
     problem_responses,
 )
 from app.api.schemas import ClassifyAnswer
-from app.api.tile_upload import TileRequests, classify_response, log_result
+from app.api.tile_upload import TileRequests, classify_response, note_result
 from app.inference.explanation import PREDICTED
 from app.inference.results import TileResult
 from app.serving.service import TileService
@@ -81,7 +81,7 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
         result, picture = await requests.process_one(
             request, lambda tile_bytes: service.explain(tile_bytes, label, form, size_px, opacity)
         )
-        log_result(request, result)
+        note_result(request, result)
         return Response(picture, media_type="image/png", headers=_picture_headers(result))
 
     @router.post(

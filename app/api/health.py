@@ -16,12 +16,12 @@ def build_router(readiness: Readiness, metrics: Metrics) -> APIRouter:
     """The routes, bound to the readiness and the metrics of a service."""
     router = APIRouter(tags=["health"])
 
-    @router.get("/livez", responses=problem_responses())
+    @router.get("/livez", responses=problem_responses(needs_caller=False))
     async def livez() -> Health:
         """200 while the process responds; restart it when this fails."""
         return Health(status="live")
 
-    @router.get("/readyz", responses=problem_responses("not-ready"))
+    @router.get("/readyz", responses=problem_responses("not-ready", needs_caller=False))
     async def readyz() -> Health:
         """200 once the model is loaded, warmed up and reproduces its golden tiles.
 

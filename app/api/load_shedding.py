@@ -1,4 +1,4 @@
-"""Early load shedding: reject on the request headers when the queue is full.
+"""Early load shedding: reject on the request headers if the caller may not call or the queue is full.
 
 The connection asks before there is a task, a route or a body, so that rejected requests cost the
 accepted ones little. Accepted requests start one in each iteration of the event loop, and each
@@ -15,11 +15,20 @@ from typing import Any, Final
 from starlette.responses import Response
 from starlette.types import Scope
 
-from app.api.cross_origin import add_answer_headers
+from app.api.access_control import AccessControl
+from app.api.answer_headers import add_answer_headers
+from app.api.auditing import Auditor
 from app.api.middleware import record_request
 from app.api.problems import problem_response
 from app.api.request_context import request_context
 from app.api.spellings import canonical_path
+from app.core.access_errors import (
+    AccessError,
+    CredentialsInvalidError,
+    CredentialsMissingError,
+    RateLimitedError,
+    ScopeMissingError,
+)
 from app.core.errors import NotReadyError, OsteoError, QueueFullError, UploadsFullError
 from app.serving.service import TileService
 from app.telemetry.metrics import Metrics
@@ -28,8 +37,15 @@ TILE_PATHS: Final = frozenset(
     {"/v1/classify", "/v1/classify/batch", "/v1/explain", "/v1/explain/grid"}
 )
 """Paths of the routes that take tiles; a test compares them with the application's routes."""
-OVERLOAD_CODES: Final = frozenset({QueueFullError.code, UploadsFullError.code})
-"""Codes of the problems that reject a tile because of load."""
+PAUSE_CODES: Final = frozenset(
+    error.code
+    for error in (
+        *(QueueFullError, UploadsFullError, RateLimitedError),
+        *(CredentialsMissingError, CredentialsInvalidError, ScopeMissingError),
+    )
+)
+"""Codes of the problems after which the connection pauses: a client that asks again at once would
+take time from accepted tiles."""
 _STATE_KEY: Final = "load_shedder"
 
 
@@ -42,9 +58,13 @@ def tile_path(path: str) -> str | None:
 class LoadShedder:
     """Decides for all connections which requests with tiles reach the application, and when."""
 
-    def __init__(self, service: TileService, metrics: Metrics) -> None:
+    def __init__(
+        self, service: TileService, access: AccessControl, auditor: Auditor, metrics: Metrics
+    ) -> None:
         """Use the queue of a service."""
         self._service = service
+        self._access = access
+        self._auditor = auditor
         self._metrics = metrics
         self._has_started_one = False
         self._waiting: deque[Callable[[], None]] = deque()
@@ -56,24 +76,27 @@ class LoadShedder:
             scope: of a POST to one of `TILE_PATHS`; its context gets the reservation.
 
         Returns:
-            The rejection, counted and logged, if the queue is full or the request's id is refused;
-            else None. None also without a model: the application answers that.
+            The rejection, counted and logged, if the caller is refused, the queue is full or the
+            request's id is refused; else None. None also without a model, and if the refusal or the
+            decision takes waiting: the application answers then.
         """
         context = request_context(scope)
         if context.request_id_error is not None:
             return self._reject(scope, context.request_id_error)
         try:
-            context.release_place = self._service.reserve_place()
+            if self._access.admit(scope):
+                context.release_place = self._service.reserve_place()
         except NotReadyError:
             return None
-        except QueueFullError as error:
-            return self._reject(scope, error)
+        except (AccessError, RateLimitedError, QueueFullError) as error:
+            return None if context.refusal_delay_s else self._reject(scope, error)
         return None
 
     def _reject(self, scope: Scope, error: OsteoError) -> Response:
         rejection = problem_response(scope, error)
         add_answer_headers(scope, rejection.headers)
         record_request(self._metrics, scope, scope["path"], rejection.status_code)
+        self._auditor.note_refusal(scope, scope["path"], rejection.status_code)
         return rejection
 
     def start_in_turn(self, start: Callable[[], None]) -> None:

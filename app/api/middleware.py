@@ -10,7 +10,8 @@ from typing import Final
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.cross_origin import add_answer_headers
+from app.api.answer_headers import add_answer_headers
+from app.api.auditing import Auditor
 from app.api.problems import problem_response
 from app.api.request_context import request_context
 from app.core.errors import NotReadyError, OsteoError
@@ -26,10 +27,11 @@ _logger = logging.getLogger(LOGGER_NAME)
 class ObserveRequests:
     """Observes every request; plain ASGI, so that bodies stream through untouched."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, auditor: Auditor) -> None:
         """Wrap an ASGI application."""
         self._app = app
         self._metrics = metrics
+        self._auditor = auditor
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -48,11 +50,14 @@ class ObserveRequests:
                 add_answer_headers(scope, MutableHeaders(scope=message))
             await send(message)
 
+        send_recorded = self._auditor.record_before(scope, send_observed)
+
         app = self._app
         if context.request_id_error is not None:
             app = problem_response(scope, context.request_id_error)
         try:
-            await app(scope, receive, send_observed)
+            with self._auditor.noting_switches(context):
+                await app(scope, receive, send_recorded)
         except Exception:
             context.problem_code = OsteoError.code
             raise
@@ -65,6 +70,7 @@ class ObserveRequests:
             # The path of a request without a route is arbitrary, so it cannot be a metric label.
             route = getattr(scope.get("route"), "path", "unmatched")
             record_request(self._metrics, scope, route, status)
+            self._auditor.note_refusal(scope, route, status)
 
 
 def record_request(metrics: Metrics, scope: Scope, route: str, status: int) -> None:
@@ -88,6 +94,7 @@ def record_request(metrics: Metrics, scope: Scope, route: str, status: int) -> N
             "route": route,
             "status": status,
             "duration_s": round(duration_s, 6),
+            "caller": context.caller.name if context.caller else None,
             **context.log_fields,
         },
     )

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Path
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import APIRouter, Path
 
-from app.api.authentication import AdminAuthentication
 from app.api.openapi import problem_responses
 from app.api.schemas import Limits, ModelsAnswer, ServedModel
 from app.core.manifest import VERSION_PATTERN
@@ -15,26 +13,14 @@ from app.inference.classifier import Classifier
 from app.inference.results import ModelIdentity
 from app.serving.lifecycle import Lifecycle
 from app.settings import Settings
-from app.telemetry.metrics import Metrics
 
-Credentials = Annotated[
-    HTTPAuthorizationCredentials | None,
-    Depends(
-        HTTPBearer(
-            auto_error=False,
-            scheme_name="AdminToken",
-            description="The service's OSTEO_ADMIN_TOKEN.",
-        )
-    ),
-]
 Version = Annotated[str, Path(pattern=VERSION_PATTERN, description="The version to activate.")]
-_SWITCH_CODES: Final = ("admin-denied", "model-not-found", "activation-refused")
+_SWITCH_CODES: Final = ("model-not-found", "activation-refused", "audit-unavailable")
 
 
-def build_router(lifecycle: Lifecycle, settings: Settings, metrics: Metrics) -> APIRouter:
+def build_router(lifecycle: Lifecycle, settings: Settings) -> APIRouter:
     """The routes, bound to the model of a service."""
     router = APIRouter(prefix="/v1", tags=["models"])
-    admin = AdminAuthentication(settings.admin_token, metrics)
 
     @router.get("/models", responses=problem_responses("not-ready"))
     async def list_models() -> ModelsAnswer:
@@ -49,21 +35,19 @@ def build_router(lifecycle: Lifecycle, settings: Settings, metrics: Metrics) -> 
         "/models/{version}/activate",
         responses=problem_responses(*_SWITCH_CODES, "invalid-request"),
     )
-    async def activate_version(credentials: Credentials, version: Version) -> ModelIdentity:
+    async def activate_version(version: Version) -> ModelIdentity:
         """Load a version, check it, and switch to it without interrupting requests.
 
         A version that fails verification is not activated; the previous version keeps serving.
         """
-        await admin.require(credentials)
         return await lifecycle.activate(version)
 
     @router.post(
         "/models/rollback",
         responses=problem_responses(*_SWITCH_CODES),
     )
-    async def roll_back(credentials: Credentials) -> ModelIdentity:
+    async def roll_back() -> ModelIdentity:
         """Switch back to the previous version."""
-        await admin.require(credentials)
         return await lifecycle.roll_back()
 
     return router

@@ -12,8 +12,10 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
+from app.api.access_control import API_KEY_HEADER
 from app.api.problems import MEDIA_TYPE, PROBLEM_TYPES
 from app.api.request_context import REQUEST_ID_HEADER, REQUEST_ID_PATTERN
+from app.api.route_scopes import ALWAYS_OPEN
 from app.api.uploads import TILE_FIELD, TILES_FIELD
 from app.core.errors import OsteoError
 from app.core.header_errors import RequestIdError
@@ -21,12 +23,14 @@ from app.core.header_errors import RequestIdError
 EXAMPLES_FILE: Final = Path(__file__).with_name("examples.json")
 """Real answers by name: of an operation by its id, of a problem by its code."""
 RETRY_AFTER_HEADER: Final = "Retry-After"
+CHALLENGE_HEADER: Final = "WWW-Authenticate"
 BINARY: Final = {"type": "string", "format": "binary"}
 
 UPLOAD_CODES: Final = (
     *("malformed-request", "upload-timeout", "body-too-large", "too-many-tiles", "missing-tile"),
     *("unsupported-media-type", "unsupported-encoding"),
     *("queue-full", "uploads-full", "not-ready", "deadline-exceeded", "out-of-memory"),
+    "audit-unavailable",
 )
 """Problems of every route that receives tiles."""
 TILE_CODES: Final = (
@@ -36,6 +40,26 @@ TILE_CODES: Final = (
 )
 """Problems of one tile. In a batch they are in the items of the answer."""
 _CODES_OF_ALL: Final = (RequestIdError.code, OsteoError.code)
+_CODES_OF_CALLERS: Final = (
+    *("credentials-missing", "credentials-invalid", "scope-missing", "rate-limited"),
+    "identity-provider-unavailable",
+)
+"""Problems of every route that may need a caller."""
+_SECURITY: Final[list[dict[str, list[str]]]] = [{"Bearer": []}, {"ApiKey": []}, {}]
+"""The last one: a service on a loopback address may be open to everybody."""
+_SECURITY_SCHEMES: Final = {
+    "Bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key, or an access token of the identity provider.",
+    },
+    "ApiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": API_KEY_HEADER,
+        "description": "An API key.",
+    },
+}
 
 TAGS: Final = [
     {"name": "tiles", "description": "Classify tiles and show the evidence."},
@@ -59,6 +83,7 @@ _HEADERS: Final = {
     RETRY_AFTER_HEADER: _header(
         "Seconds after which the same request may succeed.", {"type": "integer", "minimum": 1}
     ),
+    CHALLENGE_HEADER: _header("How to say who calls (RFC 6750).", {"type": "string"}),
     "X-Osteo-Prediction": _header("Label id with the highest probability.", {"type": "string"}),
     "X-Osteo-Probability": _header(
         "Calibrated probability of the prediction, with 4 decimals.",
@@ -103,13 +128,18 @@ def operation_id(route: APIRoute) -> str:
     return route.name
 
 
-def problem_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
+def problem_responses(*codes: str, needs_caller: bool = True) -> dict[int | str, dict[str, Any]]:
     """The responses of a route that can answer with these problems, by status.
 
     `invalid-request-id` and `internal-error` need not be listed: every route can answer with them.
+    So can those of callers, except on probes.
+
+    Args:
+        codes: of the problems.
+        needs_caller: whether the route needs a caller on a service that identifies callers.
     """
     by_status: defaultdict[int | str, list[str]] = defaultdict(list)
-    for code in (*codes, *_CODES_OF_ALL):
+    for code in (*codes, *_CODES_OF_ALL, *(_CODES_OF_CALLERS if needs_caller else ())):
         by_status[PROBLEM_TYPES[code].status].append(code)
     return {
         status: {
@@ -161,8 +191,9 @@ def _document(app: FastAPI, generate: Callable[[], dict[str, Any]]) -> dict[str,
 
 def _complete(document: dict[str, Any]) -> None:
     examples = json.loads(EXAMPLES_FILE.read_bytes())
-    document["security"] = []  # only the routes that declare it need a token
+    document["security"] = _SECURITY
     components = document["components"]
+    components["securitySchemes"] = _SECURITY_SCHEMES
     components["schemas"].update(_FORMS)
     components["headers"] = _HEADERS
     components["examples"] = {
@@ -172,6 +203,8 @@ def _complete(document: dict[str, Any]) -> None:
         }
         for name, value in examples.items()
     }
+    for path in ALWAYS_OPEN:
+        document["paths"][path]["get"]["security"] = []
     for operation in (op for item in document["paths"].values() for op in item.values()):
         for status, response in operation["responses"].items():
             _add_headers(status, response)
@@ -184,7 +217,8 @@ def _complete(document: dict[str, Any]) -> None:
 
 
 def _add_headers(status: str, response: dict[str, Any]) -> None:
-    names = (REQUEST_ID_HEADER, *((RETRY_AFTER_HEADER,) if status in ("429", "503") else ()))
+    further = {"401": CHALLENGE_HEADER, "429": RETRY_AFTER_HEADER, "503": RETRY_AFTER_HEADER}
+    names = [REQUEST_ID_HEADER, *([further[status]] if status in further else ())]
     response.setdefault("headers", {}).update({n: _reference("headers", n) for n in names})
 
 

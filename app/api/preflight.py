@@ -8,6 +8,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.api.access_control import API_KEY_HEADER
 from app.api.cross_origin import find_cross_origin, is_preflight
 from app.api.problems import problem_response
 from app.api.request_context import REQUEST_ID_HEADER
@@ -16,7 +17,7 @@ from app.core.header_errors import OriginDeniedError
 _ANSWER: Final = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST",
     # Upload libraries send the last two by themselves.
-    "Access-Control-Allow-Headers": f"Authorization, Content-Encoding, Content-Type, "
+    "Access-Control-Allow-Headers": f"Authorization, {API_KEY_HEADER}, Content-Encoding, Content-Type, "
     f"{REQUEST_ID_HEADER}, Cache-Control, X-Requested-With",
     "Access-Control-Max-Age": "600",
 }

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
+from app.api.content_policy import policy_of_page
 from app.api.problems import TYPE_PREFIX
 
 _HEADING: Final = re.compile(r"^## `([a-z0-9-]+)` \(\d{3}\)$", re.MULTILINE)
@@ -51,7 +52,9 @@ def build_router() -> APIRouter:
         if page is None:
             raise HTTPException(404)
         if "text/html" in request.headers.get("accept", ""):
-            response: Response = HTMLResponse(_as_html(code, page))
+            html = _as_html(code, page)
+            policy = {"Content-Security-Policy": policy_of_page(html)}
+            response: Response = HTMLResponse(html, headers=policy)
         else:
             response = Response(page, media_type="text/markdown")
         response.headers.add_vary_header("Accept")

@@ -16,9 +16,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
-from app.api.cross_origin import add_answer_headers
+from app.api.answer_headers import add_answer_headers
 from app.api.request_context import request_context
 from app.api.unrouted import allowed_methods, describe_unknown_path, describe_wrong_method
+from app.core.access_errors import (
+    CredentialsInvalidError,
+    ScopeMissingError,
+    UnauthenticatedError,
+)
 from app.core.errors import OsteoError, UnavailableError, UploadTimeoutError
 from app.core.header_errors import ContentCodingError, MediaTypeError
 from app.telemetry.logs import LOGGER_NAME
@@ -83,7 +88,12 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
         "uploads-full": (429, "Too many bytes in upload"),
         "deadline-exceeded": (503, "Deadline exceeded"),
         "out-of-memory": (503, "Too little memory"),
-        "admin-denied": (403, "Not authorised to change the model"),
+        "credentials-missing": (401, "Caller is unknown"),
+        "credentials-invalid": (401, "Key, token or certificate is wrong"),
+        "scope-missing": (403, "Caller lacks the scope"),
+        "rate-limited": (429, "Rate limit is used up"),
+        "identity-provider-unavailable": (503, "Identity provider is unavailable"),
+        "audit-unavailable": (503, "Audit is unavailable"),
         "activation-refused": (409, "Version was not activated"),
         "model-not-found": (404, "Model not found"),
         "inference-failed": (500, "Inference failed"),
@@ -93,6 +103,7 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
         "internal-error": (500, "Internal error"),
     }.items()
 }
+_CHALLENGE: Final = 'Bearer realm="osteo-tiles"'  # RFC 6750, section 3
 _INTERNAL_ERROR: Final = PROBLEM_TYPES["internal-error"]
 _INTERNAL_DETAIL: Final = "The service's log has the details."
 
@@ -127,6 +138,13 @@ def problem_response(scope: Scope, error: OsteoError) -> Response:
         headers["Accept"] = ", ".join(error.accepted)
     if isinstance(error, ContentCodingError):
         headers["Accept-Encoding"] = ", ".join(error.accepted)
+    if isinstance(error, UnauthenticatedError):
+        invalid = isinstance(error, CredentialsInvalidError)
+        headers["WWW-Authenticate"] = _CHALLENGE + (', error="invalid_token"' if invalid else "")
+    if isinstance(error, ScopeMissingError):
+        headers["WWW-Authenticate"] = (
+            f'{_CHALLENGE}, error="insufficient_scope", scope="{error.scope}"'
+        )
     if isinstance(error, UploadTimeoutError):
         headers["Connection"] = "close"  # the rest of the body may never arrive
     return _response(scope, problem, headers)

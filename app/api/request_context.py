@@ -12,7 +12,12 @@ from typing import Any, Final
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from app.access.caller import Caller
+from app.access.rate_limits import Allowance
+from app.core.errors import OsteoError
 from app.core.header_errors import RequestIdError
+from app.inference.results import TileResult
+from app.serving.rollout import ModelSwitch
 
 REQUEST_ID_HEADER: Final = "X-Request-ID"
 REQUEST_ID_PATTERN: Final = "^[ -~]{1,128}$"
@@ -31,6 +36,14 @@ class RequestContext:
         log_fields: further fields of its log line.
         problem_code: the code of the problem it was answered with; empty without one.
         release_place: ends the reservation of a place in the queue, if the connection made one.
+        certificate_subject: of the client certificate of the connection, if it has one.
+        caller: who sent it; None while that is not known.
+        is_admitted: whether the caller may send it.
+        refusal: why it may not, once that is known.
+        refusal_delay_s: seconds by which the refusal is to be delayed.
+        allowance: what is left of the caller's rate limit, if there is one.
+        results: by tile, its position in a batch (None for a single tile) and its result.
+        switches: versions of the model that the request switched, from and to.
     """
 
     request_id: str
@@ -39,6 +52,14 @@ class RequestContext:
     log_fields: dict[str, Any] = field(default_factory=dict)
     problem_code: str = ""
     release_place: Callable[[], None] | None = None
+    certificate_subject: str | None = None
+    caller: Caller | None = None
+    is_admitted: bool = False
+    refusal: OsteoError | None = None
+    refusal_delay_s: float = 0.0
+    allowance: Allowance | None = None
+    results: list[tuple[int | None, TileResult | OsteoError]] = field(default_factory=list)
+    switches: list[ModelSwitch] = field(default_factory=list)
 
 
 def request_context(scope: Scope) -> RequestContext:

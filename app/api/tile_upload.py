@@ -123,8 +123,8 @@ async def _disconnected(request: Request) -> None:
 
 
 def classify_response(request: Request, result: TileResult) -> Response:
-    """Log the result of one tile and answer with it."""
-    log_result(request, result)
+    """Note the result of one tile and answer with it."""
+    note_result(request, result)
     answer = ClassifyAnswer(request_id=request_context(request.scope).request_id, **dict(result))
     return json_response(answer.model_dump_json())
 
@@ -134,9 +134,11 @@ def json_response(content: str) -> Response:
     return Response(content, media_type="application/json")
 
 
-def log_result(request: Request, result: TileResult) -> None:
-    """Add the result of one tile to the log line of its request; never a file name."""
-    request_context(request.scope).log_fields.update(
+def note_result(request: Request, result: TileResult) -> None:
+    """Note the result of one tile for the audit and the log line of its request."""
+    context = request_context(request.scope)
+    context.results.append((None, result))
+    context.log_fields.update(
         model_version=result.model.version,
         tile_sha256=result.tile.sha256,
         **dict(result.timing),

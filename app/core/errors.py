@@ -41,7 +41,6 @@ OsteoError
 │   │   └── CredentialsInvalidError  a wrong one
 │   └── ScopeMissingError        the caller does not have the `scope`
 ├── ExplanationUnavailableError  the evidence map of this tile shows nothing
-├── AdminDeniedError             the request may not change which version serves
 ├── ModelNotFoundError           no such model or version
 │   └── NoPreviousVersionError   there is no version to roll back to
 ├── ActivationError              a version was not activated; the previous one keeps serving
@@ -206,10 +205,6 @@ class ExplanationUnavailableError(OsteoError, code="explanation-unavailable"):
     def __init__(self, label: str, reason: str) -> None:
         self.label, self.reason = label, reason
         super().__init__(f"There is no explanation to draw: {reason}.")
-
-
-class AdminDeniedError(OsteoError, code="admin-denied"):
-    """The request may not change which version serves."""
 
 
 class ActivationError(OsteoError, code="activation-refused"):

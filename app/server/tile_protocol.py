@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from app.api.load_shedding import OVERLOAD_CODES, find_load_shedder, tile_path
+from app.api.load_shedding import PAUSE_CODES, find_load_shedder, tile_path
 from app.api.request_context import RequestContext, request_context
 from app.server.http_protocol import GuardedProtocol
 
@@ -69,7 +69,8 @@ class TileProtocol(GuardedProtocol):
         # started in turn, like those behind a request that is not answered yet.
         if self.flow.read_paused or self.flow.write_paused or not self._is_idle:
             return False
-        scope: Scope = {**self.scope, "method": "POST", "path": path}  # shares its state
+        # It shares the request's state.
+        scope: Scope = {**self.scope, "method": "POST", "path": path}
         rejection = self._load_shedder.reserve_or_reject(scope)
         if rejection is None:
             self._release_place = request_context(scope).release_place
@@ -108,7 +109,7 @@ class TileProtocol(GuardedProtocol):
         is_over = self._is_between and self._is_idle and not self.pipeline
         if self.transport.is_closing() or not is_over:
             return
-        if self._context().problem_code not in OVERLOAD_CODES:
+        if self._context().problem_code not in PAUSE_CODES:
             return
         self._stop_pause_timer()
         self.flow.pause_reading()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from app.core.errors import (
@@ -16,7 +16,7 @@ from app.core.errors import (
 from app.inference.results import ModelIdentity
 from app.serving.loading import RuntimeOpener, open_classifier
 from app.serving.readiness import LOADING, Readiness
-from app.serving.rollout import Rollout
+from app.serving.rollout import ModelSwitch, Rollout
 from app.serving.version_watcher import VersionWatcher
 from app.serving.worker_pool import ActiveModel
 from app.settings import Settings
@@ -33,11 +33,20 @@ _logger = logging.getLogger(LOGGER_NAME)
 class Lifecycle:
     """The model of a service and its background tasks; used from the event loop only."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, opener: RuntimeOpener) -> None:
-        """Prepare; `start` loads the model."""
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        opener: RuntimeOpener,
+        on_switch: Callable[[ModelSwitch], None] = lambda _switch: None,
+    ) -> None:
+        """Prepare; `start` loads the model. `on_switch` is called after each switch of version."""
         self._settings = settings
         self._rollout = Rollout(
-            settings, metrics, lambda version: open_classifier(settings, metrics, opener, version)
+            settings,
+            metrics,
+            lambda version: open_classifier(settings, metrics, opener, version),
+            on_switch,
         )
         self._tasks: list[asyncio.Task[None]] = []
         self.readiness = Readiness(metrics.ready.set)

@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -30,6 +31,24 @@ from app.settings import Settings
 from app.telemetry.logs import LOGGER_NAME
 from app.telemetry.metrics import Metrics
 
+
+@dataclass(frozen=True, slots=True)
+class ModelSwitch:
+    """The version that serves was switched.
+
+    Attributes:
+        previous: the model that served; None for the first.
+        current: the model that serves now.
+        runtime: its runtime.
+        precision: of its computation.
+    """
+
+    previous: ModelIdentity | None
+    current: ModelIdentity
+    runtime: str
+    precision: str
+
+
 ClassifierOpener = Callable[[str | None], Classifier]
 """Opens a version, or the newest for None."""
 
@@ -42,8 +61,22 @@ _logger = logging.getLogger(LOGGER_NAME)
 class Rollout:
     """Holds the version that serves. Switching is one assignment on the event loop."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, opener: ClassifierOpener) -> None:
-        """Start without a model; see `activate`."""
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        opener: ClassifierOpener,
+        on_switch: Callable[[ModelSwitch], None] = lambda _switch: None,
+    ) -> None:
+        """Start without a model; see `activate`.
+
+        Args:
+            settings: where the versions are.
+            metrics: counts switches.
+            opener: opens a version.
+            on_switch: called on the event loop after each switch.
+        """
+        self._on_switch = on_switch
         self._settings = settings
         self._metrics = metrics
         self._opener = opener
@@ -102,8 +135,13 @@ class Rollout:
                     exc_info=None if isinstance(error, _LOAD_ERRORS) else error,
                 )
                 raise ActivationError(version or "newest", reason) from error
+            previous = self._active.classifier.identity if self._active else None
             self._switch_to(model)
             self._announce(model, time.perf_counter() - started)
+            runtime = classifier.runtime
+            self._on_switch(
+                ModelSwitch(previous, classifier.identity, runtime.name, runtime.precision)
+            )
             return classifier.identity
 
     async def roll_back(self) -> ModelIdentity:

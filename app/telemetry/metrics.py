@@ -93,8 +93,13 @@ class Metrics:
         self.request_problems = self._counter(
             "osteo_request_problems", "Requests that got a problem response, by problem.", "problem"
         )
-        self.wrong_admin_tokens = self._counter(
-            "osteo_wrong_admin_tokens", "Requests to change the model with a wrong token."
+        self.access_refusals = self._counter(
+            "osteo_access_refusals",
+            "Requests refused because of their caller, by reason.",
+            "reason",
+        )
+        self.access_open = self._gauge(
+            "osteo_access_open", "1 if everybody may call, 0 if callers are identified."
         )
         self.model_swaps = self._counter(
             "osteo_model_swaps", "Attempts to activate a version, by outcome.", "outcome"

@@ -1,0 +1,85 @@
+"""Open access control from the settings, and refuse to be open to a network by accident."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Final
+
+from app.access.api_keys import ApiKeys, GivenKey
+from app.access.authenticator import Authenticator
+from app.access.caller import OPEN_SCOPES, Scope, parse_scopes
+from app.access.rate_limits import RateLimits
+from app.access.tokens import TokenVerifier
+from app.core.errors import SettingsError
+from app.settings import Settings
+from app.settings.hosts import is_loopback
+from app.telemetry.logs import LOGGER_NAME
+
+_EXPOSED: Final = (
+    "OSTEO_HOST is {host}, so that other machines can call, but nothing says who may. Choose one: "
+    "create an API key with `osteo keys create NAME --scope classify`; accept the tokens of an "
+    "identity provider with OSTEO_OIDC_ISSUER and OSTEO_OIDC_AUDIENCE; or accept client "
+    "certificates with OSTEO_TLS_CLIENT_CA. OSTEO_AUTH=none lets everybody call (docs/access.md)."
+)
+_logger = logging.getLogger(LOGGER_NAME)
+
+
+def keys_path(settings: Settings) -> Path:
+    """The file of API keys."""
+    return settings.keys_file or settings.state_dir / "keys.json"
+
+
+def open_access(settings: Settings) -> Authenticator:
+    """The ways of identifying a caller that the settings configure.
+
+    Raises:
+        SettingsError: the service would be open to other machines, or a setting is wrong.
+    """
+    keys = ApiKeys(keys_path(settings), _given_keys(settings))
+    tokens = None
+    if settings.oidc_issuer is not None and settings.oidc_audience is not None:
+        tokens = TokenVerifier(
+            settings.oidc_issuer,
+            settings.oidc_audience,
+            settings.oidc_scopes_claim,
+            settings.oidc_timeout_s,
+        )
+    certificate_scopes = parse_scopes(settings.tls_client_scopes) if settings.tls_client_ca else None
+    has_keys = bool(settings.keys_file or settings.api_key) or keys_path(settings).exists()
+    is_configured = has_keys or tokens is not None or certificate_scopes is not None
+    if settings.auth == "none" and is_configured:
+        raise SettingsError(
+            "OSTEO_AUTH=none lets everybody call, but keys, an identity provider or client "
+            "certificates are configured. Remove one or the other."
+        )
+    if not is_configured and settings.auth != "none" and not is_loopback(settings.host):
+        raise SettingsError(_EXPOSED.format(host=settings.host))
+    if not is_configured:
+        _logger.warning("open_to_everybody", extra={"host": settings.host})
+    return Authenticator(keys, tokens, certificate_scopes, is_required=is_configured)
+
+
+def open_rate_limits(settings: Settings) -> RateLimits:
+    """The rate limits of the settings.
+
+    Raises:
+        SettingsError: a limit is wrong, or the package that counts is missing.
+    """
+    url = settings.rate_limit_url
+    return RateLimits.parse(settings.rate_limits, url.get_secret_value() if url else None)
+
+
+def _given_keys(settings: Settings) -> list[GivenKey]:
+    given = []
+    if settings.api_key is not None:
+        given.append(GivenKey("OSTEO_API_KEY", settings.api_key, OPEN_SCOPES))
+    if settings.admin_token is not None:
+        _logger.warning(
+            "deprecated_setting",
+            extra={"setting": "OSTEO_ADMIN_TOKEN", "instead": "osteo keys create --scope models:write"},
+        )
+        given.append(
+            GivenKey("OSTEO_ADMIN_TOKEN", settings.admin_token, frozenset({Scope.MODELS_WRITE}))
+        )
+    return given

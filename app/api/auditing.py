@@ -1,0 +1,187 @@
+"""Record every answer in the audit: with `required` before it is sent, with `on` meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final
+
+from starlette.types import Message, Scope, Send
+
+from app.api.problems import problem_of, problem_response
+from app.api.request_context import RequestContext, request_context
+from app.audit.records import AuditRecord
+from app.audit.writer import AuditWriter
+from app.core.access_errors import AuditUnavailableError
+from app.core.errors import OsteoError
+from app.inference.results import TileResult
+from app.serving.rollout import ModelSwitch
+
+_SERVICE: Final = "service"  # switches the model at start, and when it finds a newer version
+_current: ContextVar[RequestContext | None] = ContextVar("request", default=None)
+
+
+class Auditor:
+    """Turns what requests did into records; used from the event loop only."""
+
+    def __init__(self, writer: AuditWriter | None, *, is_required: bool) -> None:
+        """Record nothing without a writer."""
+        self._writer = writer
+        self._is_required = is_required
+        self._runtimes: dict[str, ModelSwitch] = {}  # by the SHA-256 of the bundle
+
+    def note_switch(self, switch: ModelSwitch) -> None:
+        """Record that the version was switched, with the answer to the request that asked for it."""
+        self._runtimes[switch.current.bundle_sha256] = switch
+        context = _current.get()
+        if context is not None:
+            context.switches.append(switch)
+        elif self._writer is not None:
+            self._writer.submit(_switch_record(switch, _SERVICE, "service"))
+
+    @contextmanager
+    def noting_switches(self, context: RequestContext) -> Iterator[None]:
+        """Attribute the switches of a request to its caller."""
+        token = _current.set(context)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
+    def record_before(self, scope: Scope, send: Send) -> Send:
+        """A `send` that records what a request did before it sends the answer.
+
+        If the answer must be recorded and cannot be, a problem takes its place.
+        """
+        if self._writer is None:
+            return send
+        is_replaced = False
+
+        async def send_recorded(message: Message) -> None:
+            nonlocal is_replaced
+            if message["type"] == "http.response.start":
+                try:
+                    await self._record(scope, message["status"])
+                except AuditUnavailableError as error:
+                    is_replaced = True
+                    await problem_response(scope, error)(scope, _receive_nothing, send)
+            if not is_replaced:
+                await send(message)
+
+        return send_recorded
+
+    async def _record(self, scope: Scope, status: int) -> None:
+        """Record the results and switches of a request.
+
+        Raises:
+            AuditUnavailableError: they must be recorded before the answer and cannot be.
+        """
+        context = request_context(scope)
+        records = [
+            *(self._result_record(scope, context, status, *found) for found in context.results),
+            *(_request_switch_record(scope, context, switch) for switch in context.switches),
+        ]
+        if self._writer is None or not records:
+            return
+        if self._is_required:
+            await self._writer.commit(records)
+            return
+        for record in records:
+            self._writer.submit(record)
+
+    def note_refusal(self, scope: Scope, route: str, status: int) -> None:
+        """Record an answer without a result; equal ones within a second are summed."""
+        context = request_context(scope)
+        if self._writer is None or not context.problem_code or context.results:
+            return
+        self._writer.submit_refusal(
+            AuditRecord(
+                event="refusal",
+                **_request_fields(scope, context, route, status),
+                reason=context.problem_code,
+            )
+        )
+
+    def _result_record(
+        self,
+        scope: Scope,
+        context: RequestContext,
+        status: int,
+        index: int | None,
+        result: TileResult | OsteoError,
+    ) -> AuditRecord:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        if isinstance(result, OsteoError):
+            problem = problem_of(result, context.request_id)
+            fields = _request_fields(scope, context, route, problem.status)
+            return AuditRecord(event="refusal", **fields, index=index, reason=result.code)
+        served = self._runtimes.get(result.model.bundle_sha256)
+        return AuditRecord(
+            event="answer",
+            **_request_fields(scope, context, route, status),
+            index=index,
+            tile_sha256=result.tile.sha256,
+            model_name=result.model.name,
+            model_version=result.model.version,
+            bundle_sha256=result.model.bundle_sha256,
+            runtime=served.runtime if served else None,
+            precision=served.precision if served else None,
+            probabilities=result.probabilities,
+            prediction=result.prediction,
+            prediction_set=result.prediction_set.labels,
+            review_reasons=list(result.review.reasons),
+        )
+
+
+def _request_fields(
+    scope: Scope, context: RequestContext, route: str, status: int
+) -> dict[str, Any]:
+    caller = context.caller
+    return {
+        "caller": caller.name if caller else None,
+        "caller_kind": caller.kind if caller else None,
+        "request_id": context.request_id,
+        "route": route,
+        "status": status,
+    }
+
+
+def _request_switch_record(
+    scope: Scope, context: RequestContext, switch: ModelSwitch
+) -> AuditRecord:
+    caller = context.caller
+    return _switch_record(
+        switch,
+        caller.name if caller else None,
+        caller.kind if caller else None,
+        context.request_id,
+        getattr(scope.get("route"), "path", None),
+    )
+
+
+def _switch_record(
+    switch: ModelSwitch,
+    caller: str | None,
+    caller_kind: str | None,
+    request_id: str | None = None,
+    route: str | None = None,
+) -> AuditRecord:
+    previous = switch.previous
+    return AuditRecord(
+        event="rollback" if route == "/v1/models/rollback" else "activation",
+        caller=caller,
+        caller_kind=caller_kind,
+        request_id=request_id,
+        route=route,
+        model_name=switch.current.name,
+        model_version=switch.current.version,
+        bundle_sha256=switch.current.bundle_sha256,
+        runtime=switch.runtime,
+        precision=switch.precision,
+        details={"from": previous.model_dump() if previous else None},
+    )
+
+
+async def _receive_nothing() -> Message:
+    return {"type": "http.disconnect"}
