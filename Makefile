@@ -84,11 +84,12 @@ lock-peers: $(VENV)/dev.stamp  ## update the lock files of benchmarks/peers
 	    --python-version 3.11 --no-annotate --custom-compile-command 'make lock-peers' \
 	    requirements.in -o requirements.lock) || exit 1; done
 
-lock-clients: $(VENV)/dev.stamp  ## update the lock files of tests/clients/tools (needs npm)
-	@cd tests/clients/tools && $(CURDIR)/$(BIN)/uv pip compile --quiet --upgrade --universal \
+lock-clients: $(VENV)/dev.stamp  ## update the lock files of tests/clients/tools and tests/access/oidc (needs npm)
+	@for folder in tests/clients/tools tests/access/oidc; do (cd "$$folder" && \
+	  $(CURDIR)/$(BIN)/uv pip compile --quiet --upgrade --universal \
 	  --generate-hashes --python-version 3.11 --no-annotate \
-	  --custom-compile-command 'make lock-clients' requirements.in -o requirements.lock
-	@cd tests/clients/tools && npm install --package-lock-only
+	  --custom-compile-command 'make lock-clients' requirements.in -o requirements.lock && \
+	  npm install --package-lock-only) || exit 1; done
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
