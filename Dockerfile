@@ -53,8 +53,8 @@ COPY --from=build-gpu /opt/venv /opt/venv
 COPY --from=models /models /models
 USER 10001:0
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-c", \
-  "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('OSTEO_PORT', '8000')}/readyz\", timeout=2)"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
+  CMD ["python", "-m", "app.server.health"]
 ENTRYPOINT ["osteo"]
 CMD ["serve"]
 
@@ -71,7 +71,7 @@ COPY --from=build-cpu /opt/venv /opt/venv
 COPY --from=models /models /models
 USER 10001:0
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 CMD ["python", "-c", \
-  "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('OSTEO_PORT', '8000')}/readyz\", timeout=2)"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
+  CMD ["python", "-m", "app.server.health"]
 ENTRYPOINT ["osteo"]
 CMD ["serve"]

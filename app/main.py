@@ -49,7 +49,8 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
         opener: opens the runtime of a bundle; tests pass a fake.
 
     Returns:
-        An ASGI application whose lifespan loads the model; its service is `app.state.service`.
+        An ASGI application whose lifespan loads the model; its service is `app.state.service`,
+        its metrics are `app.state.metrics`.
 
     Raises:
         SettingsError: the service would be open to other machines by accident, or its keys, limits
@@ -88,6 +89,7 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
         redirect_slashes=False,
     )
     app.state.service = service
+    app.state.metrics = metrics
     # The last one added sees a request first.
     app.add_middleware(RequireCaller, access=access)
     app.add_middleware(ServeSpellings)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import Scope
 
@@ -11,8 +9,7 @@ from app.access.rate_limits import rate_limit_headers
 from app.api.content_policy import NOTHING
 from app.api.cross_origin import find_cross_origin
 from app.api.request_context import REQUEST_ID_HEADER, request_context
-
-_HSTS: Final = f"max-age={365 * 24 * 3600}"
+from app.api.transport_security import add_transport_security
 
 
 def add_answer_headers(scope: Scope, headers: MutableHeaders) -> None:
@@ -26,8 +23,7 @@ def add_answer_headers(scope: Scope, headers: MutableHeaders) -> None:
     headers.setdefault("Cache-Control", "no-store")
     headers.setdefault("Content-Security-Policy", NOTHING)
     headers["X-Content-Type-Options"] = "nosniff"
-    if scope.get("scheme") == "https":
-        headers["Strict-Transport-Security"] = _HSTS
+    add_transport_security(scope, headers)
     if context.allowance is not None:
         headers.update(rate_limit_headers(context.allowance))
     origin = Headers(scope=scope).get("origin")

@@ -35,8 +35,9 @@ class RequestContext:
         received_at: when its headers were complete (`time.perf_counter`).
         log_fields: further fields of its log line.
         problem_code: the code of the problem it was answered with; empty without one.
+        certificate_subject: whom the verified client certificate of the connection names, such as
+            "CN=lis,O=Hospital" (RFC 4514); None without one.
         release_place: ends the reservation of a place in the queue, if the connection made one.
-        certificate_subject: of the client certificate of the connection, if it has one.
         caller: who sent it; None while that is not known.
         is_admitted: whether the caller may send it.
         refusal: why it may not, once that is known.
@@ -51,8 +52,8 @@ class RequestContext:
     received_at: float = field(default_factory=time.perf_counter)
     log_fields: dict[str, Any] = field(default_factory=dict)
     problem_code: str = ""
-    release_place: Callable[[], None] | None = None
     certificate_subject: str | None = None
+    release_place: Callable[[], None] | None = None
     caller: Caller | None = None
     is_admitted: bool = False
     refusal: OsteoError | None = None

@@ -58,10 +58,12 @@ def serve(
 
     Read the API pages:  http://127.0.0.1:8000/docs
 
-    Exit code 0: it stopped as asked. 1: it could not start (the port is taken, or the address is
-    not one of this machine), or work did not end within the drain time. 2: a setting is wrong.
+    Exit code 0: it stopped as asked. 1: it could not start (the port is taken, the address is not
+    one of this machine, or a TLS file cannot be used), or work did not end within the drain time.
+    2: a setting is wrong.
     """
     from app.server.listener import url_of
+    from app.server.run import scheme_of
     from app.server.run import serve as run_server
 
     given = {"host": host, "port": port}
@@ -69,7 +71,7 @@ def serve(
     with plain_errors():
         settings = read_settings(**overrides)
     if sys.stderr.isatty():
-        pages = f"{url_of(settings.host, settings.port)}/docs"
+        pages = f"{url_of(settings.host, settings.port, scheme_of(settings))}/docs"
         where = pages if settings.port else "on a free port, which the log names"
         line = f"osteo {__version__}: {where} - {RESEARCH_USE}"
         STDERR.print(line, soft_wrap=True, markup=False)  # IPv6 looks like markup

@@ -18,9 +18,13 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from app.server.connection_limits import ConnectionLimits
 from app.server.request_head import find_fault, without_upgrade_offer
 from app.server.timer import Timer
+from app.server.tls_transport import TlsTransport
 
 SHUTDOWN_GRACE_S: Final = 0.25
 """A shutdown leaves idle connections open for this long: a request may be on its way."""
+TLS_GOODBYE_S: Final = 1.0
+"""A shutdown waits for this long for the other side to confirm that an idle TLS connection ends:
+clients that keep connections in a pool do not read from them."""
 HALF_CLOSE_S: Final = 1.0
 """A client that closes its side within this time of the end of its request has sent all it wants to
 and waits for the answer. One that closes it later has given up, so its tiles are not classified."""
@@ -53,11 +57,14 @@ class GuardedProtocol(HttpToolsProtocol):
         self._completed_at = 0.0  # of the last complete request
         self._is_half_closed = False
         self._is_refusing = False
+        self._tls: TlsTransport | None = None
         self._read_timer = Timer(self.loop)
         self._write_timer = Timer(self.loop)
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # as uvicorn
         """Limit the time to the first request."""
+        if transport.get_extra_info("sslcontext") is not None:
+            transport = self._tls = TlsTransport(transport)
         super().connection_made(transport)
         self._read_timer.start(self.limits.head_timeout_s, transport.close)
 
@@ -69,6 +76,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Limit the bytes of an incomplete head, chunk header or trailer: the parser keeps them."""
+        if self._tls is not None and self._tls.is_closing():
+            return  # asyncio's TLS goes on reading until the other side has said goodbye
         if self._is_refusing:
             self._count_discarded(len(data))
             return
@@ -85,8 +94,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refuse(400, msg)
 
     def eof_received(self) -> bool:  # type: ignore[override] # True keeps the connection open
-        """Answer the complete requests of a client that closes only its side."""
-        if self._is_idle or self._phase is _Phase.BODY:
+        """Answer the complete requests of a client that closes only its side.
+
+        Not over TLS, where asyncio always closes both sides.
+        """
+        if self._tls is not None or self._is_idle or self._phase is _Phase.BODY:
             return False
         if not self._is_half_closed and self.loop.time() - self._completed_at > HALF_CLOSE_S:
             return False
@@ -149,20 +161,31 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         """Check from now on that the client takes its answer."""
-        super().pause_writing()
-        self._watch_writing()
+        if self._tls is not None:
+            self._tls.pause()
+        if not self.flow.write_paused:  # TLS also pauses between the pieces of an answer
+            super().pause_writing()
+            self._watch_writing()
 
     def resume_writing(self) -> None:
         """Stop checking: the client has taken nearly all of it."""
-        super().resume_writing()
-        self._write_timer.stop()
+        if self._tls is None or self._tls.resume():
+            super().resume_writing()
+            self._write_timer.stop()
 
     def shutdown(self) -> None:
         """Close an idle connection after a moment, any other one after its answer."""
         if self._is_idle:
             self.loop.call_later(SHUTDOWN_GRACE_S, super().shutdown)
+            if self._tls is not None:
+                delay_s = SHUTDOWN_GRACE_S + TLS_GOODBYE_S
+                self.loop.call_later(delay_s, self._abort_if_still_idle, self.cycle)
         else:
             super().shutdown()
+
+    def _abort_if_still_idle(self, last_cycle: object) -> None:
+        if self.cycle is last_cycle:
+            self.transport.abort()
 
     def _unsupported_upgrade_warning(self) -> None:
         """Do not log advice to install a WebSocket library when an upgrade is rejected."""

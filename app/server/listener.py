@@ -15,11 +15,16 @@ _LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
 _logger = logging.getLogger(LOGGER_NAME)
 
 
-def open_listeners(host: str, port: int) -> list[socket.socket] | None:
+def open_listeners(host: str, port: int, scheme: str = "http") -> list[socket.socket] | None:
     """Open the socket of a server that accepts IPv6 and IPv4; None if uvicorn is to open its own.
 
     asyncio and uvloop restrict every IPv6 socket that they open to IPv6, so that `::` would not
     accept IPv4.
+
+    Args:
+        host: the address to listen on.
+        port: the TCP port; 0 takes a free one.
+        scheme: of the URL that is logged, "http" or "https".
 
     Raises:
         SystemExit: the port cannot be used; the log says why.
@@ -34,17 +39,17 @@ def open_listeners(host: str, port: int) -> list[socket.socket] | None:
     except OSError as error:
         _logger.error("cannot_listen", extra={"host": host, "port": port, "reason": str(error)})  # noqa: TRY400 - the traceback says nothing more
         raise SystemExit(EXIT_NOT_STARTED) from error
-    _logger.info("listening", extra={"url": url_of(host, listener.getsockname()[1])})
+    _logger.info("listening", extra={"url": url_of(host, listener.getsockname()[1], scheme)})
     return [listener]
 
 
-def url_of(host: str, port: int) -> str:
+def url_of(host: str, port: int, scheme: str = "http") -> str:
     """The URL at which this machine reaches a server that listens on a host."""
     if _is_every_address(host):
         host = _LOOPBACK[ipaddress.ip_address(host).version]
     if ":" in host:
         host = f"[{host.replace('%', '%25')}]"  # a zone, as in fe80::1%eth0: RFC 6874
-    return f"http://{host}:{port}"
+    return f"{scheme}://{host}:{port}"
 
 
 def _is_every_address(host: str) -> bool:

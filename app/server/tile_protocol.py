@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from asyncio import TimerHandle
+from asyncio import TimerHandle, Transport
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, cast
@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.api.load_shedding import PAUSE_CODES, find_load_shedder, tile_path
 from app.api.request_context import RequestContext, request_context
+from app.server.certificates import subject_of
 from app.server.http_protocol import GuardedProtocol
 
 REFUSED_PAUSE_S: Final = 0.5
@@ -31,9 +32,15 @@ class TileProtocol(GuardedProtocol):
         """Called by uvicorn; no load is shed if the application's state has no load shedder."""
         super().__init__(*args, **kwargs)
         self._load_shedder = find_load_shedder(self.app_state)
+        self._certificate_subject: str | None = None
         self._release_place: Callable[[], None] | None = None
         self._closes_after_body = False
         self._pause_timer: TimerHandle | None = None
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # as uvicorn
+        """Note whom a verified client certificate names."""
+        self._certificate_subject = subject_of(transport.get_extra_info("peercert"))
+        super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Release the reserved place."""
@@ -55,7 +62,8 @@ class TileProtocol(GuardedProtocol):
         self._pause_if_rejected()
 
     def _begin_request(self) -> None:
-        self._context()  # notes when the headers were complete
+        # The context also notes when the headers were complete.
+        self._context().certificate_subject = self._certificate_subject
         if not self._is_rejected():
             self._stop_pause_timer()  # uvicorn resumes reading when the application reads
             super()._begin_request()

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from pydantic import Field, PositiveFloat, SecretStr
-from pydantic_settings import BaseSettings
+
+from app.settings.tls import TlsSettings
 
 MIN_SECRET_LENGTH: Final = 16
 
@@ -18,7 +19,7 @@ def default_state_dir() -> Path:
     return Path(home) / "osteo-tiles"
 
 
-class AccessSettings(BaseSettings):
+class AccessSettings(TlsSettings):
     """API keys, tokens of an identity provider, TLS and client certificates, rate limits."""
 
     auth: Literal["none"] | None = Field(
@@ -76,24 +77,6 @@ class AccessSettings(BaseSettings):
     )
     oidc_timeout_s: PositiveFloat = Field(
         default=5.0, description="Seconds in which the identity provider must answer."
-    )
-    tls_certificate: Path | None = Field(
-        default=None,
-        description="PEM file of the server's certificate and its chain; the service then answers "
-        "HTTPS only. SIGHUP reads it again.",
-    )
-    tls_key: Path | None = Field(
-        default=None, description="PEM file of the private key of `OSTEO_TLS_CERTIFICATE`."
-    )
-    tls_client_ca: Path | None = Field(
-        default=None,
-        description="PEM file of the authorities whose client certificates identify a caller "
-        "(mutual TLS).",
-    )
-    tls_client_scopes: str = Field(
-        default="classify explain",
-        description="Scopes of callers with a client certificate that no API key names, separated "
-        "by spaces.",
     )
     rate_limits: str | None = Field(
         default=None,

@@ -16,7 +16,7 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from app.telemetry.logs import n_dropped_log_lines
@@ -115,6 +115,8 @@ class Metrics:
         )
         self.tiles_waiting = self._gauge("osteo_tiles_waiting", "Tiles that wait for a worker.")
         self.upload_bytes = self._gauge("osteo_upload_bytes", "Bytes of uploads in memory.")
+        self._certificate = _CertificateCollector()
+        self.registry.register(self._certificate)
         self.ready = self._gauge("osteo_ready", "1 while /readyz answers 200, else 0.")
         self._model_info = self._gauge(
             "osteo_model_info",
@@ -126,6 +128,10 @@ class Metrics:
         """Set the served model, with label values in the order of `osteo_model_info`."""
         self._model_info.clear()
         self._model_info.labels(*labels).set(1)
+
+    def set_certificate_expiry(self, timestamp_s: float) -> None:
+        """Set when the server's TLS certificate expires, in seconds since 1970 (UTC)."""
+        self._certificate.expires_at = timestamp_s
 
     def watch_drift(self, quantity: str, index: Callable[[], float]) -> None:
         """Register a function that computes a quantity's stability index on every scrape."""
@@ -178,4 +184,18 @@ class _LogCollector(Collector):
             "osteo_log_lines_dropped",
             "Log lines dropped because their reader did not take them.",
             value=n_dropped_log_lines(),
+        )
+
+
+class _CertificateCollector(Collector):
+    """A gauge without a value until there is a certificate: zero would read as expired in 1970."""
+
+    expires_at: float | None = None
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        yield GaugeMetricFamily(
+            "osteo_tls_certificate_expiry_timestamp_seconds",
+            "Time at which the server's TLS certificate expires, in seconds since 1970; no value "
+            "without TLS.",
+            value=self.expires_at,
         )
