@@ -1,0 +1,280 @@
+"""The table of the audit in SQLite or PostgreSQL. `opening` imports it: SQLAlchemy is optional."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+
+from app.audit.chain import Head, Row
+from app.audit.store_errors import ChainTakenError, StoreError
+from app.audit.tables import AUDIT, METADATA, SCHEMA, SCHEMA_VERSION
+from app.core.errors import SettingsError
+
+BUSY_TIMEOUT_S: Final = 5.0
+"""How long a process waits for another one that writes to the same SQLite file."""
+
+_POSTGRESQL_OPTIONS: Final = {
+    # Without these, a thread would wait for hours for a server whose network has gone.
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,  # milliseconds
+    "keepalives_idle": 10,  # seconds, as the next one
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+# What the database says; `sqlite3.Error` comes from `_make_durable`. Others are faults of ours.
+_FAILURES: Final = (DBAPIError, sa.exc.TimeoutError, sqlite3.Error)
+_COLUMNS: Final = tuple(field.name for field in fields(Row))
+
+
+class AuditStore:
+    """Reads and appends rows.
+
+    Attributes:
+        name: the database, without a password, for sentences and logs.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Prepare the connection; nothing is opened yet.
+
+        Args:
+            url: SQLAlchemy URL of a SQLite file or a PostgreSQL database.
+
+        Raises:
+            SettingsError: the URL is malformed, or the driver is not installed.
+        """
+        self._url = _checked_url(url)
+        self.name = self._url.render_as_string(hide_password=True)
+        self._engine = _engine_of(self._url)
+
+    def create(self) -> None:
+        """Create folder, file and tables if they are missing.
+
+        Raises:
+            SettingsError: the tables are those of another version of the program.
+            StoreError: the database cannot be opened.
+        """
+        if self._url.get_backend_name() == "sqlite" and self._url.database:
+            _create_file(Path(self._url.database))
+        try:
+            self._create_tables()
+        except StoreError:
+            # Another process may have created them between our look and our attempt.
+            self._create_tables()
+        self._require_version()
+
+    def open(self) -> None:
+        """Check that the tables exist; nothing is created.
+
+        Raises:
+            SettingsError: there is no audit, or it is of another version of the program.
+            StoreError: the database cannot be opened.
+        """
+        path = Path(self._url.database or "")
+        is_file = self._url.get_backend_name() == "sqlite"
+        if is_file and not path.exists():
+            raise SettingsError(f"There is no audit at {self.name}: no such file.")
+        with self._reading() as connection:
+            is_there = sa.inspect(connection).has_table(SCHEMA.name)
+        if not is_there:
+            raise SettingsError(f"There is no audit at {self.name}: it has no table of that kind.")
+        self._require_version()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def tail(self, chain: str) -> Head | None:
+        """The last record of a chain; None if it has none. Raises StoreError."""
+        query = sa.select(AUDIT.c.chain, AUDIT.c.seq, AUDIT.c.hash)
+        query = query.where(AUDIT.c.chain == chain).order_by(AUDIT.c.seq.desc()).limit(1)
+        with self._reading() as connection:
+            found = connection.execute(query).one_or_none()
+        return None if found is None else Head(*found)
+
+    def heads(self, limit: int) -> list[Head]:
+        """The last records of the chains that were written to most recently. Raises StoreError."""
+        chains = _chains_query().subquery()
+        other = AUDIT.alias()
+        last = sa.select(sa.func.max(other.c.seq)).where(other.c.chain == AUDIT.c.chain)
+        query = (
+            sa.select(AUDIT.c.chain, AUDIT.c.seq, AUDIT.c.hash)
+            .join(chains, AUDIT.c.chain == chains.c.chain)
+            .where(AUDIT.c.seq == last.scalar_subquery())
+            .order_by(AUDIT.c.at.desc(), AUDIT.c.chain)
+            .limit(limit)
+        )
+        with self._reading() as connection:
+            return [Head(*found) for found in connection.execute(query)]
+
+    def chains(self) -> list[str]:
+        """The names of all chains. Raises StoreError."""
+        with self._reading() as connection:
+            return list(connection.scalars(_chains_query()))
+
+    def hash_at(self, chain: str, seq: int) -> str | None:
+        """The hash of a record; None if it is missing. Raises StoreError."""
+        query = sa.select(AUDIT.c.hash).where(AUDIT.c.chain == chain, AUDIT.c.seq == seq)
+        with self._reading() as connection:
+            return connection.execute(query).scalar_one_or_none()
+
+    def insert(self, rows: Sequence[Row]) -> None:
+        """Append rows in one transaction; rows that are already there are fine.
+
+        Raises:
+            ChainTakenError: other rows are in the place of these.
+            StoreError: the rows could not be written, or it is not known whether they were.
+        """
+        try:
+            with self._writing() as connection:
+                connection.execute(sa.insert(AUDIT), list(map(_values_of, rows)))
+        except _TakenError:
+            last = rows[-1]
+            # A batch is one transaction, so its last row tells of all.
+            if self.hash_at(last.chain, last.seq) != last.hash:
+                raise ChainTakenError(last.chain, rows[0].seq) from None
+
+    def rows(self, query: sa.Select[Any]) -> list[Row]:
+        """The rows that a query of all columns returns. Raises StoreError."""
+        with self._reading() as connection:
+            return [Row(*found) for found in connection.execute(query)]
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except _FAILURES as error:
+            raise StoreError(reason_of(error)) from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        """A transaction that is committed at the end of the block."""
+        is_committing = False
+        try:
+            with self._engine.connect() as connection, connection.begin() as transaction:
+                yield connection
+                is_committing = True
+                transaction.commit()
+        except IntegrityError as error:
+            raise _TakenError from error
+        except _FAILURES as error:
+            was_lost = bool(getattr(error, "connection_invalidated", False))
+            raise StoreError(reason_of(error), is_in_doubt=is_committing and was_lost) from error
+
+    def _create_tables(self) -> None:
+        dialect = postgresql if self._url.get_backend_name() == "postgresql" else sqlite
+        row = dialect.insert(SCHEMA).values(id=1, version=SCHEMA_VERSION)
+        with self._reading() as connection:
+            is_there = sa.inspect(connection).has_table(SCHEMA.name)
+            is_there = is_there and connection.scalar(sa.select(SCHEMA.c.version)) is not None
+        if is_there:  # a role that may only read and insert is enough then
+            return
+        try:
+            with self._writing() as connection:
+                METADATA.create_all(connection)
+                connection.execute(row.on_conflict_do_nothing())
+        except _TakenError as error:
+            raise StoreError("another process creates the tables") from error
+
+    def _require_version(self) -> None:
+        with self._reading() as connection:
+            version = connection.scalar(sa.select(SCHEMA.c.version))
+        if version != SCHEMA_VERSION:
+            raise SettingsError(
+                f"The audit at {self.name} has schema version {version}; this program knows "
+                f"version {SCHEMA_VERSION}. Use the program that wrote it, or another database."
+            )
+
+
+class _TakenError(Exception):
+    """A row with this chain and sequence number exists."""
+
+
+def _values_of(row: Row) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in _COLUMNS}  # `asdict` takes five times as long
+
+
+def columns() -> tuple[sa.Column[Any], ...]:
+    """All columns, in the order of `Row`."""
+    return tuple(AUDIT.c[name] for name in _COLUMNS)
+
+
+def reason_of(error: Exception) -> str:
+    """The driver's words in one line, without the statement and its values."""
+    original = getattr(error, "orig", None) or error
+    lines = [line.strip() for line in str(original).splitlines() if line.strip()]
+    return lines[0] if lines else type(original).__name__
+
+
+def _chains_query() -> sa.Select[tuple[str]]:
+    """All names of chains, by one look into the index each instead of a scan of all rows."""
+    first = sa.select(sa.func.min(AUDIT.c.chain).label("chain")).cte("names", recursive=True)
+    other = AUDIT.alias()
+    following = sa.select(sa.func.min(other.c.chain)).where(other.c.chain > first.c.chain)
+    names = first.union_all(
+        sa.select(following.scalar_subquery()).where(first.c.chain.is_not(None))
+    )
+    return sa.select(names.c.chain).where(names.c.chain.is_not(None))
+
+
+def _checked_url(text: str) -> URL:
+    try:
+        url = make_url(text)
+        backend = url.get_backend_name()
+    except (ArgumentError, ValueError):
+        raise SettingsError(
+            "OSTEO_AUDIT_URL is not a URL of a database, such as "
+            "postgresql+psycopg://osteo@db/osteo or sqlite:////var/lib/osteo/audit.sqlite3."
+        ) from None
+    if backend not in {"sqlite", "postgresql"}:
+        raise SettingsError(
+            f"OSTEO_AUDIT_URL names a database of the kind {backend!r}; the audit is written to "
+            "sqlite or postgresql."
+        )
+    if backend == "sqlite" and url.database in {None, "", ":memory:"}:
+        raise SettingsError("OSTEO_AUDIT_URL names no file, so the audit would be lost at the end.")
+    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
+
+
+def _engine_of(url: URL) -> sa.Engine:
+    try:
+        if url.get_backend_name() == "postgresql":
+            missing = {k: v for k, v in _POSTGRESQL_OPTIONS.items() if k not in url.query}
+            return sa.create_engine(url, connect_args=missing)
+        engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"The audit in {url.get_backend_name()} needs the package {error.name}: "
+            "pip install 'osteo-tiles[postgresql]'"
+        ) from error
+    except (ArgumentError, NoSuchModuleError, TypeError) as error:
+        raise SettingsError(f"OSTEO_AUDIT_URL cannot be used: {error}.") from error
+    sa.event.listen(engine, "connect", _make_durable)
+    return engine
+
+
+def _make_durable(connection: Any, _record: object) -> None:
+    """A commit of SQLite survives the loss of power, and readers do not stop the writer."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.close()
+
+
+def _create_file(path: Path) -> None:
+    """An empty file that only its owner reads; SQLite gives its other files the same mode."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from error
