@@ -13,6 +13,7 @@ from app import __version__
 from app.access.opening import open_access, open_rate_limits
 from app.api import classify, docs_page, explain, health, index, models, problem_pages
 from app.api.access_control import AccessControl, RequireCaller
+from app.api.access_metrics import watch_access, watch_audit
 from app.api.auditing import Auditor
 from app.api.cross_origin import CrossOrigin, cross_origin_state
 from app.api.load_shedding import LoadShedder, lifespan_state
@@ -22,7 +23,7 @@ from app.api.preflight import AnswerPreflights
 from app.api.problems import install_handlers
 from app.api.spellings import ServeSpellings
 from app.api.unrouted import methods_by_path
-from app.audit.opening import open_audit
+from app.audit.session import open_audit
 from app.inference.results import RESEARCH_USE
 from app.serving.lifecycle import Lifecycle
 from app.serving.loading import RuntimeOpener, open_configured_runtime
@@ -58,9 +59,12 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
     """
     metrics = Metrics()
     authenticator = open_access(settings)
-    access = AccessControl(authenticator, open_rate_limits(settings), settings, metrics)
-    audit = open_audit(settings, metrics)
-    auditor = Auditor(audit.writer, is_required=audit.is_required)
+    rate_limits = open_rate_limits(settings)
+    access = AccessControl(authenticator, rate_limits, settings, metrics)
+    watch_access(metrics, authenticator, rate_limits)
+    audit = open_audit(settings, callers="identified" if authenticator.is_required else "open")
+    auditor = Auditor(audit.writer, is_required=audit.mode == "required")
+    watch_audit(metrics, audit.writer)
     lifecycle = Lifecycle(settings, metrics, opener, auditor.note_switch)
     service = TileService(settings, metrics, lifecycle)
 
@@ -72,6 +76,7 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
                 cross_origin_state(CrossOrigin(settings.allowed_origins))
             )
             await lifecycle.stop()
+        await rate_limits.close()
 
     # /docs is served from the installed package, because hospital browsers cannot reach a CDN.
     app: FastAPI = FastAPIOffline(

@@ -8,7 +8,11 @@ from contextlib import asynccontextmanager
 from app.access.api_keys import ApiKeys
 from app.access.caller import ANONYMOUS, OPEN_SCOPES, Caller, Scope
 from app.access.tokens import TokenVerifier
-from app.core.access_errors import CredentialsInvalidError, CredentialsMissingError, ScopeMissingError
+from app.core.access_errors import (
+    CredentialsInvalidError,
+    CredentialsMissingError,
+    ScopeMissingError,
+)
 
 _N_TOKEN_PARTS = 3  # RFC 7519: header, claims and signature
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Final
 
 from app.access.api_keys import ApiKeys, GivenKey
 from app.access.authenticator import Authenticator
 from app.access.caller import OPEN_SCOPES, Scope, parse_scopes
+from app.access.key_file import keys_path
 from app.access.rate_limits import RateLimits
 from app.access.tokens import TokenVerifier
 from app.core.errors import SettingsError
@@ -25,11 +25,6 @@ _EXPOSED: Final = (
 _logger = logging.getLogger(LOGGER_NAME)
 
 
-def keys_path(settings: Settings) -> Path:
-    """The file of API keys."""
-    return settings.keys_file or settings.state_dir / "keys.json"
-
-
 def open_access(settings: Settings) -> Authenticator:
     """The ways of identifying a caller that the settings configure.
 
@@ -37,17 +32,9 @@ def open_access(settings: Settings) -> Authenticator:
         SettingsError: the service would be open to other machines, or a setting is wrong.
     """
     keys = ApiKeys(keys_path(settings), _given_keys(settings))
-    tokens = None
-    if settings.oidc_issuer is not None and settings.oidc_audience is not None:
-        tokens = TokenVerifier(
-            settings.oidc_issuer,
-            settings.oidc_audience,
-            settings.oidc_scopes_claim,
-            settings.oidc_timeout_s,
-        )
-    certificate_scopes = parse_scopes(settings.tls_client_scopes) if settings.tls_client_ca else None
-    has_keys = bool(settings.keys_file or settings.api_key) or keys_path(settings).exists()
-    is_configured = has_keys or tokens is not None or certificate_scopes is not None
+    tokens = _open_tokens(settings)
+    has_certificates = settings.tls_client_ca is not None
+    is_configured = has_keys(settings) or tokens is not None or has_certificates
     if settings.auth == "none" and is_configured:
         raise SettingsError(
             "OSTEO_AUTH=none lets everybody call, but keys, an identity provider or client "
@@ -56,8 +43,16 @@ def open_access(settings: Settings) -> Authenticator:
     if not is_configured and settings.auth != "none" and not is_loopback(settings.host):
         raise SettingsError(_EXPOSED.format(host=settings.host))
     if not is_configured:
-        _logger.warning("open_to_everybody", extra={"host": settings.host})
+        level = logging.INFO if is_loopback(settings.host) else logging.WARNING
+        _logger.log(level, "open_to_everybody", extra={"host": settings.host})
+    certificate_scopes = parse_scopes(settings.tls_client_scopes) if has_certificates else None
     return Authenticator(keys, tokens, certificate_scopes, is_required=is_configured)
+
+
+def has_keys(settings: Settings) -> bool:
+    """Whether callers are identified by API keys, even if the file has none yet."""
+    is_named = settings.keys_file is not None or settings.api_key is not None
+    return is_named or keys_path(settings).exists()
 
 
 def open_rate_limits(settings: Settings) -> RateLimits:
@@ -70,6 +65,22 @@ def open_rate_limits(settings: Settings) -> RateLimits:
     return RateLimits.parse(settings.rate_limits, url.get_secret_value() if url else None)
 
 
+def _open_tokens(settings: Settings) -> TokenVerifier | None:
+    if settings.oidc_issuer is None:
+        return None
+    if settings.oidc_audience is None:
+        raise SettingsError(
+            "OSTEO_OIDC_ISSUER needs OSTEO_OIDC_AUDIENCE: without it, tokens that the identity "
+            "provider made for other services would be accepted."
+        )
+    return TokenVerifier(
+        settings.oidc_issuer,
+        settings.oidc_audience,
+        settings.oidc_scopes_claim,
+        settings.oidc_timeout_s,
+    )
+
+
 def _given_keys(settings: Settings) -> list[GivenKey]:
     given = []
     if settings.api_key is not None:
@@ -77,7 +88,10 @@ def _given_keys(settings: Settings) -> list[GivenKey]:
     if settings.admin_token is not None:
         _logger.warning(
             "deprecated_setting",
-            extra={"setting": "OSTEO_ADMIN_TOKEN", "instead": "osteo keys create --scope models:write"},
+            extra={
+                "setting": "OSTEO_ADMIN_TOKEN",
+                "instead": "osteo keys create --scope models:write",
+            },
         )
         given.append(
             GivenKey("OSTEO_ADMIN_TOKEN", settings.admin_token, frozenset({Scope.MODELS_WRITE}))

@@ -21,7 +21,12 @@ from app.access.rate_limits import RateLimits
 from app.api.problems import problem_response
 from app.api.request_context import RequestContext, request_context
 from app.api.route_scopes import is_open, required_scope
-from app.core.access_errors import AccessError, CredentialsInvalidError, UnauthenticatedError
+from app.core.access_errors import (
+    AccessError,
+    CredentialsInvalidError,
+    RateLimitedError,
+    UnauthenticatedError,
+)
 from app.core.errors import OsteoError, UnavailableError
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
@@ -52,7 +57,6 @@ class AccessControl:
         )
         self._metrics = metrics
         self._failed_attempts = FailedAttempts()
-        metrics.access_open.set(not authenticator.is_required)
 
     def admit(self, scope: Scope) -> bool:
         """Judge a request without waiting; its context gets the caller.
@@ -117,6 +121,8 @@ class AccessControl:
     def _note_refusal(self, scope: Scope, context: RequestContext, error: OsteoError) -> None:
         """Count a refusal, and delay the answers to an address that keeps failing."""
         context.refusal = error
+        if isinstance(error, RateLimitedError):
+            context.allowance = self._rate_limits.refused(error)
         reason = error.reason if isinstance(error, UnauthenticatedError) else error.code
         self._metrics.access_refusals.labels(reason).inc()
         context.log_fields["refused"] = reason

@@ -32,7 +32,7 @@ class Auditor:
         self._runtimes: dict[str, ModelSwitch] = {}  # by the SHA-256 of the bundle
 
     def note_switch(self, switch: ModelSwitch) -> None:
-        """Record that the version was switched, with the answer to the request that asked for it."""
+        """Record a switch of the version, with the answer to the request that asked for it."""
         self._runtimes[switch.current.bundle_sha256] = switch
         context = _current.get()
         if context is not None:
@@ -98,7 +98,7 @@ class Auditor:
         self._writer.submit_refusal(
             AuditRecord(
                 event="refusal",
-                **_request_fields(scope, context, route, status),
+                **_request_fields(context, route, status),
                 reason=context.problem_code,
             )
         )
@@ -114,12 +114,12 @@ class Auditor:
         route = getattr(scope.get("route"), "path", "unmatched")
         if isinstance(result, OsteoError):
             problem = problem_of(result, context.request_id)
-            fields = _request_fields(scope, context, route, problem.status)
+            fields = _request_fields(context, route, problem.status)
             return AuditRecord(event="refusal", **fields, index=index, reason=result.code)
         served = self._runtimes.get(result.model.bundle_sha256)
         return AuditRecord(
             event="answer",
-            **_request_fields(scope, context, route, status),
+            **_request_fields(context, route, status),
             index=index,
             tile_sha256=result.tile.sha256,
             model_name=result.model.name,
@@ -134,9 +134,7 @@ class Auditor:
         )
 
 
-def _request_fields(
-    scope: Scope, context: RequestContext, route: str, status: int
-) -> dict[str, Any]:
+def _request_fields(context: RequestContext, route: str, status: int) -> dict[str, Any]:
     caller = context.caller
     return {
         "caller": caller.name if caller else None,

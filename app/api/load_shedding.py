@@ -1,4 +1,4 @@
-"""Early load shedding: reject on the request headers if the caller may not call or the queue is full.
+"""Early load shedding: reject on the request headers, because of the caller or a full queue.
 
 The connection asks before there is a task, a route or a body, so that rejected requests cost the
 accepted ones little. Accepted requests start one in each iteration of the event loop, and each

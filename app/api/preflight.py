@@ -17,8 +17,8 @@ from app.core.header_errors import OriginDeniedError
 _ANSWER: Final = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST",
     # Upload libraries send the last two by themselves.
-    "Access-Control-Allow-Headers": f"Authorization, {API_KEY_HEADER}, Content-Encoding, Content-Type, "
-    f"{REQUEST_ID_HEADER}, Cache-Control, X-Requested-With",
+    "Access-Control-Allow-Headers": f"Authorization, {API_KEY_HEADER}, Content-Encoding, "
+    f"Content-Type, {REQUEST_ID_HEADER}, Cache-Control, X-Requested-With",
     "Access-Control-Max-Age": "600",
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import socket
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from app.core.errors import SettingsError
 from app.settings import Settings
+from app.settings.hosts import is_loopback
 
 if TYPE_CHECKING:
     from app.audit.store import AuditStore
@@ -50,7 +50,7 @@ def audit_mode(settings: Settings) -> Mode:
     """The mode, with the default: `off` on a loopback address, `on` elsewhere."""
     if settings.audit is not None:
         return settings.audit
-    return "off" if _is_loopback(settings.host) else "on"
+    return "off" if is_loopback(settings.host) else "on"
 
 
 def is_recorded_by_commands(settings: Settings) -> bool:
@@ -82,10 +82,3 @@ def _host_name() -> str:
 
 def _default_file(settings: Settings) -> Path:
     return settings.state_dir.absolute() / FILE_NAME
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

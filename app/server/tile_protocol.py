@@ -70,7 +70,8 @@ class TileProtocol(GuardedProtocol):
 
     def _is_rejected(self) -> bool:
         """Reserve a place for a request with a tile; if there is none, reject the request here."""
-        path = tile_path(self.url.partition(b"?")[0].decode("latin-1"))
+        raw_path, _, query = self.url.partition(b"?")
+        path = tile_path(raw_path.decode("latin-1"))
         if self._load_shedder is None or path is None or self.parser.get_method() != b"POST":
             return False  # including encoded spellings of a tile path: their routes reject them
         # Only the first of several requests in one read can be rejected here. The others are
@@ -78,7 +79,7 @@ class TileProtocol(GuardedProtocol):
         if self.flow.read_paused or self.flow.write_paused or not self._is_idle:
             return False
         # It shares the request's state.
-        scope: Scope = {**self.scope, "method": "POST", "path": path}
+        scope: Scope = {**self.scope, "method": "POST", "path": path, "query_string": query}
         rejection = self._load_shedder.reserve_or_reject(scope)
         if rejection is None:
             self._release_place = request_context(scope).release_place

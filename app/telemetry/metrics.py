@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -16,10 +16,9 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.registry import Collector
 
 from app.telemetry.logs import n_dropped_log_lines
+from app.telemetry.watched import WatchedCounter, WatchedGauge
 
 # A tile takes 10 ms on one core.
 _SECONDS_BUCKETS: Final = (
@@ -29,6 +28,9 @@ _SECONDS_BUCKETS: Final = (
 _PROBABILITY_BUCKETS: Final = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 _DISTANCE_BUCKETS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
 _BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64)
+
+
+_Kind = TypeVar("_Kind", WatchedCounter, WatchedGauge)
 
 
 class Metrics:
@@ -43,7 +45,6 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self.registry.register(_LogCollector())
         self.requests = self._counter(
             "osteo_requests", "HTTP requests, by route and status.", "route", "status"
         )
@@ -101,6 +102,62 @@ class Metrics:
         self.access_open = self._gauge(
             "osteo_access_open", "1 if everybody may call, 0 if callers are identified."
         )
+        self.key_expiry = self._watched(
+            WatchedGauge,
+            "osteo_key_expiry_timestamp_seconds",
+            "Time at which the next API key expires, in seconds since 1970; no value if none will.",
+        )
+        self.certificate_expiry = self._watched(
+            WatchedGauge,
+            "osteo_tls_certificate_expiry_timestamp_seconds",
+            "Time at which the server's TLS certificate expires, in seconds since 1970; no value "
+            "without TLS.",
+        )
+        self.identity_provider_fetches = self._watched(
+            WatchedCounter,
+            "osteo_identity_provider_fetches",
+            "Fetches of the identity provider's keys; no value without one.",
+        )
+        self.identity_provider_failures = self._watched(
+            WatchedCounter,
+            "osteo_identity_provider_failures",
+            "Fetches of the identity provider's keys that failed; no value without one.",
+        )
+        self.rate_limit_storage_failures = self._watched(
+            WatchedCounter,
+            "osteo_rate_limit_storage_failures",
+            "Requests that were not counted because Redis did not answer; no value without Redis.",
+        )
+        self.audit_records = self._watched(
+            WatchedCounter,
+            "osteo_audit_records",
+            "Records written to the audit; no value if it is off.",
+        )
+        self.audit_records_dropped = self._watched(
+            WatchedCounter,
+            "osteo_audit_records_dropped",
+            "Records that the audit lost; no value if it is off.",
+        )
+        self.audit_records_waiting = self._watched(
+            WatchedGauge,
+            "osteo_audit_records_waiting",
+            "Records that wait to be written; no value if the audit is off.",
+        )
+        self.audit_failing = self._watched(
+            WatchedGauge,
+            "osteo_audit_failing",
+            "1 while the audit cannot be written, else 0; no value if it is off.",
+        )
+        self.audit_head = self._watched(
+            WatchedGauge,
+            "osteo_audit_head_sequence",
+            "Number of the newest record of this replica's chain; no value if the audit is off.",
+        )
+        self._watched(
+            WatchedCounter,
+            "osteo_log_lines_dropped",
+            "Log lines dropped because their reader did not take them.",
+        ).read = n_dropped_log_lines
         self.model_swaps = self._counter(
             "osteo_model_swaps", "Attempts to activate a version, by outcome.", "outcome"
         )
@@ -115,8 +172,6 @@ class Metrics:
         )
         self.tiles_waiting = self._gauge("osteo_tiles_waiting", "Tiles that wait for a worker.")
         self.upload_bytes = self._gauge("osteo_upload_bytes", "Bytes of uploads in memory.")
-        self._certificate = _CertificateCollector()
-        self.registry.register(self._certificate)
         self.ready = self._gauge("osteo_ready", "1 while /readyz answers 200, else 0.")
         self._model_info = self._gauge(
             "osteo_model_info",
@@ -131,7 +186,7 @@ class Metrics:
 
     def set_certificate_expiry(self, timestamp_s: float) -> None:
         """Set when the server's TLS certificate expires, in seconds since 1970 (UTC)."""
-        self._certificate.expires_at = timestamp_s
+        self.certificate_expiry.read = lambda: timestamp_s
 
     def watch_drift(self, quantity: str, index: Callable[[], float]) -> None:
         """Register a function that computes a quantity's stability index on every scrape."""
@@ -175,27 +230,7 @@ class Metrics:
     ) -> Histogram:
         return Histogram(name, documentation, labels, registry=self.registry, buckets=buckets)
 
-
-class _LogCollector(Collector):
-    """Counts what the log dropped, which belongs to the process and not to one service."""
-
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        yield CounterMetricFamily(
-            "osteo_log_lines_dropped",
-            "Log lines dropped because their reader did not take them.",
-            value=n_dropped_log_lines(),
-        )
-
-
-class _CertificateCollector(Collector):
-    """A gauge without a value until there is a certificate: zero would read as expired in 1970."""
-
-    expires_at: float | None = None
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        yield GaugeMetricFamily(
-            "osteo_tls_certificate_expiry_timestamp_seconds",
-            "Time at which the server's TLS certificate expires, in seconds since 1970; no value "
-            "without TLS.",
-            value=self.expires_at,
-        )
+    def _watched(self, kind: type[_Kind], name: str, documentation: str) -> _Kind:
+        watched = kind(name, documentation)
+        self.registry.register(watched)
+        return watched
