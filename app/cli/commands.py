@@ -1,4 +1,4 @@
-"""The command `osteo`: serve; classify, explain and report without a server; check the setup."""
+"""The command `osteo`: serve; work on files without a server; API keys; check the setup."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from app.cli.classify import classify
 from app.cli.doctor import examine
 from app.cli.endings import EXIT_FAILED, STDERR, Program, plain_errors
 from app.cli.explain import explain
+from app.cli.keys import keys
 from app.cli.report.command import report
 from app.inference.results import RESEARCH_USE
 from app.settings import read_settings
@@ -81,6 +82,7 @@ def serve(
 app.command()(classify)
 app.command()(explain)
 app.command()(report)
+app.add_typer(keys, name="keys")
 
 
 @app.command()
