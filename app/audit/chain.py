@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -137,6 +137,28 @@ def row_of(record: AuditRecord, previous: Head) -> Row:
         text,
         hash_of(previous.hash, text),
     )
+
+
+def seal_of(last: Row, details: Mapping[str, Any]) -> Row:
+    """The row that takes the place of a record and of all records before it.
+
+    It has the time and the hash of that record, so that the next one still follows it. Its own
+    document is not part of the chain: the record of the prune holds its digest.
+
+    Args:
+        last: the last record that is removed.
+        details: what was removed, when and by whom; plain JSON.
+    """
+    document = {
+        "at": last.at,
+        "chain": last.chain,
+        "count": last.seq,
+        "details": {**details, "hash": last.hash},
+        "event": "seal",
+        "seq": last.seq,
+    }
+    text = canonical_json(document)
+    return Row(last.chain, last.seq, last.at, "seal", None, None, text, last.hash)
 
 
 def rows_of(records: Sequence[AuditRecord], previous: Head) -> list[Row]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,26 +11,15 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from app.audit.chain import Head, Row
+from app.audit.engines import checked_url, create_file, engine_of
 from app.audit.store_errors import ChainTakenError, StoreError
 from app.audit.tables import AUDIT, METADATA, SCHEMA, SCHEMA_VERSION
 from app.core.errors import SettingsError
 
-BUSY_TIMEOUT_S: Final = 5.0
-"""How long a process waits for another one that writes to the same SQLite file."""
-
-_POSTGRESQL_OPTIONS: Final = {
-    # Without these, a thread would wait for hours for a server whose network has gone.
-    "connect_timeout": 5,
-    "tcp_user_timeout": 10_000,  # milliseconds
-    "keepalives_idle": 10,  # seconds, as the next one
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-}
-# What the database says; `sqlite3.Error` comes from `_make_durable`. Others are faults of ours.
+# What the database says; `sqlite3.Error` comes from `engines`. Others are faults of ours.
 _FAILURES: Final = (DBAPIError, sa.exc.TimeoutError, sqlite3.Error)
 _COLUMNS: Final = tuple(field.name for field in fields(Row))
 
@@ -52,9 +40,9 @@ class AuditStore:
         Raises:
             SettingsError: the URL is malformed, or the driver is not installed.
         """
-        self._url = _checked_url(url)
+        self._url = checked_url(url)
         self.name = self._url.render_as_string(hide_password=True)
-        self._engine = _engine_of(self._url)
+        self._engine = engine_of(self._url)
 
     def create(self) -> None:
         """Create folder, file and tables if they are missing.
@@ -64,7 +52,7 @@ class AuditStore:
             StoreError: the database cannot be opened.
         """
         if self._url.get_backend_name() == "sqlite" and self._url.database:
-            _create_file(Path(self._url.database))
+            create_file(Path(self._url.database))
         try:
             self._create_tables()
         except StoreError:
@@ -142,6 +130,20 @@ class AuditStore:
             # A batch is one transaction, so its last row tells of all.
             if self.hash_at(last.chain, last.seq) != last.hash:
                 raise ChainTakenError(last.chain, rows[0].seq) from None
+
+    def replace(self, chain: str, last_seq: int, seal: Row) -> None:
+        """Remove a chain's rows up to a number, and put a seal there, in one transaction.
+
+        Raises:
+            StoreError: the database failed; nothing was removed.
+        """
+        removed = sa.delete(AUDIT).where(AUDIT.c.chain == chain, AUDIT.c.seq <= last_seq)
+        try:
+            with self._writing() as connection:
+                connection.execute(removed)
+                connection.execute(sa.insert(AUDIT), [_values_of(seal)])
+        except _TakenError as error:
+            raise StoreError(f"another process prunes the chain {chain}") from error
 
     def rows(self, query: sa.Select[Any]) -> list[Row]:
         """The rows that a query of all columns returns. Raises StoreError."""
@@ -225,56 +227,3 @@ def _chains_query() -> sa.Select[tuple[str]]:
         sa.select(following.scalar_subquery()).where(first.c.chain.is_not(None))
     )
     return sa.select(names.c.chain).where(names.c.chain.is_not(None))
-
-
-def _checked_url(text: str) -> URL:
-    try:
-        url = make_url(text)
-        backend = url.get_backend_name()
-    except (ArgumentError, ValueError):
-        raise SettingsError(
-            "OSTEO_AUDIT_URL is not a URL of a database, such as "
-            "postgresql+psycopg://osteo@db/osteo or sqlite:////var/lib/osteo/audit.sqlite3."
-        ) from None
-    if backend not in {"sqlite", "postgresql"}:
-        raise SettingsError(
-            f"OSTEO_AUDIT_URL names a database of the kind {backend!r}; the audit is written to "
-            "sqlite or postgresql."
-        )
-    if backend == "sqlite" and url.database in {None, "", ":memory:"}:
-        raise SettingsError("OSTEO_AUDIT_URL names no file, so the audit would be lost at the end.")
-    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
-
-
-def _engine_of(url: URL) -> sa.Engine:
-    try:
-        if url.get_backend_name() == "postgresql":
-            missing = {k: v for k, v in _POSTGRESQL_OPTIONS.items() if k not in url.query}
-            return sa.create_engine(url, connect_args=missing)
-        engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
-    except ModuleNotFoundError as error:
-        raise SettingsError(
-            f"The audit in {url.get_backend_name()} needs the package {error.name}: "
-            "pip install 'osteo-tiles[postgresql]'"
-        ) from error
-    except (ArgumentError, NoSuchModuleError, TypeError) as error:
-        raise SettingsError(f"OSTEO_AUDIT_URL cannot be used: {error}.") from error
-    sa.event.listen(engine, "connect", _make_durable)
-    return engine
-
-
-def _make_durable(connection: Any, _record: object) -> None:
-    """A commit of SQLite survives the loss of power, and readers do not stop the writer."""
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.close()
-
-
-def _create_file(path: Path) -> None:
-    """An empty file that only its owner reads; SQLite gives its other files the same mode."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}") from error

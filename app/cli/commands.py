@@ -1,4 +1,5 @@
 """The command `osteo`: serve; work on files without a server; API keys; check the setup."""
+"""The command `osteo`: serve; classify, explain and report without a server; audit; check."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from app import __version__
+from app.cli.audit import audit
 from app.cli.classify import classify
 from app.cli.doctor import examine
 from app.cli.endings import EXIT_FAILED, STDERR, Program, plain_errors
@@ -83,6 +85,7 @@ app.command()(classify)
 app.command()(explain)
 app.command()(report)
 app.add_typer(keys, name="keys")
+app.add_typer(audit, name="audit")
 
 
 @app.command()
