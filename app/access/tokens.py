@@ -23,15 +23,13 @@ MAX_TOKEN_BYTES: Final = 8192
 _MAX_VERIFIED: Final = 4096
 _TYPES: Final = frozenset({"at+jwt", "application/at+jwt", "jwt"})
 _REASONS: Final = {
-    "DecodeError": "malformed",
-    "InvalidSignatureError": "signature",
-    "InvalidAlgorithmError": "algorithm",
     "InvalidIssuerError": "issuer",
     "InvalidAudienceError": "audience",
     "InvalidSubjectError": "claims",
     "InvalidJTIError": "claims",
 }
-"""By the names of PyJWT's errors, which are imported only if tokens are accepted."""
+"""By the names of PyJWT's errors, which are imported only if tokens are accepted; whatever else it
+raises after the signature has been verified is about the form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +165,8 @@ class TokenVerifier:
     def _verify_with(self, key: SigningKey, algorithm: str, token: str) -> _Verified:
         from jwt import PyJWTError
 
+        if not _is_signed(token, key, algorithm):
+            refuse("signature")
         claims: dict[str, Any] = {}
         reason = None
         try:
@@ -184,6 +184,22 @@ class TokenVerifier:
         return _Verified(caller_of(claims, self._scopes_claim), check_times(claims, self._clock()))
 
 
+def _is_signed(token: str, key: SigningKey, algorithm: str) -> bool:
+    """Whether the signature is the key's.
+
+    PyJWT verifies it again, but only after it has looked at every character. A token of 8 kB from
+    somebody who knows nothing but the name of a key would cost 0.9 ms.
+    """
+    from jwt import get_algorithm_by_name
+
+    signed, _, text = token.rpartition(".")
+    try:
+        signature = _decode(text)
+    except ValueError:
+        return False
+    return get_algorithm_by_name(algorithm).verify(signed.encode(), key.public_key, signature)
+
+
 def _reason_of(error: Exception) -> str:
     """PyJWT's error in this module's words."""
     claim = getattr(error, "claim", None)  # of its MissingRequiredClaimError
@@ -197,7 +213,7 @@ def _read_header(token: str) -> _Header:
     head = token.partition(".")[0]
     header: object = None
     with contextlib.suppress(ValueError, RecursionError):  # their messages quote the token
-        header = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
+        header = json.loads(_decode(head))
     if not isinstance(header, dict):
         refuse("malformed")
     kid, kind = header.get("kid"), header.get("typ", "JWT")
@@ -207,3 +223,7 @@ def _read_header(token: str) -> _Header:
     if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         refuse("algorithm")
     return _Header(kid, algorithm)
+
+
+def _decode(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

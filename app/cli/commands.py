@@ -1,5 +1,4 @@
-"""The command `osteo`: serve; work on files without a server; API keys; check the setup."""
-"""The command `osteo`: serve; classify, explain and report without a server; audit; check."""
+"""The command `osteo`: serve; work on files without a server; API keys; audit; check the setup."""
 
 from __future__ import annotations
 
