@@ -56,7 +56,12 @@ class Authority:
         self.certificate.write_bytes(certificate.public_bytes(Encoding.PEM))
 
     def issue(
-        self, name: str, subject: x509.Name | None = None, *, days: int = 20, is_locked: bool = False
+        self,
+        name: str,
+        subject: x509.Name | None = None,
+        *,
+        days: int = 20,
+        is_locked: bool = False,
     ) -> Issued:
         """Issue a certificate for the loopback address; it expired long ago if `days` is negative.
 
