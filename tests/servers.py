@@ -24,6 +24,9 @@ from app.server.tile_protocol import TileProtocol
 from app.server.tls import limit_handshakes
 from tests.conftest import RELEASED_MODELS, REPOSITORY
 
+Loop = Literal["auto", "asyncio", "uvloop"]
+"""The event loop of a server; "auto" is what `osteo serve` uses."""
+
 
 def free_port() -> int:
     with socket.socket() as listener:
@@ -138,7 +141,7 @@ def serving(
     keep_alive_s: int = 5,
     shutdown_timeout_s: int = 1,
     tls: ssl.SSLContext | None = None,
-    loop: Literal["auto", "asyncio", "uvloop"] = "auto",
+    loop: Loop = "auto",
 ) -> Iterator[tuple[str, int]]:
     """Serve an application from a thread, configured like `osteo serve`; yields host and port."""
     listener = socket.create_server(("127.0.0.1", 0))

@@ -42,12 +42,6 @@ class Peers:
     server: Issued
     address: tuple[str, int]
 
-    def context(self, client: Issued | None = None) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=self.authority.certificate)
-        if client is not None:
-            context.load_cert_chain(client.certificate, client.key)
-        return context
-
     def connect(self, context: ssl.SSLContext) -> ssl.SSLSocket:
         plain = socket.create_connection(self.address, timeout=60)
         return context.wrap_socket(plain, server_hostname="127.0.0.1")
@@ -81,23 +75,23 @@ def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
 def test_client_certificate_names_the_caller_of_every_request(
     peers: Peers, version: ssl.TLSVersion
 ) -> None:
-    context = peers.context(peers.authority.issue("client", CLIENT_NAME))
+    context = peers.authority.trust(peers.authority.issue("client", CLIENT_NAME))
     context.maximum_version = version
     assert peers.named(context, n_requests=3) == {CLIENT_SUBJECT}
     assert CLIENT_NAME.rfc4514_string() == CLIENT_SUBJECT
 
 
 def test_client_without_a_certificate_is_answered_and_names_nobody(peers: Peers) -> None:
-    assert peers.named(peers.context()) == {"None"}
+    assert peers.named(peers.authority.trust()) == {"None"}
 
 
 def test_certificate_with_an_empty_subject_names_nobody(peers: Peers) -> None:
     client = peers.authority.issue("nameless", x509.Name([]))
-    assert peers.named(peers.context(client)) == {"None"}
+    assert peers.named(peers.authority.trust(client)) == {"None"}
 
 
 def test_resumed_session_names_the_same_caller(peers: Peers) -> None:
-    context = peers.context(peers.authority.issue("returning", CLIENT_NAME))
+    context = peers.authority.trust(peers.authority.issue("returning", CLIENT_NAME))
     with peers.connect(context) as first:
         peers.ask(first)
         session = first.session
@@ -112,7 +106,7 @@ def test_certificate_of_another_authority_is_refused_with_an_alert(
 ) -> None:
     client = Authority(tmp_path, "other").issue("client", CLIENT_NAME)
     with caplog.at_level(logging.INFO), pytest.raises(ssl.SSLError, match=r"(?i)unknown.ca"):
-        peers.named(peers.context(client))  # TLS 1.3 tells it with the first read
+        peers.named(peers.authority.trust(client))  # TLS 1.3 tells it with the first read
     (event,) = [vars(r) for r in caplog.records if r.message == "tls_handshake_failed"]
     assert event["reason"] == "CERTIFICATE_VERIFY_FAILED"
     assert event["detail"] == "unable to get local issuer certificate"
@@ -121,12 +115,12 @@ def test_certificate_of_another_authority_is_refused_with_an_alert(
 def test_expired_client_certificate_is_refused_with_an_alert(peers: Peers) -> None:
     client = peers.authority.issue("late", CLIENT_NAME, days=-1)
     with pytest.raises(ssl.SSLError, match=r"(?i)certificate.expired"):
-        peers.named(peers.context(client))
+        peers.named(peers.authority.trust(client))
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 def test_tls_1_1_is_refused(peers: Peers) -> None:
-    context = peers.context()
+    context = peers.authority.trust()
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises(ssl.SSLError, match=r"(?i)protocol.version"):
@@ -134,7 +128,7 @@ def test_tls_1_1_is_refused(peers: Peers) -> None:
 
 
 def test_http_1_1_is_negotiated(peers: Peers) -> None:
-    context = peers.context()
+    context = peers.authority.trust()
     context.set_alpn_protocols(["h2", "http/1.1"])
     with peers.connect(context) as connection:
         assert connection.selected_alpn_protocol() == "http/1.1"

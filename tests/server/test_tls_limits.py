@@ -26,7 +26,7 @@ from tests.server.connections import (
     receive_all,
     statuses,
 )
-from tests.servers import serving
+from tests.servers import Loop, serving
 
 Connect = Callable[[], ssl.SSLSocket]
 
@@ -54,7 +54,7 @@ def address(
 
 @pytest.fixture
 def connect(address: tuple[str, int], authority: Authority) -> Connect:
-    client = ssl.create_default_context(cafile=authority.certificate)
+    client = authority.trust()
 
     def connect() -> ssl.SSLSocket:
         plain = socket.create_connection(address, timeout=60)
@@ -172,11 +172,11 @@ def test_half_open_handshakes_do_not_stop_the_service(
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 def test_shutdown_does_not_wait_for_clients_that_do_not_read(
-    context: ssl.SSLContext, authority: Authority, monkeypatch: pytest.MonkeyPatch, loop: str
+    context: ssl.SSLContext, authority: Authority, monkeypatch: pytest.MonkeyPatch, loop: Loop
 ) -> None:
     monkeypatch.setattr(tls, "CLOSE_TIMEOUT_S", 3600.0)
     monkeypatch.setattr(http_protocol, "TLS_GOODBYE_S", 0.1)
-    client = ssl.create_default_context(cafile=authority.certificate)
+    client = authority.trust()
     with serving(
         plain_app, keep_alive_s=3600, tls=context, loop=loop, shutdown_timeout_s=3600
     ) as at:
