@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -55,8 +56,20 @@ class Authority:
         self.certificate = folder / f"{name}.pem"
         self.certificate.write_bytes(certificate.public_bytes(Encoding.PEM))
 
+    def trust(self, client: Issued | None = None) -> ssl.SSLContext:
+        """A client that trusts this authority, with a certificate of its own if it has one."""
+        context = ssl.create_default_context(cafile=self.certificate)
+        if client is not None:
+            context.load_cert_chain(client.certificate, client.key)
+        return context
+
     def issue(
-        self, name: str, subject: x509.Name | None = None, *, days: int = 20, is_locked: bool = False
+        self,
+        name: str,
+        subject: x509.Name | None = None,
+        *,
+        days: int = 20,
+        is_locked: bool = False,
     ) -> Issued:
         """Issue a certificate for the loopback address; it expired long ago if `days` is negative.
 

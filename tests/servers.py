@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -12,13 +14,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import httpx2
 import uvicorn
 from starlette.types import ASGIApp
 
 from app.server.tile_protocol import TileProtocol
+from app.server.tls import limit_handshakes
 from tests.conftest import RELEASED_MODELS, REPOSITORY
+
+Loop = Literal["auto", "asyncio", "uvloop"]
+"""The event loop of a server; "auto" is what `osteo serve` uses."""
 
 
 def free_port() -> int:
@@ -68,10 +75,15 @@ class RunningServer:
         self.process.send_signal(number)
         return self.process.wait(timeout=60)
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        host, port = self.url.partition("://")[2].split(":")
+        return host, int(port)
+
     def connect(self) -> socket.socket:
         """Open a connection for bytes that no HTTP client would send."""
-        host, port = self.url.removeprefix("http://").split(":")
-        return socket.create_connection((host, int(port)), timeout=10)
+        return socket.create_connection(self.address, timeout=10)
 
     def metric(self, line: str) -> float:
         """Value of a metric, given its name and labels as `/metrics` writes them; 0 if absent."""
@@ -87,8 +99,14 @@ class RunningServer:
 
 
 @contextmanager
-def running_server(tmp_path: Path, **environ: str) -> Iterator[RunningServer]:
-    """Run `osteo serve` with the released bundles; its log goes to a file in `tmp_path`."""
+def running_server(
+    tmp_path: Path, verify: ssl.SSLContext | None = None, **environ: str
+) -> Iterator[RunningServer]:
+    """Run `osteo serve` with the released bundles; its log goes to a file in `tmp_path`.
+
+    With `verify`, its client speaks TLS.
+    """
+    scheme = "http" if verify is None else "https"
     port = free_port()
     log_file = tmp_path / "serve.log"
     with log_file.open("wb") as log:
@@ -101,11 +119,18 @@ def running_server(tmp_path: Path, **environ: str) -> Iterator[RunningServer]:
     # Making a client takes longer than most requests, so there is one. Each request connects anew.
     limits = httpx2.Limits(max_keepalive_connections=0)
     try:
-        with httpx2.Client(limits=limits) as client:
-            yield RunningServer(process, f"http://127.0.0.1:{port}", log_file, client)
+        with httpx2.Client(limits=limits, verify=True if verify is None else verify) as client:
+            yield RunningServer(process, f"{scheme}://127.0.0.1:{port}", log_file, client)
     finally:
         process.kill()
         process.wait()
+
+
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.config.ssl is not None:
+            limit_handshakes(asyncio.get_running_loop())
+        await super().startup(sockets)
 
 
 @contextmanager
@@ -115,6 +140,8 @@ def serving(
     *,
     keep_alive_s: int = 5,
     shutdown_timeout_s: int = 1,
+    tls: ssl.SSLContext | None = None,
+    loop: Loop = "auto",
 ) -> Iterator[tuple[str, int]]:
     """Serve an application from a thread, configured like `osteo serve`; yields host and port."""
     listener = socket.create_server(("127.0.0.1", 0))
@@ -125,8 +152,10 @@ def serving(
         log_config=None,
         timeout_keep_alive=keep_alive_s,
         timeout_graceful_shutdown=shutdown_timeout_s,
+        ssl_context_factory=None if tls is None else lambda *_: tls,
+        loop=loop,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

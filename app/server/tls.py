@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NoReturn, Self
+from typing import Final, NoReturn, Self
 
 from app.core.errors import SettingsError
 from app.server.certificates import expiry_of
+from app.server.tls_handshake import ExplainedHandshake
 from app.settings import Settings
 
 HANDSHAKE_TIMEOUT_S: Final = 10.0
@@ -57,20 +58,6 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
     return (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
 
 
-class RenewableContext(ssl.SSLContext):
-    """The context of a listener; each handshake uses the newest of the contexts behind it.
-
-    A listener keeps its context. Reading files into that one would exchange the certificate, but
-    would only add authorities, and clients could resume sessions that a removed one vouched for.
-    """
-
-    newest: ssl.SSLContext
-
-    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        """Begin a handshake; called by the event loop."""
-        return self.newest.wrap_bio(*args, **kwargs)
-
-
 def build_context(files: TlsFiles) -> tuple[ssl.SSLContext, float]:
     """Read the files into a context: TLS 1.2 or newer, the ciphers that Python chooses, HTTP/1.1.
 
@@ -89,6 +76,7 @@ def build_context(files: TlsFiles) -> tuple[ssl.SSLContext, float]:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
+    context.sslobject_class = ExplainedHandshake
     certificate = _read(_CERTIFICATE, files.certificate)
     if "PRIVATE KEY-----" not in _read(_KEY, files.key):
         raise _unusable(_KEY, files.key, "it contains no PEM private key")

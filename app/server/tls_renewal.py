@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from app.core.errors import SettingsError
-from app.server.tls import RenewableContext, TlsFiles, build_context
+from app.server.tls import TlsFiles, build_context
+from app.server.tls_handshake import RenewableContext
 from app.telemetry.logs import LOGGER_NAME
 
 CHECK_S: Final = 60.0
