@@ -85,7 +85,7 @@ class Auditor:
         if self._writer is None or not records:
             return
         if self._is_required:
-            await self._writer.commit(records)
+            await self._writer.commit(records, is_done=bool(context.switches))
             return
         for record in records:
             self._writer.submit(record)

@@ -12,7 +12,8 @@ from app.api.request_context import REQUEST_ID_HEADER
 from app.settings.origins import ANY_ORIGIN
 
 EXPOSED_HEADERS: Final = (
-    *("Allow", "Retry-After", REQUEST_ID_HEADER),
+    *("Allow", "RateLimit", "RateLimit-Policy", "Retry-After", "WWW-Authenticate"),
+    REQUEST_ID_HEADER,
     *("X-Osteo-Explained", "X-Osteo-Model", "X-Osteo-Prediction", "X-Osteo-Probability"),
     *("X-Osteo-Glass-Share", "X-Osteo-Review", "X-Osteo-Review-Priority"),
 )

@@ -22,7 +22,7 @@ def build_router(lifecycle: Lifecycle, settings: Settings) -> APIRouter:
     """The routes, bound to the model of a service."""
     router = APIRouter(prefix="/v1", tags=["models"])
 
-    @router.get("/models", responses=problem_responses("not-ready"))
+    @router.get("/models", responses=problem_responses("not-ready", needs_scope=False))
     async def list_models() -> ModelsAnswer:
         """The model that serves, its manifest and runtime, all versions and the limits."""
         return ModelsAnswer(

@@ -41,10 +41,9 @@ TILE_CODES: Final = (
 """Problems of one tile. In a batch they are in the items of the answer."""
 _CODES_OF_ALL: Final = (RequestIdError.code, OsteoError.code)
 _CODES_OF_CALLERS: Final = (
-    *("credentials-missing", "credentials-invalid", "scope-missing", "rate-limited"),
-    "identity-provider-unavailable",
+    *("credentials-missing", "credentials-invalid", "identity-provider-unavailable"),
 )
-"""Problems of every route that may need a caller."""
+_CODES_OF_SCOPES: Final = ("scope-missing", "rate-limited")
 _SECURITY: Final[list[dict[str, list[str]]]] = [{"Bearer": []}, {"ApiKey": []}, {}]
 """The last one: a service on a loopback address may be open to everybody."""
 _SECURITY_SCHEMES: Final = {
@@ -128,18 +127,23 @@ def operation_id(route: APIRoute) -> str:
     return route.name
 
 
-def problem_responses(*codes: str, needs_caller: bool = True) -> dict[int | str, dict[str, Any]]:
+def problem_responses(
+    *codes: str, needs_caller: bool = True, needs_scope: bool = True
+) -> dict[int | str, dict[str, Any]]:
     """The responses of a route that can answer with these problems, by status.
 
     `invalid-request-id` and `internal-error` need not be listed: every route can answer with them.
-    So can those of callers, except on probes.
+    Nor need those about callers be listed.
 
     Args:
         codes: of the problems.
         needs_caller: whether the route needs a caller on a service that identifies callers.
+        needs_scope: whether that caller needs a scope.
     """
     by_status: defaultdict[int | str, list[str]] = defaultdict(list)
-    for code in (*codes, *_CODES_OF_ALL, *(_CODES_OF_CALLERS if needs_caller else ())):
+    of_callers = _CODES_OF_CALLERS if needs_caller else ()
+    of_scopes = _CODES_OF_SCOPES if needs_caller and needs_scope else ()
+    for code in (*codes, *of_callers, *of_scopes, *_CODES_OF_ALL):
         by_status[PROBLEM_TYPES[code].status].append(code)
     return {
         status: {

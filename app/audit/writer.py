@@ -144,11 +144,16 @@ class AuditWriter:
         else:
             self._refusals.add(record)
 
-    async def commit(self, records: Sequence[AuditRecord]) -> None:
+    async def commit(self, records: Sequence[AuditRecord], *, is_done: bool = False) -> None:
         """Record together, and wait until the database has committed.
 
         If this raises, the records are not written later, except if the database was committing
         them at that moment.
+
+        Args:
+            records: what to record.
+            is_done: what they tell of has happened, whatever becomes of the answer; so they are
+                written later even if this raises.
 
         Raises:
             AuditUnavailableError: they could not be written within `COMMIT_TIMEOUT_S`, or the
@@ -166,7 +171,7 @@ class AuditWriter:
         except TimeoutError:
             raise AuditUnavailableError from None
         finally:
-            entry.is_withdrawn = future.cancelled()
+            entry.is_withdrawn = future.cancelled() and not is_done
         if not is_written:
             raise AuditUnavailableError
 

@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from app.access.opening import open_access
+from app.access.rate_limits import RateLimits
+from app.api.access_control import AccessControl
+from app.api.auditing import Auditor
 from app.api.load_shedding import TILE_PATHS, LoadShedder
 from app.api.request_context import request_context
 from app.serving.lifecycle import Lifecycle
@@ -38,17 +42,22 @@ def service(lifecycle: Lifecycle, metrics: Metrics) -> TileService:
 
 @pytest.fixture
 def load_shedder(service: TileService, metrics: Metrics) -> LoadShedder:
-    return LoadShedder(service, metrics)
+    settings = Settings()
+    access = AccessControl(open_access(settings), RateLimits({}), settings, metrics)
+    return LoadShedder(service, access, Auditor(None, is_required=False), metrics)
 
 
 def tile_scope() -> dict[str, Any]:
-    return {"method": "POST", "path": "/v1/classify", "headers": [], "state": {}}
+    named = {"method": "POST", "path": "/v1/classify", "query_string": b"", "scheme": "http"}
+    return {**named, "headers": [], "state": {}}
 
 
 def test_tile_paths_are_the_routes_that_can_answer_429(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     rejecting = {
-        path for path, item in paths.items() if "429" in item.get("post", {}).get("responses", {})
+        path
+        for path, item in paths.items()
+        if "`queue-full`" in str(item.get("post", {}).get("responses", {}).get("429"))
     }
     assert rejecting == TILE_PATHS
 

@@ -19,6 +19,7 @@ from app.main import create_app
 from app.serving.readiness import LOADING
 from app.settings import Settings
 from tests.bundles import FakeRuntime, build_bundle, failing, opener_of, saying
+from tests.contract.guarded import CALLER_PROVOCATIONS, Guarded, open_guarded
 from tests.failing_tiles import FAILING_TILES
 from tests.queues import occupy
 from tests.records import a_record, embedding_at
@@ -44,12 +45,14 @@ class Stage:
         runtime: its model.
         hurried: of a service with time-outs of 0.2 s, and the same model.
         empty: of a service without a model.
+        guarded: a service that identifies, limits and records its callers.
     """
 
     client: TestClient
     runtime: FakeRuntime
     hurried: TestClient
     empty: TestClient
+    guarded: Guarded
 
 
 @contextmanager
@@ -73,8 +76,9 @@ def open_stage(folder: Path) -> Iterator[Stage]:
             return stack.enter_context(client_of(settings, opener_of(runtime)))
 
         client, hurried = start(models_dir), start(models_dir, 0.2)
+        guarded = stack.enter_context(open_guarded(models_dir, folder / "guarded", runtime))
         runtime.poison = saying(9.0, 1.0, 0.0)
-        yield Stage(client, runtime, hurried, start(folder / "none"))
+        yield Stage(client, runtime, hurried, start(folder / "none"), guarded)
 
 
 @contextmanager
@@ -195,6 +199,18 @@ def _query(**params: str) -> Provocation:
     return lambda stage, path: post(stage.client, path, params=params)
 
 
+def _of_a_caller(code: str) -> Provocation:
+    def provoke(stage: Stage, path: str) -> Document:
+        guarded = stage.guarded
+        answer = CALLER_PROVOCATIONS[code](
+            guarded, lambda headers: post(guarded.client, path, headers=headers)
+        )
+        assert isinstance(answer, dict)
+        return answer
+
+    return provoke
+
+
 PROVOCATIONS: Final[dict[str, Provocation]] = {
     **{code: _failing_tile(code) for code in FAILING_TILES},
     "malformed-request": _raw(b"--b--", content_type="multipart/form-data"),
@@ -216,5 +232,6 @@ PROVOCATIONS: Final[dict[str, Provocation]] = {
     "unknown-label": _query(label="osteoma"),
     "explanation-unavailable": _query(label="viable_tumor"),
     "invalid-request": _query(explain="maybe", size_px="large"),
+    **{code: _of_a_caller(code) for code in CALLER_PROVOCATIONS},
 }
 """A request that is answered with the problem by each route that can answer with it."""

@@ -57,7 +57,6 @@ def provoked_problems(folder: Path) -> dict[str, Document]:
         damaged.write_bytes(damaged.read_bytes()[::-1])
         return {
             **{code: provoke(stage, "/v1/explain") for code, provoke in PROVOCATIONS.items()},
-            "admin-denied": document_of(client.post("/v1/models/rollback")),
             "model-not-found": document_of(client.post("/v1/models/8/activate", headers=_ADMIN)),
             "activation-refused": document_of(client.post("/v1/models/7/activate", headers=_ADMIN)),
         }

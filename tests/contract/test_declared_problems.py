@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from app.api.load_shedding import TILE_PATHS
 from app.api.problems import MEDIA_TYPE, PROBLEM_TYPES
 from app.core.manifest import LITERT_NAME
 from tests.bundles import MODEL_NAME, build_bundle
+from tests.contract.guarded import CALLER_PROVOCATIONS
 from tests.contract.provoked import PROVOCATIONS, TOKEN, Stage, open_stage
 
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}
@@ -61,24 +62,41 @@ def test_activation_declares_the_problems_that_it_answers(tmp_path: Path) -> Non
     with open_stage(tmp_path) as stage:
         damage(build_bundle(tmp_path / "models", "2"))
 
-        def post(version: str, headers: dict[str, str] = ADMIN) -> Any:
-            return stage.client.post(f"/v1/models/{version}/activate", headers=headers).json()
+        build_bundle(tmp_path / "models", "4")
+        stage.runtime.poison = lambda logits: logits
 
-        answered = codes_of([post("1", {}), post("2"), post("3"), post("v1")])
+        def post(version: str) -> Any:
+            return stage.client.post(f"/v1/models/{version}/activate", headers=ADMIN).json()
+
+        answered = codes_of([post("2"), post("3"), post("v1")])
+        answered |= codes_of(of_callers(stage, "/v1/models/4/activate"))
         declared = declared_codes(stage.client, "/v1/models/{version}/activate")
     assert answered == declared - ALWAYS_DECLARED
+
+
+def of_callers(stage: Stage, path: str) -> list[Any]:
+    """One answer to each request that is refused because of its caller, or not recorded."""
+    guarded = stage.guarded
+    return [
+        provoke(guarded, lambda headers: guarded.client.post(path, headers=headers).json())
+        for provoke in CALLER_PROVOCATIONS.values()
+    ]
 
 
 def test_rollback_declares_the_problems_that_it_answers(tmp_path: Path) -> None:
     with open_stage(tmp_path) as stage:
         client, path = stage.client, "/v1/models/rollback"
-        denied, no_version = client.post(path), client.post(path, headers=ADMIN)
+        no_version = client.post(path, headers=ADMIN)
         build_bundle(tmp_path / "models", "2")
         stage.runtime.poison = lambda logits: logits
         assert client.post("/v1/models/2/activate", headers=ADMIN).status_code == 200
+        guarded = stage.guarded
+        switched = guarded.client.post("/v1/models/2/activate", headers=guarded.all_scopes)
+        assert switched.status_code == 200
+        of_caller = codes_of(of_callers(stage, path))
         damage(tmp_path / "models" / MODEL_NAME / "1")
         refused = client.post(path, headers=ADMIN)
-        answered = codes_of(answer.json() for answer in (denied, no_version, refused))
+        answered = codes_of(answer.json() for answer in (no_version, refused)) | of_caller
         declared = declared_codes(client, path)
     assert answered == declared - ALWAYS_DECLARED
 
@@ -86,7 +104,13 @@ def test_rollback_declares_the_problems_that_it_answers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["/v1/models", "/readyz"])
 def test_route_without_a_model_declares_that_it_is_not_ready(stage: Stage, path: str) -> None:
     answered = codes_of([stage.empty.get(path).json()])
+    for code in ("credentials-missing", "credentials-invalid", "identity-provider-unavailable"):
+        answered |= codes_of([CALLER_PROVOCATIONS[code](stage.guarded, get_by(stage, path))])
     assert answered == declared_codes(stage.client, path, "get") - ALWAYS_DECLARED
+
+
+def get_by(stage: Stage, path: str) -> Callable[[dict[str, str]], Any]:
+    return lambda headers: stage.guarded.client.get(path, headers=headers).json()
 
 
 def damage(bundle: Path) -> None:
