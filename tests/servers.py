@@ -100,7 +100,7 @@ class RunningServer:
 
 @contextmanager
 def running_server(
-    tmp_path: Path, verify: ssl.SSLContext | None = None, **environ: str
+    tmp_path: Path, verify: ssl.SSLContext | None = None, /, **environ: str
 ) -> Iterator[RunningServer]:
     """Run `osteo serve` with the released bundles; its log goes to a file in `tmp_path`.
 
