@@ -183,11 +183,12 @@ def prune(
 ) -> None:
     """Remove old records; a seal takes their place, so that the rest can be verified.
 
-    Of each chain, the records before its first later one are removed. The audit is
-    verified first, and nothing is removed if something is found. The prune itself
-    is recorded. Export the records first if they must be kept elsewhere.
+    The audit is verified first, and nothing is removed if something is found.
+    The prune itself is recorded. Export the records first if they must be kept
+    elsewhere. A chain is removed from its beginning up to its first record of
+    that time or later.
 
-    All of last year:  osteo audit prune --before 2026-01-01
+    All before 2026:   osteo audit prune --before 2026-01-01
 
     Exit code 0: done. 1: not done, or not completely. 2: nothing could be tried.
     """
