@@ -51,7 +51,7 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
 
     Returns:
         An ASGI application whose lifespan loads the model; its service is `app.state.service`,
-        its metrics are `app.state.metrics`.
+        its metrics are `app.state.metrics`, its audit is `app.state.audit`.
 
     Raises:
         SettingsError: the service would be open to other machines by accident, or its keys, limits
@@ -95,6 +95,7 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
     )
     app.state.service = service
     app.state.metrics = metrics
+    app.state.audit = audit
     # The last one added sees a request first.
     app.add_middleware(RequireCaller, access=access)
     app.add_middleware(ServeSpellings)

@@ -73,8 +73,11 @@ def _position(path: Path, listed: tuple[str, ...]) -> int:
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ignore the settings of the developer's shell."""
+def _clean_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Ignore the settings of the developer's shell, and what the service keeps for the developer."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "no-state"))
     for name in os.environ:
         if name.startswith("OSTEO_") and name not in {"OSTEO_DATA_DIR", "OSTEO_WEIGHTS"}:
             monkeypatch.delenv(name)

@@ -103,7 +103,7 @@ class Authenticator:
         """How to say who calls, for a sentence."""
         bearer = ["API key"] if not self.keys.is_empty or self.tokens is None else []
         bearer += ["access token"] if self.tokens else []
-        ways = [f"an {' or '.join(bearer)} in the header Authorization: Bearer ..."]
+        ways = [f"an {' or '.join(bearer)} in the header Authorization: Bearer"]
         if self._certificate_scopes is not None:
             ways.append("a client certificate")
         return " or ".join(ways)

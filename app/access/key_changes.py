@@ -90,7 +90,7 @@ def create_key(
 
 
 def create_first_key(
-    path: Path, record_change: Callable[[KeyChange], None] = lambda _change: None
+    path: Path, record_change: Callable[[KeyChange], object] = lambda _change: None
 ) -> str | None:
     """Add a key named `first` to a file without keys; it never expires.
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from app.access.api_keys import ApiKeys, GivenKey
 from app.access.authenticator import Authenticator
 from app.access.caller import OPEN_SCOPES, Scope, parse_scopes
+from app.access.key_changes import KeyChange, create_first_key
 from app.access.key_file import keys_path
 from app.access.rate_limits import RateLimits
 from app.access.tokens import TokenVerifier
@@ -53,6 +55,25 @@ def has_keys(settings: Settings) -> bool:
     """Whether callers are identified by API keys, even if the file has none yet."""
     is_named = settings.keys_file is not None or settings.api_key is not None
     return is_named or keys_path(settings).exists()
+
+
+def open_first_key(settings: Settings, record_change: Callable[[KeyChange], object]) -> str | None:
+    """Create the first key of a service for which no caller is configured, if it is to have one.
+
+    Args:
+        settings: of the service.
+        record_change: is given the change.
+
+    Returns:
+        The key; None if there is nothing to create.
+
+    Raises:
+        SettingsError: the file of keys cannot be written.
+    """
+    is_configured = has_keys(settings) or settings.oidc_issuer or settings.tls_client_ca
+    if not settings.create_first_key or is_configured or settings.auth == "none":
+        return None
+    return create_first_key(keys_path(settings), record_change)
 
 
 def open_rate_limits(settings: Settings) -> RateLimits:

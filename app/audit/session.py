@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from app import __version__
@@ -21,35 +20,52 @@ _CLOSE_S: Final = 5.0
 _logger = logging.getLogger(LOGGER_NAME)
 
 
-@dataclass(frozen=True, slots=True)
 class AuditSession:
     """The audit of one service.
 
     Attributes:
         mode: `off`, `on` or `required`.
         writer: writes records while the session is `running`; None if the mode is `off`.
-        start_details: what the record of the start says.
     """
 
-    mode: Mode
-    writer: AuditWriter | None = None
-    start_details: dict[str, Any] = field(default_factory=dict)
+    def __init__(
+        self, mode: Mode, writer: AuditWriter | None, start_details: Mapping[str, Any]
+    ) -> None:
+        """Prepare; `start` opens the database.
+
+        Args:
+            mode: `off`, `on` or `required`.
+            writer: of the records; None if the mode is `off`.
+            start_details: what the record of the start says.
+        """
+        self.mode: Final = mode
+        self.writer: Final = writer
+        self._start_details = start_details
+        self._is_started = False
+
+    def start(self) -> None:
+        """Open the database and record the start; nothing the second time.
+
+        Raises:
+            SettingsError: the database cannot be written, and the mode is `required`.
+        """
+        if self.writer is not None and not self._is_started:
+            self.writer.start(self._start_details)
+            self._is_started = True
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Write records meanwhile.
 
         Raises:
-            SettingsError: the database cannot be written, and the mode is `required`.
+            SettingsError: as `start`.
         """
-        if self.writer is None:
-            yield
-            return
-        await asyncio.to_thread(self.writer.start, self.start_details)
+        await asyncio.to_thread(self.start)
         try:
             yield
         finally:
-            await asyncio.to_thread(self.writer.close, _CLOSE_S)
+            if self.writer is not None:
+                await asyncio.to_thread(self.writer.close, _CLOSE_S)
 
 
 def open_audit(settings: Settings, **start_details: Any) -> AuditSession:
@@ -65,7 +81,7 @@ def open_audit(settings: Settings, **start_details: Any) -> AuditSession:
     mode = audit_mode(settings)
     _logger.info("audit", extra={"mode": mode})
     if mode == "off":
-        return AuditSession(mode)
+        return AuditSession(mode, None, {})
     writer = AuditWriter(
         audit_url(settings),
         chain_of(settings),

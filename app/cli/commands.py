@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -29,6 +30,13 @@ app = Program(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _stdout = Console(highlight=False, emoji=False)
+_FIRST_KEY: Final = """\
+The first API key of this service. It is shown only now; keep it in a safe place:
+
+    {key}
+
+Send it as  Authorization: Bearer KEY.  `osteo keys --help` makes more, and revokes this one.
+"""
 
 
 def _print_version(wanted: bool) -> None:
@@ -64,6 +72,8 @@ def serve(
     one of this machine, or a TLS file cannot be used), or work did not end within the drain time.
     2: a setting is wrong.
     """
+    from app.access.opening import open_first_key
+    from app.audit.command_records import record_key_change
     from app.server.listener import url_of
     from app.server.run import scheme_of
     from app.server.run import serve as run_server
@@ -72,12 +82,16 @@ def serve(
     overrides: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     with plain_errors():
         settings = read_settings(**overrides)
+        first_key = open_first_key(settings, partial(record_key_change, settings))
+    if first_key is not None:
+        _stdout.print(_FIRST_KEY.format(key=first_key), soft_wrap=True, markup=False)
     if sys.stderr.isatty():
         pages = f"{url_of(settings.host, settings.port, scheme_of(settings))}/docs"
         where = pages if settings.port else "on a free port, which the log names"
         line = f"osteo {__version__}: {where} - {RESEARCH_USE}"
         STDERR.print(line, soft_wrap=True, markup=False)  # IPv6 looks like markup
-    raise typer.Exit(run_server(settings))
+    with plain_errors():
+        raise typer.Exit(run_server(settings))
 
 
 app.command()(classify)

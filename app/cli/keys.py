@@ -14,6 +14,7 @@ import typer
 from app.access.caller import Scope
 from app.access.key_changes import KeyChange, NewKey, create_key, revoke_key, rotate_key
 from app.access.key_file import KeyEntry, keys_path, read_key_file
+from app.audit.command_records import record_key_change
 from app.cli.durations import parse_duration, parse_expiry
 from app.cli.endings import plain_errors, say
 from app.cli.names import one_line, shown
@@ -44,8 +45,18 @@ _Expires = Annotated[
 ]
 
 
-def record_change(_change: KeyChange) -> None:
-    """Record the change of a key; the command line has no audit yet."""
+def record_change(change: KeyChange) -> None:
+    """Record the change of a key, if an audit is kept here. The key of the change is not shown yet.
+
+    Raises:
+        SettingsError: it could not be recorded.
+    """
+    try:
+        record_key_change(read_settings(), change)
+    except SettingsError as error:
+        raise SettingsError(
+            f"The key {change.key_name} was changed ({change.action}), but not recorded. {error}"
+        ) from error
 
 
 @keys.command()

@@ -123,11 +123,15 @@ def serve(settings: Settings) -> int:
         The exit code: 0 after a drain, 1 if the server could not start, as where the port is taken,
         the address is not one of this machine or a TLS file cannot be used. If work does not end
         within the drain time, the process exits with code 1 by itself.
+
+    Raises:
+        SettingsError: what `create_app` raises, or the audit is required and cannot be written.
     """
     configure_logs(settings.log_level)
     # A worker thread hands Python's lock to the event loop after 1 ms instead of 5 ms.
     sys.setswitchinterval(0.001)
     app = create_app(settings)
+    app.state.audit.start()  # here, because uvicorn would print a traceback if it cannot be written
     files = TlsFiles.of(settings)
     try:
         tls = None if files is None else RenewedTls(files, app.state.metrics.set_certificate_expiry)
