@@ -76,7 +76,7 @@ def _position(path: Path, listed: tuple[str, ...]) -> int:
 def _clean_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Ignore the settings of the developer's shell, and what the service keeps for the developer."""
+    """Ignore the settings of the developer's shell, and the keys of the developer's service."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "no-state"))
     for name in os.environ:
         if name.startswith("OSTEO_") and name not in {"OSTEO_DATA_DIR", "OSTEO_WEIGHTS"}:
