@@ -15,6 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from app.main import create_app
 from app.settings import Settings
 from tests.bundles import FakeRuntime, build_bundle, opener_of
+from tests.forking import close_servers
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RELEASED_MODELS = REPOSITORY / "models"
@@ -63,6 +64,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if _position(item.path, SLOW) < len(SLOW):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: _position(item.path, LONGEST_FIRST))
+
+
+def pytest_sessionfinish() -> None:
+    close_servers()
 
 
 @functools.cache
