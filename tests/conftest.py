@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, ItemsView, Iterator, KeysView
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,17 @@ LONGEST_FIRST = (
 """A file runs on one worker, so a long one at the end would leave the other workers idle."""
 
 MakeClient = Callable[..., TestClient]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Refuse parameters in no order: each worker would collect its own, and pytest-xdist fails."""
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        values = mark.kwargs.get("argvalues", mark.args[1] if len(mark.args) > 1 else ())
+        if isinstance(values, AbstractSet) and not isinstance(values, KeysView | ItemsView):
+            raise pytest.Collector.CollectError(
+                f"{metafunc.definition.nodeid} is parametrized over a {type(values).__name__}, "
+                "whose order differs between worker processes. Use sorted(...) or a tuple."
+            )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
