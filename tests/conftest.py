@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, ItemsView, Iterator, KeysView
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from app.main import create_app
 from app.settings import Settings
 from tests.bundles import FakeRuntime, build_bundle, opener_of
+from tests.forking import close_servers
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RELEASED_MODELS = REPOSITORY / "models"
@@ -57,12 +59,27 @@ LONGEST_FIRST = (
 MakeClient = Callable[..., TestClient]
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Refuse parameters in no order: each worker would collect its own, and pytest-xdist fails."""
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        values = mark.kwargs.get("argvalues", mark.args[1] if len(mark.args) > 1 else ())
+        if isinstance(values, AbstractSet) and not isinstance(values, KeysView | ItemsView):
+            raise pytest.Collector.CollectError(
+                f"{metafunc.definition.nodeid} is parametrized over a {type(values).__name__}, "
+                "whose order differs between worker processes. Use sorted(...) or a tuple."
+            )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests below the paths of `SLOW`, and run the files of `LONGEST_FIRST` first."""
     for item in items:
         if _position(item.path, SLOW) < len(SLOW):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: _position(item.path, LONGEST_FIRST))
+
+
+def pytest_sessionfinish() -> None:
+    close_servers()
 
 
 @functools.cache

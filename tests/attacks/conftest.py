@@ -32,7 +32,7 @@ _costs: Final[list[Cost]] = []
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """One for all attacks: it has to stay up."""
-    with running_server(tmp_path_factory.mktemp("attacked")) as server:
+    with running_server(tmp_path_factory.mktemp("attacked"), is_forked=False) as server:
         server.wait_until_ready()
         yield server
 

@@ -55,7 +55,7 @@ def test_signal_ends_the_server_when_sigint_was_ignored_at_start(
 ) -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as nohup and background shells do
     try:
-        with running_server(tmp_path) as server:
+        with running_server(tmp_path, is_forked=False) as server:
             server.wait_until_ready()
             assert server.stop(number) == 0
     finally:
@@ -92,6 +92,7 @@ def test_stuck_thread_does_not_outlive_the_drain(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(_STUCK_CLASSIFIER)
     with running_server(
         tmp_path,
+        is_forked=False,  # Python reads `sitecustomize.py` when it starts
         PYTHONPATH=f"{tmp_path}:{REPOSITORY}",
         OSTEO_REQUEST_TIMEOUT_S="0.5",
         OSTEO_DRAIN_TIMEOUT_S="1",
@@ -176,6 +177,7 @@ def test_memory_of_large_pictures_is_released(tmp_path: Path) -> None:
     tile = encode_tile(draw_tile("viable_tumor", 1024, 0))
     with running_server(
         tmp_path,
+        is_forked=False,
         OSTEO_REVIEW_MAX_DISTANCE="2",
         OSTEO_REQUEST_TIMEOUT_S="300",
         OSTEO_MAX_QUEUE_S="150",
