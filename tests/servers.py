@@ -101,18 +101,28 @@ class RunningServer:
 
 @contextmanager
 def running_server(
-    tmp_path: Path,
-    verify: ssl.SSLContext | None = None,
-    /,
-    *,
-    is_forked: bool = True,
-    **environ: str,
+    tmp_path: Path, verify: ssl.SSLContext | None = None, /, **environ: str
 ) -> Iterator[RunningServer]:
     """Run `osteo serve` with the released bundles; its log goes to a file in `tmp_path`.
 
-    It is forked from a process that has imported what it needs, or starts as any command if
-    `is_forked` is False. With `verify`, its client speaks TLS.
+    It is forked from a process that has imported what it needs. With `verify`, its client speaks
+    TLS.
     """
+    with _started(tmp_path, verify, environ, is_forked=True) as server:
+        yield server
+
+
+@contextmanager
+def fresh_server(tmp_path: Path, /, **environ: str) -> Iterator[RunningServer]:
+    """As `running_server`, but the server starts as any command does."""
+    with _started(tmp_path, None, environ, is_forked=False) as server:
+        yield server
+
+
+@contextmanager
+def _started(
+    tmp_path: Path, verify: ssl.SSLContext | None, environ: dict[str, str], *, is_forked: bool
+) -> Iterator[RunningServer]:
     scheme = "http" if verify is None else "https"
     port = free_port()
     log_file = tmp_path / "serve.log"

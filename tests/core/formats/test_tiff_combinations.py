@@ -152,7 +152,7 @@ def files_of(
             tifffile.imwrite(
                 buffer,
                 pixels,
-                byteorder=order,
+                byteorder=order,  # type: ignore[arg-type] # one of ">" and "<"
                 bigtiff=is_big,
                 metadata=None,
                 **layout,
