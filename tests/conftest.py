@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import time
 from collections.abc import Callable, ItemsView, Iterator, KeysView
@@ -20,6 +21,7 @@ from tests.forking import close_servers
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RELEASED_MODELS = REPOSITORY / "models"
+_TESTS = f"{REPOSITORY / 'tests'}/"
 
 # Rich reads it once, when a console is created at import. A worker of pytest-xdist would use 80.
 os.environ["COLUMNS"] = "200"
@@ -49,7 +51,8 @@ SLOW = (
 `make test-fast` skips them."""
 
 LONGEST_FIRST = (
-    *("training/networks/test_registry.py", "training/test_distributed.py"),
+    *("training/networks/test_registry.py", "contract/test_training_page.py"),
+    "training/test_distributed.py",
     *("training/gan/test_gan.py", "training/release/test_system_bundles.py"),
     *("training/runs/test_resume_after_kill.py", "training/commands/test_commands.py"),
     *("training/fit/test_classifier.py", "training/experiments", "server", "training"),
@@ -78,6 +81,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: _position(item.path, LONGEST_FIRST))
 
 
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays, so the garbage collector need not visit it again and again."""
+    gc.freeze()
+
+
 def pytest_sessionfinish() -> None:
     close_servers()
 
@@ -85,8 +93,10 @@ def pytest_sessionfinish() -> None:
 @functools.cache
 def _position(path: Path, listed: tuple[str, ...]) -> int:
     """Position of the first of the listed paths that contains a file; their number if none does."""
-    folders = [REPOSITORY / "tests" / name for name in listed]
-    return next((i for i, at in enumerate(folders) if path.is_relative_to(at)), len(listed))
+    found = f"{path}/"
+    return next(
+        (i for i, at in enumerate(listed) if found.startswith(f"{_TESTS}{at}/")), len(listed)
+    )
 
 
 @pytest.fixture(autouse=True)
