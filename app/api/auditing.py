@@ -11,6 +11,7 @@ from starlette.types import Message, Scope, Send
 
 from app.api.problems import problem_of, problem_response
 from app.api.request_context import RequestContext, request_context
+from app.api.unrouted import UNMATCHED
 from app.audit.records import AuditRecord
 from app.audit.writer import AuditWriter
 from app.core.access_errors import AuditUnavailableError
@@ -111,7 +112,7 @@ class Auditor:
         index: int | None,
         result: TileResult | OsteoError,
     ) -> AuditRecord:
-        route = getattr(scope.get("route"), "path", "unmatched")
+        route = getattr(scope.get("route"), "path", UNMATCHED)
         if isinstance(result, OsteoError):
             problem = problem_of(result, context.request_id)
             fields = _request_fields(context, route, problem.status)

@@ -12,6 +12,8 @@ from fastapi.routing import APIRoute
 
 from app.api.cross_origin import is_preflight
 
+UNMATCHED: Final = "unmatched"
+"""Stands for paths without a route: they are arbitrary, so they cannot be labels of metrics."""
 _MAX_COMPARED: Final = 100  # characters of a path that are compared and shown
 _MAX_NEAREST: Final = 3
 _PAGES: Final = ("/docs", "/openapi.json")  # that FastAPI adds itself
@@ -27,6 +29,27 @@ def methods_by_path(routers: Iterable[APIRouter]) -> dict[str, list[str]]:
         route.path: sorted(route.methods or ()) for route in routes if route.include_in_schema
     }
     return {path: ["GET"] for path in _PAGES} | described
+
+
+def route_path(path: str, routes: Iterable[str]) -> str:
+    """The path of the route that a refused request asks for, which no router has seen.
+
+    Args:
+        path: of the request.
+        routes: paths of all routes, such as `/v1/models/{version}/activate`.
+
+    Returns:
+        One of them, so that it can be the label of a metric; `UNMATCHED` if none fits.
+    """
+    parts = path.split("/")
+    for route in routes:
+        wanted = route.split("/")
+        if len(wanted) == len(parts) and all(
+            one == other or (one.startswith("{") and other)
+            for one, other in zip(wanted, parts, strict=True)
+        ):
+            return route
+    return UNMATCHED
 
 
 def describe_unknown_path(request: Request, pages: Iterable[str]) -> tuple[str, dict[str, Any]]:

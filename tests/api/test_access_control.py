@@ -221,16 +221,20 @@ def test_each_caller_has_its_own_rate_limit(
     assert "RateLimit" not in grid.headers
 
 
-def test_caller_is_named_in_the_log(
+def test_caller_and_route_are_named_in_the_log(
     key: dict[str, str], closed: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
         closed.get("/v1/models", headers=key)
         closed.get("/v1/models", headers=WRONG)
+        closed.post("/v1/models/7/activate", headers=key)
+        closed.get("/v1/nothing", headers=WRONG)
     lines = [vars(record) for record in caplog.records if record.message == "request"]
-    assert [(line["caller"], line.get("refused")) for line in lines] == [
-        ("lis", None),
-        (None, "unknown"),
+    assert [(line["caller"], line.get("refused"), line["route"]) for line in lines] == [
+        ("lis", None, "/v1/models"),
+        (None, "unknown", "/v1/models"),
+        ("lis", "scope-missing", "/v1/models/{version}/activate"),
+        (None, "unknown", "unmatched"),
     ]
 
 
