@@ -112,6 +112,7 @@ def running_server(
     with log_file.open("wb") as log:
         process = subprocess.Popen(
             serve_command("--port", str(port)),
+            stdout=log,
             stderr=log,
             env={"OSTEO_MODELS_DIR": str(RELEASED_MODELS), "PATH": "", **environ},
             cwd=REPOSITORY,
