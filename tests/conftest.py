@@ -35,7 +35,7 @@ REQUEST_TIMEOUT_S = 120.0
 """Default for test clients. The service's own default can run out on a busy machine."""
 
 SLOW = (
-    *("benchmarks", "cli", "clients", "server"),
+    *("benchmarks", "cli", "clients", "end_to_end", "server"),
     *("contract/test_openapi.py", "contract/test_runtimes.py", "contract/test_examples.py"),
     *("contract/test_declared_problems.py", "contract/test_bundle_page.py"),
     "contract/test_training_page.py",
@@ -103,7 +103,7 @@ def _position(path: Path, listed: tuple[str, ...]) -> int:
 def _clean_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Ignore the settings of the developer's shell, and the keys of the developer's service."""
+    """Ignore the settings and the state of the developer who runs the tests."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "no-state"))
     for name in os.environ:
         if name.startswith("OSTEO_") and name not in {"OSTEO_DATA_DIR", "OSTEO_WEIGHTS"}:

@@ -131,9 +131,9 @@ def _started(
     options["env"] = {"OSTEO_MODELS_DIR": str(RELEASED_MODELS), "PATH": "", **environ}
     with log_file.open("wb") as log:
         process: subprocess.Popen[bytes] = (
-            ForkedProcess(arguments, stderr=log, **options)
+            ForkedProcess(arguments, stdout=log, stderr=log, **options)
             if is_forked
-            else subprocess.Popen(serve_command(*arguments[1:]), stderr=log, **options)
+            else subprocess.Popen(serve_command(*arguments[1:]), stdout=log, stderr=log, **options)
         )
     # Making a client takes longer than most requests, so there is one. Each request connects anew.
     limits = httpx2.Limits(max_keepalive_connections=0)
