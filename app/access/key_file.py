@@ -151,7 +151,8 @@ def read_key_file(path: Path) -> tuple[KeyFile, Stamp | None]:
         return KeyFile(), None
     except OSError as error:
         raise SettingsError(
-            f"The file of API keys {path} cannot be read: {error.strerror}."
+            f"The file of API keys {path} cannot be read: {error.strerror}. Let this user read it, "
+            "or name another file in OSTEO_KEYS_FILE."
         ) from error
     try:
         if len(content) > MAX_FILE_BYTES:

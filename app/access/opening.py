@@ -53,8 +53,12 @@ def open_access(settings: Settings) -> Authenticator:
 
 def has_keys(settings: Settings) -> bool:
     """Whether callers are identified by API keys, even if the file has none yet."""
-    is_named = settings.keys_file is not None or settings.api_key is not None
-    return is_named or keys_path(settings).exists()
+    if settings.keys_file is not None or settings.api_key is not None:
+        return True
+    try:
+        return keys_path(settings).exists()
+    except OSError:  # a folder that this user may not enter; reading the file says so
+        return True
 
 
 def open_first_key(settings: Settings, record_change: Callable[[KeyChange], object]) -> str | None:

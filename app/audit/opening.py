@@ -60,7 +60,7 @@ def is_recorded_by_commands(settings: Settings) -> bool:
     address that the service listens on.
     """
     if settings.audit is None:
-        is_kept = settings.audit_url is not None or _default_file(settings).exists()
+        is_kept = settings.audit_url is not None or _may_exist(_default_file(settings))
         return is_kept or audit_mode(settings) != "off"
     return settings.audit != "off"
 
@@ -82,3 +82,10 @@ def _host_name() -> str:
 
 def _default_file(settings: Settings) -> Path:
     return settings.state_dir.absolute() / FILE_NAME
+
+
+def _may_exist(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError:  # a folder that this user may not enter; opening the file says so
+        return True
