@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,15 +88,23 @@ class RunningServer:
         return [json.loads(line) for line in lines if line.startswith("{")]
 
 
-@contextmanager
-def running_server(
-    tmp_path: Path, *, is_forked: bool = True, **environ: str
-) -> Iterator[RunningServer]:
+def running_server(tmp_path: Path, **environ: str) -> AbstractContextManager[RunningServer]:
     """Run `osteo serve` with the released bundles; its log goes to a file in `tmp_path`.
 
-    It is forked from a process that has imported what it needs, or starts as any command if
-    `is_forked` is False.
+    It is forked from a process that has imported what it needs.
     """
+    return _running(tmp_path, environ, is_forked=True)
+
+
+def freshly_started_server(tmp_path: Path, **environ: str) -> AbstractContextManager[RunningServer]:
+    """As `running_server`, but Python starts as for any command."""
+    return _running(tmp_path, environ, is_forked=False)
+
+
+@contextmanager
+def _running(
+    tmp_path: Path, environ: dict[str, str], *, is_forked: bool
+) -> Iterator[RunningServer]:
     port = free_port()
     log_file = tmp_path / "serve.log"
     arguments = ["serve", "--port", str(port)]
