@@ -108,6 +108,7 @@ class ForkedProcess(subprocess.Popen[Any]):
         *,
         modules: tuple[str, ...] = APP,
         code: str = RUN_APP,
+        program: str = "osteo",
         max_file_bytes: int | None = None,
         is_ordinary_user: bool = False,
         **options: Any,
@@ -118,6 +119,7 @@ class ForkedProcess(subprocess.Popen[Any]):
             arguments: of the program, without the interpreter.
             modules: imported by the server beforehand.
             code: Python, run as the main module.
+            program: its name, the first of `sys.argv`.
             max_file_bytes: no file may grow larger, as after `ulimit -f`.
             is_ordinary_user: without root's right to read everything.
             options: `cwd`, `env`, streams and more, as `subprocess.Popen` takes them.
@@ -125,7 +127,7 @@ class ForkedProcess(subprocess.Popen[Any]):
         self._server = server_of(modules)
         self._document = {
             "code": code,
-            "argv": ["osteo", *arguments],
+            "argv": [program, *arguments],
             "max_file_bytes": max_file_bytes,
             "is_ordinary_user": is_ordinary_user and os.geteuid() == 0,
         }

@@ -113,7 +113,7 @@ def running_server(
 
 
 @contextmanager
-def fresh_server(tmp_path: Path, /, **environ: str) -> Iterator[RunningServer]:
+def freshly_started_server(tmp_path: Path, /, **environ: str) -> Iterator[RunningServer]:
     """As `running_server`, but the server starts as any command does."""
     with _started(tmp_path, None, environ, is_forked=False) as server:
         yield server

@@ -74,9 +74,7 @@ def _callers(
             {"OSTEO_OIDC_ISSUER": signer.issuer, "OSTEO_OIDC_AUDIENCE": AUDIENCE},
             headers=bearer(signer.token),
         ),
-        Configuration(
-            "TLS, API key", key_env | tls_env, certificate.client(identifies=False), key
-        ),
+        Configuration("TLS, API key", key_env | tls_env, certificate.client(identifies=False), key),
         Configuration(
             "mutual TLS",
             tls_env | {"OSTEO_TLS_CLIENT_CA": str(certificate.file)},
@@ -86,15 +84,11 @@ def _callers(
     services = _start(stack, folder, configurations)
 
     def send_no_tiles(service: Service) -> Answers:
-        return _expect(
-            415, send(service.target, [_NO_TILE], 1, n_requests=_TURN_REQUESTS)
-        )
+        return _expect(415, send(service.target, [_NO_TILE], 1, n_requests=_TURN_REQUESTS))
 
     return {
         "tiles": [found.to_json() for found in _compare_tiles(services, tiles, options)],
-        "requests": [
-            found.to_json() for found in compare(services, send_no_tiles, options.rounds)
-        ],
+        "requests": [found.to_json() for found in compare(services, send_no_tiles, options.rounds)],
     }
 
 

@@ -7,7 +7,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import pytest
@@ -27,8 +27,9 @@ LAYOUTS: Final[tuple[dict[str, Any], ...]] = (
     {"rowsperstrip": 7},  # and a last strip of one row
     {"tile": (48, 32)},  # overhangs
 )
-File = tuple[dict[str, Any], str, bool]
-FILES: Final[tuple[File, ...]] = tuple(itertools.product(LAYOUTS, "<>", (False, True)))
+_ORDERS: Final[tuple[Literal["<", ">"], ...]] = ("<", ">")
+File = tuple[dict[str, Any], Literal["<", ">"], bool]
+FILES: Final[tuple[File, ...]] = tuple(itertools.product(LAYOUTS, _ORDERS, (False, True)))
 """Layout, byte order, and whether it is a BigTIFF."""
 ALPHAS: Final = (None, "unspecified", "assocalpha", "unassalpha")
 DTYPES: Final = ("uint8", "uint16", "int8", "int16", "uint32", "float16", "float32", "bool")
