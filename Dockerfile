@@ -40,6 +40,8 @@ COPY training training
 RUN /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation . \
  && /opt/venv/bin/python -m pip uninstall --yes --quiet hatchling editables trove-classifiers pip
 
+# In both, any user of group 0 may run the service, even one without an entry in /etc/passwd. It
+# writes only to /tmp and to /var/lib/osteo (keys, audit); a new volume takes the mode over.
 FROM ${GPU_BASE} AS gpu
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
@@ -48,9 +50,12 @@ ENV NVIDIA_VISIBLE_DEVICES=all \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     OSTEO_HOST=0.0.0.0 \
-    OSTEO_MODELS_DIR=/models
+    OSTEO_MODELS_DIR=/models \
+    OSTEO_STATE_DIR=/var/lib/osteo \
+    OSTEO_CREATE_FIRST_KEY=true
 COPY --from=build-gpu /opt/venv /opt/venv
 COPY --from=models /models /models
+RUN install -d -o 10001 -g 0 -m 0770 /var/lib/osteo
 USER 10001:0
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
@@ -60,15 +65,17 @@ CMD ["serve"]
 
 # `docker build .` builds the last stage.
 FROM ${CPU_BASE} AS cpu
-# Any user may run it, even one without an entry in /etc/passwd; it writes only to /tmp.
 ENV PATH=/opt/venv/bin:$PATH \
     HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     OSTEO_HOST=0.0.0.0 \
-    OSTEO_MODELS_DIR=/models
+    OSTEO_MODELS_DIR=/models \
+    OSTEO_STATE_DIR=/var/lib/osteo \
+    OSTEO_CREATE_FIRST_KEY=true
 COPY --from=build-cpu /opt/venv /opt/venv
 COPY --from=models /models /models
+RUN install -d -o 10001 -g 0 -m 0770 /var/lib/osteo
 USER 10001:0
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \

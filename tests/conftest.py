@@ -38,7 +38,7 @@ SLOW = (
     *("benchmarks", "cli", "clients", "end_to_end", "server"),
     *("contract/test_openapi.py", "contract/test_runtimes.py", "contract/test_examples.py"),
     *("contract/test_declared_problems.py", "contract/test_bundle_page.py"),
-    "contract/test_training_page.py",
+    *("contract/test_training_page.py", "contract/test_access_page.py"),
     *("training/collection", "training/commands", "training/data/test_tiles.py"),
     *("training/experiments", "training/features", "training/runs"),
     *("training/own_tiles/test_end_to_end.py", "training/own_tiles/test_calibrate.py"),

@@ -88,7 +88,7 @@ def test_container_is_hardened(name: str) -> None:
 
 
 def test_models_are_mounted_read_only_over_those_of_the_image() -> None:
-    (mount,) = SERVICES["osteo"]["volumes"]
+    mount, _ = SERVICES["osteo"]["volumes"]
     assert (mount["target"], mount["read_only"]) == ("/models", True)
     assert "OSTEO_MODELS_DIR=/models" in DOCKERFILE
     folder = REPOSITORY / default(mount["source"])
@@ -119,10 +119,52 @@ def test_memory_covers_a_costly_tile_on_each_core() -> None:
     assert needed <= n_bytes(default(SERVICES["osteo"]["mem_limit"]))
 
 
-def test_admin_token_is_a_secret_file() -> None:
-    compose = override("compose-admin.yml")
-    assert compose["services"]["osteo"] == {"secrets": ["osteo_admin_token"]}
-    assert compose["secrets"]["osteo_admin_token"]["file"].startswith("${ADMIN_TOKEN_FILE:?")
+def set_by_image(target: str) -> dict[str, str]:
+    """Settings that the image sets for itself."""
+    _, stage = re.split(rf"^FROM .* AS {target}$", DOCKERFILE, flags=re.M)
+    variables = stage.partition("COPY ")[0]
+    return dict(re.findall(r"(OSTEO_[A-Z_]+)=(\S+)", variables))
+
+
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_image_keeps_keys_and_audit_in_a_folder_of_group_0(target: str) -> None:
+    variables = set_by_image(target)
+    assert variables["OSTEO_STATE_DIR"] == "/var/lib/osteo"
+    assert variables["OSTEO_CREATE_FIRST_KEY"] == "true"
+    assert (
+        DOCKERFILE.count("RUN install -d -o 10001 -g 0 -m 0770 /var/lib/osteo\nUSER 10001:0") == 2
+    )
+
+
+def test_compose_keeps_the_state_in_a_volume() -> None:
+    _, state = SERVICES["osteo"]["volumes"]
+    volume, _, folder = state.partition(":")
+    assert folder == set_by_image("cpu")["OSTEO_STATE_DIR"]
+    assert volume in COMPOSE["volumes"]
+    assert SERVICES["osteo"]["hostname"]  # the chain of the audit has its name
+
+
+def test_compose_removes_no_variable_of_the_image() -> None:
+    """A variable without a value in the list removes the image's own, if the shell has none."""
+    given = {name: value for name, _, value in passed()}
+    assert given["OSTEO_CREATE_FIRST_KEY"] == "${OSTEO_CREATE_FIRST_KEY:-true}"
+    others = set(set_by_image("cpu")) - {"OSTEO_CREATE_FIRST_KEY"}
+    assert not others & given.keys()
+
+
+def passed() -> list[tuple[str, str, str]]:
+    """Variables that Compose passes on: the name, `=` or nothing, the value."""
+    return [entry.partition("=") for entry in SERVICES["osteo"]["environment"]]
+
+
+def test_compose_opens_metrics_and_pages_to_this_machine_only() -> None:
+    given = {name: default(value) for name, _, value in passed() if value}
+    assert given == {
+        "OSTEO_CREATE_FIRST_KEY": "true",
+        "OSTEO_METRICS_OPEN": "true",
+        "OSTEO_DOCS_OPEN": "true",
+    }
+    assert all(port.startswith("127.0.0.1:") for port in SERVICES["osteo"]["ports"])
 
 
 def test_gpu_container_has_limits_of_its_own() -> None:

@@ -83,8 +83,9 @@ def test_every_documented_metric_exists() -> None:
 
 def test_every_setting_reaches_the_container() -> None:
     compose = (REPOSITORY / "docker-compose.yml").read_text()
-    for name in set(Settings.model_fields) - {"host", "port", "models_dir"}:
-        assert f"- {PREFIX}{name.upper()}\n" in compose, name
+    for name in set(Settings.model_fields) - {"host", "port", "models_dir", "state_dir"}:
+        variable = f"{PREFIX}{name.upper()}"
+        assert re.search(rf"- {variable}(=\$\{{{variable}:-.*\}})?\n", compose), name
 
 
 def test_every_route_is_in_the_readme() -> None:

@@ -59,7 +59,6 @@ def _install(program: str) -> None:
 @contextmanager
 def ingress(program: str, folder: Path, upstream: tuple[str, int]) -> Iterator[str]:
     """Run an ingress in front of a server; yields the URL of the ingress."""
-    path = find_program(program)
     port = free_port()
     text = documented_configuration(program)
     for documented, used in (
@@ -68,6 +67,14 @@ def ingress(program: str, folder: Path, upstream: tuple[str, int]) -> Iterator[s
         ("bind :8080", f"bind 127.0.0.1:{port}"),
     ):
         text = text.replace(documented, used)
+    with running(program, folder, text, port):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def running(program: str, folder: Path, text: str, port: int) -> Iterator[None]:
+    """Run a program with a configuration, in which it listens on a port of the loopback address."""
+    path = find_program(program)
     file = folder / f"{program}.conf"
     file.write_text(_nginx_main(folder, text) if program == "nginx" else text)
     command = [path, "-p", str(folder), "-c", str(file)]
@@ -78,7 +85,7 @@ def ingress(program: str, folder: Path, upstream: tuple[str, int]) -> Iterator[s
     try:
         wait_until(lambda: _accepts(port) or process.poll() is not None)
         assert process.poll() is None, (folder / f"{program}.log").read_text()
-        yield f"http://127.0.0.1:{port}"
+        yield
     finally:
         process.terminate()
         process.wait(timeout=30)
