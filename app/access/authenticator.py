@@ -44,7 +44,7 @@ class Authenticator:
     def identify(
         self, secret: str | None, certificate_subject: str | None, scope: Scope | None
     ) -> Caller | None:
-        """Who calls, without waiting.
+        """Who calls, without waiting; `require_scope` then tells whether that caller may.
 
         Args:
             secret: the API key or token of the request.
@@ -57,24 +57,21 @@ class Authenticator:
         Raises:
             CredentialsMissingError: the request says nothing about who calls.
             CredentialsInvalidError: the key or token is wrong.
-            ScopeMissingError: the caller lacks the scope.
         """
         if not self.is_required and (scope is None or scope in OPEN_SCOPES):
             return ANONYMOUS
-        caller = self._find(secret, certificate_subject)
-        return caller and require_scope(caller, scope)
+        return self._find(secret, certificate_subject)
 
-    async def identify_by_fetch(self, token: str, scope: Scope | None) -> Caller:
+    async def identify_by_fetch(self, token: str) -> Caller:
         """Who sends a token whose signing key is not known yet.
 
         Raises:
             CredentialsInvalidError: the token is wrong.
             IdentityProviderError: the identity provider is away.
-            ScopeMissingError: the caller lacks the scope.
         """
         if self.tokens is None:
             raise CredentialsInvalidError("unknown", "No identity provider is configured.")
-        return require_scope(await self.tokens.verify(token), scope)
+        return await self.tokens.verify(token)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -109,12 +106,11 @@ class Authenticator:
         return " or ".join(ways)
 
 
-def require_scope(caller: Caller, scope: Scope | None) -> Caller:
-    """The caller, if it has a scope.
+def require_scope(caller: Caller, scope: Scope | None) -> None:
+    """Check that a caller may do what needs a scope.
 
     Raises:
-        ScopeMissingError: it does not.
+        ScopeMissingError: it may not.
     """
     if scope is not None and scope not in caller.scopes:
         raise ScopeMissingError(scope)
-    return caller

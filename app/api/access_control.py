@@ -13,7 +13,7 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.access.authenticator import Authenticator
+from app.access.authenticator import Authenticator, require_scope
 from app.access.caller import Caller
 from app.access.caller import Scope as AccessScope
 from app.access.failed_attempts import FailedAttempts
@@ -83,7 +83,8 @@ class AccessControl:
             )
             if caller is None:
                 return False
-            context.caller = caller
+            context.caller = caller  # known to the log and the audit also if it is refused
+            require_scope(caller, needed)
             if self._rate_limits.is_shared:
                 return False
             if needed is not None:
@@ -107,8 +108,9 @@ class AccessControl:
         try:
             caller: Caller | None = context.caller
             if caller is None:
-                caller = await self.authenticator.identify_by_fetch(_secret(scope) or "", needed)
+                caller = await self.authenticator.identify_by_fetch(_secret(scope) or "")
                 context.caller = caller
+                require_scope(caller, needed)
             if needed is not None and self._rate_limits.is_shared:
                 context.allowance = await self._rate_limits.take_shared(caller, needed)
             elif needed is not None:

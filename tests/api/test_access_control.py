@@ -227,10 +227,12 @@ def test_caller_is_named_in_the_log(
     with caplog.at_level(logging.INFO):
         closed.get("/v1/models", headers=key)
         closed.get("/v1/models", headers=WRONG)
+        closed.post("/v1/models/1/activate", headers=key)
     lines = [vars(record) for record in caplog.records if record.message == "request"]
     assert [(line["caller"], line.get("refused")) for line in lines] == [
         ("lis", None),
         (None, "unknown"),
+        ("lis", "scope-missing"),
     ]
 
 
