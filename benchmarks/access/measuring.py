@@ -31,21 +31,21 @@ _ONE_AT_A_TIME: Final = {"OSTEO_MAX_TILES_IN_FLIGHT": "1", "OSTEO_MAX_REQUEST_TI
 
 
 def measure(options: argparse.Namespace) -> Results:
-    """Measure the chosen parts; the results file of an earlier run keeps the others."""
-    machine = describe_host()
+    """Measure the chosen parts, each with its own conditions."""
     title, files = collect_tiles(options.tiles)
     tiles = [file.read_bytes() for file in files]
-    results: Results = {
-        "machine": machine,
-        "tiles": title,
-        "n_rounds": options.rounds,
-        "n_tiles": options.turn_tiles,
-    }
     parts = {"callers": _callers, "audit": _audit, "flood": _flood}
+    results: Results = {}
     for name in options.only or PARTS:
         print(f"access: {name}", file=sys.stderr)
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-            results[name] = parts[name](Path(folder), stack, tiles, options)
+            conditions = {
+                "machine": describe_host(),
+                "tiles_are": title,
+                "n_rounds": options.rounds,
+                "n_tiles": options.turn_tiles,
+            }
+            results[name] = conditions | parts[name](Path(folder), stack, tiles, options)
     return results
 
 
@@ -74,9 +74,7 @@ def _callers(
             {"OSTEO_OIDC_ISSUER": signer.issuer, "OSTEO_OIDC_AUDIENCE": AUDIENCE},
             headers=bearer(signer.token),
         ),
-        Configuration(
-            "TLS, API key", key_env | tls_env, certificate.client(identifies=False), key
-        ),
+        Configuration("TLS, API key", key_env | tls_env, certificate.client(identifies=False), key),
         Configuration(
             "mutual TLS",
             tls_env | {"OSTEO_TLS_CLIENT_CA": str(certificate.file)},
@@ -86,15 +84,11 @@ def _callers(
     services = _start(stack, folder, configurations)
 
     def send_no_tiles(service: Service) -> Answers:
-        return _expect(
-            415, send(service.target, [_NO_TILE], 1, n_requests=_TURN_REQUESTS)
-        )
+        return _expect(415, send(service.target, [_NO_TILE], 1, n_requests=_TURN_REQUESTS))
 
     return {
         "tiles": [found.to_json() for found in _compare_tiles(services, tiles, options)],
-        "requests": [
-            found.to_json() for found in compare(services, send_no_tiles, options.rounds)
-        ],
+        "requests": [found.to_json() for found in compare(services, send_no_tiles, options.rounds)],
     }
 
 
