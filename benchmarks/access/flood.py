@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from benchmarks.access.clients import Answers, Target, connect, exchange, send
+from benchmarks.access.clients import Answers, Target, connect, disconnect, exchange, send
 from benchmarks.access.services import Service
 
 N_KEYED: Final = 8
@@ -152,7 +152,7 @@ async def _refused(
         connections = []
         for i in range(n_requests + is_full):
             reader, writer = await connect(target, _address(network, i))
-            stack.callback(writer.close)
+            stack.push_async_callback(disconnect, [writer])
             connections.append((reader, writer))
         if is_full:
             # It gets the only place and keeps it, for a body that does not arrive.
@@ -186,7 +186,7 @@ async def _keep_sending(
                     while True:
                         await exchange(reader, writer, request, answers)
                 finally:
-                    writer.close()
+                    writer.transport.abort()
             await asyncio.sleep(_AGAIN_S)
 
     with contextlib.suppress(TimeoutError):
