@@ -112,6 +112,14 @@ async def connect(
         )
 
 
+async def disconnect(writers: Iterable[asyncio.StreamWriter]) -> None:
+    """Close connections at once, and wait until they are closed."""
+    closing = list(writers)
+    for writer in closing:
+        writer.transport.abort()
+    await asyncio.gather(*(writer.wait_closed() for writer in closing), return_exceptions=True)
+
+
 async def exchange(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes, answers: Answers
 ) -> None:
@@ -140,8 +148,7 @@ async def _send(target: Target, requests: Iterable[bytes], n_clients: int) -> An
         await asyncio.gather(*(repeat(*connection) for connection in connections))
         answers.seconds = time.perf_counter() - started
     finally:
-        for _, writer in connections:
-            writer.close()
+        await disconnect(writer for _, writer in connections)
     return answers
 
 

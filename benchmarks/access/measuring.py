@@ -31,21 +31,21 @@ _ONE_AT_A_TIME: Final = {"OSTEO_MAX_TILES_IN_FLIGHT": "1", "OSTEO_MAX_REQUEST_TI
 
 
 def measure(options: argparse.Namespace) -> Results:
-    """Measure the chosen parts; the results file of an earlier run keeps the others."""
-    machine = describe_host()
+    """Measure the chosen parts, each with its own conditions."""
     title, files = collect_tiles(options.tiles)
     tiles = [file.read_bytes() for file in files]
-    results: Results = {
-        "machine": machine,
-        "tiles": title,
-        "n_rounds": options.rounds,
-        "n_tiles": options.turn_tiles,
-    }
     parts = {"callers": _callers, "audit": _audit, "flood": _flood}
+    results: Results = {}
     for name in options.only or PARTS:
         print(f"access: {name}", file=sys.stderr)
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-            results[name] = parts[name](Path(folder), stack, tiles, options)
+            conditions = {
+                "machine": describe_host(),
+                "tiles_are": title,
+                "n_rounds": options.rounds,
+                "n_tiles": options.turn_tiles,
+            }
+            results[name] = conditions | parts[name](Path(folder), stack, tiles, options)
     return results
 
 
