@@ -16,10 +16,10 @@ LOCK     = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve train model test test-fast attack lint format doctor bench-serving bench-study bench-trust bench-training lock lock-peers lock-clients clean
+.PHONY: help serve train model test test-fast test-exhaustive attack lint format doctor bench-serving bench-study bench-trust bench-training lock lock-peers lock-clients clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/serve.stamp  ## run the service on http://127.0.0.1:8000 (settings: OSTEO_*)
 	@exec $(BIN)/osteo serve
@@ -45,7 +45,10 @@ test: $(VENV)/dev.stamp  ## run the whole test suite
 	@$(PYTEST)
 
 test-fast: $(VENV)/dev.stamp  ## run the tests that need no server, TensorFlow or real tiles (90 s)
-	@$(PYTEST) -m "not slow and not tensorflow and not real_tiles and not attack"
+	@$(PYTEST) -m "not slow and not tensorflow and not real_tiles and not attack and not exhaustive"
+
+test-exhaustive: $(VENV)/dev.stamp  ## run the enumerations that make test samples (a minute)
+	@$(PYTEST) -m exhaustive
 
 attack: $(VENV)/dev.stamp  ## send hostile input to a running service, show what each file cost (8 minutes at most)
 	@timeout --signal=INT --kill-after=30s 8m $(BIN)/python -m pytest -n 0 -m attack tests/attacks

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, ItemsView, Iterator, KeysView
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import pytest
@@ -15,9 +17,11 @@ from hypothesis import settings as hypothesis_settings
 from app.main import create_app
 from app.settings import Settings
 from tests.bundles import FakeRuntime, build_bundle, opener_of
+from tests.forking import close_servers
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RELEASED_MODELS = REPOSITORY / "models"
+_TESTS = f"{REPOSITORY / 'tests'}/"
 
 # Rich reads it once, when a console is created at import. A worker of pytest-xdist would use 80.
 os.environ["COLUMNS"] = "200"
@@ -31,7 +35,7 @@ REQUEST_TIMEOUT_S = 120.0
 """Default for test clients. The service's own default can run out on a busy machine."""
 
 SLOW = (
-    *("benchmarks", "cli", "clients", "server"),
+    *("benchmarks", "cli", "clients", "end_to_end", "server"),
     *("contract/test_openapi.py", "contract/test_runtimes.py", "contract/test_examples.py"),
     *("contract/test_declared_problems.py", "contract/test_bundle_page.py"),
     *("contract/test_training_page.py", "contract/test_access_page.py"),
@@ -47,7 +51,8 @@ SLOW = (
 `make test-fast` skips them."""
 
 LONGEST_FIRST = (
-    *("training/networks/test_registry.py", "training/test_distributed.py"),
+    *("training/networks/test_registry.py", "contract/test_training_page.py"),
+    "training/test_distributed.py",
     *("training/gan/test_gan.py", "training/release/test_system_bundles.py"),
     *("training/runs/test_resume_after_kill.py", "training/commands/test_commands.py"),
     *("training/fit/test_classifier.py", "training/experiments", "server", "training"),
@@ -55,6 +60,17 @@ LONGEST_FIRST = (
 """A file runs on one worker, so a long one at the end would leave the other workers idle."""
 
 MakeClient = Callable[..., TestClient]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Refuse parameters in no order: each worker would collect its own, and pytest-xdist fails."""
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        values = mark.kwargs.get("argvalues", mark.args[1] if len(mark.args) > 1 else ())
+        if isinstance(values, AbstractSet) and not isinstance(values, KeysView | ItemsView):
+            raise pytest.Collector.CollectError(
+                f"{metafunc.definition.nodeid} is parametrized over a {type(values).__name__}, "
+                "whose order differs between worker processes. Use sorted(...) or a tuple."
+            )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -65,18 +81,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: _position(item.path, LONGEST_FIRST))
 
 
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays, so the garbage collector need not visit it again and again."""
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    close_servers()
+
+
 @functools.cache
 def _position(path: Path, listed: tuple[str, ...]) -> int:
     """Position of the first of the listed paths that contains a file; their number if none does."""
-    folders = [REPOSITORY / "tests" / name for name in listed]
-    return next((i for i, at in enumerate(folders) if path.is_relative_to(at)), len(listed))
+    found = f"{path}/"
+    return next(
+        (i for i, at in enumerate(listed) if found.startswith(f"{_TESTS}{at}/")), len(listed)
+    )
 
 
 @pytest.fixture(autouse=True)
 def _clean_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Ignore the settings of the developer's shell, and what the service keeps for the developer."""
+    """Ignore the settings and the state of the developer who runs the tests."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "no-state"))
     for name in os.environ:
         if name.startswith("OSTEO_") and name not in {"OSTEO_DATA_DIR", "OSTEO_WEIGHTS"}:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import httpx2
 import uvicorn
@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 from app.server.tile_protocol import TileProtocol
 from app.server.tls import limit_handshakes
 from tests.conftest import RELEASED_MODELS, REPOSITORY
+from tests.forking import ForkedProcess
 
 Loop = Literal["auto", "asyncio", "uvloop"]
 """The event loop of a server; "auto" is what `osteo serve` uses."""
@@ -104,17 +105,35 @@ def running_server(
 ) -> Iterator[RunningServer]:
     """Run `osteo serve` with the released bundles; its log goes to a file in `tmp_path`.
 
-    With `verify`, its client speaks TLS.
+    It is forked from a process that has imported what it needs. With `verify`, its client speaks
+    TLS.
     """
+    with _started(tmp_path, verify, environ, is_forked=True) as server:
+        yield server
+
+
+@contextmanager
+def freshly_started_server(tmp_path: Path, /, **environ: str) -> Iterator[RunningServer]:
+    """As `running_server`, but the server starts as any command does."""
+    with _started(tmp_path, None, environ, is_forked=False) as server:
+        yield server
+
+
+@contextmanager
+def _started(
+    tmp_path: Path, verify: ssl.SSLContext | None, environ: dict[str, str], *, is_forked: bool
+) -> Iterator[RunningServer]:
     scheme = "http" if verify is None else "https"
     port = free_port()
     log_file = tmp_path / "serve.log"
+    arguments = ["serve", "--port", str(port)]
+    options: dict[str, Any] = {"cwd": REPOSITORY}
+    options["env"] = {"OSTEO_MODELS_DIR": str(RELEASED_MODELS), "PATH": "", **environ}
     with log_file.open("wb") as log:
-        process = subprocess.Popen(
-            serve_command("--port", str(port)),
-            stderr=log,
-            env={"OSTEO_MODELS_DIR": str(RELEASED_MODELS), "PATH": "", **environ},
-            cwd=REPOSITORY,
+        process: subprocess.Popen[bytes] = (
+            ForkedProcess(arguments, stdout=log, stderr=log, **options)
+            if is_forked
+            else subprocess.Popen(serve_command(*arguments[1:]), stdout=log, stderr=log, **options)
         )
     # Making a client takes longer than most requests, so there is one. Each request connects anew.
     limits = httpx2.Limits(max_keepalive_connections=0)

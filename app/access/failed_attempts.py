@@ -71,10 +71,12 @@ def _client_of(address: str | None) -> str:
     """What of an address stands for one client."""
     if address is None:
         return ""
+    if ":" not in address:  # IPv4, which has one spelling, or a name, as of a test client
+        return address[:_MAX_ADDRESS_LENGTH]
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
-        return address[:_MAX_ADDRESS_LENGTH]  # a name, such as that of a test client
+        return address[:_MAX_ADDRESS_LENGTH]
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped is not None:
             return str(ip.ipv4_mapped)

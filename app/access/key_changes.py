@@ -17,7 +17,7 @@ from app.access.key_file import (
     OpenKeyFile,
     opened_for_change,
 )
-from app.access.key_text import new_key, sha256_of
+from app.access.key_text import key_id_of, new_key, sha256_of
 from app.core.errors import SettingsError
 
 FIRST_KEY_NAME: Final = "first"
@@ -200,6 +200,8 @@ def _entry_in_use(file: OpenKeyFile, name: str) -> KeyEntry:
 
 
 def _require_name(name: str) -> None:
+    if key_id_of(name) is not None:  # a name appears in logs
+        raise SettingsError("This is an API key, not a name for one. Name who will use the key.")
     if not re.match(NAME_PATTERN, name) or name.endswith("\n"):
         raise SettingsError(
             f"{name[:80]!r} is not a name for a key. Use 1 to 64 letters, digits, dots, "

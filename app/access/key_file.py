@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from app.access.caller import Scope
-from app.access.key_text import KEY_ID_PATTERN
+from app.access.key_text import KEY_ID_PATTERN, mask_keys
 from app.core.errors import SettingsError
 from app.core.json_document import require_plain_json
 from app.core.violations import describe_first_violation
@@ -167,8 +167,8 @@ def read_key_file(path: Path) -> tuple[KeyFile, Stamp | None]:
 
 def _invalid(path: Path, reason: str) -> SettingsError:
     return SettingsError(
-        f"The file of API keys {path} is not valid: {reason}. Restore it from a copy, or remove it "
-        "and create the keys again with `osteo keys create`."
+        f"The file of API keys {path} is not valid: {mask_keys(reason)}. Restore it from a copy, "
+        "or remove it and create the keys again with `osteo keys create`."
     )
 
 

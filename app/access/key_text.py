@@ -14,6 +14,7 @@ _ID_CHARACTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
 _ID_LENGTH: Final = 8
 _SECRET_BYTES: Final = 32  # 256 bits: SHA-256 without salt or stretching protects a random key
 _KEY: Final = re.compile(r"osteo_([a-z0-9]{8})_[A-Za-z0-9_-]{43}")
+_KEY_LIKE: Final = re.compile(r"(osteo_[a-z0-9]{8}_)[A-Za-z0-9_-]+")
 
 
 def new_key(taken_ids: Container[str] = ()) -> tuple[str, str]:
@@ -37,6 +38,11 @@ def key_id_of(key: str) -> str | None:
     """The public id inside a key; None if the text does not have the form of our keys."""
     match = _KEY.fullmatch(key)
     return match[1] if match else None
+
+
+def mask_keys(text: str) -> str:
+    """The text with the secret of each key in it left out, for logs and errors."""
+    return _KEY_LIKE.sub(r"\1...", text)
 
 
 def sha256_of(key: str) -> bytes:

@@ -11,7 +11,7 @@ import limits.storage
 
 SWEEP_EVERY_S: Final = 10.0
 REDIS_WITHIN_S: Final = 0.25
-"""A request waits this long for Redis, at most."""
+"""A request waits this long for Redis, at most: for a connection and for both answers."""
 _MAX_CONNECTIONS: Final = 32
 
 
@@ -71,13 +71,14 @@ class RedisStorage:
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
 
-        # A request waits once, not for several attempts; and no longer for a free connection.
+        # `take_shared` limits the time of everything together, so no step has a limit of its own,
+        # and none is tried twice.
         self._pool: Any = redis.asyncio.BlockingConnectionPool.from_url(
             url,
             max_connections=_MAX_CONNECTIONS,
-            timeout=REDIS_WITHIN_S,
-            socket_connect_timeout=REDIS_WITHIN_S,
-            socket_timeout=REDIS_WITHIN_S,
+            timeout=None,
+            socket_connect_timeout=None,
+            socket_timeout=None,
             retry=Retry(NoBackoff(), 0),
         )
         self.counters = limits.aio.storage.RedisStorage(

@@ -47,7 +47,7 @@ def open_access(settings: Settings) -> Authenticator:
     if not is_configured:
         level = logging.INFO if is_loopback(settings.host) else logging.WARNING
         _logger.log(level, "open_to_everybody", extra={"host": settings.host})
-    certificate_scopes = parse_scopes(settings.tls_client_scopes) if has_certificates else None
+    certificate_scopes = _certificate_scopes(settings) if has_certificates else None
     return Authenticator(keys, tokens, certificate_scopes, is_required=is_configured)
 
 
@@ -104,6 +104,16 @@ def _open_tokens(settings: Settings) -> TokenVerifier | None:
         settings.oidc_scopes_claim,
         settings.oidc_timeout_s,
     )
+
+
+def _certificate_scopes(settings: Settings) -> frozenset[Scope]:
+    unknown = set(settings.tls_client_scopes.split()) - set(Scope)
+    if unknown:
+        raise SettingsError(
+            f"OSTEO_TLS_CLIENT_SCOPES: {min(unknown)!r} is not a scope; the scopes are "
+            f"{', '.join(Scope)}."
+        )
+    return parse_scopes(settings.tls_client_scopes)
 
 
 def _given_keys(settings: Settings) -> list[GivenKey]:

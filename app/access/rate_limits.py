@@ -181,7 +181,7 @@ class RateLimits:
 
         identity = _identity(caller, scope)
         try:
-            async with asyncio.timeout(REDIS_WITHIN_S):  # the look-up of a name has no other limit
+            async with asyncio.timeout(REDIS_WITHIN_S):
                 is_allowed = await self._shared_window.hit(item, *identity)
                 stats = await self._shared_window.get_window_stats(item, *identity)
         except (StorageError, TimeoutError, OSError) as error:

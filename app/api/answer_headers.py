@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import Scope
 
@@ -11,18 +13,24 @@ from app.api.cross_origin import find_cross_origin
 from app.api.request_context import REQUEST_ID_HEADER, request_context
 from app.api.transport_security import add_transport_security
 
+PLAIN_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": NOTHING,
+    "X-Content-Type-Options": "nosniff",
+}
+"""Of every answer, also of one that no application sends. No cache may keep it, and no browser may
+guess its type or run anything in it (RFC 9111, Fetch, CSP level 3)."""
+
 
 def add_answer_headers(scope: Scope, headers: MutableHeaders) -> None:
     """Add the headers of every answer to those of the answer to a request.
 
-    No cache may keep an answer, no browser may guess its type or run anything in it, and behind
-    TLS a browser must not fall back to HTTP (RFC 9111, Fetch, CSP level 3, RFC 6797).
+    A page may have a policy of its own. Behind TLS a browser must not fall back to HTTP (RFC 6797).
     """
     context = request_context(scope)
     headers[REQUEST_ID_HEADER] = context.request_id
-    headers.setdefault("Cache-Control", "no-store")
-    headers.setdefault("Content-Security-Policy", NOTHING)
-    headers["X-Content-Type-Options"] = "nosniff"
+    for name, value in PLAIN_HEADERS.items():
+        headers.setdefault(name, value)
     add_transport_security(scope, headers)
     if context.allowance is not None:
         headers.update(rate_limit_headers(context.allowance))

@@ -77,8 +77,9 @@ class LoadShedder:
 
         Returns:
             The rejection, counted and logged, if the caller is refused, the queue is full or the
-            request's id is refused; else None. None also without a model, and if the refusal or the
-            decision takes waiting: the application answers then.
+            request's id is refused; else None. None also without a model, and if the decision takes
+            waiting: the application answers then. A rejection may have to be delayed by
+            `refusal_delay_s` of the request's context.
         """
         context = request_context(scope)
         if context.request_id_error is not None:
@@ -89,7 +90,7 @@ class LoadShedder:
         except NotReadyError:
             return None
         except (AccessError, RateLimitedError, QueueFullError) as error:
-            return None if context.refusal_delay_s else self._reject(scope, error)
+            return self._reject(scope, error)
         return None
 
     def _reject(self, scope: Scope, error: OsteoError) -> Response:

@@ -30,6 +30,7 @@ def required_scope(method: str, path: str, query: bytes = b"") -> Scope | None:
         path: without an escape or a slash at its end.
         query: as sent; `explain` adds evidence to a classification.
     """
+    path = _routed(path)
     if path == "/v1/classify" and query and _asks_to_explain(query):
         return Scope.EXPLAIN
     if path.startswith(_MODELS_PREFIX) and method == "POST":
@@ -54,6 +55,15 @@ def is_open(path: str, open_kinds: Collection[str]) -> bool:
     return ("metrics" in open_kinds and path == METRICS_PATH) or (
         "docs" in open_kinds and is_document(path)
     )
+
+
+def _routed(path: str) -> str:
+    """The path of the route that serves a path.
+
+    Starlette's patterns end with `$`, which also matches before a line break at the end, so that
+    `/metrics%0A` is served like `/metrics`.
+    """
+    return path.removesuffix("\n")
 
 
 def _asks_to_explain(query: bytes) -> bool:

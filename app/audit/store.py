@@ -12,6 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from app.audit.chain import Head, Row
 from app.audit.engines import checked_url, create_file, engine_of
@@ -53,11 +54,14 @@ class AuditStore:
         """
         if self._url.get_backend_name() == "sqlite" and self._url.database:
             create_file(Path(self._url.database))
-        try:
-            self._create_tables()
-        except StoreError:
-            # Another process may have created them between our look and our attempt.
-            self._create_tables()
+        for is_last in (False, False, True):
+            if self._has_tables():  # a role that may only read and insert is enough then
+                break
+            try:
+                self._create_tables()
+            except StoreError:  # in PostgreSQL, also if another process creates them at this moment
+                if is_last:
+                    raise
         self._require_version()
 
     def open(self) -> None:
@@ -91,16 +95,12 @@ class AuditStore:
 
     def heads(self, limit: int) -> list[Head]:
         """The last records of the chains that were written to most recently. Raises StoreError."""
-        chains = _chains_query().subquery()
-        other = AUDIT.alias()
-        last = sa.select(sa.func.max(other.c.seq)).where(other.c.chain == AUDIT.c.chain)
-        query = (
-            sa.select(AUDIT.c.chain, AUDIT.c.seq, AUDIT.c.hash)
-            .join(chains, AUDIT.c.chain == chains.c.chain)
-            .where(AUDIT.c.seq == last.scalar_subquery())
-            .order_by(AUDIT.c.at.desc(), AUDIT.c.chain)
-            .limit(limit)
-        )
+        names, other = _chains_query().subquery(), AUDIT.alias()
+        last = sa.select(sa.func.max(other.c.seq)).where(other.c.chain == names.c.chain)
+        ends = sa.select(names.c.chain, last.scalar_subquery().label("seq")).subquery()
+        is_end = (AUDIT.c.chain == ends.c.chain) & (AUDIT.c.seq == ends.c.seq)
+        query = sa.select(AUDIT.c.chain, AUDIT.c.seq, AUDIT.c.hash).join(ends, is_end)
+        query = query.order_by(AUDIT.c.at.desc(), AUDIT.c.chain).limit(limit)
         with self._reading() as connection:
             return [Head(*found) for found in connection.execute(query)]
 
@@ -173,17 +173,21 @@ class AuditStore:
             was_lost = bool(getattr(error, "connection_invalidated", False))
             raise StoreError(reason_of(error), is_in_doubt=is_committing and was_lost) from error
 
+    def _has_tables(self) -> bool:
+        with self._reading() as connection:
+            is_there = sa.inspect(connection).has_table(SCHEMA.name)
+            return is_there and connection.scalar(sa.select(SCHEMA.c.version)) is not None
+
     def _create_tables(self) -> None:
         dialect = postgresql if self._url.get_backend_name() == "postgresql" else sqlite
         row = dialect.insert(SCHEMA).values(id=1, version=SCHEMA_VERSION)
-        with self._reading() as connection:
-            is_there = sa.inspect(connection).has_table(SCHEMA.name)
-            is_there = is_there and connection.scalar(sa.select(SCHEMA.c.version)) is not None
-        if is_there:  # a role that may only read and insert is enough then
-            return
         try:
             with self._writing() as connection:
-                METADATA.create_all(connection)
+                # SQLite commits each of these, so another process may come in between.
+                for table in METADATA.sorted_tables:
+                    connection.execute(CreateTable(table, if_not_exists=True))
+                    for index in sorted(table.indexes, key=lambda index: str(index.name)):
+                        connection.execute(CreateIndex(index, if_not_exists=True))
                 connection.execute(row.on_conflict_do_nothing())
         except _TakenError as error:
             raise StoreError("another process creates the tables") from error

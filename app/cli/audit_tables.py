@@ -17,19 +17,22 @@ from app.cli.names import one_line
 if TYPE_CHECKING:
     from app.audit.prune import Removal
 
+_CONSOLE: Final = Console(highlight=False, emoji=False)
 _SECONDS: Final = len("2026-11-26T06:14:35")
 
 
 def print_chains(found: Verification) -> None:
-    """Print each chain with its records, its period and its head."""
-    table = _table("chain", "records", "removed", "from", "to", "state", "head")
+    """Print each chain with its records and its period, and the heads to keep elsewhere."""
+    table = _table("chain", "records", "removed", "from", "to", "state")
     for report in found.chains:
         state = Text("changed", "red") if report.findings else Text("whole", "green")
-        head = str(report.head).partition(":")[2] if report.head else ""
         counts = f"{report.n_records}", f"{report.n_removed}"
         period = _short(report.first_at), _short(report.last_at)
-        table.add_row(*map(_cell, (report.chain, *counts, *period)), state, _cell(head))
+        table.add_row(*map(_cell, (report.chain, *counts, *period)), state)
     _print(table)
+    for report in found.chains:
+        if report.head is not None:
+            _CONSOLE.print(Text(f"head {one_line(str(report.head))}"), soft_wrap=True)
 
 
 def print_found(rows: Iterable[Row]) -> int:
@@ -56,13 +59,11 @@ def print_found(rows: Iterable[Row]) -> int:
 
 def print_removals(removals: Sequence[Removal]) -> None:
     """Print what a prune will remove."""
-    table = _table("chain", "records to remove", "from", "to", "last")
+    table = _table("chain", "records to remove", "from", "to", "last record")
     for removal in removals:
         last = removal.last
         period = _short(removal.first_at), _short(last.at)
-        table.add_row(
-            *map(_cell, (last.chain, f"{removal.n_records}", *period, f"{last.seq}:{last.hash}"))
-        )
+        table.add_row(*map(_cell, (last.chain, f"{removal.n_records}", *period, f"{last.seq}")))
     _print(table)
 
 
@@ -100,4 +101,4 @@ def _table(*headers: str) -> Table:
 
 
 def _print(table: Table) -> None:
-    Console(highlight=False, emoji=False).print(table)
+    _CONSOLE.print(table)

@@ -15,6 +15,8 @@ from typing import Any, ClassVar, Final, cast
 from starlette.responses import PlainTextResponse, Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from app.api.answer_headers import PLAIN_HEADERS
+from app.api.transport_security import add_transport_security
 from app.server.connection_limits import ConnectionLimits
 from app.server.request_head import find_fault, without_upgrade_offer
 from app.server.timer import Timer
@@ -118,7 +120,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse_long_head()
         elif self.parser.should_upgrade():  # the parser would skip the body
             self._refuse(400, "The request asks for an upgrade, which is not supported.")
-        elif fault := find_fault(self.headers, self.parser.get_http_version()):
+        elif fault := find_fault(self.headers, self.parser.get_http_version(), self.url):
             self._refuse(400, fault)
         elif len(self.pipeline) >= self.limits.max_pipelined:
             self.transport.close()
@@ -228,7 +230,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._is_refusing or self.transport.is_closing():
             return
         self._is_refusing = True
-        refusal = PlainTextResponse(reason, status, {"connection": "close"})
+        refusal = PlainTextResponse(reason, status, {"connection": "close", **PLAIN_HEADERS})
+        add_transport_security({"scheme": self.scheme}, refusal.headers)
         is_body = self._phase is _Phase.BODY
         if self._is_idle:
             self._close_with(None if is_body else refusal)  # a body is discarded after its answer

@@ -6,13 +6,17 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+import httptools
+
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")  # RFC 3986, 3.2.2 and 3.2.3
 _BLANKS: Final = b" \t"
 _UPGRADE_OFFER: Final = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 
 
-def find_fault(headers: Sequence[tuple[bytes, bytes]], http_version: str) -> str | None:
-    """Why a request must be refused with 400; None if its headers are acceptable.
+def find_fault(
+    headers: Sequence[tuple[bytes, bytes]], http_version: str, target: bytes = b"/"
+) -> str | None:
+    """Why a request must be refused with 400; None if its head is acceptable.
 
     Two servers that disagree about the host or the end of a request can be made to disagree about
     whose request comes next (request smuggling), so nothing ambiguous is accepted.
@@ -20,8 +24,28 @@ def find_fault(headers: Sequence[tuple[bytes, bytes]], http_version: str) -> str
     Args:
         headers: lower-case names and values.
         http_version: such as "1.1".
+        target: what the first line asks for (RFC 9112, 3.2).
     """
-    return _host_fault(headers, http_version) or _framing_fault(headers, http_version)
+    return (
+        _target_fault(target)
+        or _host_fault(headers, http_version)
+        or _framing_fault(headers, http_version)
+    )
+
+
+def _target_fault(target: bytes) -> str | None:
+    """All parts of the server must find the same path and query in the target."""
+    if b"#" in target:
+        return "The request target has a fragment (#...), which clients do not send."
+    if not target.isascii():
+        return "The request target has characters that are not ASCII; percent-encode them."
+    if target.startswith(b"/"):
+        return None
+    try:
+        path = httptools.parse_url(target).path
+    except httptools.HttpParserInvalidURLError:
+        path = None
+    return None if path else "The request target is neither a path nor a URL with a path."
 
 
 def _host_fault(headers: Sequence[tuple[bytes, bytes]], http_version: str) -> str | None:

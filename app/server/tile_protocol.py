@@ -35,6 +35,7 @@ class TileProtocol(GuardedProtocol):
         self._certificate_subject: str | None = None
         self._release_place: Callable[[], None] | None = None
         self._closes_after_body = False
+        self._late_answer: Response | None = None
         self._pause_timer: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # as uvicorn
@@ -51,8 +52,7 @@ class TileProtocol(GuardedProtocol):
     def on_message_complete(self) -> None:
         """Handle the end of a request."""
         super().on_message_complete()
-        if self._closes_after_body:
-            self.transport.close()
+        self._close_if_over()
         self._pause_if_rejected()
 
     def on_response_complete(self) -> None:
@@ -61,7 +61,16 @@ class TileProtocol(GuardedProtocol):
         super().on_response_complete()
         self._pause_if_rejected()
 
+    def shutdown(self) -> None:
+        """Give an answer that is delayed at once, so that the connection can be closed."""
+        if self._late_answer is not None:
+            self._answer_late()
+        super().shutdown()
+
     def _begin_request(self) -> None:
+        if self._late_answer is not None:
+            self.transport.close()  # it came in one read with a request whose answer is delayed
+            return
         # The context also notes when the headers were complete.
         self._context().certificate_subject = self._certificate_subject
         if not self._is_rejected():
@@ -85,16 +94,43 @@ class TileProtocol(GuardedProtocol):
             self._release_place = request_context(scope).release_place
             return False
         self.cycle = None  # type: ignore[assignment] # as uvicorn has it before the first request
-        self._answer(rejection)
+        if self.parser.get_http_version() == "1.0" or not self.parser.should_keep_alive():
+            rejection.headers["connection"] = "close"
+            self._closes_after_body = True  # if closed now, the client might not see the answer
+        if delay_s := request_context(scope).refusal_delay_s:
+            self._delay(rejection, delay_s)
+        else:
+            self._answer(rejection)
         return True
 
     def _answer(self, response: Response) -> None:
-        """Answer the request whose headers were just read; its body will be discarded."""
-        if self.parser.get_http_version() == "1.0" or not self.parser.should_keep_alive():
-            response.headers["connection"] = "close"
-            self._closes_after_body = True  # if closed now, the client might not see the answer
+        """Answer the request whose headers were read last; its body will be discarded."""
         self._write(response)
         self.on_response_complete()
+
+    def _delay(self, response: Response, delay_s: float) -> None:
+        """Answer later, and read nothing until then.
+
+        A task of the application that sleeps takes twice the processor time, and callers with wrong
+        keys must cost those with right ones as little as possible.
+        """
+        self._late_answer = response
+        self._stop_pause_timer()
+        self.flow.pause_reading()
+        self._pause_timer = self.loop.call_later(delay_s, self._answer_late)
+
+    def _answer_late(self) -> None:
+        """Send the answer that was delayed; reading goes on, or pauses as after any rejection."""
+        response, self._late_answer = self._late_answer, None
+        self._stop_pause_timer()
+        if response is not None and not self.transport.is_closing():
+            self._answer(response)
+            self._close_if_over()
+
+    def _close_if_over(self) -> None:
+        """Close a connection that ends with a request that has been read and answered."""
+        if self._closes_after_body and self._is_between and self._late_answer is None:
+            self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Start the application; requests with tiles take turns."""
@@ -116,6 +152,8 @@ class TileProtocol(GuardedProtocol):
     def _pause_if_rejected(self) -> None:
         """Stop reading for a while once a request rejected because of load is over."""
         is_over = self._is_between and self._is_idle and not self.pipeline
+        if self._late_answer is not None:
+            return
         if self.transport.is_closing() or not is_over:
             return
         if self._context().problem_code not in PAUSE_CODES:

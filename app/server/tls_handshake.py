@@ -6,12 +6,19 @@ import logging
 import ssl
 from typing import Any, Final
 
+from app.api.answer_headers import PLAIN_HEADERS
 from app.telemetry.logs import LOGGER_NAME
 
 _HINT: Final = b"This port answers HTTPS only; use a URL that begins with https.\n"
-_PLAIN_ANSWER: Final = (
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n"
-    b"Content-Length: %d\r\n\r\n%b" % (len(_HINT), _HINT)
+_HEADERS: Final = {
+    **PLAIN_HEADERS,
+    "Content-Type": "text/plain",
+    "Content-Length": str(len(_HINT)),
+    "Connection": "close",
+}
+_PLAIN_ANSWER: Final = b"HTTP/1.1 400 Bad Request\r\n%b\r\n%b" % (
+    "".join(f"{name}: {value}\r\n" for name, value in _HEADERS.items()).encode(),
+    _HINT,
 )
 _logger = logging.getLogger(LOGGER_NAME)
 

@@ -138,6 +138,19 @@ def test_log_of_a_broken_file_holds_no_secret(
     assert record.exc_info is None
 
 
+def test_log_of_a_key_in_place_of_a_field_holds_no_secret(
+    path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = created(path, "scanner")
+    keys = opened(path, clock)
+    path.write_text(json.dumps({"schema_version": 1, "keys": [], key: {}}))
+    clock.pass_look()
+    assert keys.find(key).name == "scanner"
+    (record,) = caplog.records
+    assert key[:15] in vars(record)["reason"]
+    assert key.split("_", 2)[2] not in repr(vars(record))
+
+
 def test_loop_of_links_keeps_the_last_good_keys(
     path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -66,6 +66,13 @@ def test_create_key_refuses_a_name_that_could_not_be_logged(path: Path, name: st
     assert not path.exists()
 
 
+def test_create_key_refuses_a_key_as_a_name_without_repeating_it(path: Path) -> None:
+    key = created(path, "scanner")
+    with pytest.raises(SettingsError, match="This is an API key, not a name") as refused:
+        created(path, key)
+    assert key not in str(refused.value)
+
+
 @given(st.text(max_size=70))
 def test_created_names_can_be_read_again(
     tmp_path_factory: pytest.TempPathFactory, name: str

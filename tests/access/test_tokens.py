@@ -102,6 +102,14 @@ def test_verify_cached_refuses_header(verifier: TokenVerifier, header: dict[str,
     assert reason_for(verifier, sign(KEY, "ES256", claims_of(verifier), **header)) == "malformed"
 
 
+@pytest.mark.parametrize("algorithm", ["none", "HS256", "ES256K"])
+def test_verify_cached_refuses_algorithm_before_a_key_is_fetched(
+    verifier: TokenVerifier, algorithm: str
+) -> None:
+    token = sign(KEY, "ES256", claims_of(verifier), kid="unknown", alg=algorithm)
+    assert reason_for(verifier, token) == "algorithm"
+
+
 def test_verify_cached_takes_the_only_key_for_token_without_key_name(
     verifier: TokenVerifier,
 ) -> None:

@@ -77,6 +77,7 @@ def test_read_signing_key_takes_what_fits_the_type(
         {**P256, "crv": ["P-256"]},
         {**ED25519, "crv": "X25519"},
         {**ED25519, "kty": "EC"},
+        {**ED25519, "d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"},
         {"kty": "oct", "k": "c2VjcmV0", "alg": "HS256"},
         {"kty": "RSA"},
         {},

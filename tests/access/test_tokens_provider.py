@@ -46,13 +46,9 @@ def test_fetch_keys_reads_both_documents(server: KeyServer) -> None:
     assert server.paths == [DISCOVERY, "/jwks"]
 
 
-def test_fetch_keys_leaves_slash_of_issuer_out_of_address(server: KeyServer) -> None:
-    server.configure(issuer=f"{server.issuer}/")
-    assert IdentityProvider(f"{server.issuer}/", 60).fetch_keys() == KEYS
-
-
-def test_fetch_keys_finds_configuration_below_path_of_issuer(server: KeyServer) -> None:
-    issuer = f"{server.issuer}/realms/hospital"
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_fetch_keys_finds_configuration_below_path_of_issuer(server: KeyServer, slash: str) -> None:
+    issuer = f"{server.issuer}/realms/hospital{slash}"
     server.answers[f"/realms/hospital{DISCOVERY}"] = json_answer(
         {"issuer": issuer, "jwks_uri": f"{server.issuer}/jwks"}
     )

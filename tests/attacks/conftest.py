@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from tests.servers import RunningServer, running_server
+from tests.servers import RunningServer, freshly_started_server
 
 MAX_DECODE_S: Final = 2.0
 MAX_DECODE_BYTES: Final = 512 * 1024**2
@@ -32,7 +32,7 @@ _costs: Final[list[Cost]] = []
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """One for all attacks: it has to stay up."""
-    with running_server(tmp_path_factory.mktemp("attacked")) as server:
+    with freshly_started_server(tmp_path_factory.mktemp("attacked")) as server:
         server.wait_until_ready()
         yield server
 

@@ -14,6 +14,8 @@ from app.core.access_errors import AuditUnavailableError
 from tests.audit.samples import an_answer, stored
 
 N_AT_ONCE = 8
+MAX_REFUSED = 10_000
+"""A restart takes a few dozen; a writer that has given up refuses at once, without end."""
 
 
 class Load:
@@ -43,6 +45,7 @@ class Load:
             await self._writer.commit([an_answer(number)])
         except AuditUnavailableError:
             self.refused.append(number)
+            assert len(self.refused) < MAX_REFUSED, "nothing is recorded any more"
         else:
             self.answered.append(number)
 

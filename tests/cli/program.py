@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,28 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.conftest import RELEASED_MODELS, REPOSITORY
+from tests.forking import ForkedProcess
 
 LONGEST_WAIT_S = 300.0
 """A busy machine may be slow; a test that hangs ends."""
-_DROPPED = "-dac_override,-dac_read_search"
+_COMMAND = [sys.executable, "-m", "app"]
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "app", *map(str, arguments)]
-
-
-def as_ordinary_user(*arguments: object) -> list[str]:
-    """The command without root's right to read everything."""
-    if os.geteuid() != 0:
-        return command(*arguments)
-    setpriv = shutil.which("setpriv")
-    if setpriv is None:
-        pytest.skip("root can read every folder, and setpriv is not installed")
-    dropped = f"--bounding-set={_DROPPED}", f"--inh-caps={_DROPPED}"
-    return [setpriv, *dropped, *command(*arguments)]
+    return [*_COMMAND, *map(str, arguments)]
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -45,18 +32,38 @@ def environment(**changes: str) -> dict[str, str]:
 def run(
     arguments: list[str], cwd: Path, stdout: int | Any = subprocess.PIPE, **changes: str
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run to the end; `changes` are variables of the environment."""
-    done = subprocess.run(
-        arguments,
-        cwd=cwd,
-        env=environment(**changes),
-        stdout=stdout,
-        stderr=subprocess.PIPE,
-        timeout=LONGEST_WAIT_S,
-        check=False,
-    )
-    assert b"Traceback" not in done.stderr, done.stderr.decode()
-    return done
+    """Run to the end: forked, unless it is a shell or a variable changes how Python starts.
+
+    Args:
+        arguments: of `command`, or of a shell that starts it.
+        cwd: working directory.
+        stdout: as `subprocess.Popen` takes it.
+        changes: variables of the environment.
+    """
+    is_own = arguments[: len(_COMMAND)] == _COMMAND
+    if is_own and not any(name.startswith(("PYTHON", "LC_")) for name in changes):
+        return run_limited(arguments, cwd, stdout=stdout, env=environment(**changes))
+    options: dict[str, Any] = {"cwd": cwd, "env": environment(**changes), "stdout": stdout}
+    return _finished(subprocess.Popen(arguments, stderr=subprocess.PIPE, **options))
+
+
+def run_limited(
+    arguments: list[str], cwd: Path, **limits: Any
+) -> subprocess.CompletedProcess[bytes]:
+    """Run what `command` returned with limits, as `ForkedProcess` takes them, to the end."""
+    options = {"cwd": cwd, "env": environment(), "stdout": subprocess.PIPE, **limits}
+    own = arguments[len(_COMMAND) :]
+    return _finished(ForkedProcess(own, stderr=subprocess.PIPE, **options))
+
+
+def _finished(process: subprocess.Popen[bytes]) -> subprocess.CompletedProcess[bytes]:
+    with process:
+        try:
+            output, errors = process.communicate(timeout=LONGEST_WAIT_S)
+        finally:
+            process.kill()
+    assert b"Traceback" not in errors, errors.decode()
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from app.access.caller import Scope
 from app.access.key_changes import KeyChange
 from app.access.key_file import read_key_file
 from app.cli.commands import app
-from tests.cli.program import as_ordinary_user, command, run, sentences
+from tests.cli.program import command, run, run_limited, sentences
 
 runner = CliRunner()
 
@@ -89,7 +89,7 @@ def test_list_shows_states_and_no_secret() -> None:
     assert [key["state"] for key in listed()] == ["valid", "rotating", "revoked", "valid"]
     document = osteo_keys("list", "--json").stdout
     for key in keys:
-        assert key.rsplit("_", 1)[1] not in table + document
+        assert key.split("_", 2)[2] not in table + document
     assert "sha256" not in document
 
 
@@ -207,7 +207,7 @@ def test_folder_that_may_not_be_written_is_one_sentence(tmp_path: Path) -> None:
     locked.mkdir()
     locked.chmod(0o555)
     arguments = ("keys", "create", "a", *CLASSIFY, "--file", locked / "keys.json")
-    done = run(as_ordinary_user(*arguments), tmp_path)
+    done = run_limited(command(*arguments), tmp_path, is_ordinary_user=True)
     assert (done.returncode, done.stdout) == (2, b"")
     (sentence,) = sentences(done.stderr)
     assert "keys.json cannot be written: Permission denied. Nothing was changed." in sentence

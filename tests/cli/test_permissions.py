@@ -11,7 +11,7 @@ import pytest
 
 from app.bundle import find_bundle
 from tests.bundles import MODEL_NAME, plain_tile
-from tests.cli.program import as_ordinary_user, command, run, sentences
+from tests.cli.program import command, run, run_limited, sentences
 from tests.conftest import RELEASED_MODELS
 
 
@@ -34,7 +34,7 @@ def errors_of(stdout: bytes) -> dict[str, str]:
 
 
 def test_what_may_not_be_read_is_a_row(folder: Path) -> None:
-    done = run(as_ordinary_user("classify", ".", "-f", "csv"), folder)
+    done = run_limited(command("classify", ".", "-f", "csv"), folder, is_ordinary_user=True)
     assert done.returncode == 1
     assert errors_of(done.stdout) == {
         "1.png": "",
@@ -49,7 +49,7 @@ def test_what_may_not_be_read_is_a_row(folder: Path) -> None:
 
 @pytest.mark.parametrize("named", ["locked/2.png", "listed/3.png", "4.png", "locked"])
 def test_named_file_that_may_not_be_read_is_a_row(folder: Path, named: str) -> None:
-    done = run(as_ordinary_user("classify", named, "-f", "csv"), folder)
+    done = run_limited(command("classify", named, "-f", "csv"), folder, is_ordinary_user=True)
     assert done.returncode == 1
     assert "Permission denied" in errors_of(done.stdout)[named]
 
@@ -58,7 +58,7 @@ def test_named_file_that_may_not_be_read_is_a_row(folder: Path, named: str) -> N
 def test_picture_that_may_not_be_written_is_refused_before_work_begins(
     folder: Path, output: str
 ) -> None:
-    done = run(as_ordinary_user("explain", "t.png", "-o", output), folder)
+    done = run_limited(command("explain", "t.png", "-o", output), folder, is_ordinary_user=True)
     assert done.returncode == 2
     (sentence,) = sentences(done.stderr)
     assert "Permission denied" in sentence
@@ -70,7 +70,7 @@ def test_picture_that_may_not_be_replaced_stays(tmp_path: Path) -> None:
     old = tmp_path / "maps" / f"{golden.name}.png"
     old.write_bytes(b"old")
     old.chmod(0o444)
-    done = run(as_ordinary_user("explain", golden, "-o", "maps"), tmp_path)
+    done = run_limited(command("explain", golden, "-o", "maps"), tmp_path, is_ordinary_user=True)
     assert done.returncode == 1
     assert "cannot be written: Permission denied." in sentences(done.stderr)[0]
     assert old.read_bytes() == b"old"

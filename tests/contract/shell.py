@@ -8,22 +8,25 @@ import sys
 from pathlib import Path
 
 from tests.conftest import REPOSITORY
+from tests.forking import RUN_TRAINING, TRAINING, server_of
 
 
-def install_osteo_train(folder: Path, setting: str = "") -> None:
+def install_osteo_train(folder: Path, setting: str = "", *, is_forked: bool = False) -> None:
     """Write `.venv/bin/osteo-train` into a folder.
 
     Args:
         folder: in which commands are typed.
         setting: Python that runs before the command is imported, to make its work small.
+        is_forked: whether a process that has imported TensorFlow runs the command.
     """
     script = folder / ".venv" / "bin" / "osteo-train"
     script.parent.mkdir(parents=True)
+    code = f"{setting}\n{RUN_TRAINING}\n"
+    if is_forked:
+        path = server_of(TRAINING).path
+        code = f"from tests.forking import call\nsys.exit(call({path!r}, {code!r}, sys.argv))\n"
     script.write_text(
-        f"#!{sys.executable}\n"
-        f"import sys\nsys.path.insert(0, {str(REPOSITORY)!r})\n"
-        f"{setting}\n"
-        "from training.cli import app\napp(prog_name='osteo-train')\n"
+        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(REPOSITORY)!r})\n{code}"
     )
     script.chmod(0o755)
 

@@ -47,14 +47,13 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_collection(tmp_path_factory.mktemp("tcia"), rows, 1024)
 
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
+def checkout_in(folder: Path, *, is_forked: bool) -> Path:
     """A folder like a checkout after `make train`."""
     for name in ("models", "training", "requirements", "Makefile", "pyproject.toml"):
-        (tmp_path / name).symlink_to(REPOSITORY / name)
-    install_osteo_train(tmp_path, SMALL)
-    (tmp_path / ".venv" / "train.stamp").touch()
-    return tmp_path
+        (folder / name).symlink_to(REPOSITORY / name)
+    install_osteo_train(folder, SMALL, is_forked=is_forked)
+    (folder / ".venv" / "train.stamp").touch()
+    return folder
 
 
 def with_values_of(commands: str, data_dir: Path) -> str:
@@ -62,7 +61,8 @@ def with_values_of(commands: str, data_dir: Path) -> str:
     return commands.replace("/data/tcia", str(data_dir)).replace("=imagenet", "=none")
 
 
-def test_the_steps_lead_to_a_bundle_and_a_comparison(checkout: Path, data_dir: Path) -> None:
+def test_the_steps_lead_to_a_bundle_and_a_comparison(tmp_path: Path, data_dir: Path) -> None:
+    checkout = checkout_in(tmp_path, is_forked=True)  # a dozen commands; the test below starts one
     steps = [block for block in BLOCKS if "make model" not in block and "~/marrow" not in block]
     assert len(steps) == 6  # the values, four steps, a comparison
     printed = run_shell(with_values_of("".join(steps), data_dir), checkout)
@@ -76,7 +76,8 @@ def test_the_steps_lead_to_a_bundle_and_a_comparison(checkout: Path, data_dir: P
         assert any((checkout / "runs" / run / "tensorboard").rglob("*tfevents*"))
 
 
-def test_make_model_releases_a_bundle_in_one_command(checkout: Path, data_dir: Path) -> None:
+def test_make_model_releases_a_bundle_in_one_command(tmp_path: Path, data_dir: Path) -> None:
+    checkout = checkout_in(tmp_path, is_forked=False)
     (command,) = (block for block in BLOCKS if "make model" in block)
     printed = run_shell(with_values_of(command, data_dir), checkout)
     assert "checked; the runtimes agree." in printed

@@ -9,11 +9,13 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.settings.variables import OTHER_VARIABLES
 from tests.conftest import REPOSITORY
+from tests.forking import ForkedProcess
 from tests.servers import serve_command
 
 needs_ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
@@ -30,16 +32,12 @@ def taken_port() -> Iterator[str]:
 
 
 def serve_in(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run `osteo serve` where it ends by itself."""
-    return subprocess.run(
-        serve_command(*arguments),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env={"PYTHONPATH": str(REPOSITORY), **environ},
-        cwd=folder,
-    )
+    """Run `osteo serve` where it ends by itself; forked, which a test below does without."""
+    options: dict[str, Any] = {"cwd": folder, "env": environ, "text": True}
+    options |= dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+    with ForkedProcess(["serve", *arguments], **options) as process:
+        output, errors = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
 
 
 @pytest.mark.parametrize(
@@ -84,16 +82,26 @@ def test_variables_of_other_programs_do_not_stop_the_server(
     assert run.returncode == 1, "it went as far as the port"
 
 
-def test_exit_codes_are_in_the_help(tmp_path: Path) -> None:
-    text = " ".join(serve_in(tmp_path, "--help").stdout.split())
+def test_exit_codes_are_in_the_help_and_hold(taken_port: str) -> None:
+    def outcome(*arguments: str) -> tuple[int, str]:
+        command = serve_command(*arguments)
+        run = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=120, cwd=REPOSITORY
+        )
+        return run.returncode, " ".join(run.stdout.split())
+
+    code, text = outcome("--help")
+    assert code == 0
     assert "Exit code 0: it stopped as asked. 1: it could not start (the port is taken" in text
+    assert outcome("--port", taken_port) == (1, "")
+    assert outcome("--port", "x") == (2, "")
 
 
 @pytest.mark.parametrize("host", ["2001:db8::7", "fe80::a:b", "::ffff:1.2.3.4"])
 def test_ipv6_address_is_printed_as_a_url(host: str) -> None:
     ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        serve_command("--host", host, "--port", "8123"),  # of another machine, so it ends
+    with ForkedProcess(
+        ["serve", "--host", host, "--port", "8123"],  # of another machine, so it ends
         stdin=theirs,
         stderr=theirs,
         cwd=REPOSITORY,

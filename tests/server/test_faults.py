@@ -155,7 +155,7 @@ def test_full_queue_rejects_some_and_answers_the_rest(server: RunningServer) -> 
 def test_corrupt_tiles_of_a_batch_fail_alone(server: RunningServer) -> None:
     random = np.random.default_rng(0)
     seen: Counter[bool] = Counter()
-    for _ in range(40):
+    for _ in range(16):
         tiles = []
         for i in range(8):
             damaged = bytearray(TILE if i % 2 else plain_tile((9, 9, 9)))
@@ -169,7 +169,7 @@ def test_corrupt_tiles_of_a_batch_fail_alone(server: RunningServer) -> None:
         kinds = [item["result"] is not None for item in answer.json()["items"]]
         assert kinds[:4] == [True] * 4
         seen.update(kinds)
-    assert seen[False] >= 128
+    assert seen[False] >= 48
     assert_healthy(server)
 
 

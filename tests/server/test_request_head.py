@@ -55,6 +55,18 @@ def test_ambiguous_head_is_a_fault(
     assert fault in (find_fault(headers, version) or "")
 
 
+@pytest.mark.parametrize("target", [b"/x?y", b"*", b"http://x/", b"http://x/y?z", b"//x"])
+def test_path_and_url_are_accepted(target: bytes) -> None:
+    assert find_fault([HOST], "1.1", target) is None
+
+
+@pytest.mark.parametrize(
+    "target", [b"/x#y", b"/x?y#z", b"http://x", b"http://x?y", b"http://x:99999/y", b"/\xff"]
+)
+def test_target_without_one_path_and_query_is_a_fault(target: bytes) -> None:
+    assert "request target" in (find_fault([HOST], "1.1", target) or "")
+
+
 def test_http_1_0_needs_no_host() -> None:
     assert find_fault([], "1.0") is None
 

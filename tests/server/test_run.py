@@ -16,7 +16,7 @@ import pytest
 from tests.bundles import plain_tile
 from tests.conftest import REPOSITORY
 from tests.server.connections import is_closed_within, receive_until
-from tests.servers import RunningServer, running_server, wait_until
+from tests.servers import RunningServer, freshly_started_server, running_server, wait_until
 from training.data.drawn_tiles import draw_tile, encode_tile
 
 
@@ -55,7 +55,7 @@ def test_signal_ends_the_server_when_sigint_was_ignored_at_start(
 ) -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as nohup and background shells do
     try:
-        with running_server(tmp_path) as server:
+        with freshly_started_server(tmp_path) as server:
             server.wait_until_ready()
             assert server.stop(number) == 0
     finally:
@@ -90,8 +90,8 @@ Classifier.classify = lambda *_arguments: threading.Event().wait()
 
 def test_stuck_thread_does_not_outlive_the_drain(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(_STUCK_CLASSIFIER)
-    with running_server(
-        tmp_path,
+    with freshly_started_server(
+        tmp_path,  # Python reads `sitecustomize.py` when it starts
         PYTHONPATH=f"{tmp_path}:{REPOSITORY}",
         OSTEO_REQUEST_TIMEOUT_S="0.5",
         OSTEO_DRAIN_TIMEOUT_S="1",
@@ -174,7 +174,7 @@ def test_memory_of_large_pictures_is_released(tmp_path: Path) -> None:
         return httpx2.post(url, content=tile, timeout=300).status_code
 
     tile = encode_tile(draw_tile("viable_tumor", 1024, 0))
-    with running_server(
+    with freshly_started_server(
         tmp_path,
         OSTEO_REVIEW_MAX_DISTANCE="2",
         OSTEO_REQUEST_TIMEOUT_S="300",

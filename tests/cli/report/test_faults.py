@@ -13,10 +13,9 @@ import pytest
 from tests.bundles import plain_tile
 from tests.cli.program import (
     LONGEST_WAIT_S,
-    as_ordinary_user,
     command,
     environment,
-    run,
+    run_limited,
     sentences,
     started,
 )
@@ -42,9 +41,8 @@ def contents_of(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize("limit_kb", [1, 16, 64])
 def test_file_that_cannot_grow_is_one_sentence(folder: Path, output: str, limit_kb: int) -> None:
     before = contents_of(folder)
-    line = f'ulimit -f {2 * limit_kb}; exec "$@"'  # in blocks of 512 bytes
-    arguments = ["sh", "-c", line, "sh", *command("report", "tiles", "-o", output)]
-    done = run(arguments, folder)
+    arguments = command("report", "tiles", "-o", output)
+    done = run_limited(arguments, folder, max_file_bytes=1024 * limit_kb)
     assert done.returncode == 1, done.stderr
     assert sentences(done.stderr) == [f"{output} cannot be written: File too large."]
     assert contents_of(folder) == before
@@ -54,7 +52,9 @@ def test_file_that_cannot_grow_is_one_sentence(folder: Path, output: str, limit_
 def test_locked_folder_is_refused_before_work_begins(folder: Path) -> None:
     folder.chmod(0o555)
     try:
-        done = run(as_ordinary_user("report", "tiles", "-o", "new.html"), folder)
+        done = run_limited(
+            command("report", "tiles", "-o", "new.html"), folder, is_ordinary_user=True
+        )
     finally:
         folder.chmod(0o755)
     assert done.returncode == 2

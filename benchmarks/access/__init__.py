@@ -1,0 +1,1 @@
+"""Measures what access control and the audit cost; `python -m benchmarks.access --help`."""

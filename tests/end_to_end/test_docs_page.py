@@ -1,0 +1,43 @@
+"""`/docs` in a real browser, under the policy that the service sends with it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.services import ready_service
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture
+def browser() -> str:
+    """Debian's chromium; without it the test is skipped."""
+    found = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if found is None:
+        pytest.skip("no browser is installed: apt-get install chromium")
+    return found
+
+
+def test_docs_page_works_under_its_policy(browser: str, tmp_path: Path) -> None:
+    with ready_service(tmp_path, OSTEO_DOCS_OPEN="1") as server:
+        done = subprocess.run(
+            [
+                *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"),
+                *("--enable-logging=stderr", "--virtual-time-budget=60000"),
+                *(f"--user-data-dir={tmp_path / 'profile'}", f"{server.url}/docs"),
+            ],
+            env={**os.environ, "HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+    assert 'id="operations-tiles-classify"' in done.stdout, done.stdout[-2000:] + done.stderr
+    assert "swagger-ui" in done.stdout
+    said = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    assert said == [], "what the policy forbids, the browser says on its console"

@@ -1,0 +1,177 @@
+"""Start programs without the seconds that their imports take: `tests/fork_server.py` forks them."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+REPOSITORY: Final = Path(__file__).resolve().parent.parent
+APP: Final = (
+    *("app.main", "app.serving.loading", "app.server.run", "ai_edge_litert.interpreter"),
+    *("typer", "rich.progress", "rich.status", "rich._emoji_codes"),
+    *("PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.TiffImagePlugin"),
+)
+"""What `osteo` imports; `app.cli` itself looks for a terminal when it is imported."""
+TRAINING: Final = ("tensorflow", "keras", "sklearn.model_selection", "matplotlib.pyplot")
+"""What `osteo-train` imports. `training` itself is left for a test to change beforehand."""
+RUN_APP: Final = "import runpy; runpy.run_module('app', run_name='__main__', alter_sys=True)"
+"""What `python -m app` does."""
+RUN_TRAINING: Final = "from training.cli import app; app(prog_name='osteo-train')"
+_STARTED_WITHIN_S: Final = 300.0
+
+
+class ForkServer:
+    """A fork server, which ends with this process."""
+
+    def __init__(self, modules: tuple[str, ...]) -> None:
+        """Start it; requests wait until it has imported the modules."""
+        self._folder = tempfile.mkdtemp(prefix="fork-")
+        self.path = f"{self._folder}/socket"
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("OSTEO_")}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.fork_server", self.path, *modules],
+            cwd=REPOSITORY,
+            env={**kept, "PYTHONPATH": str(REPOSITORY)},
+            stdin=subprocess.PIPE,
+        )
+        deadline = time.monotonic() + _STARTED_WITHIN_S
+        while not Path(self.path).exists():
+            assert self._process.poll() is None, "the fork server ended"
+            assert time.monotonic() < deadline, "the fork server did not start"
+            time.sleep(0.005)
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+        shutil.rmtree(self._folder)
+
+
+_servers: dict[tuple[str, ...], ForkServer] = {}
+
+
+def server_of(modules: tuple[str, ...]) -> ForkServer:
+    """The server of this process that has imported these modules."""
+    if modules not in _servers:
+        _servers[modules] = ForkServer(modules)
+    return _servers[modules]
+
+
+def close_servers() -> None:
+    """End the servers of this process."""
+    while _servers:
+        _servers.popitem()[1].close()
+
+
+class ForkRequest:
+    """A program that a server forks; the connection tells its process id and how it ended."""
+
+    def __init__(self, path: str, streams: list[int], document: Mapping[str, Any]) -> None:
+        self.connection = socket.socket(socket.AF_UNIX)
+        self.connection.connect(path)
+        content = json.dumps(document).encode("utf-8", "surrogateescape") + b"\n"
+        sent = socket.send_fds(self.connection, [content], streams)
+        self.connection.sendall(content[sent:])
+        self._lines = self.connection.makefile("rb")
+        self.pid = int(self._lines.readline())
+
+    def exit_code(self, timeout_s: float | None = None) -> int:
+        """Wait for the end.
+
+        Raises:
+            TimeoutError: the program still runs.
+        """
+        if timeout_s is not None and not select.select([self.connection], [], [], timeout_s)[0]:
+            raise TimeoutError
+        code = int(self._lines.readline())
+        self._lines.close()
+        self.connection.close()
+        return code
+
+
+class ForkedProcess(subprocess.Popen[Any]):
+    """A forked program with the interface of any other process."""
+
+    def __init__(
+        self,
+        arguments: list[str],
+        *,
+        modules: tuple[str, ...] = APP,
+        code: str = RUN_APP,
+        program: str = "osteo",
+        max_file_bytes: int | None = None,
+        is_ordinary_user: bool = False,
+        **options: Any,
+    ) -> None:
+        """Start it.
+
+        Args:
+            arguments: of the program, without the interpreter.
+            modules: imported by the server beforehand.
+            code: Python, run as the main module.
+            program: its name, the first of `sys.argv`.
+            max_file_bytes: no file may grow larger, as after `ulimit -f`.
+            is_ordinary_user: without root's right to read everything.
+            options: `cwd`, `env`, streams and more, as `subprocess.Popen` takes them.
+        """
+        self._server = server_of(modules)
+        self._document = {
+            "code": code,
+            "argv": [program, *arguments],
+            "max_file_bytes": max_file_bytes,
+            "is_ordinary_user": is_ordinary_user and os.geteuid() == 0,
+        }
+        super().__init__(arguments, **options)
+
+    def _execute_child(self, *given: Any) -> None:
+        """What `subprocess` calls to start the process; it made the pipes and closes them."""
+        cwd, environ, pipes = given[5], given[6], given[10:16]
+        document = {
+            **self._document,
+            "cwd": os.path.abspath(os.fspath(cwd or ".")),  # noqa: PTH100 - not resolved
+            "environ": dict(os.environ if environ is None else environ),
+        }
+        ends = pipes[0], pipes[3], pipes[5]
+        streams = [stream if end == -1 else end for stream, end in enumerate(ends)]
+        self._request = ForkRequest(self._server.path, streams, document)
+        self.pid = self._request.pid
+        self._child_created = True
+        self._close_pipe_fds(*pipes)  # type: ignore[attr-defined] # not public
+
+    def _wait(self, timeout: float | None) -> int:
+        if self.returncode is None:
+            try:
+                self.returncode = self._request.exit_code(timeout)
+            except TimeoutError:
+                assert timeout is not None
+                raise subprocess.TimeoutExpired(self.args, timeout) from None
+        return int(self.returncode)
+
+    def _internal_poll(self, *_: object, **__: object) -> int | None:
+        try:
+            return self._wait(0.0)
+        except subprocess.TimeoutExpired:
+            return None
+
+
+def call(path: str, code: str, arguments: list[str]) -> int:
+    """Run a forked program with the streams of this process; returns its exit code."""
+    document = {
+        "code": code,
+        "argv": arguments,
+        "max_file_bytes": None,
+        "is_ordinary_user": False,
+        "cwd": os.getcwd(),  # noqa: PTH109 - this is all that a small program needs
+        "environ": dict(os.environ),
+    }
+    return ForkRequest(path, [0, 1, 2], document).exit_code()
