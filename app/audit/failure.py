@@ -36,7 +36,7 @@ class Failure:
         self._on_change = on_change
         self._since: float | None = None
         self._busy_since: float | None = None
-        self._is_noted = False
+        self._is_noted = self._is_in_attempt = False
         self._lock = threading.Lock()
         self._drops_logged_at = float("-inf")
         self._n_noted = self._n_in_attempt = 0
@@ -80,6 +80,8 @@ class Failure:
         self._n_in_attempt = self.n_dropped
         n_lost = self._n_in_attempt - self._n_noted
         is_failing = self._since is not None and not self._is_noted
+        # A batch from before the failure may be found to be there; it does not say so.
+        self._is_in_attempt = is_failing
         if not (n_lost or is_failing):
             return []
         details: dict[str, Any] = {}
@@ -90,7 +92,7 @@ class Failure:
     def confirm(self) -> None:
         """The record of the last `interruption` is committed."""
         self._n_noted = self._n_in_attempt
-        self._is_noted = self._since is not None
+        self._is_noted = self._is_noted or self._is_in_attempt
 
     @contextmanager
     def watched(self) -> Iterator[None]:

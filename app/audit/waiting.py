@@ -50,6 +50,11 @@ class WaitingRecords:
         self.n_records = 0
         self.is_closed = False
 
+    @property
+    def has_room(self) -> bool:
+        """Whether one more record may wait."""
+        return self.n_records < self._limit
+
     def put(self, entry: Entry) -> bool:
         """Add an entry; False if there is no room for it. Never waits."""
         with self._changed:

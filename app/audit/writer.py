@@ -185,9 +185,8 @@ class AuditWriter:
         self._waiting.close()
         if self._recording is not None:
             self._thread.join(timeout_s + _IDLE_S)
-        n_lost = self.n_waiting + sum(len(entry.records) for entry in self._taken)
-        if n_lost:
-            _logger.error("audit_records_lost", extra={"n_records": n_lost})
+        if self._thread.is_alive():  # the database does not answer
+            self._give_up([*self._taken, *self._waiting.take_all()])
 
     def _run(self) -> None:
         recording = self._recording
@@ -201,8 +200,16 @@ class AuditWriter:
             self._waiting.close()
             if not self._is_over:
                 self._failure.begin("the writer has ended")
-            resolve([*self._taken, *self._waiting.take_all()], is_written=False)
+            self._give_up([*self._taken, *self._waiting.take_all()])
             recording.close()
+
+    def _give_up(self, entries: list[Entry]) -> None:
+        """Tell those who wait, and count what nobody waits for."""
+        resolve(entries, is_written=False)
+        n_lost = sum(len(entry.records) for entry in entries if entry.future is None)
+        if n_lost:
+            self._failure.drop(n_lost)
+            _logger.error("audit_records_lost", extra={"n_records": n_lost})
 
     def _write_all(self, recording: Recording) -> None:
         n_failures = 1 if self.is_failing else 0
@@ -231,9 +238,10 @@ class AuditWriter:
             recording.open()
             if recording.is_unsettled:
                 self._settle(recording)
-        self._waiting.put_back(
-            Entry((record,)) for record in self._refusals.take(is_closing=self._waiting.is_closed)
-        )
+        is_closing = self._waiting.is_closed
+        if is_closing or self._waiting.has_room:  # else they stay summed, and so bounded
+            refusals = self._refusals.take(is_closing=is_closing)
+            self._waiting.put_back(Entry((record,)) for record in refusals)
         gather_s = 0.0 if is_urgent or self._mode == "required" else GATHER_S
         self._taken = self._waiting.take(MAX_BATCH_RECORDS, 0.0 if is_urgent else _IDLE_S, gather_s)
         with self._failure.watched():

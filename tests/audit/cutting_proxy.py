@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -61,7 +62,8 @@ class CuttingProxy:
             threading.Thread(target=self._forward, args=(client,), daemon=True).start()
 
     def _forward(self, client: socket.socket) -> None:
-        with client, socket.socket(socket.AF_UNIX) as server:
+        # Either end may reset its connection, which then ends here, too.
+        with client, socket.socket(socket.AF_UNIX) as server, suppress(OSError):
             server.connect(self._server)
             while True:
                 ready, _, _ = select.select([client, server], [], [])

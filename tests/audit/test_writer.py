@@ -188,8 +188,8 @@ def test_database_that_cannot_be_written_stops_the_start_only_if_required(
     writer.submit(an_answer(1))
     (tmp_path / "state").unlink()
     wait_until_written(writer, 3)
-    wait_until(lambda: not writer.is_failing)
-    assert changes == [True, False]
+    wait_until(lambda: changes == [True, False])
+    assert not writer.is_failing
     writer.close(CLOSE_WITHIN_S)
     assert stored_events(url) == ["start", "interruption", "answer", "stop"]
 

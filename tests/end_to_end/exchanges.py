@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from http.client import HTTPResponse
 from typing import Final
 
-from tests.bundles import plain_tile
 from tests.servers import RunningServer
+from training.data.drawn_tiles import draw_tile, encode_tile
 
-TILE: Final = plain_tile((200, 120, 170), 256, "JPEG")
+TILE: Final = encode_tile(draw_tile("viable_tumor", 256, 0))
 _numbers = itertools.count(256)
 
 
