@@ -45,6 +45,8 @@ SLOW = (
     "training/own_tiles/test_unknown_slides.py",
     *("core/formats/test_tiff_combinations.py", "core/test_jpeg_damage.py"),
     *("core/test_jpeg_pixels.py", "core/test_png_pixels.py", "core/test_webp_pixels.py"),
+    *("access/oidc", "access/test_key_changes_at_once.py", "access/test_key_file.py"),
+    *("access/test_rate_limits_in_redis.py", "audit"),
     *("bundle/test_mutations.py", "inference/test_colour_scale.py", "telemetry"),
 )
 """Tests that start servers, processes or fits, or write thousands of pictures, take seconds each;
