@@ -13,7 +13,7 @@ from typing import Final
 from tests.servers import RunningServer
 from training.data.drawn_tiles import draw_tile, encode_tile
 
-TILE: Final = encode_tile(draw_tile("viable_tumor", 256, 0))
+TILE: Final = encode_tile(draw_tile("non_tumor", 512, 0))
 _numbers = itertools.count(256)
 
 

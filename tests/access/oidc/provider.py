@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx2
+import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
 from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -92,6 +93,12 @@ class Provider:
         )
         assert answer.status_code == 200, answer.text
         return str(answer.json()["access_token"])
+
+    def signed(self, header: dict[str, Any], claims: dict[str, Any]) -> str:
+        """A token with these parts, signed with the provider's RSA key."""
+        kid = header["kid"]
+        key = jwt.PyJWK(self._keys[kid], algorithm="RS256").key
+        return jwt.encode(claims, key, algorithm="RS256", headers=header)
 
     def public_key(self, kid: str) -> dict[str, Any]:
         """A key as everybody can fetch it."""
