@@ -32,6 +32,10 @@ NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$"
 MAX_FILE_BYTES: Final = 16 * 1024**2
 """About 40,000 keys; what is larger is not a file of keys."""
 _MODE: Final = 0o600
+_ADVICE: Final = {
+    errno.ENOSPC: "Make room",
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Let this user write there"),
+}
 
 
 def _in_utc(time: datetime) -> datetime:
@@ -215,9 +219,10 @@ def opened_for_change(path: Path) -> Iterator[OpenKeyFile]:
             _wait_for_lock(stream)
             yield OpenKeyFile(path)
     except OSError as error:
+        advice = _ADVICE.get(error.errno or 0, "Repair the disk")
         raise SettingsError(
             f"The file of API keys {path} cannot be written: {error.strerror}. Nothing was "
-            "changed. Make room, or choose another file with OSTEO_KEYS_FILE or --file."
+            f"changed. {advice}, or choose another file with OSTEO_KEYS_FILE or --file."
         ) from error
 
 

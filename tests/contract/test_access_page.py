@@ -88,14 +88,14 @@ def test_keys_behind_an_ingress(folder: Path) -> None:
     issued = authority.issue("localhost")
     service_port, port = free_port(), free_port()
     (configuration,) = blocks(1, "nginx")
-    for documented, used in (
+    for documented, used_here in (
         ("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
         ("/etc/nginx/tls.crt", str(issued.certificate)),
         ("/etc/nginx/tls.key", str(issued.key)),
         ("127.0.0.1:8000", f"127.0.0.1:{service_port}"),
     ):
         assert documented in configuration
-        configuration = configuration.replace(documented, used)
+        configuration = configuration.replace(documented, used_here)
     url = f"https://localhost:{port}"
     more = f"""
 head -c 3000000 /dev/zero > large
