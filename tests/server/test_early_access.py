@@ -88,14 +88,6 @@ def status_of(connection: socket.socket) -> int:
     return response.status
 
 
-def statuses_of(connection: socket.socket, n_answers: int) -> list[int]:
-    """The statuses of several answers, which may arrive together."""
-    received = b""
-    while len(found := statuses(received)) < n_answers:
-        received += receive_until(connection, b"}")
-    return found
-
-
 @pytest.mark.parametrize("path", ["/v1/classify", "/v1/classify?explain=1", "/v1/classify/batch/"])
 def test_unknown_caller_is_refused_before_the_body_and_the_queue(
     address: tuple[str, int], service: TileService, path: str

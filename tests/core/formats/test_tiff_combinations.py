@@ -153,7 +153,7 @@ def files_of(
             tifffile.imwrite(
                 buffer,
                 pixels,
-                byteorder=order,  # type: ignore[arg-type] # one of ">" and "<"
+                byteorder=order,
                 bigtiff=is_big,
                 metadata=None,
                 **layout,
