@@ -111,8 +111,8 @@ class TileProtocol(GuardedProtocol):
     def _delay(self, response: Response, delay_s: float) -> None:
         """Answer later, and read nothing until then.
 
-        A task of the application that sleeps takes twice the processor time, and callers with wrong
-        keys must cost those with right ones as little as possible.
+        A task of the application that sleeps takes a quarter more processor time, and callers with
+        wrong keys must cost those with right ones as little as possible.
         """
         self._late_answer = response
         self._stop_pause_timer()

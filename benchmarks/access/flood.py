@@ -27,6 +27,7 @@ WRONG: Final = "wrong key"
 FAILING: Final = "no key, from an address that keeps failing"
 _LEAD_S: Final = 2.0  # until the unkeyed clients are connected
 _AGAIN_S: Final = 0.1
+_SETTLE_S: Final = 0.2
 _IDLE_S: Final = 3.0
 _STALL_BYTES: Final = 1
 _MAX_ATTEMPTS: Final = 20
@@ -158,7 +159,7 @@ async def _refused(
             # It gets the only place and keeps it, for a body that does not arrive.
             _, holder = connections.pop()
             holder.write(target.head(_STALL_BYTES))
-            await asyncio.sleep(_AGAIN_S)
+        await asyncio.sleep(_SETTLE_S)  # until the service has accepted all connections
         request = target.request(body)
         before_s = service.cpu_s()
         await asyncio.gather(
