@@ -49,7 +49,7 @@ def every_route(client: TestClient) -> list[tuple[str, str]]:
         for found in route.original_router.routes  # type: ignore[attr-defined] # as asked above
     ]
     found = [*routers, *(route for route in included if isinstance(route, APIRoute))]
-    return sorted({(method, route.path) for route in found for method in route.methods})
+    return sorted({(method, route.path) for route in found for method in route.methods or ()})
 
 
 def test_every_route_needs_a_caller_but_the_probes(closed: TestClient) -> None:

@@ -15,6 +15,7 @@ from tests.end_to_end.services import ready_service
 from tests.server.connections import receive_all, statuses
 from tests.servers import RunningServer
 
+NOBODY: dict[str, str] = {}
 WRONG = bearer("osteo_00000000_" + "A" * 43)
 
 
@@ -209,7 +210,7 @@ def test_caller_is_judged_over_http_1_0(service: Service) -> None:
 
 def test_pipelined_requests_are_judged_each(service: Service) -> None:
     last = service.admin | {"Connection": "close"}
-    callers = (service.classify, service.audit, WRONG, {}, service.classify, last)
+    callers = [service.classify, service.audit, WRONG, NOBODY, service.classify, last]
     with connect(service.server) as connection:
         connection.sendall(b"".join(request("/v1/classify", caller) for caller in callers))
         received = receive_all(connection)
