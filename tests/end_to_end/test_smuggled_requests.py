@@ -202,6 +202,14 @@ def test_body_with_two_ends_is_refused(service: Service, line: str) -> None:
     assert exchange(service.server, sent).status == 400
 
 
+@pytest.mark.parametrize("target", ["/v1/classify", "/v1/models/rollback", "/v1/models/1/activate"])
+def test_key_behind_the_body_is_not_taken(service: Service, target: str) -> None:
+    sent = request(target, body=b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+    trailer = b"Authorization: " + service.admin["Authorization"].encode() + b"\r\nX: y"
+    answer = exchange(service.server, sent + b"1\r\nx\r\n0\r\n" + trailer + b"\r\n\r\n")
+    assert (answer.status, answer.problem) == (401, "credentials-missing")
+
+
 def test_caller_is_judged_over_http_1_0(service: Service) -> None:
     assert exchange(service.server, request("/v1/classify", version="1.0")).status == 401
     sent = request("/v1/classify", service.classify, version="1.0")
