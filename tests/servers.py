@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import signal
 import socket
 import ssl
@@ -12,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,12 +28,20 @@ from tests.forking import ForkedProcess
 
 Loop = Literal["auto", "asyncio", "uvloop"]
 """The event loop of a server; "auto" is what `osteo serve` uses."""
+_PORTS = range(20_000, 32_000)
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A port that is free at every address.
+
+    The system would choose one of those that outgoing connections get, so that a connection of
+    another test could take it before the server does.
+    """
+    while True:
+        port = secrets.choice(_PORTS)  # other workers may have seeded `random` alike
+        with suppress(OSError), socket.socket() as listener:
+            listener.bind(("", port))
+            return port
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:

@@ -47,7 +47,7 @@ def send(server: RunningServer, path: str, headers: dict[str, str], request_id: 
 
 def work(server: RunningServer, lis: dict[str, str], admin: dict[str, str]) -> None:
     """A day of a service, with faults of its callers."""
-    files = [("files", (PATIENT, TILE, "image/jpeg")), ("files", (PATIENT, b"no tile"))]
+    files = [("files", (PATIENT, content, "image/jpeg")) for content in (TILE, b"no tile")]
     headers = lis | {"X-Request-ID": "batch"}
     answer = server.client.post(f"{server.url}/v1/classify/batch", files=files, headers=headers)
     assert answer.status_code == 200

@@ -15,6 +15,7 @@ from tests.end_to_end.services import ready_service
 from tests.server.connections import receive_all, statuses
 from tests.servers import RunningServer
 
+NOBODY: dict[str, str] = {}
 WRONG = bearer("osteo_00000000_" + "A" * 43)
 
 
@@ -201,6 +202,14 @@ def test_body_with_two_ends_is_refused(service: Service, line: str) -> None:
     assert exchange(service.server, sent).status == 400
 
 
+@pytest.mark.parametrize("target", ["/v1/classify", "/v1/models/rollback", "/v1/models/1/activate"])
+def test_key_behind_the_body_is_not_taken(service: Service, target: str) -> None:
+    sent = request(target, body=b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+    trailer = b"Authorization: " + service.admin["Authorization"].encode() + b"\r\nX: y"
+    answer = exchange(service.server, sent + b"1\r\nx\r\n0\r\n" + trailer + b"\r\n\r\n")
+    assert (answer.status, answer.problem) == (401, "credentials-missing")
+
+
 def test_caller_is_judged_over_http_1_0(service: Service) -> None:
     assert exchange(service.server, request("/v1/classify", version="1.0")).status == 401
     sent = request("/v1/classify", service.classify, version="1.0")
@@ -209,7 +218,7 @@ def test_caller_is_judged_over_http_1_0(service: Service) -> None:
 
 def test_pipelined_requests_are_judged_each(service: Service) -> None:
     last = service.admin | {"Connection": "close"}
-    callers = (service.classify, service.audit, WRONG, {}, service.classify, last)
+    callers = [service.classify, service.audit, WRONG, NOBODY, service.classify, last]
     with connect(service.server) as connection:
         connection.sendall(b"".join(request("/v1/classify", caller) for caller in callers))
         received = receive_all(connection)
