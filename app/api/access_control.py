@@ -32,6 +32,9 @@ from app.settings import Settings
 from app.telemetry.metrics import Metrics
 
 API_KEY_HEADER: Final = "X-API-Key"
+RATE_LIMITED_DELAY_S: Final = 0.5
+"""A caller that has used up its limit is answered late, so that it cannot ask all the time. A pause
+after the answer would delay the callers with whom it shares the connections of an ingress."""
 
 
 class AccessControl:
@@ -125,6 +128,7 @@ class AccessControl:
         context.refusal = error
         if isinstance(error, RateLimitedError):
             context.allowance = self._rate_limits.refused(error)
+            context.refusal_delay_s = RATE_LIMITED_DELAY_S
         reason = error.reason if isinstance(error, UnauthenticatedError) else error.code
         self._metrics.access_refusals.labels(reason).inc()
         context.log_fields["refused"] = reason

@@ -22,13 +22,7 @@ from app.api.middleware import record_request
 from app.api.problems import problem_response
 from app.api.request_context import request_context
 from app.api.spellings import canonical_path
-from app.core.access_errors import (
-    AccessError,
-    CredentialsInvalidError,
-    CredentialsMissingError,
-    RateLimitedError,
-    ScopeMissingError,
-)
+from app.core.access_errors import AccessError, RateLimitedError
 from app.core.errors import NotReadyError, OsteoError, QueueFullError, UploadsFullError
 from app.serving.service import TileService
 from app.telemetry.metrics import Metrics
@@ -37,15 +31,8 @@ TILE_PATHS: Final = frozenset(
     {"/v1/classify", "/v1/classify/batch", "/v1/explain", "/v1/explain/grid"}
 )
 """Paths of the routes that take tiles; a test compares them with the application's routes."""
-PAUSE_CODES: Final = frozenset(
-    error.code
-    for error in (
-        *(QueueFullError, UploadsFullError, RateLimitedError),
-        *(CredentialsMissingError, CredentialsInvalidError, ScopeMissingError),
-    )
-)
-"""Codes of the problems after which the connection pauses: a client that asks again at once would
-take time from accepted tiles."""
+OVERLOAD_CODES: Final = frozenset({QueueFullError.code, UploadsFullError.code})
+"""Codes of the problems that reject a tile because of load; the connection pauses after them."""
 _STATE_KEY: Final = "load_shedder"
 
 

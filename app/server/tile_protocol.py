@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from app.api.load_shedding import PAUSE_CODES, find_load_shedder, tile_path
+from app.api.load_shedding import OVERLOAD_CODES, find_load_shedder, tile_path
 from app.api.request_context import RequestContext, request_context
 from app.server.certificates import subject_of
 from app.server.http_protocol import GuardedProtocol
@@ -156,7 +156,7 @@ class TileProtocol(GuardedProtocol):
             return
         if self.transport.is_closing() or not is_over:
             return
-        if self._context().problem_code not in PAUSE_CODES:
+        if self._context().problem_code not in OVERLOAD_CODES:
             return
         self._stop_pause_timer()
         self.flow.pause_reading()

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from app.access.caller import Scope
 from app.access.key_changes import revoke_key
+from app.api import access_control
 from app.api.access_control import API_KEY_HEADER
 from app.api.route_scopes import ALWAYS_OPEN
 from tests.access.keys import bearer, make_key
@@ -199,9 +200,13 @@ def test_refusals_are_counted_by_reason(key: dict[str, str], closed: TestClient)
 
 
 def test_each_caller_has_its_own_rate_limit(
-    make_client: MakeClient, keys_file: Path, key: dict[str, str]
+    make_client: MakeClient,
+    keys_file: Path,
+    key: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     other = make_key(keys_file, "other")
+    monkeypatch.setattr(access_control, "RATE_LIMITED_DELAY_S", 0.01)
     client = make_client(keys_file=keys_file, rate_limits="classify=2/hour")
 
     def classify(headers: dict[str, str]) -> tuple[int, str]:

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from app.access.caller import Scope
 from app.access.failed_attempts import FailedAttempts
+from app.api import access_control
 from app.audit import writer
 from app.settings import Settings
 from tests.access.keys import bearer, make_key
@@ -69,6 +70,7 @@ def open_guarded(models_dir: Path, folder: Path, runtime: FakeRuntime) -> Iterat
     guarded = Guarded(folder)
     with (
         mock.patch.object(FailedAttempts, "delay_s", return_value=0.0),
+        mock.patch.object(access_control, "RATE_LIMITED_DELAY_S", 0.0),
         mock.patch.object(writer, "COMMIT_TIMEOUT_S", 0.2),
         client_of(guarded_settings(models_dir, folder), opener_of(runtime)) as client,
     ):

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 
+from app.access.api_keys import LOOK_EVERY_S
 from app.access.caller import Scope
+from app.api import access_control
 from app.main import create_app
 from app.server import tile_protocol
 from app.serving.service import TileService
@@ -63,6 +65,7 @@ def address(
     app: FastAPI, service: TileService, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[str, int]]:
     monkeypatch.setattr(tile_protocol, "REFUSED_PAUSE_S", 0.01)
+    monkeypatch.setattr(access_control, "RATE_LIMITED_DELAY_S", 0.01)
     with serving(app) as found:
         deadline = time.monotonic() + 60
         while service.unready_reason is not None:
@@ -151,4 +154,22 @@ def test_guesses_are_answered_late_and_others_meanwhile(
         calling.sendall(head(key) + TILE)
         assert status_of(calling) == 200
         assert status_of(guessing) == 401
+        assert time.monotonic() - asked >= 1.0
+
+
+def test_caller_beyond_its_limit_is_answered_late_and_others_meanwhile(
+    address: tuple[str, int], key: dict[str, str], keys_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_control, "RATE_LIMITED_DELAY_S", 1.0)
+    other = make_key(keys_file, "other", Scope.CLASSIFY)
+    time.sleep(LOOK_EVERY_S + 0.1)  # until the service has read the new key
+    with connect(address) as hasty, connect(address) as calling:
+        for _ in range(3):
+            hasty.sendall(head(key) + TILE)
+            assert status_of(hasty) == 200
+        asked = time.monotonic()
+        hasty.sendall(head(key))
+        calling.sendall(head(other) + TILE)
+        assert status_of(calling) == 200
+        assert status_of(hasty) == 429
         assert time.monotonic() - asked >= 1.0
