@@ -42,13 +42,17 @@ class Auditor:
             self._writer.submit(_switch_record(switch, _SERVICE, "service"))
 
     @contextmanager
-    def noting_switches(self, context: RequestContext) -> Iterator[None]:
-        """Attribute the switches of a request to its caller."""
+    def noting_switches(self, scope: Scope) -> Iterator[None]:
+        """Attribute the switches of a request to its caller, even if it is never answered."""
+        context = request_context(scope)
         token = _current.set(context)
         try:
             yield
         finally:
             _current.reset(token)
+            while context.switches and self._writer is not None:
+                switch = context.switches.pop(0)
+                self._writer.submit(_request_switch_record(scope, context, switch))
 
     def record_before(self, scope: Scope, send: Send) -> Send:
         """A `send` that records what a request did before it sends the answer.
@@ -85,8 +89,10 @@ class Auditor:
         ]
         if self._writer is None or not records:
             return
+        has_switched = bool(context.switches)
+        context.switches.clear()
         if self._is_required:
-            await self._writer.commit(records, is_done=bool(context.switches))
+            await self._writer.commit(records, is_done=has_switched)
             return
         for record in records:
             self._writer.submit(record)

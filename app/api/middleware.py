@@ -57,7 +57,7 @@ class ObserveRequests:
         if context.request_id_error is not None:
             app = problem_response(scope, context.request_id_error)
         try:
-            with self._auditor.noting_switches(context):
+            with self._auditor.noting_switches(scope):
                 await app(scope, receive, send_recorded)
         except Exception:
             context.problem_code = OsteoError.code
