@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import sqlalchemy
 
 from tests.audit.conftest import cluster, postgresql_url
 from tests.audit.postgresql import Cluster
@@ -101,18 +102,32 @@ def require_recorded_once(folder: Path, *clients: Tiles, **environ: str) -> list
     return [record["event"] for record in records]
 
 
+@contextmanager
+def locked_audit(url: str) -> Iterator[None]:
+    """Nobody else can write the audit meanwhile."""
+    lock = "BEGIN IMMEDIATE" if url.startswith("sqlite") else "LOCK TABLE audit"
+    engine = sqlalchemy.create_engine(url)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(lock)
+        yield
+    engine.dispose()
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_kill_of_the_service_loses_and_doubles_nothing(
     tmp_path: Path, kind: str, request: pytest.FixtureRequest
 ) -> None:
-    environ = {"OSTEO_AUDIT": "required"}
+    url = f"sqlite:///{tmp_path}/audit.sqlite3"
+    environ = {"OSTEO_AUDIT": "required", "OSTEO_AUDIT_URL": url}
     if kind == "postgresql":
         environ["OSTEO_AUDIT_URL"] = request.getfixturevalue("postgresql_url")
     with ready_service(tmp_path, **environ) as server:
         before = Tiles(server)
         with before.sent():
             before.wait_for(N_BEFORE)
-            server.stop(signal.SIGKILL)
+            with locked_audit(environ["OSTEO_AUDIT_URL"]):  # an answer would be one too early
+                wait_until(lambda: server.metric("osteo_audit_records_waiting") > 0)
+                server.stop(signal.SIGKILL)
     with ready_service(tmp_path, **environ) as server:
         after = Tiles(server)
         with after.sent():

@@ -19,6 +19,7 @@ from tests.servers import RunningServer, wait_until
 
 PATIENT = "Mueller_Anna_1961-04-02.jpg"
 WRONG = bearer("osteo_00000000_" + "A" * 43)
+N_GUESSES = 30
 MODEL = "osteo-mobilenetv2"
 
 
@@ -62,6 +63,7 @@ def work(server: RunningServer, lis: dict[str, str], admin: dict[str, str]) -> N
     assert send(server, "/v1/classify", {}, "nobody") == 401
     assert send(server, "/v1/classify", WRONG, "wrong") == 401
     assert send(server, "/v1/classify", admin, "no-scope") == 403
+    assert {send(server, "/v1/explain", WRONG, f"guess-{n}") for n in range(N_GUESSES)} == {401}
     statuses = [send(server, "/v1/explain/grid", lis, f"limited-{n}") for n in range(5)]
     assert statuses[-1] == 429
     assert send(server, "/v1/models/1/activate", admin, "to-1") == 200
@@ -134,6 +136,11 @@ def test_refusals_have_their_reason(day: Day) -> None:
 def test_refusals_that_the_route_never_saw_name_their_caller(day: Day) -> None:
     (refusal,) = day.of("refusal", request_id="not-allowed")
     assert (refusal["caller"], refusal["reason"]) == ("lis", "scope-missing")
+
+
+def test_guesses_are_summed_and_none_is_lost(day: Day) -> None:
+    guesses = day.of("refusal", reason="credentials-invalid", route="/v1/explain")
+    assert sum(record.get("count", 1) for record in guesses) == N_GUESSES
 
 
 def test_switches_have_their_caller_and_both_versions(day: Day) -> None:
