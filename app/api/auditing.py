@@ -11,6 +11,7 @@ from starlette.types import Message, Scope, Send
 
 from app.api.problems import problem_of, problem_response
 from app.api.request_context import RequestContext, request_context
+from app.api.route_scopes import ALWAYS_OPEN
 from app.api.unrouted import UNMATCHED
 from app.audit.records import AuditRecord
 from app.audit.writer import AuditWriter
@@ -98,9 +99,14 @@ class Auditor:
             self._writer.submit(record)
 
     def note_refusal(self, scope: Scope, route: str, status: int) -> None:
-        """Record an answer without a result; equal ones within a second are summed."""
+        """Record an answer without a result; equal ones within a second are summed.
+
+        Probes are left out: an orchestrator sends them every few seconds.
+        """
         context = request_context(scope)
         if self._writer is None or not context.problem_code or context.results:
+            return
+        if route in ALWAYS_OPEN:
             return
         self._writer.submit_refusal(
             AuditRecord(

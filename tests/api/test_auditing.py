@@ -15,8 +15,17 @@ from app.audit.reading import walk_period
 from app.audit.writer import AuditWriter
 from app.inference.results import ModelIdentity
 from app.serving.rollout import ModelSwitch
+from tests.conftest import MakeClient
 
 SWITCH = ModelSwitch(None, ModelIdentity(name="m", version="2", bundle_sha256="0" * 64), "r", "p")
+
+
+def recorded(url: str) -> list[tuple[str, str | None]]:
+    """Event and caller of each record."""
+    store = make_store(url)
+    documents = [json.loads(row.record) for row in walk_period(store, None, None)]
+    store.close()
+    return [(document["event"], document.get("caller")) for document in documents]
 
 
 def test_switch_is_recorded_if_its_request_is_cancelled(tmp_path: Path) -> None:
@@ -37,11 +46,15 @@ def test_switch_is_recorded_if_its_request_is_cancelled(tmp_path: Path) -> None:
 
     asyncio.run(run())
     writer.close(10)
-    store = make_store(url)
-    documents = [json.loads(row.record) for row in walk_period(store, None, None)]
-    store.close()
-    assert [(document["event"], document.get("caller")) for document in documents] == [
-        ("start", None),
-        ("activation", "admin"),
-        ("stop", None),
-    ]
+    assert recorded(url) == [("start", None), ("activation", "admin"), ("stop", None)]
+
+
+def test_probe_of_a_service_without_a_model_is_not_recorded(
+    make_client: MakeClient, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'audit.sqlite3'}"
+    client = make_client(wait=False, models_dir=tmp_path, audit="required", audit_url=url)
+    assert client.get("/readyz").status_code == 503
+    assert client.get("/nothing").status_code == 404
+    client.__exit__(None, None, None)
+    assert [event for event, _ in recorded(url)] == ["start", "refusal", "stop"]
