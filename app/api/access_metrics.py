@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from app.access.authenticator import Authenticator
 from app.access.rate_limits import RateLimits
@@ -35,4 +36,9 @@ def watch_audit(metrics: Metrics, writer: AuditWriter | None) -> None:
     metrics.audit_records_dropped.read = lambda: writer.n_dropped
     metrics.audit_records_waiting.read = lambda: writer.n_waiting
     metrics.audit_failing.read = lambda: float(writer.is_failing)
-    metrics.audit_head.read = lambda: writer.head.seq if writer.head else None
+
+    def head() -> tuple[Sequence[str], float] | None:
+        logged = writer.logged_head
+        return ((logged.chain, logged.hash), logged.seq) if logged else None
+
+    metrics.audit_head.read = head

@@ -24,6 +24,7 @@ class Recording:
     Attributes:
         name: the database, without a password.
         n_written: records committed, those of start and stop included.
+        logged_head: the head that the log has; None if it has none yet.
     """
 
     def __init__(self, url: str, chain: str, details: Mapping[str, Any], head_every: int) -> None:
@@ -35,6 +36,7 @@ class Recording:
         self._is_open = False
         self._n_since_head = 0
         self.n_written = 0
+        self.logged_head: Head | None = None
 
     @property
     def head(self) -> Head | None:
@@ -105,7 +107,7 @@ class Recording:
         """Log the head: the owner of the database cannot change it there to hide a cut tail."""
         self._n_since_head = 0
         if self.head is not None:
-            head = self.head
+            head = self.logged_head = self.head
             _logger.info(
                 "audit_head",
                 extra={

@@ -123,6 +123,11 @@ class AuditWriter:
         return self._recording.head if self._recording else None
 
     @property
+    def logged_head(self) -> Head | None:
+        """The head that was logged last, every `head_every` records."""
+        return self._recording.logged_head if self._recording else None
+
+    @property
     def failing_since(self) -> float | None:
         """Since when records cannot be written, in seconds of `time.time`; None if they can."""
         return self._failure.since

@@ -18,7 +18,7 @@ from prometheus_client import (
 )
 
 from app.telemetry.logs import n_dropped_log_lines
-from app.telemetry.watched import WatchedCounter, WatchedGauge
+from app.telemetry.watched import WatchedCounter, WatchedGauge, WatchedLabels
 
 # A tile takes 10 ms on one core.
 _SECONDS_BUCKETS: Final = (
@@ -148,11 +148,12 @@ class Metrics:
             "osteo_audit_failing",
             "1 while the audit cannot be written, else 0; no value if it is off.",
         )
-        self.audit_head = self._watched(
-            WatchedGauge,
+        self.audit_head = WatchedLabels(
             "osteo_audit_head_sequence",
-            "Number of the newest record of this replica's chain; no value if the audit is off.",
+            "Number of the record whose hash was logged last; no value if the audit is off.",
+            ("chain", "hash"),
         )
+        self.registry.register(self.audit_head)
         self._watched(
             WatchedCounter,
             "osteo_log_lines_dropped",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -34,3 +34,24 @@ class WatchedCounter(_Watched):
     def collect(self) -> Iterator[CounterMetricFamily]:
         """Read it."""
         yield CounterMetricFamily(self._name, self._documentation, value=self.read())
+
+
+class WatchedLabels(Collector):
+    """A gauge with one sample, whose labels change with its value.
+
+    Attributes:
+        read: returns the labels' values and the value; None if there is no sample.
+    """
+
+    def __init__(self, name: str, documentation: str, labels: Sequence[str]) -> None:
+        """Name the labels."""
+        self._name, self._documentation, self._labels = name, documentation, labels
+        self.read: Callable[[], tuple[Sequence[str], float] | None] = lambda: None
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Read it."""
+        family = GaugeMetricFamily(self._name, self._documentation, labels=self._labels)
+        found = self.read()
+        if found is not None:
+            family.add_metric(*found)
+        yield family

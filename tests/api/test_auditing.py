@@ -15,6 +15,7 @@ from app.audit.reading import walk_period
 from app.audit.writer import AuditWriter
 from app.inference.results import ModelIdentity
 from app.serving.rollout import ModelSwitch
+from tests.bundles import plain_tile
 from tests.conftest import MakeClient
 
 SWITCH = ModelSwitch(None, ModelIdentity(name="m", version="2", bundle_sha256="0" * 64), "r", "p")
@@ -58,3 +59,16 @@ def test_probe_of_a_service_without_a_model_is_not_recorded(
     assert client.get("/nothing").status_code == 404
     client.__exit__(None, None, None)
     assert [event for event, _ in recorded(url)] == ["start", "refusal", "stop"]
+
+
+def test_head_of_the_chain_is_a_metric(make_client: MakeClient, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'audit.sqlite3'}"
+    client = make_client(audit="required", audit_url=url, replica="pod-0", audit_head_every=1)
+    client.post(
+        "/v1/classify", content=plain_tile((1, 200, 1)), headers={"Content-Type": "image/png"}
+    )
+    store = make_store(url)
+    last = list(walk_period(store, None, None))[-1]
+    store.close()
+    head = f'osteo_audit_head_sequence{{chain="pod-0",hash="{last.hash}"}} {float(last.seq)}'
+    assert head in client.get("/metrics").text.splitlines()
