@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from app.access.caller import Scope
+from app.access.failed_attempts import FailedAttempts
 from app.access.key_changes import revoke_key
 from app.api import access_control
 from app.api.access_control import API_KEY_HEADER
@@ -34,6 +35,12 @@ def key(keys_file: Path) -> dict[str, str]:
 
 
 @pytest.fixture
+def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refusals are not delayed."""
+    monkeypatch.setattr(FailedAttempts, "delay_s", lambda *_: 0.0)
+
+
+@pytest.fixture
 def closed(make_client: MakeClient, keys_file: Path) -> TestClient:
     """A client of a service that identifies callers; a file that does not exist has no keys."""
     return make_client(keys_file=keys_file)
@@ -53,6 +60,7 @@ def every_route(client: TestClient) -> list[tuple[str, str]]:
     return sorted({(method, route.path) for route in found for method in route.methods or ()})
 
 
+@pytest.mark.usefixtures("prompt")
 def test_every_route_needs_a_caller_but_the_probes(closed: TestClient) -> None:
     routes = every_route(closed)
     assert len(routes) > 10

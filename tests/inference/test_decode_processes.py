@@ -46,7 +46,8 @@ def children(pid: int) -> list[int]:
     """Processes of this program that a process has started and that have not ended."""
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").iterdir():
-        found += map(int, (task / "children").read_text().split())
+        with suppress(FileNotFoundError):  # the thread has ended
+            found += map(int, (task / "children").read_text().split())
     return [child for child in found if "decode_program" in command_of(child)]
 
 

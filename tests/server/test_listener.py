@@ -52,7 +52,7 @@ def test_taken_port_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
 
 @needs_ipv6
 def test_every_address_means_ipv6_and_ipv4(tmp_path: Path) -> None:
-    with running_server(tmp_path, OSTEO_HOST="::") as server:
+    with running_server(tmp_path, OSTEO_HOST="::", OSTEO_AUTH="none", OSTEO_AUDIT="off") as server:
         server.wait_until_ready()  # over IPv4
         assert httpx2.get(server.url.replace("127.0.0.1", "[::1]") + "/livez").status_code == 200
         assert server.stop() == 0

@@ -58,9 +58,16 @@ def untrained(build: BuildBackbone, side_px: int) -> Any:
 
 BY_SIZE = sorted(SYSTEMS.values(), key=lambda system: system.n_parameters)
 """The two systems with the same backbone follow each other, so it is built once."""
+SAMPLED = ("ahmed-cnn", "alexnet", "inceptionv3-svm", "mobilenetv2", "vgg16")
+"""With and without a seam, a head that is no network, a scaling by channel. The rest takes a minute."""
 
 
-@pytest.fixture(scope="module", params=BY_SIZE, ids=[system.name for system in BY_SIZE])
+def one(system: System) -> Any:
+    marks = () if system.name in SAMPLED else pytest.mark.exhaustive
+    return pytest.param(system, marks=marks, id=system.name)
+
+
+@pytest.fixture(scope="module", params=map(one, BY_SIZE))
 def built(request: pytest.FixtureRequest) -> Built:
     """One system after the other: all tests of one run before the next is built."""
     return Built(request.param, untrained(request.param.build, request.param.side_px))
