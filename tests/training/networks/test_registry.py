@@ -59,7 +59,7 @@ def untrained(build: BuildBackbone, side_px: int) -> Any:
 BY_SIZE = sorted(SYSTEMS.values(), key=lambda system: system.n_parameters)
 """The two systems with the same backbone follow each other, so it is built once."""
 SAMPLED = ("ahmed-cnn", "alexnet", "inceptionv3-svm", "mobilenetv2", "vgg16")
-"""With and without a seam, a head that is no network, a scaling by channel. The rest takes a minute."""
+"""With and without a seam, another kind of head, another scaling. The rest takes a minute."""
 
 
 def one(system: System) -> Any:
