@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from app import __version__
+from app.audit.command_records import user_name
 from app.audit.opening import Mode, audit_mode, audit_url, chain_of
 from app.audit.writer import AuditWriter
 from app.settings import Settings
@@ -73,7 +74,7 @@ def open_audit(settings: Settings, **start_details: Any) -> AuditSession:
 
     Args:
         settings: mode, database and name of the chain.
-        start_details: what the record of the start says beside version, mode and process.
+        start_details: what the record of the start says beside version, user, process and mode.
 
     Raises:
         SettingsError: a package is missing, or the URL is wrong.
@@ -89,5 +90,8 @@ def open_audit(settings: Settings, **start_details: Any) -> AuditSession:
         settings.audit_queue_records,
         settings.audit_head_every,
     )
-    details = {"program": __version__, "audit": mode, "process": os.getpid(), **start_details}
+    details = {
+        **{"program": __version__, "user": user_name(), "process": os.getpid(), "audit": mode},
+        **start_details,
+    }
     return AuditSession(mode, writer, details)
