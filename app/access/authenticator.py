@@ -41,6 +41,10 @@ class Authenticator:
         self._certificate_scopes = certificate_scopes
         self.is_required = is_required
 
+    def admits_anybody(self, scope: Scope | None) -> bool:
+        """Whether everybody may do what needs a scope, so that it does not matter who calls."""
+        return not self.is_required and (scope is None or scope in OPEN_SCOPES)
+
     def identify(
         self, secret: str | None, certificate_subject: str | None, scope: Scope | None
     ) -> Caller | None:
@@ -58,7 +62,7 @@ class Authenticator:
             CredentialsMissingError: the request says nothing about who calls.
             CredentialsInvalidError: the key or token is wrong.
         """
-        if not self.is_required and (scope is None or scope in OPEN_SCOPES):
+        if self.admits_anybody(scope):
             return ANONYMOUS
         return self._find(secret, certificate_subject)
 
@@ -87,23 +91,28 @@ class Authenticator:
 
     def _find(self, secret: str | None, certificate_subject: str | None) -> Caller | None:
         if secret is not None:
-            is_token = self.tokens is not None and secret.count(".") == _N_TOKEN_PARTS - 1
-            if is_token and self.tokens is not None:
-                return self.tokens.verify_cached(secret)
-            return self.keys.find(secret)
+            return self._find_by_secret(secret)
         if certificate_subject is not None and self._certificate_scopes is not None:
             named = self.keys.find_subject(certificate_subject)
             return named or Caller(certificate_subject, "certificate", self._certificate_scopes)
         raise CredentialsMissingError(self._ways())
 
+    def _find_by_secret(self, secret: str) -> Caller | None:
+        """Keys first: one that an operator has chosen may look like a token."""
+        try:
+            return self.keys.find(secret)
+        except CredentialsInvalidError as error:
+            is_token = secret.count(".") == _N_TOKEN_PARTS - 1
+            if self.tokens is None or not is_token or error.reason != "unknown":
+                raise
+        return self.tokens.verify_cached(secret)
+
     def _ways(self) -> str:
-        """How to say who calls, for a sentence."""
+        """How to say who calls, for a sentence that begins with Send."""
         bearer = ["API key"] if not self.keys.is_empty or self.tokens is None else []
         bearer += ["access token"] if self.tokens else []
-        ways = [f"an {' or '.join(bearer)} in the header Authorization: Bearer"]
-        if self._certificate_scopes is not None:
-            ways.append("a client certificate")
-        return " or ".join(ways)
+        sent = f"an {' or '.join(bearer)} as Authorization: Bearer KEY"
+        return sent if self._certificate_scopes is None else f"{sent}, or a client certificate"
 
 
 def require_scope(caller: Caller, scope: Scope | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import json
 import ssl
 import time
@@ -13,6 +12,7 @@ from typing import IO, Any, Final
 from urllib.parse import urlsplit
 
 from app.core.errors import SettingsError
+from app.settings.hosts import is_loopback
 
 _DISCOVERY_PATH: Final = "/.well-known/openid-configuration"
 """OpenID Connect Discovery 1.0, section 4."""
@@ -147,11 +147,4 @@ def _is_protected(url: str) -> bool:
         return False
     if parts.scheme == "https":
         return bool(host)
-    return parts.scheme == "http" and (host == "localhost" or _is_loopback(host))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return parts.scheme == "http" and is_loopback(host)

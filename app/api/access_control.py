@@ -81,9 +81,9 @@ class AccessControl:
             return True
         needed = _needed(scope)
         try:
-            caller = self.authenticator.identify(
-                _secret(scope), context.certificate_subject, needed
-            )
+            # Where anybody may call, a header that a proxy adds for itself must not matter.
+            secret = None if self.authenticator.admits_anybody(needed) else _secret(scope)
+            caller = self.authenticator.identify(secret, context.certificate_subject, needed)
             if caller is None:
                 return False
             context.caller = caller  # also of a refusal, whose log line and record name it
@@ -181,6 +181,6 @@ def _secret(scope: Scope) -> str | None:
     scheme, _, secret = authorizations[0].strip().partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
         raise CredentialsInvalidError(
-            "scheme", "Send the header Authorization as: Bearer, a blank, and the key or token."
+            "scheme", "Send the header as Authorization: Bearer KEY, with an API key or token."
         )
     return secret.strip()

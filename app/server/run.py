@@ -131,13 +131,15 @@ def serve(settings: Settings) -> int:
     # A worker thread hands Python's lock to the event loop after 1 ms instead of 5 ms.
     sys.setswitchinterval(0.001)
     app = create_app(settings)
-    app.state.audit.start()  # here, because uvicorn would print a traceback if it cannot be written
     files = TlsFiles.of(settings)
     try:
         tls = None if files is None else RenewedTls(files, app.state.metrics.set_certificate_expiry)
     except SettingsError as error:
         _logger.error("cannot_use_tls", extra={"reason": str(error)})  # noqa: TRY400 - the traceback says nothing more
         return EXIT_NOT_STARTED
+    # Here, because uvicorn would print a traceback, and after TLS, so that a start that fails
+    # leaves no record of a start.
+    app.state.audit.start()
     config = uvicorn.Config(
         app,
         host=settings.host,

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from pydantic import Field, PositiveFloat, SecretStr
 
+from app.settings.paths import FilePath
 from app.settings.tls import TlsSettings
 
 MIN_SECRET_LENGTH: Final = 16
@@ -28,11 +29,11 @@ class AccessSettings(TlsSettings):
         "certificate as soon as one of the three is configured, and the service does not start on "
         "an address other than loopback without one.",
     )
-    state_dir: Path = Field(
+    state_dir: FilePath = Field(
         default_factory=default_state_dir,
         description="Folder for what the service keeps: API keys and the audit.",
     )
-    keys_file: Path | None = Field(
+    keys_file: FilePath | None = Field(
         default=None,
         description="File of API keys, which `osteo keys` writes; `keys.json` in "
         "`OSTEO_STATE_DIR` if not set.",

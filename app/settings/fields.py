@@ -20,6 +20,7 @@ from app.core.tile import DEFAULT_LIMITS, TileLimits
 from app.settings.access import AccessSettings
 from app.settings.audit import AuditSettings
 from app.settings.origins import parse_origins
+from app.settings.paths import FilePath
 
 PREFIX: Final = "OSTEO_"
 _MEBIBYTE: Final = 1024**2
@@ -42,7 +43,7 @@ class Settings(AuditSettings, AccessSettings):
         description="Address to listen on. The default accepts connections from this machine only.",
     )
     port: int = Field(default=8000, ge=0, le=65535, description="TCP port to listen on.")
-    models_dir: Path = Field(
+    models_dir: FilePath = Field(
         default=Path(__file__).resolve().parents[2] / "models",
         description="Folder that contains the bundles as `NAME/VERSION/`.",
     )

@@ -15,6 +15,7 @@ from pydantic_settings import SettingsError as UnreadableSettingError
 from app.core.errors import SettingsError
 from app.core.violations import describe_violation
 from app.settings.fields import PREFIX, Settings
+from app.settings.paths import holds_content
 from app.settings.variables import known_variables
 
 SECRETS_DIR: Final = Path("/run/secrets")
@@ -64,6 +65,6 @@ def _describe_invalid(problem: ErrorDetails) -> str:
     field = str(problem["loc"][0])
     given = problem["input"]
     is_secret = SecretStr in get_args(Settings.model_fields[field].annotation)
-    got = "" if is_secret else f" (got {given!r})"
+    got = "" if is_secret or holds_content(str(given)) else f" (got {given!r})"
     hint = _SERVICE_LINK_HINT if str(given).startswith("tcp://") else ""
     return f"{describe_violation(problem, PREFIX + field.upper())}{got}.{hint}"

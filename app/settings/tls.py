@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings
 
+from app.settings.paths import FilePath
+
 
 class TlsSettings(BaseSettings):
     """The server's certificate, and the authorities whose client certificates name a caller."""
 
-    tls_certificate: Path | None = Field(
+    tls_certificate: FilePath | None = Field(
         default=None,
         description="PEM file of the server's certificate and its chain; the service then answers "
         "HTTPS only. SIGHUP reads it again.",
     )
-    tls_key: Path | None = Field(
+    tls_key: FilePath | None = Field(
         default=None, description="PEM file of the private key of `OSTEO_TLS_CERTIFICATE`."
     )
-    tls_client_ca: Path | None = Field(
+    tls_client_ca: FilePath | None = Field(
         default=None,
         description="PEM file of the authorities whose client certificates identify a caller "
         "(mutual TLS).",

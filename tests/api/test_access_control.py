@@ -271,3 +271,18 @@ def test_browser_asks_without_a_key_and_is_told_that_keys_are_allowed(
 def test_only_a_caller_is_told_which_routes_exist(key: dict[str, str], closed: TestClient) -> None:
     assert closed.get("/v1/nothing").status_code == 401
     assert closed.get("/v1/nothing", headers=key).status_code == 404
+
+
+def test_header_of_a_proxy_does_not_matter_where_everybody_may_call(client: TestClient) -> None:
+    basic = {"Authorization": "Basic dXNlcjpwYXNz"}
+    assert client.post("/v1/classify", content=TILE, headers=IMAGE | basic).status_code == 200
+    assert client.post("/v1/models/rollback", headers=basic).status_code == 401
+
+
+def test_given_key_may_look_like_a_token(make_client: MakeClient) -> None:
+    key = "a.long.secret-of-tests"
+    client = make_client(
+        api_key=key, oidc_issuer="http://127.0.0.1:9", oidc_audience="osteo", oidc_timeout_s=0.1
+    )
+    assert client.get("/v1/models", headers=bearer(key)).status_code == 200
+    assert client.get("/v1/models", headers=bearer(f"{key}x")).json()["reason"] == "malformed"
