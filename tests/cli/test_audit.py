@@ -181,8 +181,15 @@ def test_commands_say_where_no_audit_is(tmp_path: Path, name: str) -> None:
     assert not empty.exists()
 
 
-def test_password_is_not_printed(tmp_path: Path) -> None:
-    url = "postgresql+psycopg://osteo:s3cret@/osteo?host=/nowhere"
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://osteo:s3cret@/osteo?host=/nowhere",
+        "postgresql+psycopg:///osteo?host=/nowhere&user=osteo&password=s3cret",
+        "postgresql+psycopg:///osteo?host=/nowhere&password=s3cret&no_such_option=s3cret",
+    ],
+)
+def test_password_is_not_printed(tmp_path: Path, url: str) -> None:
     done = run(command("audit", "verify"), tmp_path, OSTEO_AUDIT_URL=url)
     assert done.returncode == 1
     assert b"cannot be read" in done.stderr
