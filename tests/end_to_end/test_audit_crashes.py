@@ -14,6 +14,7 @@ import httpx2
 import pytest
 import sqlalchemy
 
+from tests.access.keys import make_key
 from tests.audit.conftest import cluster, postgresql_url
 from tests.audit.postgresql import Cluster
 from tests.end_to_end.exchanges import TILE
@@ -135,6 +136,27 @@ def test_kill_of_the_service_loses_and_doubles_nothing(
         assert server.stop() == 0
     events = require_recorded_once(tmp_path, before, after, **environ)
     assert (events.count("start"), events.count("stop")) == (2, 1)
+
+
+def test_kill_right_after_problems_loses_none_of_an_identified_caller(tmp_path: Path) -> None:
+    lis = make_key(tmp_path / "state" / "keys.json", "lis")
+    sent = [
+        ("POST", "/v1/classify", 415),
+        ("POST", "/v1/models/rollback", 403),
+        ("GET", "/nothing", 404),
+    ]
+    with ready_service(tmp_path, OSTEO_AUDIT="required") as server:
+        for method, path, status in sent:
+            headers = lis | {"Content-Type": "image/jpeg"}
+            answer = server.client.request(
+                method, f"{server.url}{path}", content=b"no tile", headers=headers
+            )
+            assert answer.status_code == status
+        server.stop(signal.SIGKILL)
+    require_whole_audit(tmp_path)
+    records = [record for record in audited(tmp_path) if record["event"] == "refusal"]
+    assert [record["status"] for record in records] == [status for _, _, status in sent]
+    assert {record["caller"] for record in records} == {"lis"}
 
 
 def test_crash_of_postgresql_refuses_and_recovers_by_itself(
