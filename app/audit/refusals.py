@@ -13,7 +13,7 @@ WINDOW_S: Final = 1.0
 """Equal refusals within this time are summed."""
 
 MAX_KINDS: Final = 1024
-"""Different refusals that are kept apart; beyond that, only reason, status and credentials count."""
+"""Different refusals that are kept apart; beyond that, caller and route do not count."""
 
 _Key = tuple[str | None, str | None, str | None, str | None, int | None, str | None]
 
