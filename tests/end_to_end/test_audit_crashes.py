@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -15,13 +14,13 @@ import pytest
 import sqlalchemy
 
 from tests.access.keys import make_key
-from tests.audit.conftest import cluster, postgresql_url
+from tests.audit.conftest import cluster, postgresql_url, small_disk
 from tests.audit.postgresql import Cluster
 from tests.end_to_end.exchanges import TILE
 from tests.end_to_end.services import audited, ready_service, require_whole_audit
 from tests.servers import RunningServer, wait_until
 
-__all__ = ["cluster", "postgresql_url"]
+__all__ = ["cluster", "postgresql_url", "small_disk"]
 N_CLIENTS = 4
 N_BEFORE = 25
 
@@ -174,20 +173,6 @@ def test_crash_of_postgresql_refuses_and_recovers_by_itself(
         assert server.metric("osteo_audit_failing") == 0
         assert server.stop() == 0
     assert "interruption" in require_recorded_once(tmp_path, tiles, **environ)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 1 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
-    yield folder
-    unmount = ["umount", "--lazy", str(folder)]
-    subprocess.run(unmount, check=True)
 
 
 def test_full_disk_refuses_and_recovers_by_itself(tmp_path: Path, small_disk: Path) -> None:
