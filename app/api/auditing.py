@@ -9,13 +9,14 @@ from typing import Any, Final
 
 from starlette.types import Message, Scope, Send
 
+from app.access.caller import ANONYMOUS
 from app.api.problems import problem_of, problem_response
 from app.api.request_context import RequestContext, request_context
 from app.api.route_scopes import ALWAYS_OPEN
-from app.api.unrouted import UNMATCHED
+from app.api.unrouted import UNMATCHED, route_path
 from app.audit.records import AuditRecord
 from app.audit.writer import AuditWriter
-from app.core.access_errors import AuditUnavailableError
+from app.core.access_errors import AuditUnavailableError, UnauthenticatedError
 from app.core.errors import OsteoError
 from app.inference.results import TileResult
 from app.serving.rollout import ModelSwitch
@@ -78,7 +79,7 @@ class Auditor:
         return send_recorded
 
     async def _record(self, scope: Scope, status: int) -> None:
-        """Record the results and switches of a request.
+        """Record the results and switches of a request, and a problem that must be recorded now.
 
         Raises:
             AuditUnavailableError: they must be recorded before the answer and cannot be.
@@ -88,33 +89,48 @@ class Auditor:
             *(self._result_record(scope, context, status, *found) for found in context.results),
             *(_request_switch_record(scope, context, switch) for switch in context.switches),
         ]
+        has_refusal = self._must_wait(scope, context)
+        if has_refusal:
+            records.append(_refusal_record(context, _route_of(scope), status))
         if self._writer is None or not records:
             return
         has_switched = bool(context.switches)
         context.switches.clear()
         if self._is_required:
             await self._writer.commit(records, is_done=has_switched)
+            context.is_refusal_recorded = has_refusal
             return
         for record in records:
             self._writer.submit(record)
 
+    def _must_wait(self, scope: Scope, context: RequestContext) -> bool:
+        """Whether a problem may only be sent once it is recorded.
+
+        Strangers do not wait: a flood of theirs must not write to the database at its own rate.
+        """
+        is_identified = context.caller is not None and context.caller != ANONYMOUS
+        is_refusal = bool(context.problem_code) and not context.results
+        return (
+            self._is_required
+            and is_identified
+            and is_refusal
+            and _route_of(scope) not in ALWAYS_OPEN
+        )
+
     def note_refusal(self, scope: Scope, route: str, status: int) -> None:
         """Record an answer without a result; equal ones within a second are summed.
+
+        So is an answer that could not be recorded, whose place a problem took.
 
         Probes are left out: an orchestrator sends them every few seconds.
         """
         context = request_context(scope)
-        if self._writer is None or not context.problem_code or context.results:
+        if self._writer is None or not context.problem_code or context.is_refusal_recorded:
             return
-        if route in ALWAYS_OPEN:
+        is_replaced = context.problem_code == AuditUnavailableError.code
+        if route in ALWAYS_OPEN or (context.results and not is_replaced):
             return
-        self._writer.submit_refusal(
-            AuditRecord(
-                event="refusal",
-                **_request_fields(context, route, status),
-                reason=context.problem_code,
-            )
-        )
+        self._writer.submit_refusal(_refusal_record(context, route, status))
 
     def _result_record(
         self,
@@ -156,6 +172,23 @@ def _request_fields(context: RequestContext, route: str, status: int) -> dict[st
         "route": route,
         "status": status,
     }
+
+
+def _refusal_record(context: RequestContext, route: str, status: int) -> AuditRecord:
+    error = context.refusal
+    credentials = error.reason if isinstance(error, UnauthenticatedError) else None
+    return AuditRecord(
+        event="refusal",
+        **_request_fields(context, route, status),
+        reason=context.problem_code,
+        details={"credentials": credentials} if credentials else None,
+    )
+
+
+def _route_of(scope: Scope) -> str:
+    if request_context(scope).refusal is not None:  # before it came to a router
+        return route_path(scope["path"], scope["app"].state.methods_by_path)
+    return str(getattr(scope.get("route"), "path", UNMATCHED))
 
 
 def _request_switch_record(

@@ -45,6 +45,7 @@ class RequestContext:
         allowance: what is left of the caller's rate limit, if there is one.
         results: by tile, its position in a batch (None for a single tile) and its result.
         switches: versions of the model that the request switched, from and to.
+        is_refusal_recorded: whether the audit has the problem that it was answered with.
     """
 
     request_id: str
@@ -61,6 +62,7 @@ class RequestContext:
     allowance: Allowance | None = None
     results: list[tuple[int | None, TileResult | OsteoError]] = field(default_factory=list)
     switches: list[ModelSwitch] = field(default_factory=list)
+    is_refusal_recorded: bool = False
 
 
 def request_context(scope: Scope) -> RequestContext:

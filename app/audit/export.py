@@ -12,6 +12,8 @@ from app.audit.chain import Row
 from app.audit.records import FIELD_NAMES, format_time
 
 CSV_COLUMNS: Final = ("at", "chain", "seq", *(n for n in FIELD_NAMES if n != "at"), "hash")
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""A spreadsheet takes text that begins with one of these for a formula, and computes it."""
 
 
 def parse_time(text: str) -> str:
@@ -53,7 +55,8 @@ def write_json_lines(rows: Iterable[Row], stream: TextIO) -> int:
 def write_csv(rows: Iterable[Row], stream: TextIO) -> int:
     """Write a header and a line for each row; returns the number of rows.
 
-    Labels are separated by blanks; probabilities and details are JSON.
+    Labels are separated by blanks; probabilities and details are JSON. Text that a spreadsheet
+    would take for a formula begins with an apostrophe: strangers choose request ids.
     """
     writer = csv.DictWriter(stream, CSV_COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
@@ -73,4 +76,9 @@ def _cells(row: Row) -> dict[str, Any]:
     for name in ("probabilities", "details"):
         if name in cells:
             cells[name] = json.dumps(cells[name], ensure_ascii=False, separators=(",", ":"))
-    return {**cells, "hash": row.hash}
+    return {name: _harmless(cell) for name, cell in cells.items()} | {"hash": row.hash}
+
+
+def _harmless(cell: Any) -> Any:
+    is_formula = isinstance(cell, str) and cell.startswith(_FORMULA_STARTS)
+    return f"'{cell}" if is_formula else cell

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -56,10 +57,11 @@ def audit_mode(settings: Settings) -> Mode:
 def is_recorded_by_commands(settings: Settings) -> bool:
     """Whether commands such as `osteo keys` record what they change.
 
-    Without `OSTEO_AUDIT` they do so where an audit is kept: a command often runs without the
-    address that the service listens on.
+    Without `OSTEO_AUDIT` they do so too: a command often runs without the address that the service
+    listens on, and before the service has created the audit. Where the packages are not installed
+    and nothing is kept, there is no audit that could miss the change.
     """
-    if settings.audit is None:
+    if settings.audit is None and find_spec("sqlalchemy") is None:
         is_kept = settings.audit_url is not None or _may_exist(_default_file(settings))
         return is_kept or audit_mode(settings) != "off"
     return settings.audit != "off"

@@ -13,9 +13,9 @@ WINDOW_S: Final = 1.0
 """Equal refusals within this time are summed."""
 
 MAX_KINDS: Final = 1024
-"""Different refusals that are kept apart; beyond that, only reason and status tell them apart."""
+"""Different refusals that are kept apart; beyond that, caller and route do not count."""
 
-_Key = tuple[str | None, str | None, str | None, str | None, int | None]
+_Key = tuple[str | None, str | None, str | None, str | None, int | None, str | None]
 
 
 @dataclass(slots=True)
@@ -27,10 +27,11 @@ class _Sum:
 
 
 class SummedRefusals:
-    """Refusals that wait to be recorded; those with the same caller, route and reason are summed.
+    """Refusals that wait to be recorded; equal ones are summed.
 
-    A sum has the time of its first refusal; `details.until` is that of the last. What differs
-    between them (request, tile) is left out.
+    Those are equal that have the same caller, route, status, reason and `details.credentials`. A
+    sum has the time of its first refusal; `details.until` is that of the last. What differs between
+    them (request, tile) is left out.
     """
 
     def __init__(self) -> None:
@@ -39,19 +40,21 @@ class SummedRefusals:
 
     def add(self, record: AuditRecord) -> None:
         """Add a refusal; a record that already has a count adds that many."""
+        credentials = (record.details or {}).get("credentials")
         key: _Key = (
             record.caller,
             record.caller_kind,
             record.route,
             record.reason,
             record.status,
+            credentials,
         )
         count = record.count or 1
         with self._lock:
             found = self._sums.get(key)
             if found is None and len(self._sums) >= MAX_KINDS:
-                # Callers may choose their names (a token's subject); reasons and statuses are ours.
-                key = (None, None, None, record.reason, record.status)
+                # Callers may choose their names (a token's subject); the rest is ours.
+                key = (None, None, None, record.reason, record.status, credentials)
                 record = replace(record, caller=None, caller_kind=None, route=None)
                 found = self._sums.get(key)
             if found is None:
@@ -75,7 +78,7 @@ class SummedRefusals:
 def _record_of(kept: _Sum) -> AuditRecord:
     if kept.count == 1:
         return kept.first
-    details = {"until": format_time(kept.last.at)}
+    details = {**(kept.first.details or {}), "until": format_time(kept.last.at)}
     return replace(
         kept.first,
         count=kept.count,

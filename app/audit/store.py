@@ -29,7 +29,8 @@ class AuditStore:
     """Reads and appends rows.
 
     Attributes:
-        name: the database, without a password, for sentences and logs.
+        name: the database, without a password and without the URL's query, which may hold one
+            too, for sentences and logs.
     """
 
     def __init__(self, url: str) -> None:
@@ -42,7 +43,7 @@ class AuditStore:
             SettingsError: the URL is malformed, or the driver is not installed.
         """
         self._url = checked_url(url)
-        self.name = self._url.render_as_string(hide_password=True)
+        self.name = self._url.set(query={}).render_as_string(hide_password=True)
         self._engine = engine_of(self._url)
 
     def create(self) -> None:

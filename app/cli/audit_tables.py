@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from app.audit.prune import Removal
 
 _CONSOLE: Final = Console(highlight=False, emoji=False)
+_NO_LIMIT: Final = 1_000_000
+"""Columns of a table that no terminal shows."""
 _SECONDS: Final = len("2026-11-26T06:14:35")
 
 
@@ -101,4 +103,8 @@ def _table(*headers: str) -> Table:
 
 
 def _print(table: Table) -> None:
-    _CONSOLE.print(table)
+    """Print a table; a program gets each row in one line, as wide as it is."""
+    console = _CONSOLE
+    if not console.is_terminal:
+        console = Console(highlight=False, emoji=False, width=_NO_LIMIT)
+    console.print(table)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.audit.disks import mounted_disk
 from tests.audit.postgresql import Cluster, NoPostgresqlError
 
 _numbers = itertools.count()
@@ -57,3 +58,10 @@ def sqlite_url(tmp_path: Path) -> str:
 def url(request: pytest.FixtureRequest) -> str:
     """The URL of an empty database, of each kind in turn."""
     return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 1 MiB."""
+    with mounted_disk(tmp_path / "disk") as folder:
+        yield folder

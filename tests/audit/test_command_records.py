@@ -18,7 +18,7 @@ from app.audit.opening import audit_mode, chain_of, command_chain, make_store
 from app.audit.verify import verify
 from app.core.errors import SettingsError
 from app.settings import Settings
-from tests.audit.samples import stored, write
+from tests.audit.samples import stored, stored_events, write
 from tests.conftest import REPOSITORY
 
 N_PROCESSES = 4
@@ -86,15 +86,35 @@ def test_changes_of_several_processes_are_one_chain(url: str) -> None:
     store.close()
 
 
-def test_nothing_is_recorded_where_no_audit_is_kept(tmp_path: Path) -> None:
-    assert record_key_change(settings(tmp_path), CHANGE) is None
-    assert record_key_change(settings(tmp_path, audit="off"), CHANGE) is None
-    assert list(tmp_path.iterdir()) == []
+def test_nothing_is_recorded_if_the_audit_is_off(tmp_path: Path) -> None:
+    write(f"sqlite:///{tmp_path}/kept/audit.sqlite3")
+    for folder in (tmp_path / "kept", tmp_path / "new"):
+        assert record_key_change(settings(folder, audit="off"), CHANGE) is None
+    assert stored_events(f"sqlite:///{tmp_path}/kept/audit.sqlite3") == ["start", "stop"]
+    assert not (tmp_path / "new").exists()
 
 
-def test_change_is_recorded_where_an_audit_is_kept(tmp_path: Path) -> None:
-    write(f"sqlite:///{tmp_path}/audit.sqlite3")
+def test_change_is_recorded_before_there_is_an_audit(tmp_path: Path) -> None:
     assert record_key_change(settings(tmp_path), CHANGE) is not None
+    url = f"sqlite:///{tmp_path}/audit.sqlite3"
+    write(url, chain="a")  # the service, which starts later
+    assert sorted(stored_events(url)) == ["key-change", "start", "stop"]
+
+
+def test_change_without_the_packages_is_an_error_only_if_an_audit_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(f"sqlite:///{tmp_path}/kept/audit.sqlite3")
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    monkeypatch.delitem(sys.modules, "app.audit.store")
+    assert record_key_change(settings(tmp_path / "new"), CHANGE) is None
+    for given in (
+        settings(tmp_path / "kept"),
+        settings(tmp_path / "new", audit="on"),
+        settings(tmp_path / "new", host="192.0.2.7"),
+    ):
+        with pytest.raises(SettingsError, match="needs the package sqlalchemy"):
+            record_key_change(given, CHANGE)
 
 
 def test_change_that_cannot_be_recorded_is_an_error(tmp_path: Path) -> None:

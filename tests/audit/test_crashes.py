@@ -128,20 +128,6 @@ def test_connection_cut_in_a_commit_loses_and_doubles_nothing(
     assert require_recorded_once(postgresql_url, load.answered) == set(load.answered)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 1 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
-    yield folder
-    unmount = ["umount", "--lazy", str(folder)]
-    subprocess.run(unmount, check=True)
-
-
 def fill(file: Path) -> None:
     """Take all that is left of a disk."""
     with file.open("wb", buffering=0) as stream, suppress(OSError):

@@ -66,3 +66,9 @@ def test_documented_role_can_record_and_not_change(cluster: Cluster, postgresql_
 @pytest.mark.parametrize("name", FIELD_NAMES)
 def test_every_member_is_documented(name: str) -> None:
     assert f"`{name}`" in PAGE
+
+
+def test_header_that_is_recorded_is_named_where_headers_are_said_to_be_left_out() -> None:
+    (paragraph,) = (text for text in PAGE.split("\n\n") if "Never recorded: " in text)
+    assert "headers" in paragraph
+    assert "`X-Request-ID`" in paragraph

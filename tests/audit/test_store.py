@@ -98,9 +98,22 @@ def test_other_database_is_not_an_audit(tmp_path: Path) -> None:
     store.close()
 
 
-def test_name_of_the_database_has_no_password() -> None:
-    store = make_store("postgresql://osteo:s3cret@db/osteo")
-    assert store.name == "postgresql+psycopg://osteo:***@db/osteo"
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("postgresql://osteo:s3cret@db/osteo", "postgresql+psycopg://osteo:***@db/osteo"),
+        ("postgresql://db/osteo?user=a&password=s3cret", "postgresql+psycopg://db/osteo"),
+        ("postgresql://db/osteo?sslpassword=s3cret", "postgresql+psycopg://db/osteo"),
+    ],
+)
+def test_name_of_the_database_has_no_password(url: str, name: str) -> None:
+    assert make_store(url).name == name
+
+
+def test_password_with_an_at_sign_is_refused_and_not_shown() -> None:
+    with pytest.raises(SettingsError, match="write an @ of the password as %40") as raised:
+        make_store("postgresql://osteo:s3@cret@db/osteo")
+    assert "cret" not in str(raised.value)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -90,6 +90,22 @@ def test_find_by_request() -> None:
     assert "pod-0:2" in invoke("find", "--request-id", "request-1").stdout
 
 
+def test_find_prints_whole_ids_to_another_program(file: Path) -> None:
+    request_id = "order 2026-11-26/" + "x" * 111
+    answer = an_answer(9, request_id=request_id, caller="C" * 90)
+    write(f"sqlite:///{file}", answer, chain="pod-1")
+    done = run(
+        command("audit", "find", "--request-id", request_id),
+        file.parent,
+        OSTEO_STATE_DIR=str(file.parent),
+        COLUMNS="80",
+    )
+    assert done.returncode == 0, done.stderr
+    header, row = done.stdout.decode().splitlines()
+    assert header.startswith("time (UTC)")
+    assert {request_id, "C" * 90, "pod-1:2"} <= {cell.strip() for cell in row.split("  ")}
+
+
 def test_find_ends_with_1_if_there_is_no_record() -> None:
     done = invoke("find", "--tile", "f" * 64)
     assert (done.exit_code, done.stdout) == (1, "")
@@ -181,8 +197,15 @@ def test_commands_say_where_no_audit_is(tmp_path: Path, name: str) -> None:
     assert not empty.exists()
 
 
-def test_password_is_not_printed(tmp_path: Path) -> None:
-    url = "postgresql+psycopg://osteo:s3cret@/osteo?host=/nowhere"
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://osteo:s3cret@/osteo?host=/nowhere",
+        "postgresql+psycopg:///osteo?host=/nowhere&user=osteo&password=s3cret",
+        "postgresql+psycopg:///osteo?host=/nowhere&password=s3cret&no_such_option=s3cret",
+    ],
+)
+def test_password_is_not_printed(tmp_path: Path, url: str) -> None:
     done = run(command("audit", "verify"), tmp_path, OSTEO_AUDIT_URL=url)
     assert done.returncode == 1
     assert b"cannot be read" in done.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -14,13 +13,14 @@ import httpx2
 import pytest
 import sqlalchemy
 
-from tests.audit.conftest import cluster, postgresql_url
+from tests.access.keys import make_key
+from tests.audit.conftest import cluster, postgresql_url, small_disk
 from tests.audit.postgresql import Cluster
 from tests.end_to_end.exchanges import TILE
 from tests.end_to_end.services import audited, ready_service, require_whole_audit
 from tests.servers import RunningServer, wait_until
 
-__all__ = ["cluster", "postgresql_url"]
+__all__ = ["cluster", "postgresql_url", "small_disk"]
 N_CLIENTS = 4
 N_BEFORE = 25
 
@@ -137,6 +137,27 @@ def test_kill_of_the_service_loses_and_doubles_nothing(
     assert (events.count("start"), events.count("stop")) == (2, 1)
 
 
+def test_kill_right_after_problems_loses_none_of_an_identified_caller(tmp_path: Path) -> None:
+    lis = make_key(tmp_path / "state" / "keys.json", "lis")
+    sent = [
+        ("POST", "/v1/classify", 415),
+        ("POST", "/v1/models/rollback", 403),
+        ("GET", "/nothing", 404),
+    ]
+    with ready_service(tmp_path, OSTEO_AUDIT="required") as server:
+        for method, path, status in sent:
+            headers = lis | {"Content-Type": "image/jpeg"}
+            answer = server.client.request(
+                method, f"{server.url}{path}", content=b"no tile", headers=headers
+            )
+            assert answer.status_code == status
+        server.stop(signal.SIGKILL)
+    require_whole_audit(tmp_path)
+    records = [record for record in audited(tmp_path) if record["event"] == "refusal"]
+    assert [record["status"] for record in records] == [status for _, _, status in sent]
+    assert {record["caller"] for record in records} == {"lis"}
+
+
 def test_crash_of_postgresql_refuses_and_recovers_by_itself(
     tmp_path: Path, cluster: Cluster, postgresql_url: str
 ) -> None:
@@ -152,20 +173,6 @@ def test_crash_of_postgresql_refuses_and_recovers_by_itself(
         assert server.metric("osteo_audit_failing") == 0
         assert server.stop() == 0
     assert "interruption" in require_recorded_once(tmp_path, tiles, **environ)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 1 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
-    yield folder
-    unmount = ["umount", "--lazy", str(folder)]
-    subprocess.run(unmount, check=True)
 
 
 def test_full_disk_refuses_and_recovers_by_itself(tmp_path: Path, small_disk: Path) -> None:
