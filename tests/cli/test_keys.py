@@ -166,6 +166,16 @@ def test_mistake_is_one_sentence_and_changes_nothing(
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "arguments", [["create", "b", "--scope"], ["create"], ["rotate"], ["revoke"]]
+)
+def test_pasted_key_is_not_repeated(arguments: list[str]) -> None:
+    key = created("scanner")
+    done = osteo_keys(*arguments, key, *(CLASSIFY if arguments == ["create"] else ()))
+    assert done.exit_code == 2
+    assert key.split("_", 2)[2][:8] not in done.stdout + done.stderr
+
+
 def test_misspelt_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OSTEO_KEY_FILE", "keys.json")
     done = osteo_keys("list")
