@@ -68,8 +68,8 @@ def record_change(change: KeyChange) -> None:
         record_key_change(read_settings(), change)
     except SettingsError as error:
         raise SettingsError(
-            f"Nothing was changed: to {change.action} the key {change.key_name} must be recorded "
-            f"first. {error}"
+            f"Nothing was changed: a change of the key {change.key_name} ({change.action}) must be "
+            f"recorded first. {error}"
         ) from error
 
 
