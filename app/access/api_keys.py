@@ -60,8 +60,11 @@ _NOBODY: Final = _Secret(_UNKNOWN, math.inf, False, Caller("nobody", "key", froz
 class ApiKeys:
     """The keys of a file, read again when it changes, and those of the settings.
 
-    A file that is removed leaves no keys. One that becomes unreadable or invalid changes nothing:
-    the last good keys stay valid, and an error is logged once for each change of the file.
+    A file that is removed leaves no keys. Subjects of certificates whose key was revoked or had
+    expired stay refused while this process runs, unless a key in use names them: without the file
+    they would be those of strangers, who may do something too. A file that becomes unreadable or
+    invalid changes nothing: the last good keys stay valid, and an error is logged once for each
+    change of the file.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class ApiKeys:
         self._clock = clock
         self._monotonic = monotonic
         self._given = tuple(_compared(key) for key in given)
+        self._subjects: dict[str, _Secret] = {}
         content, stamp = read_key_file(path)
         self._adopt(content)
         self._seen: Stamp | str | None = stamp
@@ -197,9 +201,14 @@ class ApiKeys:
             for secret in entry.secrets
         }
         # A subject may belong to a revoked key and to one in use; the one in use counts.
-        with_subject = (entry for entry in content.keys if entry.subject is not None)
-        ordered = sorted(with_subject, key=lambda entry: entry.revoked_at is None)
-        self._subjects = {
+        ordered = sorted(content.keys, key=lambda entry: entry.revoked_at is None)
+        now = self._clock()
+        refused = {
+            subject: known
+            for subject, known in self._subjects.items()
+            if known.is_revoked or known.expires_s <= now
+        }
+        self._subjects = refused | {
             entry.subject: _Secret(
                 _UNKNOWN,
                 _expires_s(entry.expires_at),
@@ -207,6 +216,7 @@ class ApiKeys:
                 Caller(entry.name, "certificate", frozenset(entry.scopes)),
             )
             for entry in ordered
+            if entry.subject is not None
         }
 
 

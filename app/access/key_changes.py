@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -10,18 +9,34 @@ from pathlib import Path
 from typing import Final, Literal
 
 from app.access.caller import OPEN_SCOPES, Scope
-from app.access.key_file import (
-    NAME_PATTERN,
-    KeyEntry,
-    KeySecret,
-    OpenKeyFile,
-    opened_for_change,
+from app.access.key_file import KeyEntry, KeySecret, OpenKeyFile, opened_for_change
+from app.access.key_requirements import (
+    entry_in_use,
+    require_free,
+    require_future,
+    require_name,
 )
-from app.access.key_text import key_id_of, new_key, sha256_of
+from app.access.key_text import new_key, sha256_of
 from app.core.errors import SettingsError
 
 FIRST_KEY_NAME: Final = "first"
 MAX_SUBJECT_LENGTH: Final = 1024
+SAME_LIFETIME: Final[Literal["same lifetime"]] = "same lifetime"
+"""For a rotation: the new secret lives as long as the newest old one was made for."""
+_LAST_TIME: Final = datetime.max.replace(microsecond=0, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class PreviousSecret:
+    """A secret that a key had before a change.
+
+    Attributes:
+        key_id: its public id.
+        expires_at: when it was to expire before the change; never if None.
+    """
+
+    key_id: str
+    expires_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +50,7 @@ class KeyChange:
         key_id: the public id of the new secret; None if there is none.
         expires_at: of the new secret; never if None.
         old_until: for a rotation, when the old secrets expire at the latest.
+        previous: the secrets that the key had before; none of a new key.
     """
 
     action: Literal["create", "rotate", "revoke"]
@@ -43,14 +59,34 @@ class KeyChange:
     key_id: str | None = None
     expires_at: datetime | None = None
     old_until: datetime | None = None
+    previous: tuple[PreviousSecret, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key that is shown once, and the change that made it."""
+    """A key that is shown once, and the change that made it.
+
+    Attributes:
+        key: its whole text.
+        change: what was done.
+        is_only: whether the file has no other key.
+    """
 
     key: str = field(repr=False)
     change: KeyChange
+    is_only: bool
+
+
+RecordChange = Callable[[KeyChange], object]
+"""Is given a change before the file is replaced, while no other process can change the keys.
+
+If it raises, nothing is changed. If the file cannot be written afterwards, the record describes a
+change that did not happen; the other order could lose a record, or a key that nobody has seen.
+"""
+
+
+def _record_nothing(_change: KeyChange) -> None:
+    """For callers that keep no audit."""
 
 
 def create_key(
@@ -59,6 +95,7 @@ def create_key(
     scopes: Iterable[Scope],
     expires_at: datetime | None,
     subject: str | None = None,
+    record_change: RecordChange = _record_nothing,
 ) -> NewKey:
     """Add a key to a file.
 
@@ -68,14 +105,15 @@ def create_key(
         scopes: what the caller may do; at least one.
         expires_at: when the key ends, with a time zone; never if None.
         subject: subject of a client certificate that identifies the same caller.
+        record_change: is given the change before it is made; what it raises is passed on.
 
     Raises:
         SettingsError: the name or the subject is taken or not allowed, there is no scope, the time
             is over, or the file cannot be read or written.
     """
     now = _now()
-    _require_name(name)
-    _require_future(expires_at, now)
+    require_name(name)
+    require_future(expires_at, now)
     if subject is not None and not 0 < len(subject) <= MAX_SUBJECT_LENGTH:
         raise SettingsError(
             f"The subject has {len(subject)} characters; give 1 to {MAX_SUBJECT_LENGTH}."
@@ -85,18 +123,16 @@ def create_key(
         raise SettingsError(f"Name at least one scope: {', '.join(Scope)}.")
     with opened_for_change(path) as file:
         for entry in file.content.keys:
-            _require_free(entry, name, subject)
-        return _append(file, name, chosen, expires_at, now, subject)
+            require_free(entry, name, subject)
+        return _append(file, name, chosen, expires_at, now, subject, record_change)
 
 
-def create_first_key(
-    path: Path, record_change: Callable[[KeyChange], object] = lambda _change: None
-) -> str | None:
+def create_first_key(path: Path, record_change: RecordChange = _record_nothing) -> str | None:
     """Add a key named `first` to a file without keys; it never expires.
 
     Args:
         path: the file of keys, which is created if there is none.
-        record_change: is given the change.
+        record_change: is given the change before it is made; what it raises is passed on.
 
     Returns:
         The key; None if the file has keys already, also revoked or expired ones. Of two processes
@@ -108,12 +144,17 @@ def create_first_key(
     with opened_for_change(path) as file:
         if file.content.keys:
             return None
-        new = _append(file, FIRST_KEY_NAME, OPEN_SCOPES, None, _now(), None)
-    record_change(new.change)
-    return new.key
+        scopes = OPEN_SCOPES
+        return _append(file, FIRST_KEY_NAME, scopes, None, _now(), None, record_change).key
 
 
-def rotate_key(path: Path, name: str, overlap: timedelta, expires_at: datetime | None) -> NewKey:
+def rotate_key(
+    path: Path,
+    name: str,
+    overlap: timedelta,
+    expires_at: datetime | Literal["same lifetime"] | None = SAME_LIFETIME,
+    record_change: RecordChange = _record_nothing,
+) -> NewKey:
     """Give a key a new secret; the old ones stay valid for a while.
 
     Args:
@@ -121,39 +162,52 @@ def rotate_key(path: Path, name: str, overlap: timedelta, expires_at: datetime |
         name: of a key that was not revoked; it may have expired.
         overlap: how long the old secrets are valid from now on; zero or more. One that expires
             earlier does so.
-        expires_at: when the new secret ends, with a time zone; never if None.
+        expires_at: when the new secret ends, with a time zone; never if None. By default it lives
+            as long as the newest old one was made for: a key made for a day gets another day.
+        record_change: is given the change before it is made; what it raises is passed on.
 
     Raises:
         SettingsError: there is no such key, it was revoked, the time is over, or the file cannot be
             read or written.
     """
     now = _now()
-    _require_future(expires_at, now)
     with opened_for_change(path) as file:
-        old = _entry_in_use(file, name)
+        old = entry_in_use(file, name)
+        if expires_at == SAME_LIFETIME:
+            expires_at = _same_lifetime(old, now)
+        require_future(expires_at, now)
         until = now + overlap
         kept = [_ending(secret, until) for secret in old.secrets]
         kept = [secret for secret in kept if secret.expires_at and secret.expires_at > now]
         key, secret = _new_secret(file, expires_at, now)
+        old_until = max((kept_one.expires_at or until for kept_one in kept), default=now)
+        scopes, previous = frozenset(old.scopes), _secrets_of(old)
+        change = KeyChange("rotate", name, scopes, secret.id, expires_at, old_until, previous)
+        record_change(change)
         new = old.model_copy(update={"secrets": (*kept, secret)})
         file.replace(new if entry is old else entry for entry in file.content.keys)
-    old_until = max((kept_one.expires_at or until for kept_one in kept), default=now)
-    scopes = frozenset(old.scopes)
-    return NewKey(key, KeyChange("rotate", name, scopes, secret.id, expires_at, old_until))
+    return NewKey(key, change, is_only=len(file.content.keys) == 1)
 
 
-def revoke_key(path: Path, name: str) -> KeyChange:
+def revoke_key(path: Path, name: str, record_change: RecordChange = _record_nothing) -> KeyChange:
     """Refuse a key from now on, for good.
+
+    Args:
+        path: the file of keys.
+        name: of a key that was not revoked.
+        record_change: is given the change before it is made; what it raises is passed on.
 
     Raises:
         SettingsError: there is no such key, it was revoked already, or the file cannot be read or
             written.
     """
     with opened_for_change(path) as file:
-        old = _entry_in_use(file, name)
+        old = entry_in_use(file, name)
+        change = KeyChange("revoke", name, frozenset(old.scopes), previous=_secrets_of(old))
+        record_change(change)
         new = old.model_copy(update={"revoked_at": _now()})
         file.replace(new if entry is old else entry for entry in file.content.keys)
-    return KeyChange("revoke", name, frozenset(old.scopes))
+    return change
 
 
 def _append(
@@ -163,12 +217,15 @@ def _append(
     expires_at: datetime | None,
     now: datetime,
     subject: str | None,
+    record_change: RecordChange,
 ) -> NewKey:
     key, secret = _new_secret(file, expires_at, now)
     ordered = tuple(scope for scope in Scope if scope in scopes)
     entry = KeyEntry(name=name, scopes=ordered, created_at=now, subject=subject, secrets=(secret,))
+    change = KeyChange("create", name, scopes, secret.id, expires_at)
+    record_change(change)
     file.replace((*file.content.keys, entry))
-    return NewKey(key, KeyChange("create", name, scopes, secret.id, expires_at))
+    return NewKey(key, change, is_only=len(file.content.keys) == 1)
 
 
 def _new_secret(
@@ -180,63 +237,26 @@ def _new_secret(
     return key, KeySecret(id=key_id, sha256=sha256, created_at=now, expires_at=expires_at)
 
 
+def _secrets_of(entry: KeyEntry) -> tuple[PreviousSecret, ...]:
+    return tuple(PreviousSecret(secret.id, secret.expires_at) for secret in entry.secrets)
+
+
+def _same_lifetime(old: KeyEntry, now: datetime) -> datetime | None:
+    """When a new secret ends if it lives as long as the newest of a key; None for never."""
+    latest_first = reversed(old.secrets)  # of two that were made within a second, the later counts
+    newest = max(latest_first, key=lambda secret: secret.created_at)
+    if newest.expires_at is None:
+        return None
+    try:
+        return now + (newest.expires_at - newest.created_at)
+    except OverflowError:  # made until the year 9999
+        return _LAST_TIME
+
+
 def _ending(secret: KeySecret, until: datetime) -> KeySecret:
     ends = until if secret.expires_at is None else min(secret.expires_at, until)
     return secret.model_copy(update={"expires_at": ends})
 
 
-def _entry_in_use(file: OpenKeyFile, name: str) -> KeyEntry:
-    found = next((entry for entry in file.content.keys if entry.name == name), None)
-    if found is None:
-        raise SettingsError(
-            f"There is no key named {name[:80]!r} in {file.path}. `osteo keys list` lists the keys."
-        )
-    if found.revoked_at is not None:
-        raise SettingsError(
-            f"The key {name!r} was revoked on {_day(found.revoked_at)}, which is final. "
-            "Create a key with another name."
-        )
-    return found
-
-
-def _require_name(name: str) -> None:
-    if key_id_of(name) is not None:  # a name appears in logs
-        raise SettingsError("This is an API key, not a name for one. Name who will use the key.")
-    if not re.match(NAME_PATTERN, name) or name.endswith("\n"):
-        raise SettingsError(
-            f"{name[:80]!r} is not a name for a key. Use 1 to 64 letters, digits, dots, "
-            "underscores, hyphens and @, and begin with a letter or a digit."
-        )
-
-
-def _require_free(entry: KeyEntry, name: str, subject: str | None) -> None:
-    if entry.name == name:
-        if entry.revoked_at is None:
-            raise SettingsError(
-                f"A key named {name!r} exists already. Choose another name, or replace its secret "
-                f"with `osteo keys rotate {name}`."
-            )
-        raise SettingsError(
-            f"A key named {name!r} existed and was revoked on {_day(entry.revoked_at)}. Choose "
-            "another name: records of what the old one did keep its name."
-        )
-    if subject is not None and entry.subject == subject and entry.revoked_at is None:
-        raise SettingsError(
-            f"The key {entry.name!r} names the subject {subject!r} already. Revoke it first with "
-            f"`osteo keys revoke {entry.name}`."
-        )
-
-
-def _require_future(expires_at: datetime | None, now: datetime) -> None:
-    if expires_at is not None and expires_at <= now:
-        raise SettingsError(
-            f"A key that expires on {_day(expires_at)} would never be valid. Give a later time."
-        )
-
-
 def _now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
-
-
-def _day(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%Y-%m-%d}"

@@ -172,7 +172,8 @@ def read_key_file(path: Path) -> tuple[KeyFile, Stamp | None]:
 def _invalid(path: Path, reason: str) -> SettingsError:
     return SettingsError(
         f"The file of API keys {path} is not valid: {mask_keys(reason)}. Restore it from a copy, "
-        "or remove it and create the keys again with `osteo keys create`."
+        "or correct it. A new file would not know which keys were revoked, and would accept their "
+        "client certificates again."
     )
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Final
 
 from app.access.api_keys import ApiKeys, GivenKey
 from app.access.authenticator import Authenticator
 from app.access.caller import OPEN_SCOPES, Scope, parse_scopes
-from app.access.key_changes import KeyChange, create_first_key
+from app.access.key_changes import RecordChange, create_first_key
 from app.access.key_file import keys_path
 from app.access.rate_limits import RateLimits
 from app.access.tokens import TokenVerifier
@@ -47,6 +46,8 @@ def open_access(settings: Settings) -> Authenticator:
     if not is_configured:
         level = logging.INFO if is_loopback(settings.host) else logging.WARNING
         _logger.log(level, "open_to_everybody", extra={"host": settings.host})
+    if is_configured and keys.is_empty and tokens is None and not has_certificates:
+        _logger.warning("no_usable_key", extra={"file": str(keys_path(settings))})
     certificate_scopes = _certificate_scopes(settings) if has_certificates else None
     return Authenticator(keys, tokens, certificate_scopes, is_required=is_configured)
 
@@ -61,22 +62,24 @@ def has_keys(settings: Settings) -> bool:
         return True
 
 
-def open_first_key(settings: Settings, record_change: Callable[[KeyChange], object]) -> str | None:
+def open_first_key(settings: Settings, record_change: RecordChange) -> str | None:
     """Create the first key of a service for which no caller is configured, if it is to have one.
 
     Args:
         settings: of the service.
-        record_change: is given the change.
+        record_change: is given the change before it is made; what it raises is passed on.
 
     Returns:
         The key; None if there is nothing to create.
 
     Raises:
-        SettingsError: the file of keys cannot be written.
+        SettingsError: the file of keys cannot be written, or a rate limit is wrong: a start that
+            would fail anyway makes no key.
     """
     is_configured = has_keys(settings) or settings.oidc_issuer or settings.tls_client_ca
     if not settings.create_first_key or is_configured or settings.auth == "none":
         return None
+    open_rate_limits(settings)
     return create_first_key(keys_path(settings), record_change)
 
 

@@ -35,7 +35,8 @@ The first API key of this service. It is shown only now; keep it in a safe place
 
     {key}
 
-Send it as  Authorization: Bearer KEY.  `osteo keys --help` makes more, and revokes this one.
+Send it as  Authorization: Bearer KEY.  `osteo keys create` makes more, `osteo keys revoke first`
+ends this one.
 """
 
 

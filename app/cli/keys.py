@@ -12,8 +12,16 @@ from typing import Annotated, Any, Final
 import typer
 
 from app.access.caller import Scope
-from app.access.key_changes import KeyChange, NewKey, create_key, revoke_key, rotate_key
+from app.access.key_changes import (
+    SAME_LIFETIME,
+    KeyChange,
+    NewKey,
+    create_key,
+    revoke_key,
+    rotate_key,
+)
 from app.access.key_file import KeyEntry, keys_path, read_key_file
+from app.access.key_text import mask_keys
 from app.audit.command_records import record_key_change
 from app.cli.durations import parse_duration, parse_expiry
 from app.cli.endings import plain_errors, say
@@ -24,10 +32,15 @@ from app.settings import read_settings
 DEFAULT_LIFE: Final = "365d"
 DEFAULT_OVERLAP: Final = "7d"
 _SCOPES: Final = ", ".join(Scope)
+_OPEN_UNTIL_RESTART: Final = (
+    "A service that started open, without keys, tokens or certificates, stays open until it is "
+    "restarted."
+)
 
 keys = typer.Typer(
     help="Create, list, rotate and revoke the API keys of the service.",
-    epilog="A running service reads the file again within a second; it need not be restarted.",
+    epilog="A service that checks keys reads the file again within a second, without a restart. "
+    + _OPEN_UNTIL_RESTART,
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -46,16 +59,17 @@ _Expires = Annotated[
 
 
 def record_change(change: KeyChange) -> None:
-    """Record the change of a key, if an audit is kept here. The key of the change is not shown yet.
+    """Record the change of a key, if an audit is kept here; the change is made afterwards.
 
     Raises:
-        SettingsError: it could not be recorded.
+        SettingsError: it cannot be recorded.
     """
     try:
         record_key_change(read_settings(), change)
     except SettingsError as error:
         raise SettingsError(
-            f"The key {change.key_name} was changed ({change.action}), but not recorded. {error}"
+            f"Nothing was changed: a change of the key {change.key_name} ({change.action}) must be "
+            f"recorded first. {error}"
         ) from error
 
 
@@ -88,9 +102,10 @@ def create(
         scopes = _scopes(scope or [])
         expires_at = parse_expiry(expires, _now())
         path = _path(file)
-        new = create_key(path, name, scopes, expires_at, subject)
+        new = create_key(path, name, scopes, expires_at, subject, record_change)
         may = ", ".join(chosen for chosen in Scope if chosen in scopes)
-        _hand_over(new, path, f"Created the key {name} with {may}.")
+        note = f" {_OPEN_UNTIL_RESTART}" if new.is_only else ""
+        _hand_over(new, path, f"Created the key {name} with {may}.", note)
 
 
 @keys.command(name="list")
@@ -124,7 +139,13 @@ def rotate(
     overlap: Annotated[
         str, typer.Option(help="How long the old secret stays valid, such as 12h; 0h for a leak.")
     ] = DEFAULT_OVERLAP,
-    expires: _Expires = DEFAULT_LIFE,
+    expires: Annotated[
+        str | None,
+        typer.Option(
+            help="When the new secret ends, as for create; if not given, it lives as long as the "
+            "old one was made for."
+        ),
+    ] = None,
     file: _File = None,
 ) -> None:
     """Give a key a new secret and print it, once; the old one stays valid for a while.
@@ -139,7 +160,8 @@ def rotate(
         now = _now()
         path = _path(file)
         duration = parse_duration(overlap, "--overlap")
-        new = rotate_key(path, name, duration, parse_expiry(expires, now))
+        expires_at = SAME_LIFETIME if expires is None else parse_expiry(expires, now)
+        new = rotate_key(path, name, duration, expires_at, record_change)
         old_until = new.change.old_until
         ended = old_until is None or old_until <= now
         old = "is no longer valid" if ended else _ends(old_until)
@@ -156,16 +178,15 @@ def revoke(name: _Name, file: _File = None) -> None:
     """
     with plain_errors():
         path = _path(file)
-        record_change(revoke_key(path, name))
+        revoke_key(path, name, record_change)
         say(f"Revoked the key {name}. A running service refuses it within a second.")
 
 
-def _hand_over(new: NewKey, path: Path, sentence: str) -> None:
+def _hand_over(new: NewKey, path: Path, sentence: str, note: str = "") -> None:
     """Print a new key alone on standard output, and the rest on standard error."""
-    record_change(new.change)
     say(
         f"{sentence} This one {_ends(new.change.expires_at)}. Keep it: it is shown only now, and "
-        f"{shown(path)} has only its SHA-256."
+        f"{shown(path)} has only its SHA-256.{note}"
     )
     sys.stdout.write(f"{new.key}\n")
 
@@ -177,7 +198,9 @@ def _path(file: Path | None) -> Path:
 def _scopes(names: Sequence[str]) -> frozenset[Scope]:
     unknown = [name for name in names if name not in list(Scope)]
     if unknown:
-        raise SettingsError(f"{unknown[0][:80]!r} is not a scope. The scopes are {_SCOPES}.")
+        raise SettingsError(
+            f"{mask_keys(unknown[0])[:80]!r} is not a scope. The scopes are {_SCOPES}."
+        )
     return frozenset(map(Scope, names))
 
 

@@ -89,7 +89,7 @@ BROKEN: dict[str, Any] = {
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN.keys())
 def test_broken_file_is_refused_at_start(path: Path, clock: Clock, content: bytes) -> None:
     path.write_bytes(content)
-    with pytest.raises(SettingsError, match=r"keys\.json is not valid: .*osteo keys create"):
+    with pytest.raises(SettingsError, match=r"keys\.json is not valid: .*Restore it from a copy"):
         opened(path, clock)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from app.access.caller import OPEN_SCOPES, Scope
 from app.access.key_changes import (
     KeyChange,
+    PreviousSecret,
     create_first_key,
     create_key,
     revoke_key,
@@ -29,11 +31,13 @@ def test_create_key_says_what_it_did(path: Path) -> None:
 
 
 def test_rotate_key_says_what_it_did(path: Path) -> None:
-    created(path, "scanner")
+    ends = days(90).replace(microsecond=0)
+    old = created(path, "scanner", ends)
     now = datetime.now(UTC)
     new = rotate_key(path, "scanner", timedelta(days=7), None)
     assert new.change.action == "rotate"
     assert new.change.key_id == key_id_of(new.key)
+    assert new.change.previous == (PreviousSecret(key_id_of(old) or "", ends),)
     assert new.change.old_until is not None
     assert new.change.old_until - now == pytest.approx(timedelta(days=7), abs=timedelta(minutes=5))
 
@@ -54,7 +58,10 @@ def test_rotate_key_does_not_prolong_an_old_secret(path: Path) -> None:
 
 def test_revoke_key_says_what_it_did_and_keeps_the_name(path: Path) -> None:
     created(path, "scanner")
-    assert revoke_key(path, "scanner") == KeyChange("revoke", "scanner", CLASSIFY)
+    (secret,) = read_key_file(path)[0].keys[0].secrets
+    previous = (PreviousSecret(secret.id, None),)
+    change = revoke_key(path, "scanner")
+    assert change == KeyChange("revoke", "scanner", CLASSIFY, previous=previous)
     with pytest.raises(SettingsError, match=r"was revoked on 20.*Choose another name"):
         created(path, "scanner")
 
@@ -106,6 +113,19 @@ def test_key_that_would_never_be_valid_is_refused(path: Path) -> None:
     created(path, "scanner")
     with pytest.raises(SettingsError, match="would never be valid"):
         rotate_key(path, "scanner", timedelta(0), days(-1))
+
+
+def test_refused_name_is_repeated_without_the_secret_of_a_key(path: Path) -> None:
+    secret = created(path, "scanner").split("_", 2)[2]
+    pasted = f"osteo_abcdefgh_{secret}"
+    for name in (pasted, f"KEY={pasted}", f"{'x' * 70}{pasted}"):
+        for change in (revoke_key, partial(rotate_key, overlap=timedelta(0))):
+            with pytest.raises(SettingsError, match="There is no key named") as refused:
+                change(path, name)
+            assert secret[:8] not in str(refused.value)
+    with pytest.raises(SettingsError, match="is not a name for a key") as refused:
+        created(path, f"KEY={pasted}")
+    assert secret[:8] not in str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["nobody", "gone"])

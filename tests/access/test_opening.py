@@ -76,6 +76,13 @@ def test_first_key_is_created_once(tmp_path: Path) -> None:
     assert len(changes) == 1
 
 
+def test_no_first_key_is_made_for_a_start_that_would_fail(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, create_first_key=True, rate_limits="classify=often")
+    with pytest.raises(SettingsError, match="OSTEO_RATE_LIMITS"):
+        open_first_key(settings, print)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("given", [{"api_key": "x" * 16}, {"auth": "none"}, {}])
 def test_first_key_is_not_created_where_it_is_not_needed(
     tmp_path: Path, given: dict[str, str]
@@ -118,6 +125,33 @@ def test_open_access_says_that_everybody_may_call(
     caplog.set_level("INFO")
     assert not open_access(Settings(state_dir=tmp_path, host=host, auth="none")).is_required
     assert [(r.message, r.levelname) for r in caplog.records] == [("open_to_everybody", level)]
+
+
+@pytest.mark.parametrize(
+    ("given", "is_warned"),
+    [
+        ({}, True),
+        ({"api_key": "x" * 16}, False),
+        ({"oidc_issuer": "https://id.example.org", "oidc_audience": "tiles"}, False),
+        (dict.fromkeys(("tls_certificate", "tls_key", "tls_client_ca"), "x"), False),
+    ],
+    ids=["nothing else", "given key", "provider", "certificates"],
+)
+def test_open_access_warns_that_no_caller_can_get_in(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, given: dict[str, str], is_warned: bool
+) -> None:
+    file = tmp_path / "misspelt.json"
+    open_access(settings_in(tmp_path, host=EXPOSED, keys_file=file, **given))
+    warned = [(r.message, r.levelname, vars(r)["file"]) for r in caplog.records]
+    assert warned == [("no_usable_key", "WARNING", str(file))] * is_warned
+
+
+def test_open_access_does_not_warn_if_there_is_a_usable_key(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_key(tmp_path / "keys.json", "lis")
+    open_access(settings_in(tmp_path))
+    assert caplog.records == []
 
 
 def test_service_that_started_open_stays_open(tmp_path: Path) -> None:

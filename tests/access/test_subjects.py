@@ -13,6 +13,7 @@ from app.access.caller import Caller, Scope
 from app.access.key_changes import create_key, revoke_key
 from app.core.access_errors import CredentialsInvalidError
 from app.core.errors import SettingsError
+from tests.access.lookups import Clock, opened
 
 SUBJECT = "CN=scanner-2,O=Hospital"
 CLASSIFY = frozenset({Scope.CLASSIFY})
@@ -47,6 +48,43 @@ def test_find_subject_refuses_the_certificate_of_an_expired_key(path: Path) -> N
     with pytest.raises(CredentialsInvalidError) as refused:
         ApiKeys(path, clock=ends.timestamp).find_subject(SUBJECT)
     assert refused.value.reason == "expired"
+
+
+@pytest.mark.parametrize("how", ["removed", "emptied"])
+@pytest.mark.parametrize("reason", ["revoked", "expired"])
+def test_find_subject_refuses_a_certificate_also_once_its_key_is_gone(
+    path: Path, clock: Clock, reason: str, how: str
+) -> None:
+    ends = datetime.now(UTC) + timedelta(days=1)
+    create_key(path, "scanner", CLASSIFY, ends, SUBJECT)
+    if reason == "revoked":
+        revoke_key(path, "scanner")
+    else:
+        clock.now_s = ends.timestamp()
+    keys = opened(path, clock)
+    if how == "removed":
+        path.unlink()
+    else:
+        path.write_text('{"keys": []}')
+    for _ in range(2):
+        clock.pass_look()
+        with pytest.raises(CredentialsInvalidError) as refused:
+            keys.find_subject(SUBJECT)
+        assert refused.value.reason == reason
+        path.unlink(missing_ok=True)
+    create_key(path, "new", CLASSIFY, ends + timedelta(days=1), SUBJECT)
+    clock.pass_look()
+    caller = keys.find_subject(SUBJECT)
+    assert caller is not None
+    assert caller.name == "new"
+
+
+def test_find_subject_forgets_the_key_in_use_of_a_removed_file(path: Path, clock: Clock) -> None:
+    create_key(path, "scanner", CLASSIFY, None, SUBJECT)
+    keys = opened(path, clock)
+    path.unlink()
+    clock.pass_look()
+    assert keys.find_subject(SUBJECT) is None
 
 
 @pytest.mark.parametrize("is_reversed", [True, False])

@@ -166,6 +166,16 @@ def test_mistake_is_one_sentence_and_changes_nothing(
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "arguments", [["create", "b", "--scope"], ["create"], ["rotate"], ["revoke"]]
+)
+def test_pasted_key_is_not_repeated(arguments: list[str]) -> None:
+    key = created("scanner")
+    done = osteo_keys(*arguments, key, *(CLASSIFY if arguments == ["create"] else ()))
+    assert done.exit_code == 2
+    assert key.split("_", 2)[2][:8] not in done.stdout + done.stderr
+
+
 def test_misspelt_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OSTEO_KEY_FILE", "keys.json")
     done = osteo_keys("list")
@@ -185,6 +195,47 @@ def test_every_change_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
         ("rotate", "scanner"),
         ("revoke", "scanner"),
     ]
+
+
+def test_change_that_cannot_be_recorded_is_not_made(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created("scanner")
+    before = path.read_bytes()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("OSTEO_AUDIT_URL", f"sqlite:///{tmp_path}/file/audit.sqlite3")
+    for arguments in (["create", "b", *CLASSIFY], ["rotate", "scanner"], ["revoke", "scanner"]):
+        done = osteo_keys(*arguments)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert "Nothing was changed" in done.stderr
+        assert path.read_bytes() == before, arguments
+
+
+def test_only_key_of_a_file_says_that_an_open_service_stays_open() -> None:
+    for name, is_said in (("a", True), ("b", False)):
+        done = osteo_keys("create", name, *CLASSIFY)
+        assert ("started open" in done.stderr) is is_said
+        assert ("stays open until it is restarted" in done.stderr) is is_said
+    told = " ".join(osteo_keys("--help").stdout.replace("\u2502", " ").split())
+    assert "stays open until it is restarted" in told
+
+
+@pytest.mark.parametrize(
+    ("made_for", "n_days"), [("1d", 1), ("never", None), ("9999-12-31", None), ("12w", 84)]
+)
+def test_rotated_key_lives_as_long_as_the_old_one(
+    path: Path, made_for: str, n_days: int | None
+) -> None:
+    created("scanner", "--expires", made_for)
+    for _ in range(2):
+        osteo_keys("rotate", "scanner")
+        secret = read_key_file(path)[0].keys[0].secrets[-1]
+        if n_days is None:
+            assert secret.expires_at is None or secret.expires_at.year == 9999
+        else:
+            assert secret.expires_at == secret.created_at + timedelta(days=n_days)
+    osteo_keys("rotate", "scanner", "--expires", "2099-03-01")
+    assert read_key_file(path)[0].keys[0].secrets[-1].expires_at == datetime(2099, 3, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("name", [[], ["create"], ["list"], ["rotate"], ["revoke"]])

@@ -120,6 +120,16 @@ def test_key_that_names_the_subject_gives_its_scopes_and_can_be_revoked(service:
         assert receive(connection).status == 401
     assert service.status(service.lis) == 200
     assert service.logged("robot")["caller"] == "robot-1"
+    (file,) = service.folder.rglob("keys.json")
+    file.unlink()
+    read = {"event": "api_keys_read", "n_keys": 0}
+    wait_until(
+        lambda: (
+            service.status(service.robot) == 401
+            and any(event.items() >= read.items() for event in service.server.events())
+        )
+    )
+    assert service.status(service.robot) == 401, "a removed file revives no certificate"
 
 
 def test_wrong_key_does_not_fall_back_to_the_certificate(service: Service) -> None:
