@@ -15,7 +15,7 @@ from app.serving.lifecycle import Lifecycle
 from app.settings import Settings
 
 Version = Annotated[str, Path(pattern=VERSION_PATTERN, description="The version to activate.")]
-_SWITCH_CODES: Final = ("model-not-found", "activation-refused", "audit-unavailable")
+_SWITCH_CODES: Final = ("model-not-found", "activation-refused")
 
 
 def build_router(lifecycle: Lifecycle, settings: Settings) -> APIRouter:

@@ -30,7 +30,6 @@ UPLOAD_CODES: Final = (
     *("malformed-request", "upload-timeout", "body-too-large", "too-many-tiles", "missing-tile"),
     *("unsupported-media-type", "unsupported-encoding"),
     *("queue-full", "uploads-full", "not-ready", "deadline-exceeded", "out-of-memory"),
-    "audit-unavailable",
 )
 """Problems of every route that receives tiles."""
 TILE_CODES: Final = (
@@ -41,7 +40,8 @@ TILE_CODES: Final = (
 """Problems of one tile. In a batch they are in the items of the answer."""
 _CODES_OF_ALL: Final = (RequestIdError.code, OsteoError.code)
 _CODES_OF_CALLERS: Final = (
-    *("credentials-missing", "credentials-invalid", "identity-provider-unavailable"),
+    *("credentials-missing", "credentials-invalid"),
+    *("identity-provider-unavailable", "audit-unavailable"),
 )
 _CODES_OF_SCOPES: Final = ("scope-missing", "rate-limited")
 _SECURITY: Final[list[dict[str, list[str]]]] = [{"Bearer": []}, {"ApiKey": []}, {}]
