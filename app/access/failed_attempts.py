@@ -11,7 +11,7 @@ from typing import Final
 FREE_ATTEMPTS: Final = 5
 """Failures within `RECENT_S` that are answered at once: somebody mistypes, or a job restarts."""
 FIRST_DELAY_S: Final = 0.1
-"""Of the next failure; doubled by each one after it."""
+"""Delay of the first failure after those; each further one doubles it."""
 MAX_DELAY_S: Final = 5.0
 RECENT_S: Final = 60.0
 MAX_ADDRESSES: Final = 4096

@@ -28,7 +28,7 @@ from app.core.violations import describe_first_violation
 from app.settings.access import AccessSettings
 
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$"
-"""Of a key's name, which appears in logs, in the audit and in tables."""
+"""What a key's name must match: it appears in logs, in the audit and in tables."""
 MAX_FILE_BYTES: Final = 16 * 1024**2
 """About 40,000 keys; what is larger is not a file of keys."""
 _MODE: Final = 0o600

@@ -75,8 +75,6 @@ class AccessControl:
             RateLimitedError: it has used up its limit.
         """
         context = request_context(scope)
-        if context.refusal is not None:
-            raise context.refusal
         if context.is_admitted or is_open(scope["path"], self._open_kinds):
             return True
         needed = _needed(scope)
@@ -125,13 +123,12 @@ class AccessControl:
 
     def _note_refusal(self, scope: Scope, context: RequestContext, error: OsteoError) -> None:
         """Count a refusal, and delay the answers to an address that keeps failing."""
-        context.refusal = error
         if isinstance(error, RateLimitedError):
             context.allowance = self._rate_limits.refused(error)
             context.refusal_delay_s = RATE_LIMITED_DELAY_S
         reason = error.reason if isinstance(error, UnauthenticatedError) else error.code
         self._metrics.access_refusals.labels(reason).inc()
-        context.log_fields["refused"] = reason
+        context.refusal_reason = context.log_fields["refused"] = reason
         if isinstance(error, UnauthenticatedError):
             client = scope.get("client")
             context.refusal_delay_s = self._failed_attempts.delay_s(client[0] if client else None)

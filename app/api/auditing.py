@@ -13,15 +13,20 @@ from app.access.caller import ANONYMOUS
 from app.api.problems import problem_of, problem_response
 from app.api.request_context import RequestContext, request_context
 from app.api.route_scopes import ALWAYS_OPEN
-from app.api.unrouted import UNMATCHED, route_path
+from app.api.unrouted import route_of
 from app.audit.records import AuditRecord
 from app.audit.writer import AuditWriter
-from app.core.access_errors import AuditUnavailableError, UnauthenticatedError
+from app.core.access_errors import (
+    AuditUnavailableError,
+    CredentialsInvalidError,
+    CredentialsMissingError,
+)
 from app.core.errors import OsteoError
 from app.inference.results import TileResult
 from app.serving.rollout import ModelSwitch
 
 _SERVICE: Final = "service"  # switches the model at start, and when it finds a newer version
+_UNKNOWN_CALLER_CODES: Final = (CredentialsMissingError.code, CredentialsInvalidError.code)
 _current: ContextVar[RequestContext | None] = ContextVar("request", default=None)
 
 
@@ -91,7 +96,7 @@ class Auditor:
         ]
         has_refusal = self._must_wait(scope, context)
         if has_refusal:
-            records.append(_refusal_record(context, _route_of(scope), status))
+            records.append(_refusal_record(context, route_of(scope), status))
         if self._writer is None or not records:
             return
         has_switched = bool(context.switches)
@@ -114,7 +119,7 @@ class Auditor:
             self._is_required
             and is_identified
             and is_refusal
-            and _route_of(scope) not in ALWAYS_OPEN
+            and route_of(scope) not in ALWAYS_OPEN
         )
 
     def note_refusal(self, scope: Scope, route: str, status: int) -> None:
@@ -140,7 +145,7 @@ class Auditor:
         index: int | None,
         result: TileResult | OsteoError,
     ) -> AuditRecord:
-        route = getattr(scope.get("route"), "path", UNMATCHED)
+        route = route_of(scope)
         if isinstance(result, OsteoError):
             problem = problem_of(result, context.request_id)
             fields = _request_fields(context, route, problem.status)
@@ -175,20 +180,13 @@ def _request_fields(context: RequestContext, route: str, status: int) -> dict[st
 
 
 def _refusal_record(context: RequestContext, route: str, status: int) -> AuditRecord:
-    error = context.refusal
-    credentials = error.reason if isinstance(error, UnauthenticatedError) else None
+    is_unknown = context.problem_code in _UNKNOWN_CALLER_CODES
     return AuditRecord(
         event="refusal",
         **_request_fields(context, route, status),
         reason=context.problem_code,
-        details={"credentials": credentials} if credentials else None,
+        details={"credentials": context.refusal_reason} if is_unknown else None,
     )
-
-
-def _route_of(scope: Scope) -> str:
-    if request_context(scope).refusal is not None:  # before it came to a router
-        return route_path(scope["path"], scope["app"].state.methods_by_path)
-    return str(getattr(scope.get("route"), "path", UNMATCHED))
 
 
 def _request_switch_record(

@@ -14,7 +14,7 @@ from app.api.answer_headers import add_answer_headers
 from app.api.auditing import Auditor
 from app.api.problems import problem_response
 from app.api.request_context import request_context
-from app.api.unrouted import UNMATCHED, route_path
+from app.api.unrouted import route_of
 from app.core.errors import NotReadyError, OsteoError
 from app.telemetry.logs import LOGGER_NAME
 from app.telemetry.metrics import Metrics
@@ -68,9 +68,7 @@ class ObserveRequests:
                 await problem_response(scope, error)(scope, receive, send_observed)
             raise
         finally:
-            route = getattr(scope.get("route"), "path", UNMATCHED)
-            if context.refusal is not None:  # before it came to a router
-                route = route_path(scope["path"], scope["app"].state.methods_by_path)
+            route = route_of(scope)
             record_request(self._metrics, scope, route, status)
             self._auditor.note_refusal(scope, route, status)
 

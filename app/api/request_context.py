@@ -40,7 +40,8 @@ class RequestContext:
         release_place: ends the reservation of a place in the queue, if the connection made one.
         caller: who sent it; None while that is not known.
         is_admitted: whether the caller may send it.
-        refusal: why it may not, once that is known.
+        refusal_reason: why it may not, in a word such as `expired`; empty if it may. An error here
+            would keep itself alive through the frames of its traceback.
         refusal_delay_s: seconds by which the refusal is to be delayed.
         allowance: what is left of the caller's rate limit, if there is one.
         results: by tile, its position in a batch (None for a single tile) and its result.
@@ -57,7 +58,7 @@ class RequestContext:
     release_place: Callable[[], None] | None = None
     caller: Caller | None = None
     is_admitted: bool = False
-    refusal: OsteoError | None = None
+    refusal_reason: str = ""
     refusal_delay_s: float = 0.0
     allowance: Allowance | None = None
     results: list[tuple[int | None, TileResult | OsteoError]] = field(default_factory=list)

@@ -9,8 +9,10 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
+from starlette.types import Scope
 
 from app.api.cross_origin import is_preflight
+from app.api.request_context import request_context
 
 UNMATCHED: Final = "unmatched"
 """Stands for paths without a route: they are arbitrary, so they cannot be labels of metrics."""
@@ -29,6 +31,13 @@ def methods_by_path(routers: Iterable[APIRouter]) -> dict[str, list[str]]:
         route.path: sorted(route.methods or ()) for route in routes if route.include_in_schema
     }
     return {path: ["GET"] for path in _PAGES} | described
+
+
+def route_of(scope: Scope) -> str:
+    """The path of the route of a request, for logs, metrics and the audit."""
+    if request_context(scope).refusal_reason:  # before it came to a router
+        return route_path(scope["path"], scope["app"].state.methods_by_path)
+    return str(getattr(scope.get("route"), "path", UNMATCHED))
 
 
 def route_path(path: str, routes: Iterable[str]) -> str:

@@ -64,7 +64,7 @@ def verify(
 ) -> None:
     """Find records that were edited, removed, moved, doubled or cut off.
 
-    Each record has a hash that covers the record before it. Whoever changes the
+    Each record has a hash that covers the record before it. Somebody who changes the
     database can make a chain end earlier; that shows against the heads that other
     chains and the log have.
 
