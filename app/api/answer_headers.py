@@ -18,8 +18,8 @@ PLAIN_HEADERS: Final = {
     "Content-Security-Policy": NOTHING,
     "X-Content-Type-Options": "nosniff",
 }
-"""Headers of every answer, also of those that no application sends: no cache may keep the answer, and
-no browser may guess its type or run anything in it (RFC 9111, Fetch, CSP level 3)."""
+"""Every answer has these, even one that no application sends: no cache may keep it, and no browser
+may guess its type or run anything in it (RFC 9111, Fetch, CSP level 3)."""
 
 
 def add_answer_headers(scope: Scope, headers: MutableHeaders) -> None:

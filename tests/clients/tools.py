@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 _LOCKS: Final = Path(__file__).parent / "tools"
+LOCK_NAMES: Final = ("requirements.lock", "package.json", "package-lock.json", ".npmrc")
 _DONE: Final = "installed"
 _INSTALL_WITHIN_S: Final = 600.0
 _ENVIRONMENT: Final = {
@@ -71,32 +72,34 @@ def run(command: list[object], cwd: Path, bin_dir: Path | None = None) -> str:
     return done.stdout
 
 
-def install() -> Tools:
+def install(locks: Path = _LOCKS, name: str = "clients") -> Tools:
     """Install the tools, or return those that an earlier test run installed.
+
+    Args:
+        locks: folder of `LOCK_NAMES`.
+        name: of the cache.
 
     Raises:
         AssertionError: pip or npm failed, for example because there is no network.
     """
-    locks = [_LOCKS / "requirements.lock", _LOCKS / "package-lock.json"]
-    content = sys.version.encode() + b"".join(lock.read_bytes() for lock in locks)
+    content = sys.version.encode() + b"".join((locks / lock).read_bytes() for lock in LOCK_NAMES)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "osteo-tiles"
-    folder = cache / f"clients-{hashlib.sha256(content).hexdigest()[:16]}"
+    folder = cache / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}"
     cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "clients.lock").open("w") as lock:
+    with (cache / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another worker may be installing
         if not (folder / _DONE).exists():
             shutil.rmtree(folder, ignore_errors=True)
-            _install_into(folder)
+            _install_into(Tools(folder), locks)
             (folder / _DONE).touch()
     return Tools(folder)
 
 
-def _install_into(folder: Path) -> None:
-    tools = Tools(folder)
-    venv.create(folder / "python", with_pip=False)
+def _install_into(tools: Tools, locks: Path) -> None:
+    venv.create(tools.folder / "python", with_pip=False)
     pip = [sys.executable, "-m", "pip", "--python", tools.bin / "python", "install", "--quiet"]
-    hashes = ["--no-deps", "--require-hashes", "-r", _LOCKS / "requirements.lock"]
-    run([*pip, "--disable-pip-version-check", *hashes], folder)
-    for name in ("package.json", "package-lock.json", ".npmrc"):
-        shutil.copy(_LOCKS / name, folder)
-    run([tools.bin / "npm", "ci"], folder, tools.bin)
+    hashes = ["--no-deps", "--require-hashes", "-r", locks / "requirements.lock"]
+    run([*pip, "--disable-pip-version-check", *hashes], tools.folder)
+    for name in LOCK_NAMES[1:]:
+        shutil.copy(locks / name, tools.folder)
+    run([tools.bin / "npm", "ci"], tools.folder, tools.bin)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.access.oidc.node import install
 from tests.access.oidc.provider import Provider
-from tests.clients.tools import Tools
+from tests.clients.tools import Tools, install
 
 
 @pytest.fixture(scope="session")
 def node() -> Tools:
     """Node.js and oidc-provider; without a network the tests are skipped, but never in CI."""
     try:
-        return install()
+        return install(Path(__file__).parent, "oidc")
     except AssertionError as error:
         if os.environ.get("REQUIRE_CLIENT_TOOLS"):
             raise
