@@ -14,6 +14,7 @@ from training.data.labels import COLLECTION_LABELS, MixedTiles
 from training.data.tile_rules import COLLECTION_SIDE_PX, TileSide
 from training.distributed import StrategyName
 from training.networks.architecture import System
+from training.networks.backbone import BackboneConfig
 from training.networks.registry import DEFAULT_SYSTEM, SYSTEMS, find_system
 from training.storage.frozen_model import FrozenModel
 from training.storage.toml import read_toml
@@ -85,10 +86,18 @@ class NetworkConfig(FrozenModel):
     """The network and its initial weights."""
 
     system: str = Field(default=DEFAULT_SYSTEM.name, description="One of `osteo-train systems`.")
-    side_px: int | None = Field(
-        default=None,
-        description="Side of the network's input in pixels; by default the side for which the "
-        "system was made (the paper used 224 for all).",
+    backbone: BackboneConfig = Field(
+        default=BackboneConfig(), description="What is taken from the backbone."
+    )
+    head: Literal["dense", "logistic"] = Field(
+        default="dense",
+        description="What classifies the pooled features: `dense`, two layers trained by [head]; "
+        "or `logistic`, the average of one logistic regression for each pooled layer.",
+    )
+    penalty_c: float = Field(
+        default=0.1,
+        gt=0,
+        description="Inverse strength of the L2 penalty of a `logistic` head.",
     )
     weights: str = Field(
         default="imagenet",
@@ -111,13 +120,19 @@ class NetworkConfig(FrozenModel):
     def _is_known(cls, name: str) -> str:
         return find_system(name).name
 
-    @field_validator("side_px")
+    @field_validator("backbone")
     @classmethod
-    def _is_large_enough(cls, side_px: int | None, info: ValidationInfo) -> int | None:
+    def _suits_the_system(cls, backbone: BackboneConfig, info: ValidationInfo) -> BackboneConfig:
         system = SYSTEMS.get(info.data.get("system", ""))
-        if side_px is not None and system is not None and side_px < system.min_side_px:
-            raise ValueError(f"{system.title} needs at least {system.min_side_px} px")
-        return side_px
+        if system is None:
+            return backbone
+        side_px = backbone.side_px or system.side_px
+        if side_px < system.min_side_px:
+            raise ValueError(f"{system.title} needs a side of at least {system.min_side_px} px")
+        tile_side_px = backbone.tile_side_px or side_px
+        if tile_side_px % side_px != 0:
+            raise ValueError(f"tile_side_px must be a multiple of {side_px}, not {tile_side_px}")
+        return backbone
 
     @property
     def entry(self) -> System:
@@ -126,8 +141,13 @@ class NetworkConfig(FrozenModel):
 
     @property
     def input_side_px(self) -> int:
-        """Side of the network's input in pixels."""
-        return self.side_px or self.entry.side_px
+        """Side of the tiles that the graph takes, in pixels."""
+        return self.backbone.tile_side_px or self.backbone_side_px
+
+    @property
+    def backbone_side_px(self) -> int:
+        """Side of the backbone's input in pixels."""
+        return self.backbone.side_px or self.entry.side_px
 
 
 class SamplingConfig(FrozenModel):
@@ -232,6 +252,7 @@ class TrainingConfig(FrozenModel):
     def _names_no_removed_switch(cls, document: Any, info: ValidationInfo) -> Any:
         if not isinstance(document, dict):
             return document
+        document = _with_side_in_backbone(document, is_record=info.mode == "json")
         return _without_removed(document, is_record=info.mode == "json")
 
     @model_validator(mode="after")
@@ -248,12 +269,26 @@ class TrainingConfig(FrozenModel):
         system = self.network.entry
         if self.fine_tune.epochs > 0 and system.seam is None:
             raise ValueError(f"fine_tune.epochs must be 0: {system.title} has no second phase")
+        network = self.network
+        is_trained_whole = not system.is_pretrained or self.fine_tune.epochs > 0
+        if is_trained_whole and not network.backbone.is_default:
+            raise ValueError(
+                "network.backbone must pool the mean of the last layer and leave tile_side_px out: "
+                "other features are taken from a frozen backbone only"
+            )
+        if network.head == "logistic" and (is_trained_whole or system.head == "svm"):
+            raise ValueError(
+                f"network.head must be 'dense': {system.title} has no logistic regressions on the "
+                "features of a frozen backbone"
+            )
         has_frozen_head = system.is_pretrained and system.head != "svm"
-        if self.network.standardize > 0 and not has_frozen_head:
+        if network.standardize > 0 and not has_frozen_head:
             raise ValueError(
                 f"network.standardize must be 0: {system.title} has no head on the features of a "
                 "frozen backbone"
             )
+        if network.standardize > 0 and network.head == "logistic":
+            raise ValueError("network.standardize must be 0: a logistic head always standardises")
         return self
 
 
@@ -272,6 +307,20 @@ def read_config(path: Path, weights: str | None = None) -> TrainingConfig:
         return config
     network = config.network.model_copy(update={"weights": weights})
     return config.model_copy(update={"network": network})
+
+
+def _with_side_in_backbone(document: dict[str, Any], is_record: bool) -> dict[str, Any]:
+    """`network.side_px` moved to `network.backbone.side_px`; records have the old key."""
+    network = document.get("network")
+    if not isinstance(network, dict) or "side_px" not in network:
+        return document
+    if not is_record:
+        reason = PydanticCustomError("moved_key", "this key is now `network.backbone.side_px`")
+        error = InitErrorDetails(type=reason, loc=("network", "side_px"), input=network["side_px"])
+        raise ValidationError.from_exception_data("TrainingConfig", [error])
+    network = dict(network)
+    backbone = {"side_px": network.pop("side_px")} | network.get("backbone", {})
+    return document | {"network": network | {"backbone": backbone}}
 
 
 def _without_removed(document: dict[str, Any], is_record: bool) -> dict[str, Any]:

@@ -58,5 +58,5 @@ class FeatureCache:
         """
         named = f"{UNTRAINED}, seed {seed}" if network.weights == UNTRAINED else network.weights
         weights = weights_sha256(network.weights) or named
-        space = FeatureSpace(network.system, weights, network.input_side_px, f"views: {output}")
+        space = FeatureSpace(network.system, weights, network.backbone_side_px, f"views: {output}")
         return StoredViews(FeatureStore(self.folder, space), self.tiles)

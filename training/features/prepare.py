@@ -15,6 +15,7 @@ from training.data.tiles import Tiles
 from training.errors import RunError
 from training.features.cache import FeatureCache, StoredViews
 from training.features.extract import cache_features, draw_all, pool_features
+from training.networks.backbone import BackboneConfig
 from training.networks.graphs import (
     SplitBackbone,
     Weights,
@@ -123,7 +124,8 @@ def features_key(config: TrainingConfig) -> str:
     """What decides the features; configurations with the same key can share them."""
     network, tune = config.network, config.fine_tune
     seam = tune.first_layer if tune.epochs > 0 else "pooled"
-    network_key = f"{network.system} {network.input_side_px} {network.weights} {seam}"
+    layers = network.backbone.model_dump_json()
+    network_key = f"{network.system} {network.weights} {network.backbone_side_px} {layers} {seam}"
     views = f"{config.augment.model_dump_json()} {config.gan.model_dump_json()}"
     return f"{network_key} {config.seed} {views}"
 
@@ -135,20 +137,30 @@ def _run_backbone(
 
     network, system = config.network, config.network.entry
     keras.utils.set_random_seed(config.seed)  # an untrained backbone has random weights
-    backbone = build_backbone(network.weights, system, network.input_side_px)
+    backbone = build_backbone(network.weights, system, network.backbone_side_px)
 
     def stored(output: str) -> StoredViews | None:
         return cache.open(network, config.seed, output) if cache else None
 
     views = config.augment, config.seed, system.scaling
     if config.fine_tune.epochs == 0:
-        pooled = cache_features(build_pooled(backbone), tiles, *views, stored("pooled"))
+        pooled_graph = build_pooled(backbone, network.backbone)
+        name = _output_name(network.backbone)
+        pooled = cache_features(pooled_graph, tiles, *views, stored(name))
         return backbone, None, pooled
     seam = config.fine_tune.first_layer or system.seam or ""
     cut = split_backbone(backbone, seam)
     features = cache_features(cut.frozen, tiles, *views, stored(seam))
     tunable = TunableLayers(cut, cut.trainable.get_weights(), features)
     return backbone, tunable, pool_features(cut.trainable, features)
+
+
+def _output_name(backbone: BackboneConfig) -> str:
+    """Name of the features in the cache; features that were stored as `pooled` stay valid."""
+    if backbone.is_default:
+        return "pooled"
+    reduced = f" from {backbone.tile_side_px} px" if backbone.tile_side_px else ""
+    return f"{backbone.pooling} of {'+'.join(backbone.layers)}{reduced}"
 
 
 def _require_synthetic(

@@ -97,8 +97,15 @@ class _Job:
             network.dropout,
             self.seed,
             len(self.config.labels),
-            network.entry.embedding_size,
+            self.embedding_size,
         )
+
+    @property
+    def embedding_size(self) -> int:
+        """E, the length of an embedding."""
+        is_pretrained = self.config.network.entry.is_pretrained
+        size: int = self.features.pooled.shape[-1]
+        return size if is_pretrained else self.config.network.entry.embedding_size
 
 
 def fit_classifier(
@@ -185,7 +192,7 @@ def _fine_tune(
 
 def _fit_from_scratch(job: _Job) -> Fitted:
     network = job.config.network
-    backbone = build_backbone(network.weights, network.entry, network.input_side_px)
+    backbone = build_backbone(network.weights, network.entry, network.backbone_side_px)
     head = job.build_head()
     whole = build_whole(backbone, head, network.entry)
     phase = Phase("whole", whole, job.config.head, job.features.pooled, job.targets)

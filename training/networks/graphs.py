@@ -1,4 +1,4 @@
-"""The network as Keras graphs: a backbone, global average pooling, Dense 100, Dense C.
+"""The network as Keras graphs: a backbone, pooling of one or several layers, Dense 100, Dense C.
 
 `training.networks.registry` says which backbone a system has and how its input is scaled. The
 graphs share their weights: `SplitBackbone.frozen` runs once for each view, fine-tuning trains
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from app.core.manifest import sha256_of_file
 from training.errors import WeightsError
 from training.networks.architecture import System
+from training.networks.backbone import BackboneConfig, feature_maps, pool, reduce_tiles
 from training.networks.registry import DEFAULT_SYSTEM
 
 Weights = list[NDArray[np.float32]]
@@ -177,13 +178,21 @@ def build_tuned(trainable: Any, head: Any) -> Any:
     return keras.Model(trainable.input, head(pooled), name="tuned")
 
 
-def build_pooled(backbone: Any) -> Any:
-    """The frozen backbone and its pooling: scaled float32 `[B, side, side, 3]` to `[B, E]`."""
+def build_pooled(backbone: Any, config: BackboneConfig | None = None) -> Any:
+    """The frozen backbone and its pooling: scaled float32 `[B, tile_side, tile_side, 3]` to `[B, E]`.
+
+    Raises:
+        WeightsError: the backbone has no such layer.
+    """
     import keras
 
+    config = config or BackboneConfig()
     backbone.trainable = False
-    pooled = keras.layers.GlobalAveragePooling2D()(backbone(backbone.input, training=False))
-    return keras.Model(backbone.input, pooled, name="pooled")
+    maps = feature_maps(backbone, config)
+    side_px = backbone.input.shape[1]
+    scaled = keras.Input((config.tile_side_px or side_px,) * 2 + (3,))
+    embedding = _embedding(maps(reduce_tiles(scaled, side_px), training=False), config)
+    return keras.Model(scaled, embedding, name="pooled")
 
 
 def build_whole(backbone: Any, head: Any, system: System) -> Any:
@@ -202,35 +211,53 @@ def build_serving_model(
     backbone_weights: Sequence[NDArray[np.float32]],
     head_weights: Sequence[NDArray[np.float32]],
     system: System = DEFAULT_SYSTEM,
-    side_px: int | None = None,
+    config: BackboneConfig | None = None,
 ) -> Any:
     """The graph that is exported.
 
-    Input `tiles`: uint8 `[B, side, side, 3]` RGB. Outputs, all float32: `logits` `[B, C]`,
-    `embedding` `[B, E]` (the pooled features), `cam` `[B, h, w, C]` (from `GradCam`).
+    Input `tiles`: uint8 `[B, tile_side, tile_side, 3]` RGB. Outputs, all float32: `logits`
+    `[B, C]`, `embedding` `[B, E]` (the pooled features of all layers), `cam` `[B, h, w, C]` (from
+    `EvidenceMaps`).
 
     Args:
-        backbone_weights: what `get_weights` of the backbone returns.
+        backbone_weights: what `get_weights` of the whole backbone returns.
         head_weights: kernel and bias of the hidden layer, then of the logits.
         system: an entry of the registry.
-        side_px: side of the tiles; by default the side that the system was made for.
+        config: layers, pooling and sides; by default the mean of the last layer.
+
+    Raises:
+        WeightsError: the backbone has no such layer.
     """
     import keras
 
-    from training.networks.grad_cam import GradCam
+    from training.networks.evidence_maps import EvidenceMaps
 
-    side_px = side_px or system.side_px
+    config = config or BackboneConfig()
+    side_px = config.side_px or system.side_px
     backbone = build_backbone(UNTRAINED, system, side_px)
     backbone.set_weights(backbone_weights)
-    tiles = keras.Input((side_px, side_px, 3), dtype="uint8", name="tiles")
-    features = backbone(system.scaling.graph(tiles), training=False)
-    embedding = keras.layers.GlobalAveragePooling2D(name="embedding")(features)
+    tiles = keras.Input((config.tile_side_px or side_px,) * 2 + (3,), dtype="uint8", name="tiles")
+    scaled = reduce_tiles(system.scaling.graph(tiles), side_px)
+    maps = as_list(feature_maps(backbone, config)(scaled, training=False))
+    embedding = keras.layers.Identity(name="embedding")(_embedding(maps, config))
     hidden_layer = keras.layers.Dense(head_weights[0].shape[1], activation="relu", name="hidden")
     logits_layer = keras.layers.Dense(head_weights[2].shape[1], name="logits")
     hidden = hidden_layer(embedding)
     logits = logits_layer(hidden)
     hidden_layer.set_weights(head_weights[:2])
     logits_layer.set_weights(head_weights[2:])
-    cam = GradCam(hidden_layer, logits_layer, name="cam")(features, hidden)
+    cam = EvidenceMaps(hidden_layer, logits_layer, config.pooling, name="cam")(maps, hidden)
     outputs = {"logits": logits, "embedding": embedding, "cam": cam}
     return keras.Model(tiles, outputs, name="osteo")
+
+
+def _embedding(maps: Any, config: BackboneConfig) -> Any:
+    from keras import ops
+
+    parts = [pool(features, config.pooling) for features in as_list(maps)]
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts)
+
+
+def as_list(outputs: Any) -> list[Any]:
+    """Keras returns a single output bare, and several in a list."""
+    return outputs if isinstance(outputs, list) else [outputs]

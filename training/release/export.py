@@ -59,10 +59,11 @@ def export_models(
     Raises:
         RunError: the disk is full.
     """
-    system, side_px = network.entry, network.input_side_px
     begin("SavedModel")
     bundle_dir.mkdir(parents=True, exist_ok=True)
-    model = build_serving_model(backbone_weights, head_weights, system, side_px)
+    model = build_serving_model(
+        backbone_weights, head_weights, network.entry, network.backbone
+    )
     _, rows, columns, _ = model.output["cam"].shape
     _export_saved_model(model, bundle_dir / SAVED_MODEL_NAME, batch_size=None)
     begin("LiteRT file")
@@ -73,7 +74,7 @@ def export_models(
         litert_file.write_bytes(lite_converter(single_dir).convert())
         begin("int8 file")
         parity = None
-        if system.has_int8:
+        if network.entry.has_int8:
             int8, parity = quantize(single_dir, litert_file, calibration_set)
             (bundle_dir / INT8_NAME).write_bytes(int8)
     return Exported(model.output["embedding"].shape[-1], (rows, columns), parity)

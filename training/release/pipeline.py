@@ -129,6 +129,6 @@ def _require_releasable(config: TrainingConfig, folders: Folders, bundle_dir: Pa
     network = config.network
     require_weights(network.weights, network.entry)
     # Fails if the file holds the weights of another network.
-    build_backbone(network.weights, network.entry, network.input_side_px)
+    build_backbone(network.weights, network.entry, network.backbone_side_px)
     require_room(bundle_dir.parent, _BUNDLE_BYTES * network.entry.n_parameters, "The bundle")
     require_room(folders.runs_dir, _RUN_BYTES * network.entry.n_parameters, "A run")
