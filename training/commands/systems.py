@@ -42,8 +42,8 @@ def systems() -> None:
             "",
             "no pixels",
             plain(
-                f"reads {table_system.reads} of the collection's feature table "
-                "(doi:10.7937/tcia.2019.bvhjhdas), CC BY 3.0; cannot be exported"
+                f"reads {table_system.reads} of the collection's feature table, CC BY 3.0; "
+                "cannot be exported"
             ),
         )
     OUT.print(table)

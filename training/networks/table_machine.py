@@ -3,7 +3,8 @@
 It is one machine per label against the rest, as `svm_head` is, so a label's logit is one margin.
 scikit-learn's `SVC` would instead fit one machine per pair of labels, and its decision values
 (`decision_function_shape="ovr"`) are counts of won pairs with a fraction of at most 1/3. Softmax of
-such values says how many pairs a label won, not how clearly, and no temperature repairs that.
+such values says how many pairs a label won, not how clearly, and no temperature repairs that
+(docs/decisions/0066-feature-table.md has the log losses).
 
 No parameter is tuned on tiles: penalty and standardisation are those of `svm_head`, and the kernel
 has scikit-learn's default width for standardised measures, 1 / (number of measures x variance).
@@ -39,7 +40,7 @@ def fit_table_machine(
         A function from measures to decision values, which are the logits.
 
     Raises:
-        RunError: all rows have the same label.
+        RunError: all rows have the same label or the same measures.
     """
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
@@ -49,11 +50,9 @@ def fit_table_machine(
     present = np.unique(class_indices)
     if len(present) < 2:
         raise RunError("All training rows of a fold have the same label. Use another split.")
-    # A column without any value stays, as a constant, so that the columns keep their places.
-    scaling = make_pipeline(
-        SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
-    )
-    scaled = scaling.fit_transform(measures)
+    columns = _varying(measures)
+    scaling = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+    scaled = scaling.fit_transform(measures[:, columns])
     machines = {
         label: SVC(C=PENALTY, kernel="rbf", gamma="scale", class_weight="balanced").fit(
             scaled, class_indices == label
@@ -64,9 +63,24 @@ def fit_table_machine(
     def logits(measures: NDArray[np.float64]) -> NDArray[np.float32]:
         values = np.full((len(measures), n_labels), ABSENT_LABEL, dtype=np.float32)
         if len(measures) > 0:
-            scaled = scaling.transform(measures)
+            scaled = scaling.transform(measures[:, columns])
             for label, machine in machines.items():
                 values[:, label] = machine.decision_function(scaled)
         return values
 
     return logits
+
+
+def _varying(measures: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The columns with more than one value, int64 `[m]`.
+
+    A constant has no standard deviation to divide by. In its own unit, another value of a test row
+    would outweigh all other columns.
+
+    Raises:
+        RunError: there is none.
+    """
+    varies = [len(np.unique(column[~np.isnan(column)])) > 1 for column in measures.T]
+    if not any(varies):
+        raise RunError("No feature differs between the training rows of a fold. Check the table.")
+    return np.flatnonzero(varies)
