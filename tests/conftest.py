@@ -42,7 +42,7 @@ SLOW = (
     *("training/collection", "training/commands", "training/data/test_tiles.py"),
     *("training/experiments", "training/features", "training/runs"),
     *("training/own_tiles/test_end_to_end.py", "training/own_tiles/test_calibrate.py"),
-    "training/own_tiles/test_unknown_slides.py",
+    *("training/own_tiles/test_unknown_slides.py", "training/table/test_commands.py"),
     *("core/formats/test_tiff_combinations.py", "core/test_jpeg_damage.py"),
     *("core/test_jpeg_pixels.py", "core/test_png_pixels.py", "core/test_webp_pixels.py"),
     *("access/oidc", "access/test_key_changes_at_once.py", "access/test_key_file.py"),

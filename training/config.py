@@ -15,7 +15,8 @@ from training.data.tile_rules import COLLECTION_SIDE_PX, TileSide
 from training.distributed import StrategyName
 from training.networks.architecture import System
 from training.networks.backbone import BackboneConfig
-from training.networks.registry import DEFAULT_SYSTEM, SYSTEMS, find_system
+from training.networks.registry import DEFAULT_SYSTEM, SYSTEMS, pixel_system, require_known
+from training.networks.table_systems import find_table_system, require_no_other_setting
 from training.storage.frozen_model import FrozenModel
 from training.storage.toml import read_toml
 
@@ -118,7 +119,7 @@ class NetworkConfig(FrozenModel):
     @field_validator("system")
     @classmethod
     def _is_known(cls, name: str) -> str:
-        return find_system(name).name
+        return require_known(name)
 
     @field_validator("backbone")
     @classmethod
@@ -136,8 +137,8 @@ class NetworkConfig(FrozenModel):
 
     @property
     def entry(self) -> System:
-        """The system's entry in the registry."""
-        return SYSTEMS[self.system]
+        """The system's entry in the registry; RunError if it reads a table (`TABLE_SYSTEMS`)."""
+        return pixel_system(self.system)
 
     @property
     def input_side_px(self) -> int:
@@ -266,6 +267,9 @@ class TrainingConfig(FrozenModel):
 
     @model_validator(mode="after")
     def _suits_the_system(self) -> Self:
+        if (table_system := find_table_system(self.network.system)) is not None:
+            require_no_other_setting(self, table_system)
+            return self
         system = self.network.entry
         if self.fine_tune.epochs > 0 and system.seam is None:
             raise ValueError(f"fine_tune.epochs must be 0: {system.title} has no second phase")
@@ -297,13 +301,14 @@ def read_config(path: Path, weights: str | None = None) -> TrainingConfig:
 
     Args:
         path: the file.
-        weights: replaces `network.weights`, as OSTEO_WEIGHTS and `--weights` do.
+        weights: replaces `network.weights`, as OSTEO_WEIGHTS and `--weights` do; ignored if the
+            system reads a table.
 
     Raises:
         ConfigError: the file cannot be read, is not TOML, or a key is wrong, unknown or missing.
     """
     config = read_toml(path, TrainingConfig)
-    if weights is None:
+    if weights is None or find_table_system(config.network.system) is not None:
         return config
     network = config.network.model_copy(update={"weights": weights})
     return config.model_copy(update={"network": network})

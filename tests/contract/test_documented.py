@@ -13,6 +13,7 @@ from app.telemetry.metrics import Metrics
 from tests.conftest import REPOSITORY
 from tests.contract.pages import PAGES
 from training.networks.registry import SYSTEMS
+from training.networks.table_systems import TABLE_SYSTEMS
 
 SETTINGS_PAGE = (REPOSITORY / "docs" / "settings.md").read_text()
 METRICS_PAGE = (REPOSITORY / "docs" / "metrics.md").read_text()
@@ -100,7 +101,7 @@ def test_every_network_is_documented() -> None:
     documented = re.findall(
         r"^\| `([a-z0-9-]+)` \|", (REPOSITORY / "docs/systems.md").read_text(), re.M
     )
-    assert documented == list(SYSTEMS)
+    assert documented == [*SYSTEMS, *TABLE_SYSTEMS]
 
 
 @pytest.mark.parametrize("page", PAGES)

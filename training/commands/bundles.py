@@ -51,12 +51,15 @@ def export(
     from training.data.index import read_index
     from training.data.labelled_tiles import LabelledTiles
     from training.data.tiles import TileStream
+    from training.networks.registry import pixel_system
     from training.release.assembly import assemble_bundle
     from training.runs.records import read_cross_validation, read_final_fit
 
+    crossed = [read_cross_validation(run_dir) for run_dir in runs]
+    for run in crossed:
+        pixel_system(run.config.network.system)  # refuses a system that reads a table
     final, backbone_weights, head_weights = read_final_fit(final_dir)
     found, index_sha256 = read_index(index_file)
-    crossed = [read_cross_validation(run_dir) for run_dir in runs]
     config = final.config
     bundle_dir = models_dir / config.model_name / config.model_version
     tiles = TileStream(found, data_dir, config.network.input_side_px)

@@ -62,16 +62,19 @@ def index(  # noqa: PLR0913, PLR0917 - every option of the command is an argumen
 ) -> None:
     """Check every tile and every row, and write an index.
 
-    The labels are those of `[labels]` in the configuration.
+    The labels are those of `[labels]` in the configuration. If its system reads the collection's
+    feature table, the index lists the rows of that table, and no pixels are needed.
 
     Examples: `osteo-train index --data-dir ~/tcia --mixed-tiles exclude --skip`,
     `osteo-train index --data-dir ~/marrow --config marrow.toml`
     """
     from app.bundle import open_bundle
     from training.console.progress import tracked
+    from training.data.feature_table import feature_source
     from training.data.index import IndexRules, index_tiles
     from training.data.index_checks import require_no_problems, require_tiles
     from training.data.layouts import open_source
+    from training.networks.table_systems import find_table_system
     from training.storage.disk import writing
     from training.storage.frozen_model import write_json
 
@@ -79,7 +82,12 @@ def index(  # noqa: PLR0913, PLR0917 - every option of the command is an argumen
     labels = labels_of(open_bundle(bundle_dir.resolve()).manifest) if bundle_dir else config.labels
     side_px = config.data.tile_side_px if tile_side_px is None else parse_side(tile_side_px)
     rules = IndexRules(labels, mixed_tiles or config.data.mixed_tiles, side_px)
-    source = open_source(data_dir, labels, layout, table)
+    if table_system := find_table_system(config.network.system):
+        if layout != "auto":
+            raise DataError(f"{table_system.title} reads a feature table. Leave out --layout.")
+        source = feature_source(data_dir, table)
+    else:
+        source = open_source(data_dir, labels, layout, table)
     for note in source.notes:
         say(note)
     found, problems = index_tiles(source, data_dir, rules, tracked("Checking tiles"))
@@ -136,7 +144,7 @@ def split(
     from training.storage.disk import writing
     from training.storage.frozen_model import write_json
 
-    found, index_sha256 = read_index(index_file)
+    found, index_sha256 = read_index(index_file, needs_pixels=False)
     n_folds = folds if folds is not None else (1 if kind == "random" else 5)
     kept_px = footprint_px if overlaps == "repair" else None
     made = make_split(found, index_sha256, kind, n_folds, seed, kept_px)

@@ -70,14 +70,16 @@ def fit(  # noqa: PLR0913, PLR0917 # each option of the command is an argument
     from training.distributed import distributed, is_chief
     from training.gan.supply import supply_synthetic, training_parts
     from training.networks.graphs import require_weights
+    from training.networks.table_systems import find_table_system
     from training.runs.cross_validation import FitTask, Fitting
     from training.runs.records import read_cross_validation, read_final_fit, require_trainable
     from training.runs.resume import resumable_features_dir
 
     config = read_config(config_file, weights)
     sink = open_sink(mlflow, config.model_name)
-    require_weights(config.network.weights, config.network.entry)
-    found, index_sha256 = read_index(index_file)
+    if find_table_system(config.network.system) is None:
+        require_weights(config.network.weights, config.network.entry)
+    found, index_sha256 = read_index(index_file, needs_pixels=False)
     require_trainable(found, config)
     chosen = read_split(split_file, index_sha256) if split_file else None
     trains = training_parts(found, [chosen[0]] if chosen else [], whole=chosen is None)

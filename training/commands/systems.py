@@ -8,6 +8,7 @@ from rich.table import Column, Table
 from training.commands.options import guarded
 from training.commands.output import OUT, plain
 from training.networks.registry import SYSTEMS
+from training.networks.table_systems import TABLE_SYSTEMS
 
 app = typer.Typer()
 
@@ -34,5 +35,15 @@ def systems() -> None:
             f"{system.n_parameters / 1e6:.1f} M",
             f"{system.side_px} px",
             plain("; ".join(filter(None, facts))),
+        )
+    for table_system in TABLE_SYSTEMS.values():
+        table.add_row(
+            table_system.name,
+            "",
+            "no pixels",
+            plain(
+                f"reads {table_system.reads} of the collection's feature table, CC BY 3.0; "
+                "cannot be exported"
+            ),
         )
     OUT.print(table)

@@ -27,7 +27,7 @@ from training.data.tile_rules import (
     TileSide,
     inspect_pixels,
 )
-from training.data.tile_source import Layout, SourceTile, TileSource
+from training.data.tile_source import COLLECTION_LAYOUTS, Layout, SourceTile, TileSource
 from training.errors import DataError
 from training.storage.frozen_model import FrozenModel
 
@@ -35,7 +35,8 @@ from training.storage.frozen_model import FrozenModel
 class IndexedTile(FrozenModel):
     """A tile that passed every check; `file` is relative to the data directory, with `/`.
 
-    `case`, `slide`, `x` and `y` are null if the table or folder does not say them.
+    `case`, `slide`, `x` and `y` are null if the table or folder does not say them. In the layout
+    `features`, `file` is the table and `sha256` that of the row's features.
     """
 
     name: str
@@ -148,7 +149,7 @@ def index_tiles(
     problems: list[TileProblem] = []
     tiles: dict[str, IndexedTile] = {}
     names_seen: set[str] = set()
-    name_by_sha256: dict[str, str] = {}
+    first_by_sha256: dict[str, SourceTile] = {}
     for tile in track(source.tiles):
         checked = _check_tile(tile, source.layout, data_dir, rules)
         if tile.name in names_seen:
@@ -157,9 +158,10 @@ def index_tiles(
         if isinstance(checked, TileProblem):
             problems.append(checked)
         elif checked is not None:
-            twin = name_by_sha256.setdefault(checked.sha256, checked.file)
-            if twin != checked.file:
-                problems.append(TileProblem(Rule.DUPLICATE, checked.file, f"same as {twin}"))
+            twin = first_by_sha256.setdefault(checked.sha256, tile)
+            if twin is not tile:
+                same = f"same as {_place_of(twin, data_dir)}"
+                problems.append(TileProblem(Rule.DUPLICATE, _place_of(tile, data_dir), same))
             else:
                 tiles[tile.name] = checked
     if not source.tiles and not source.problems:
@@ -176,24 +178,34 @@ def index_tiles(
     return index, (*source.problems, *problems)
 
 
-def read_index(path: Path) -> tuple[Index, str]:
+def read_index(path: Path, needs_pixels: bool = True) -> tuple[Index, str]:
     """Read an index file.
+
+    Args:
+        path: the file.
+        needs_pixels: refuse rows of a feature table, which most commands can do nothing with.
 
     Returns:
         The index and the SHA-256 of its file.
 
     Raises:
-        DataError: there is no such file, or it is not an index.
+        DataError: there is no such file, it is not an index, or its tiles have no pixels.
     """
     try:
         content = path.read_bytes()
-        return Index.model_validate_json(content), hashlib.sha256(content).hexdigest()
+        index = Index.model_validate_json(content)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}. Make one with 'osteo-train index'.") from error
     except ValidationError as error:
         raise DataError(
             f"{path} is not an index of this version. Make it again with 'osteo-train index'."
         ) from error
+    if needs_pixels and index.layout == "features":
+        raise DataError(
+            f"{path} lists rows of a feature table, but this command needs pixels. Make an index "
+            "of tiles, with the configuration of a system that reads them."
+        )
+    return index, hashlib.sha256(content).hexdigest()
 
 
 def read_tile_file(tile: IndexedTile, data_dir: Path) -> bytes:
@@ -216,7 +228,7 @@ def _check_tile(
     tile: SourceTile, layout: Layout, data_dir: Path, rules: IndexRules
 ) -> IndexedTile | TileProblem | None:
     """The tile, or the first rule it breaks, or None if its label is excluded."""
-    where = tile.spelled if tile.file is None else relative(tile.file, data_dir)
+    where = _place_of(tile, data_dir)
     if tile.problem is not None and tile.problem.rule is Rule.NAME:
         return tile.problem
     try:
@@ -225,18 +237,13 @@ def _check_tile(
         return TileProblem(Rule.LABEL, where, str(error), tile.raw_label)
     if tile.problem is not None or tile.file is None:
         return tile.problem or TileProblem(Rule.NO_FILE, where)
-    try:
-        content = tile.file.read_bytes()
-    except OSError as error:
-        return TileProblem(Rule.UNREADABLE, where, str(error.strerror))
-    modes = COLLECTION_MODES if layout == "collection" else OWN_MODES
-    problem = inspect_pixels(content, where, rules.side_px, modes)
-    if problem is not None or label is None:
-        return problem
+    sha256 = tile.measures_sha256 or _sha256_of_image(tile.file, where, layout, rules)
+    if isinstance(sha256, TileProblem) or label is None:
+        return sha256 if isinstance(sha256, TileProblem) else None
     return IndexedTile(
         name=tile.name,
-        file=where,
-        sha256=hashlib.sha256(content).hexdigest(),
+        file=relative(tile.file, data_dir),
+        sha256=sha256,
         case=tile.place.case,
         slide=tile.place.slide,
         x=tile.place.x,
@@ -246,9 +253,29 @@ def _check_tile(
     )
 
 
+def _sha256_of_image(
+    file: Path, where: str, layout: Layout, rules: IndexRules
+) -> str | TileProblem:
+    """SHA-256 of an image's bytes, or the first rule that its pixels break."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        return TileProblem(Rule.UNREADABLE, where, str(error.strerror))
+    modes = COLLECTION_MODES if layout == "collection" else OWN_MODES
+    problem = inspect_pixels(content, where, rules.side_px, modes)
+    return problem or hashlib.sha256(content).hexdigest()
+
+
+def _place_of(tile: SourceTile, data_dir: Path) -> str:
+    """What problems call a tile: its file or, without a file of its own, its row."""
+    if tile.measures_sha256 is not None:
+        return tile.row
+    return tile.spelled if tile.file is None else relative(tile.file, data_dir)
+
+
 def _label_of(raw_label: str, layout: Layout, rules: IndexRules) -> str | None:
     """Label id; None if the tile is excluded. Only the collection has mixed tiles."""
-    if layout == "collection":
+    if layout in COLLECTION_LAYOUTS:
         return label_id_of(raw_label, rules.mixed_tiles, rules.labels)
     label = rules.labels.find(raw_label)
     if label is None:

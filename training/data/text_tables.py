@@ -115,7 +115,7 @@ def _find_columns(path: Path, text: str, kind: Columns) -> tuple[_Places, int]:
         separator: _first_row(text, separator, skipped=int(hinted)) for separator in _SEPARATORS
     }
     for separator, (line, cells) in headers.items():
-        names = [_column_name(cell) for cell in cells]
+        names = [column_name(cell) for cell in cells]
         if set(kind.required) <= set(names):
             twice = [name for name in (*kind.required, *kind.optional) if names.count(name) > 1]
             if twice:
@@ -130,7 +130,7 @@ def _find_columns(path: Path, text: str, kind: Columns) -> tuple[_Places, int]:
             position = {name: cells.index(cell) for name, cell in columns}
             return _Places(separator, position, len(cells), False), line
     cells = max((cells for _, cells in headers.values()), key=len)
-    names = [_column_name(cell) for cell in cells]
+    names = [column_name(cell) for cell in cells]
     lacking = [name for name in kind.required if name not in names]
     shown = ", ".join(cells[:_SHOWN_COLUMNS]) + (", ..." if len(cells) > _SHOWN_COLUMNS else "")
     first = f"its first line is {shown[:_SHOWN_CHARACTERS]!r}" if cells else "it is empty"
@@ -165,8 +165,8 @@ def _rows_of(reader: Any, path: Path, where: _Places, first_line: int) -> Iterat
         yield Row(reader.line_num, {name: values[i] for name, i in where.position.items()})
 
 
-def _column_name(cell: str) -> str:
-    """The name of a column without differences of case, spaces, dots, `_` and `-`."""
+def column_name(cell: str) -> str:
+    """The name that `read_columns` gives a column: case, spaces, `_` and `-` make no difference."""
     return re.sub(r"[\s._-]+", ".", comparable(cell))
 
 

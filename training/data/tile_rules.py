@@ -79,6 +79,7 @@ class Rule(StrEnum):
     REPEATED_ROW = "a tile must have one row"
     NO_FILE = "a row must have a file"
     NO_ROW = "a file must have a row"
+    MEASURE = "the features of a row must be numbers"
     UNREADABLE = "the file must be an image that decodes"
     NOT_RGB = "the pixels must be RGB"
     SYNTHETIC = "the tile must not be made by a GAN"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from training.data.tile_rules import TileProblem
 
-Layout = Literal["collection", "table", "folders"]
+Layout = Literal["collection", "table", "folders", "features"]
 """`collection`: as published; `table`: a plain table of files and labels; `folders`: one folder for
-each label."""
+each label; `features`: rows of the collection's feature table, without pixels."""
+COLLECTION_LAYOUTS: Final[frozenset[Layout]] = frozenset({"collection", "features"})
+"""The layouts with the collection's names and classifications."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class SourceTile:
         file: None if there is no such file; `problem` then says where it was expected.
         place: where it was cut.
         problem: what is already known to be wrong.
+        measures_sha256: SHA-256 of the row's features, if they describe the tile instead of pixels;
+            `file` is then the table.
     """
 
     name: str
@@ -50,6 +54,7 @@ class SourceTile:
     file: Path | None
     place: TilePlace = TilePlace()
     problem: TileProblem | None = None
+    measures_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from training.fit.sampling import ViewPositions, all_views, balanced, some_views
 from training.fit.scorer import Scorer
 from training.networks.graphs import Weights, build_backbone, build_head, build_tuned, build_whole
 from training.networks.svm_head import fit_svm
+from training.networks.table_systems import find_table_system
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +147,9 @@ def fit_classifier(
 
 
 def count_epochs(config: TrainingConfig) -> int:
-    """Number of epochs that `fit_classifier` reports."""
-    is_svm = config.network.entry.head == "svm"
+    """Number of epochs that `fit_classifier` or `fit_table` reports."""
+    name = config.network.system
+    is_svm = find_table_system(name) is not None or config.network.entry.head == "svm"
     return 1 if is_svm else config.head.epochs + config.fine_tune.epochs
 
 

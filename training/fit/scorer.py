@@ -37,13 +37,24 @@ class Scorer:
 
     def measure(self, tiles: NDArray[np.int64]) -> tuple[float, float]:
         """Mean cross-entropy (nats) and accuracy of at least one tile."""
-        logits = self.logits(tiles).astype(np.float64)
-        targets = self._targets[tiles]
-        shifted = logits - logits.max(axis=1, keepdims=True)
-        log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        loss = -(targets * log_probabilities).sum(axis=1).mean()
-        return float(loss), float((logits.argmax(axis=1) == targets.argmax(axis=1)).mean())
+        return measure_logits(self.logits(tiles), self._targets[tiles])
 
     def measure_test(self, tiles: NDArray[np.int64]) -> tuple[float, float] | tuple[None, None]:
         """As `measure`; (None, None) if there are no tiles."""
         return self.measure(tiles) if tiles.size > 0 else (None, None)
+
+
+def measure_logits(
+    logits: NDArray[np.float32], targets: NDArray[np.float32]
+) -> tuple[float, float]:
+    """Mean cross-entropy (nats) and accuracy of at least one tile.
+
+    Args:
+        logits: float32 `[n, C]`.
+        targets: float32 `[n, C]`, one-hot.
+    """
+    precise = logits.astype(np.float64)
+    shifted = precise - precise.max(axis=1, keepdims=True)
+    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    loss = -(targets * log_probabilities).sum(axis=1).mean()
+    return float(loss), float((precise.argmax(axis=1) == targets.argmax(axis=1)).mean())

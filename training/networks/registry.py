@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from training.errors import RunError
 from training.networks.architecture import System
 from training.networks.from_scratch import ALEXNET, COMPACT_CNN
 from training.networks.pretrained import (
@@ -17,6 +18,7 @@ from training.networks.pretrained import (
     VGG16,
     XCEPTION,
 )
+from training.networks.table_systems import TABLE_SYSTEMS, find_table_system
 
 SYSTEMS: Final[dict[str, System]] = {
     system.name: system
@@ -39,8 +41,29 @@ SYSTEMS: Final[dict[str, System]] = {
 DEFAULT_SYSTEM: Final = MOBILENETV2
 
 
+def require_known(name: str) -> str:
+    """The name, if a system that reads pixels or a table has it.
+
+    Raises:
+        ValueError: there is no such system; the message lists the names.
+    """
+    return name if name in TABLE_SYSTEMS else find_system(name).name
+
+
+def pixel_system(name: str) -> System:
+    """The system of this name, for every step that needs pixels.
+
+    Raises:
+        RunError: it reads a table.
+        ValueError: there is none.
+    """
+    if (table_system := find_table_system(name)) is not None:
+        raise RunError(table_system.no_bundle)
+    return find_system(name)
+
+
 def find_system(name: str) -> System:
-    """The system of this name.
+    """The system of this name that reads pixels.
 
     Raises:
         ValueError: there is none; the message lists the names.
@@ -48,4 +71,5 @@ def find_system(name: str) -> System:
     try:
         return SYSTEMS[name]
     except KeyError:
-        raise ValueError(f"there is no system {name!r}: one of {', '.join(SYSTEMS)}") from None
+        known = (*SYSTEMS, *TABLE_SYSTEMS)
+        raise ValueError(f"there is no system {name!r}: one of {', '.join(known)}") from None

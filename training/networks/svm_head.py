@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 PENALTY: Final = 1.0
 """C, the penalty on margin violations, for standardised features."""
-_ABSENT_LABEL: Final = -10.0
+ABSENT_LABEL: Final = -10.0
 """Decision value of a label that no training tile has; margins are about 1."""
 
 
@@ -47,7 +47,7 @@ def fit_svm(
     machine = LinearSVC(C=PENALTY, random_state=seed, max_iter=20_000)
     machine.fit(scaler.transform(features), class_indices)
     kernel = np.zeros((features.shape[1], n_labels))
-    bias = np.full(n_labels, _ABSENT_LABEL)
+    bias = np.full(n_labels, ABSENT_LABEL)
     if len(machine.classes_) == 2:  # scikit-learn fits a single machine, for the second label
         machine.coef_ = np.concatenate([-machine.coef_, machine.coef_])
         machine.intercept_ = np.concatenate([-machine.intercept_, machine.intercept_])

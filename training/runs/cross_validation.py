@@ -27,12 +27,16 @@ from training.data.splits import Fold, Split, fold_positions
 from training.data.synthetic import SyntheticTiles
 from training.data.tiles import TileStream
 from training.distributed import agreed, is_chief
+from training.errors import RunError
 from training.features.cache import FeatureCache
+from training.features.measures import Measures, read_measures
 from training.features.prepare import PreparedFeatures, prepare_features
 from training.features.reference_tiles import choose_reference
 from training.fit.checkpoint_dir import CheckpointDir
 from training.fit.classifier import count_epochs, fit_classifier
 from training.fit.history import EpochRecord, OnEpoch
+from training.fit.table_strategy import fit_table
+from training.networks.table_systems import find_table_system
 from training.runs.identity import RunIdentity, identify
 from training.runs.records import (
     ALL_TILES,
@@ -93,6 +97,13 @@ class Fitting:
             FeatureCache.of(self._cache_dir, task.index),
         )
 
+    @cached_property
+    def _inputs(self) -> PreparedFeatures | Measures:
+        task, system = self._task, find_table_system(self._task.config.network.system)
+        if system is None:
+            return self._features
+        return read_measures(task.index, task.data_dir, system, class_indices_of(task.index))
+
     def cross_validate(self, split: Split, split_sha256: str, out: Path) -> None:
         """Fit one model a fold on its training tiles, and record its logits of the test tiles.
 
@@ -105,7 +116,7 @@ class Fitting:
             _say(f"Already finished by {split.kind}: {out}.")
             return
         with resumable(out, identity) as checkpoints:
-            features = self._features
+            features = self._inputs
             parts = [checkpoints.subdirectory(f"fold-{i:03}") for i in range(len(split.folds))]
             saved = [_read_fold(part) for part in parts]
             n_saved = len(saved) - saved.count(None)
@@ -140,7 +151,10 @@ class Fitting:
 
         Raises:
             TrainingError: as for `cross_validate`.
+            RunError: the system reads a table, so there is nothing to export.
         """
+        if (system := find_table_system(self._task.config.network.system)) is not None:
+            raise RunError(f"--split is missing. {system.no_bundle}")
         task, identity = self._task, self._task.identity(None)
         if agreed(find_final_fit(out, identity) is not None):
             _say(f"Already finished: the fit on all tiles in {out}.")
@@ -195,7 +209,7 @@ def _read_fold(checkpoints: CheckpointDir) -> FoldResult | None:
 
 
 def _fit_fold(
-    features: PreparedFeatures,
+    features: PreparedFeatures | Measures,
     task: FitTask,
     fold: Fold,
     checkpoints: CheckpointDir,
@@ -203,7 +217,10 @@ def _fit_fold(
 ) -> FoldResult:
     index, config = task.index, task.config
     train, test = fold_positions(index, fold)
-    fitted = fit_classifier(features, config, train, test, config.seed, checkpoints, on_epoch)
+    if isinstance(features, Measures):
+        fitted = fit_table(features, config, train, test, on_epoch)
+    else:
+        fitted = fit_classifier(features, config, train, test, config.seed, checkpoints, on_epoch)
     distances = _distances(fitted.embeddings, train, test)
     answers = (
         Answer(

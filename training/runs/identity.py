@@ -8,7 +8,8 @@ from typing import Any
 
 from training.config import TrainingConfig
 from training.data.synthetic import SyntheticTiles
-from training.networks.graphs import weights_sha256
+from training.networks.graphs import UNTRAINED, weights_sha256
+from training.networks.table_systems import find_table_system
 from training.runs.code_identity import code_sha256
 from training.storage.frozen_model import FrozenModel
 
@@ -20,7 +21,7 @@ class RunIdentity(FrozenModel):
         configuration: hash of the resolved configuration, as the run records it.
         index: hash of the index file, which lists the SHA-256 of every tile.
         split: hash of the split file; None for a fit on all tiles.
-        weights: hash of the weights file, or `imagenet` or `none`.
+        weights: hash of the weights file, or `imagenet` or `none`; a table system has `none`.
         synthetic: hash of the synthetic tiles; None if there are none.
         code: see `training.runs.code_identity`.
     """
@@ -49,11 +50,12 @@ def identify(
     synthetic: SyntheticTiles | None = None,
 ) -> RunIdentity:
     """The identity of a run over a split, or on all tiles (`split_sha256` is None)."""
+    weights = UNTRAINED if find_table_system(config.network.system) else config.network.weights
     return RunIdentity(
         configuration=_sha256(config.model_dump_json()),
         index=index_sha256,
         split=split_sha256,
-        weights=weights_sha256(config.network.weights) or config.network.weights,
+        weights=weights_sha256(weights) or weights,
         synthetic=None if synthetic is None else _sha256(" ".join(synthetic.sha256s)),
         code=code_sha256(),
     )

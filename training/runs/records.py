@@ -21,8 +21,10 @@ from training.config import TrainingConfig
 from training.data.index import Index
 from training.data.label_set import LabelSet
 from training.data.labels import require_every_label
+from training.data.tile_source import COLLECTION_LAYOUTS
 from training.errors import RunError
 from training.networks.graphs import Weights
+from training.networks.table_systems import find_table_system
 from training.runs.identity import RunIdentity
 from training.storage.atomic import write_whole
 from training.storage.disk import writing
@@ -140,10 +142,12 @@ def require_trainable(index: Index, config: TrainingConfig) -> None:
     """Reject an index that a configuration cannot be fitted on, before any slow step.
 
     Raises:
-        RunError: they have different labels, count mixed tiles differently, or the configuration
-            needs slides or cases that the index lacks.
+        RunError: the system does not read what the index lists, they have different labels, count
+            mixed tiles differently, or the configuration needs slides or cases that the index
+            lacks.
         DataError: a label has too few tiles.
     """
+    _require_readable(index, config)
     require_same_labels(index, config.labels)
     require_every_label(index.labels, config.labels)
     balance = config.sampling.balance
@@ -154,11 +158,22 @@ def require_trainable(index: Index, config: TrainingConfig) -> None:
                 f"sampling.balance = {balance!r} needs the {group} of every tile, which the index "
                 f"lacks. Set it to 'label', or add a column {group!r} to the table."
             )
-    if index.layout == "collection" and index.mixed_tiles != config.data.mixed_tiles:
+    if index.layout in COLLECTION_LAYOUTS and index.mixed_tiles != config.data.mixed_tiles:
         raise RunError(
             f"The index counts mixed tiles as {index.mixed_tiles!r}, but the configuration says "
             f"data.mixed_tiles = {config.data.mixed_tiles!r}. Change one of them."
         )
+
+
+def _require_readable(index: Index, config: TrainingConfig) -> None:
+    system, is_table = config.network.system, index.layout == "features"
+    if is_table == (find_table_system(system) is not None):
+        return
+    has, needs = ("a feature table", "pixels") if is_table else ("pixels", "a feature table")
+    raise RunError(
+        f"The index lists tiles of {has}, but {system!r} reads {needs}. Make the index again with "
+        "this --config."
+    )
 
 
 def write_run(run_dir: Path, run: CrossValidation | FinalFit) -> None:

@@ -15,6 +15,7 @@ from training.commands import output
 from training.commands.systems import systems
 from training.evaluation.metrics import evaluate
 from training.networks.registry import SYSTEMS
+from training.networks.table_systems import TABLE_SYSTEMS
 
 Printed = Callable[[Callable[[], None]], str]
 
@@ -75,4 +76,4 @@ def test_print_rows_shows_markup_as_it_is(printed: Printed) -> None:
 
 def test_systems_are_listed_whole(printed: Printed) -> None:
     text = printed(systems)
-    assert all(f" {name} " in text for name in SYSTEMS)
+    assert all(f" {name} " in text for name in (*SYSTEMS, *TABLE_SYSTEMS))
