@@ -5,36 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import Field, ValidationInfo, model_validator
 
 from training.augmentation.views import AugmentConfig
 from training.data.label_set import LabelSet
 from training.data.labels import COLLECTION_LABELS, MixedTiles
 from training.data.tile_rules import COLLECTION_SIDE_PX, TileSide
 from training.distributed import StrategyName
-from training.networks.architecture import System
-from training.networks.backbone import BackboneConfig
-from training.networks.registry import DEFAULT_SYSTEM, SYSTEMS, pixel_system, require_known
+from training.former_keys import with_present_keys
+from training.networks.config import NetworkConfig
 from training.networks.table_systems import find_table_system, require_no_other_setting
 from training.storage.frozen_model import FrozenModel
 from training.storage.toml import read_toml
 
 CONFIGS_DIR: Final = Path(__file__).parent / "configs"
 RELEASED_CONFIG: Final = CONFIGS_DIR / "osteo-mobilenetv2.toml"
-
-_REMOVED: Final = {
-    "augment.smallest_crop": ("crops of the full tile", 1.0),
-    "augment.crop_source_px": ("the resolution of crops", 448),
-    "network.n_heads": ("averaging several heads", 1),
-    "network.case_directions": ("removing case directions", 0),
-    "head.mixup": ("mixup", 0.0),
-    "head.tumor_weight": ("the hierarchical loss", 1.0),
-    "fine_tune.mixup": ("mixup", 0.0),
-    "fine_tune.tumor_weight": ("the hierarchical loss", 1.0),
-    "fine_tune.mix_style": ("MixStyle", 0.0),
-}
-"""Switches that made results worse or changed nothing, and the values that switched them off."""
 
 Balance = Literal["none", "label", "slide", "case", "case_and_label"]
 """What is shown equally often; `none` shows every tile equally often."""
@@ -81,74 +66,6 @@ class SplitsConfig(FrozenModel):
         description="1: one 90/10 hold-out, as in the paper; more: cross-validation.",
     )
     slide_folds: int = Field(default=5, ge=2, description="Folds of the slide-grouped split.")
-
-
-class NetworkConfig(FrozenModel):
-    """The network and its initial weights."""
-
-    system: str = Field(default=DEFAULT_SYSTEM.name, description="One of `osteo-train systems`.")
-    backbone: BackboneConfig = Field(
-        default=BackboneConfig(), description="What is taken from the backbone."
-    )
-    head: Literal["dense", "logistic"] = Field(
-        default="dense",
-        description="What classifies the pooled features: `dense`, two layers trained by [head]; "
-        "or `logistic`, the average of one logistic regression for each pooled layer.",
-    )
-    penalty_c: float = Field(
-        default=0.1,
-        gt=0,
-        description="Inverse strength of the L2 penalty of a `logistic` head.",
-    )
-    weights: str = Field(
-        default="imagenet",
-        description="`imagenet` (Keras downloads them), `none` (untrained, for tests) or a path.",
-    )
-    hidden_units: int = Field(default=100, ge=1, description="Width of the head's hidden layer.")
-    dropout: float = Field(
-        default=0.0, ge=0, lt=1, description="Dropout on the pooled features, in training only."
-    )
-    standardize: float = Field(
-        default=0.0,
-        ge=0,
-        description="Above 0: pooled features are centred and divided by their standard deviation "
-        "plus this number, over the training tiles, before the head is fitted; the exported head "
-        "includes this step.",
-    )
-
-    @field_validator("system")
-    @classmethod
-    def _is_known(cls, name: str) -> str:
-        return require_known(name)
-
-    @field_validator("backbone")
-    @classmethod
-    def _suits_the_system(cls, backbone: BackboneConfig, info: ValidationInfo) -> BackboneConfig:
-        system = SYSTEMS.get(info.data.get("system", ""))
-        if system is None:
-            return backbone
-        side_px = backbone.side_px or system.side_px
-        if side_px < system.min_side_px:
-            raise ValueError(f"{system.title} needs a side of at least {system.min_side_px} px")
-        tile_side_px = backbone.tile_side_px or side_px
-        if tile_side_px % side_px != 0:
-            raise ValueError(f"tile_side_px must be a multiple of {side_px}, not {tile_side_px}")
-        return backbone
-
-    @property
-    def entry(self) -> System:
-        """The system's entry in the registry; RunError if it reads a table (`TABLE_SYSTEMS`)."""
-        return pixel_system(self.system)
-
-    @property
-    def input_side_px(self) -> int:
-        """Side of the tiles that the graph takes, in pixels."""
-        return self.backbone.tile_side_px or self.backbone_side_px
-
-    @property
-    def backbone_side_px(self) -> int:
-        """Side of the backbone's input in pixels."""
-        return self.backbone.side_px or self.entry.side_px
 
 
 class SamplingConfig(FrozenModel):
@@ -225,6 +142,21 @@ class GanConfig(FrozenModel):
     dir: str = Field(default="runs/gan", description="Folder of the generators.")
 
 
+class SupplementsConfig(FrozenModel):
+    """What teaches the model beside the tiles of the index, and is never tested by a split."""
+
+    thumbnails: str = Field(
+        default="",
+        description="Folder of low-resolution tiles, `LABEL/NAME.png`, named as in the collection; "
+        "`augment.low_resolution_px` must be set. OSTEO_THUMBNAILS overrides it.",
+    )
+    feature_table: str = Field(
+        default="",
+        description="The collection's feature table, whose rows teach the texture part. "
+        "OSTEO_FEATURE_TABLE overrides it.",
+    )
+
+
 class TrainingConfig(FrozenModel):
     """All settings of a run; the resolved values go into the manifest."""
 
@@ -243,6 +175,7 @@ class TrainingConfig(FrozenModel):
     augment: AugmentConfig = AugmentConfig()
     sampling: SamplingConfig = SamplingConfig()
     gan: GanConfig = GanConfig()
+    supplements: SupplementsConfig = SupplementsConfig()
     network: NetworkConfig = NetworkConfig()
     head: PhaseConfig = PhaseConfig(epochs=30, learning_rate=1e-3)
     fine_tune: FineTuneConfig = FineTuneConfig()
@@ -250,11 +183,10 @@ class TrainingConfig(FrozenModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _names_no_removed_switch(cls, document: Any, info: ValidationInfo) -> Any:
+    def _names_present_keys(cls, document: Any, info: ValidationInfo) -> Any:
         if not isinstance(document, dict):
             return document
-        document = _with_side_in_backbone(document, is_record=info.mode == "json")
-        return _without_removed(document, is_record=info.mode == "json")
+        return with_present_keys(document, is_record=info.mode == "json")
 
     @model_validator(mode="after")
     def _balances_no_synthetic_tiles_by_place(self) -> Self:
@@ -263,6 +195,19 @@ class TrainingConfig(FrozenModel):
                 f"gan.proportion must be 0 if sampling.balance is {self.sampling.balance!r}: "
                 "a synthetic tile has no slide and no case"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _suits_its_supplements(self) -> Self:
+        if self.supplements.thumbnails and self.augment.low_resolution_px == 0:
+            raise ValueError(
+                "augment.low_resolution_px must be above 0 if supplements.thumbnails is set: else "
+                "the resolution of a tile would tell its label"
+            )
+        if self.supplements.thumbnails and self.gan.proportion > 0:
+            raise ValueError("gan.proportion must be 0 if supplements.thumbnails is set")
+        if self.network.texture_weight > 0 and self.network.head != "logistic":
+            raise ValueError("network.texture_weight needs network.head = 'logistic'")
         return self
 
     @model_validator(mode="after")
@@ -296,53 +241,32 @@ class TrainingConfig(FrozenModel):
         return self
 
 
-def read_config(path: Path, weights: str | None = None) -> TrainingConfig:
+def read_config(
+    path: Path,
+    weights: str | None = None,
+    thumbnails: Path | None = None,
+    feature_table: Path | None = None,
+) -> TrainingConfig:
     """Read a TOML configuration.
 
     Args:
         path: the file.
         weights: replaces `network.weights`, as OSTEO_WEIGHTS and `--weights` do; ignored if the
             system reads a table.
+        thumbnails: replaces `supplements.thumbnails`, as OSTEO_THUMBNAILS and `--thumbnails` do;
+            ignored if the configuration shows no tile at low resolution.
+        feature_table: replaces `supplements.feature_table`, as OSTEO_FEATURE_TABLE and
+            `--feature-table` do; ignored if texture has no weight.
 
     Raises:
         ConfigError: the file cannot be read, is not TOML, or a key is wrong, unknown or missing.
     """
     config = read_toml(path, TrainingConfig)
-    if weights is None or find_table_system(config.network.system) is not None:
-        return config
-    network = config.network.model_copy(update={"weights": weights})
-    return config.model_copy(update={"network": network})
-
-
-def _with_side_in_backbone(document: dict[str, Any], is_record: bool) -> dict[str, Any]:
-    """`network.side_px` moved to `network.backbone.side_px`; records have the old key."""
-    network = document.get("network")
-    if not isinstance(network, dict) or "side_px" not in network:
-        return document
-    if not is_record:
-        reason = PydanticCustomError("moved_key", "this key is now `network.backbone.side_px`")
-        error = InitErrorDetails(type=reason, loc=("network", "side_px"), input=network["side_px"])
-        raise ValidationError.from_exception_data("TrainingConfig", [error])
-    network = dict(network)
-    backbone = {"side_px": network.pop("side_px")} | network.get("backbone", {})
-    return document | {"network": network | {"backbone": backbone}}
-
-
-def _without_removed(document: dict[str, Any], is_record: bool) -> dict[str, Any]:
-    """Refuse removed switches; a record of an earlier run may name them, switched off."""
-    for key, (title, off) in _REMOVED.items():
-        section, name = key.split(".")
-        values = document.get(section)
-        if not isinstance(values, dict) or name not in values:
-            continue
-        if not is_record or values[name] != off:
-            reason = PydanticCustomError(
-                "removed_switch",
-                "this switch ({title}) was removed because it made results no better. Delete the "
-                "key; docs/recipe.md has the measurements and the commit that still has the switch",
-                {"title": title},
-            )
-            error = InitErrorDetails(type=reason, loc=(section, name), input=values[name])
-            raise ValidationError.from_exception_data("TrainingConfig", [error])
-        document = document | {section: {k: v for k, v in values.items() if k != name}}
-    return document
+    network, supplements = config.network, config.supplements
+    if weights is not None and find_table_system(network.system) is None:
+        network = network.model_copy(update={"weights": weights})
+    if thumbnails is not None and config.augment.low_resolution_px > 0:
+        supplements = supplements.model_copy(update={"thumbnails": str(thumbnails)})
+    if feature_table is not None and network.texture_weight > 0:
+        supplements = supplements.model_copy(update={"feature_table": str(feature_table)})
+    return config.model_copy(update={"network": network, "supplements": supplements})

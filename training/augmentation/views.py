@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
+from training.augmentation.low_resolution import seen_through
 from training.augmentation.stain_jitter import jitter_stain
 from training.storage.frozen_model import FrozenModel
 
@@ -59,12 +60,29 @@ class AugmentConfig(FrozenModel):
         le=0.5,
         description="HED stain jitter: each stain's optical density plus [-x, x].",
     )
+    low_resolution_px: int = Field(
+        default=0,
+        ge=0,
+        le=2048,
+        description="Above 0: the original and each view are also shown reduced to this side and "
+        "enlarged again, so that low-resolution tiles (`supplements.thumbnails`) can teach.",
+    )
+
+    @property
+    def n_full(self) -> int:
+        """Views at full resolution: the original and the transformed ones."""
+        return 1 + self.n_views
+
+    @property
+    def n_shown(self) -> int:
+        """All views; those at low resolution follow the others in the same order."""
+        return self.n_full * (2 if self.low_resolution_px else 1)
 
 
 def draw_views(
     tile: NDArray[np.uint8], config: AugmentConfig, seed: int | Sequence[int]
 ) -> NDArray[np.uint8]:
-    """The original tile followed by `config.n_views` transformed ones.
+    """The original tile, `config.n_views` transformed ones, then all of them at low resolution.
 
     Args:
         tile: uint8 `[side, side, 3]`.
@@ -72,11 +90,13 @@ def draw_views(
         seed: one number or several, 0 or more; the same arguments give the same views.
 
     Returns:
-        uint8 `[1 + n_views, side, side, 3]`; index 0 is `tile` unchanged.
+        uint8 `[n_shown, side, side, 3]`; index 0 is `tile` unchanged.
     """
     rng = np.random.default_rng(seed)
-    views = (_draw_view(tile, config, rng) for _ in range(config.n_views))
-    return np.stack([tile, *views])
+    views = [tile, *(_draw_view(tile, config, rng) for _ in range(config.n_views))]
+    if config.low_resolution_px:
+        views += [seen_through(view, config.low_resolution_px) for view in views]
+    return np.stack(views)
 
 
 def _draw_view(

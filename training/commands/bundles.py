@@ -11,11 +11,13 @@ from training.commands.mlflow import log_runs, open_sink
 from training.commands.options import (
     ConfigFile,
     DataDir,
+    FeatureTableOption,
     IndexFile,
     LayoutOption,
     MlflowOption,
     Strict,
     TableOption,
+    ThumbnailsOption,
     WeightsOption,
     guarded,
     stoppable,
@@ -75,6 +77,8 @@ def release(  # noqa: PLR0913, PLR0917 # each option of the command is an argume
     data_dir: DataDir,
     config_file: ConfigFile = RELEASED_CONFIG,
     weights: WeightsOption = None,
+    thumbnails: ThumbnailsOption = None,
+    feature_table: FeatureTableOption = None,
     table: TableOption = None,
     layout: LayoutOption = "auto",
     strict: Strict = True,
@@ -93,7 +97,7 @@ def release(  # noqa: PLR0913, PLR0917 # each option of the command is an argume
     from training.release.pipeline import Folders, release_bundle
     from training.runs.records import read_cross_validation, read_final_fit
 
-    config = read_config(config_file, weights)
+    config = read_config(config_file, weights, thumbnails, feature_table)
     sink = open_sink(mlflow, config.model_name)
     folders = Folders(data_dir, runs_dir, models_dir)
     with stoppable():

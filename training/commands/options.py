@@ -47,6 +47,24 @@ WeightsOption = Annotated[
         help="`imagenet`, `none` or the path of the system's weights; overrides the TOML file.",
     ),
 ]
+ThumbnailsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--thumbnails",
+        envvar="OSTEO_THUMBNAILS",
+        help="Folder of low-resolution tiles, LABEL/NAME.png, that also teach; overrides the TOML "
+        "file, if that shows tiles at low resolution.",
+    ),
+]
+FeatureTableOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--feature-table",
+        envvar="OSTEO_FEATURE_TABLE",
+        help="The collection's feature table, whose rows teach the texture part of the head; "
+        "overrides the TOML file, if that gives texture a weight.",
+    ),
+]
 TableOption = Annotated[
     Path | None,
     typer.Option(

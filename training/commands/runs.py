@@ -12,9 +12,11 @@ from training.commands.mlflow import log_runs, open_sink
 from training.commands.options import (
     ConfigFile,
     DataDir,
+    FeatureTableOption,
     IndexFile,
     MlflowOption,
     RunDir,
+    ThumbnailsOption,
     WeightsOption,
     guarded,
     stoppable,
@@ -48,6 +50,8 @@ def fit(  # noqa: PLR0913, PLR0917 # each option of the command is an argument
         ),
     ] = None,
     weights: WeightsOption = None,
+    thumbnails: ThumbnailsOption = None,
+    feature_table: FeatureTableOption = None,
     cache_dir: Annotated[
         Path | None,
         typer.Option(
@@ -68,6 +72,7 @@ def fit(  # noqa: PLR0913, PLR0917 # each option of the command is an argument
     from training.data.index import read_index
     from training.data.splits import read_split
     from training.distributed import distributed, is_chief
+    from training.features.supplements import read_supplements
     from training.gan.supply import supply_synthetic, training_parts
     from training.networks.graphs import require_weights
     from training.networks.table_systems import find_table_system
@@ -75,7 +80,7 @@ def fit(  # noqa: PLR0913, PLR0917 # each option of the command is an argument
     from training.runs.records import read_cross_validation, read_final_fit, require_trainable
     from training.runs.resume import resumable_features_dir
 
-    config = read_config(config_file, weights)
+    config = read_config(config_file, weights, thumbnails, feature_table)
     sink = open_sink(mlflow, config.model_name)
     if find_table_system(config.network.system) is None:
         require_weights(config.network.weights, config.network.entry)
@@ -84,7 +89,8 @@ def fit(  # noqa: PLR0913, PLR0917 # each option of the command is an argument
     chosen = read_split(split_file, index_sha256) if split_file else None
     trains = training_parts(found, [chosen[0]] if chosen else [], whole=chosen is None)
     synthetic = supply_synthetic(config, found, trains)
-    task = FitTask(found, index_sha256, data_dir, config, synthetic)
+    supplements = read_supplements(config, found, data_dir)
+    task = FitTask(found, index_sha256, data_dir, config, synthetic, supplements)
     with stoppable(), distributed(config.distribute.strategy):
         fitting = Fitting(task, cache_dir or resumable_features_dir(out))
         if chosen:

@@ -40,3 +40,5 @@ FEATURE_COLUMNS: Final = (*COUNT_COLUMNS, *TEXTURE_COLUMNS)
 BOOKKEEPING_COLUMNS: Final = ("sr_no", "X_x", "X_1", "X_y", "ImageNumber")
 """Row numbers that the authors' merges left behind. They follow case and slide, which go with the
 label, so they would leak it: alone they reach 0.64 on a random split."""
+PREPARATION_COLUMN: Final = "X_x"
+"""The bookkeeping column that says which preparation a row's texture has (docs/texture.md)."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.index import Index
+from training.data.places import Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +22,14 @@ class Groups:
     @classmethod
     def of(cls, index: Index) -> Groups:
         """The groups of an index, in its order."""
-        return cls(
-            _numbered([tile.slide or tile.name for tile in index.tiles]),
-            _numbered([tile.case or tile.name for tile in index.tiles]),
-        )
+        return cls.of_places(Places.of(index))
+
+    @classmethod
+    def of_places(cls, places: Places) -> Groups:
+        """The groups of named slides and cases."""
+        return cls(_numbered(places.slides), _numbered(places.cases))
 
 
-def _numbered(names: list[str]) -> NDArray[np.int64]:
+def _numbered(names: NDArray[np.str_]) -> NDArray[np.int64]:
     numbers: NDArray[Any] = np.unique(names, return_inverse=True)[1]
     return numbers.astype(np.int64)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.augmentation.views import AugmentConfig
-from training.config import NetworkConfig
 from training.data.index import Index
 from training.features.store import FeatureSpace, FeatureStore, row_key
+from training.networks.config import NetworkConfig
 from training.networks.graphs import UNTRAINED, weights_sha256
 
 

@@ -64,14 +64,14 @@ def cache_features(
         stored: read the features from this store, and add those that it lacks; None computes all.
 
     Returns:
-        float32 `[n, 1 + n_views, ...]`; view 0 is the original tile.
+        float32 `[n, n_shown, ...]`; view 0 is the original tile.
 
     Raises:
         DataError: a tile cannot be read.
         CacheError: the disk is full.
     """
     infer = as_function(frozen)
-    shape = (1 + augment.n_views, *frozen.output_shape[1:])
+    shape = (augment.n_shown, *frozen.output_shape[1:])
     rank, n_processes = rank_and_size()
     mine = range(rank, len(tiles), n_processes)
 
@@ -121,11 +121,9 @@ def draw_all(tiles: Tiles, augment: AugmentConfig, seed: int) -> NDArray[np.uint
     """The views that `cache_features` runs through the network.
 
     Returns:
-        uint8 `[n, 1 + n_views, side, side, 3]` RGB; view 0 is the original tile.
+        uint8 `[n, n_shown, side, side, 3]` RGB; view 0 is the original tile.
     """
-    drawn: NDArray[np.uint8] = allocate(
-        (len(tiles), 1 + augment.n_views, *tiles[0].shape), np.uint8
-    )
+    drawn: NDArray[np.uint8] = allocate((len(tiles), augment.n_shown, *tiles[0].shape), np.uint8)
     views_of_tiles = in_order(lambda i: draw_views(tiles[i], augment, (seed, i)), len(tiles))
     numbers = tracked("Drawing views")(range(len(tiles)))
     for i, views in zip(numbers, views_of_tiles, strict=True):

@@ -1,11 +1,12 @@
-"""Fit a classifier on the training tiles of one fold, by one of three strategies.
+"""Fit a classifier on the training tiles of one fold, by one of four strategies.
 
 - Frozen head: the backbone is frozen, so the head is fitted on cached features and an epoch takes
   milliseconds. Optionally, the last blocks of the backbone and the head are then fine-tuned
   together at a low rate, from the cached input of those blocks. Batch normalisation stays in
   inference mode.
 - From scratch: a system without public weights trains backbone and head together from the pixels.
-- Support vector machine: fitted on the cached features, in one step instead of epochs.
+- Support vector machine, or logistic regressions: fitted on the cached features, in one step
+  instead of epochs.
 """
 
 from __future__ import annotations
@@ -23,12 +24,19 @@ from training.features.prepare import PreparedFeatures, TunableLayers
 from training.fit.checkpoint_dir import NO_CHECKPOINTS, CheckpointDir
 from training.fit.feature_space import fit_head_space
 from training.fit.history import EpochRecord, OnEpoch
+from training.fit.logistic_parts import combine_parts, fit_parts
 from training.fit.oversampling import oversampled
 from training.fit.phase import Phase
-from training.fit.sampling import ViewPositions, all_views, balanced, some_views
-from training.fit.scorer import Scorer
+from training.fit.sampling import (
+    ViewPositions,
+    all_views,
+    balanced,
+    some_views,
+    without_enlarged,
+)
+from training.fit.scorer import Scorer, measure_logits
 from training.networks.graphs import Weights, build_backbone, build_head, build_tuned, build_whole
-from training.networks.svm_head import fit_svm
+from training.networks.svm_head import as_head, fit_svm
 from training.networks.table_systems import find_table_system
 
 
@@ -79,9 +87,12 @@ class _Job:
     @property
     def all_views(self) -> ViewPositions:
         """An epoch over every view, oversampled or balanced if so configured."""
-        views = all_views(self.features.pooled.shape[1])
+        features = self.features
+        views = without_enlarged(
+            all_views(features.pooled.shape[1]), features.n_real, self.config.augment.n_full
+        )
         if self.config.network.entry.oversamples:
-            return oversampled(views, self.features.class_indices)
+            return oversampled(views, features.class_indices)
         return self.balanced(views)
 
     def balanced(self, views: ViewPositions) -> ViewPositions:
@@ -139,18 +150,25 @@ def fit_classifier(
     keras.utils.set_random_seed(seed)
     if features.synthetic is not None:
         train = features.synthetic.added_to(train, test)
+    train = features.taught_by(train)
     job = _Job(features, config, train, test, seed, checkpoints, on_epoch)
     system = config.network.entry
     if system.head == "svm":
         return _fit_support_vector_machine(job)
+    if config.network.head == "logistic":
+        return _fit_logistic(job)
     return _fit_frozen_head(job) if system.is_pretrained else _fit_from_scratch(job)
 
 
 def count_epochs(config: TrainingConfig) -> int:
     """Number of epochs that `fit_classifier` or `fit_table` reports."""
     name = config.network.system
-    is_svm = find_table_system(name) is not None or config.network.entry.head == "svm"
-    return 1 if is_svm else config.head.epochs + config.fine_tune.epochs
+    has_no_epochs = (
+        find_table_system(name) is not None
+        or config.network.entry.head == "svm"
+        or config.network.head == "logistic"
+    )
+    return 1 if has_no_epochs else config.head.epochs + config.fine_tune.epochs
 
 
 def _fit_frozen_head(job: _Job) -> Fitted:
@@ -218,6 +236,26 @@ def _fit_support_vector_machine(job: _Job) -> Fitted:
     embeddings = features.pooled[: features.n_real, 0]
     history = job.followed([record])
     return _fitted(job, features.backbone, head, scorer, history, embeddings)
+
+
+def _fit_logistic(job: _Job) -> Fitted:
+    """Fit each part of the head; there are no epochs, so the history is one record."""
+    features, weight = job.features, job.config.network.texture_weight
+    backbone: Any = features.backbone
+    logits_of = combine_parts(fit_parts(features, job.config, job.train), weight)
+    logits = logits_of(features.embeddings()).astype(np.float32)
+    tested = (
+        measure_logits(logits[job.test], job.targets[job.test]) if job.test.size else (None,) * 2
+    )
+    train = job.train[job.train < features.n_real]
+    record = EpochRecord("head", 1, *measure_logits(logits[train], job.targets[train]), *tested)
+    return Fitted(
+        backbone_weights=backbone.get_weights(),
+        head_weights=as_head(logits_of.kernel, logits_of.bias),
+        test_logits=logits[job.test],
+        history=tuple(job.followed([record])),
+        embeddings=features.pooled[: features.n_real, 0],
+    )
 
 
 def _fitted(

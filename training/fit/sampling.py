@@ -38,6 +38,54 @@ def some_views(n_shown: int, n_chosen: int) -> ViewPositions:
     return choose
 
 
+def without_enlarged(views: ViewPositions, n_real: int, n_full: int) -> ViewPositions:
+    """Leave out the views of thumbnails at full resolution, which only look like it.
+
+    Args:
+        views: chooses pairs of tile and view.
+        n_real: position of the first thumbnail.
+        n_full: views at full resolution, which come first.
+    """
+
+    def choose(tiles: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+        pairs = views(tiles, rng)
+        return pairs[(pairs[:, 0] < n_real) | (pairs[:, 1] >= n_full)]
+
+    return choose
+
+
+def weigh_views(
+    pairs: NDArray[np.int64],
+    n_full: int,
+    balance: Balance,
+    class_indices: NDArray[np.int64],
+    groups: Groups | None,
+) -> NDArray[np.float64]:
+    """Weights instead of draws: each label counts equally at each resolution, and so do its groups.
+
+    Args:
+        pairs: tiles and views, int64 `[m, 2]`.
+        n_full: views at full resolution, which come first.
+        balance: what a group is within a label; `none` weighs all pairs equally.
+        class_indices: int64 `[n]`, of all tiles.
+        groups: slides and cases of all tiles; balancing by label needs none.
+
+    Returns:
+        float64 `[m]`; the sum is the number of tiles, counted once at each resolution.
+    """
+    resolution = (pairs[:, 1] >= n_full).astype(np.int64)
+    n_counted = len(np.unique(np.stack([pairs[:, 0], resolution]), axis=1).T)
+    if balance == "none":
+        return np.full(len(pairs), n_counted / len(pairs))
+    label = resolution * (class_indices.max() + 1) + class_indices[pairs[:, 0]]
+    inner = class_indices if groups is None else _group_of(balance, class_indices, groups)
+    group = label * (inner.max() + 1) + inner[pairs[:, 0]]
+    groups_of_label = np.bincount(np.unique(np.stack([group, label]), axis=1)[1])
+    weights = 1.0 / (np.bincount(group)[group] * groups_of_label[label])
+    result: NDArray[np.float64] = weights * n_counted / weights.sum()
+    return result
+
+
 def balanced(
     views: ViewPositions, balance: Balance, class_indices: NDArray[np.int64], groups: Groups | None
 ) -> ViewPositions:

@@ -89,6 +89,12 @@ def feature_maps(backbone: Any, config: BackboneConfig) -> Any:
     return keras.Model(backbone.input, outputs, name="feature_maps")
 
 
+def layer_sizes(backbone: Any, config: BackboneConfig) -> tuple[int, ...]:
+    """Number of features of each pooled layer, in the order of the embedding."""
+    outputs = [_output_of(backbone, name) for name in config.layers]
+    return tuple(config.n_statistics * output.shape[-1] for output in outputs)
+
+
 def reduce_tiles(scaled: Any, side_px: int) -> Any:
     """Average squares of pixels, so that tiles have the backbone's side.
 
@@ -113,7 +119,11 @@ def pool(features: Any, pooling: Pooling) -> Any:
         return ops.mean(features, axis=(1, 2))
     means = ops.mean(features, axis=(1, 2), keepdims=True)
     deviations = deviation(features, means)
-    return deviations if pooling == "deviation" else ops.concatenate([means[:, 0, 0], deviations])
+    return (
+        deviations
+        if pooling == "deviation"
+        else ops.concatenate([means[:, 0, 0], deviations], axis=-1)
+    )
 
 
 def deviation(features: Any, means: Any) -> Any:

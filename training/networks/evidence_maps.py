@@ -16,7 +16,8 @@ and with the parts g_m and g_s of g for the means m and the deviations s of a la
 so a map costs some small products and works in LiteRT, which has no gradients. If several layers
 are pooled, the gradient is taken through the pooling alone, not through later layers. The maps of
 all layers are averaged down to the coarsest grid and summed, so for a linear head their mean over
-the places is the logit without its bias.
+the places is the logit without its bias. Texture measures describe the tile as a whole: they have a
+part in the logits, and none in the map.
 """
 
 from __future__ import annotations
@@ -51,13 +52,14 @@ class EvidenceMaps(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no 
         """
         active = ops.cast(hidden > 0, hidden.dtype)
         through_hidden = active[:, None, :] * ops.transpose(self.logits_layer.kernel)[None]
-        gradient = ops.matmul(through_hidden, ops.transpose(self.hidden_layer.kernel))  # [B, C, E]
         rows = min(features.shape[1] for features in maps)
         shares = [share for features in maps for share in self._shares(features, rows)]
         # One product of all layers instead of a sum: the int8 file keeps products in float.
-        flat = shares[0] if len(shares) == 1 else ops.concatenate(shares)
+        flat = shares[0] if len(shares) == 1 else ops.concatenate(shares, axis=-1)
+        size = flat.shape[3]  # what the head takes behind the embedding has no place
+        gradient = ops.matmul(through_hidden, ops.transpose(self.hidden_layer.kernel[:size]))
         n_places, columns = flat.shape[1] * flat.shape[2], flat.shape[2]
-        flat = ops.reshape(flat, (-1, n_places, flat.shape[3]))
+        flat = ops.reshape(flat, (-1, n_places, size))
         evidence = ops.matmul(flat, ops.transpose(gradient, (0, 2, 1)))
         return ops.reshape(evidence, (-1, rows, columns, evidence.shape[-1]))
 

@@ -179,7 +179,7 @@ def build_tuned(trainable: Any, head: Any) -> Any:
 
 
 def build_pooled(backbone: Any, config: BackboneConfig | None = None) -> Any:
-    """The frozen backbone and its pooling: scaled float32 `[B, tile_side, tile_side, 3]` to `[B, E]`.
+    """The frozen backbone and its pooling: scaled `[B, tile_side, tile_side, 3]` to `[B, E]`.
 
     Raises:
         WeightsError: the backbone has no such layer.
@@ -212,6 +212,7 @@ def build_serving_model(
     head_weights: Sequence[NDArray[np.float32]],
     system: System = DEFAULT_SYSTEM,
     config: BackboneConfig | None = None,
+    has_texture: bool = False,
 ) -> Any:
     """The graph that is exported.
 
@@ -224,6 +225,7 @@ def build_serving_model(
         head_weights: kernel and bias of the hidden layer, then of the logits.
         system: an entry of the registry.
         config: layers, pooling and sides; by default the mean of the last layer.
+        has_texture: the head takes the embedding, then the measures of `texture.Texture`.
 
     Raises:
         WeightsError: the backbone has no such layer.
@@ -242,7 +244,12 @@ def build_serving_model(
     embedding = keras.layers.Identity(name="embedding")(_embedding(maps, config))
     hidden_layer = keras.layers.Dense(head_weights[0].shape[1], activation="relu", name="hidden")
     logits_layer = keras.layers.Dense(head_weights[2].shape[1], name="logits")
-    hidden = hidden_layer(embedding)
+    head_input = embedding
+    if has_texture:
+        from training.networks.texture import Texture
+
+        head_input = keras.ops.concatenate([embedding, Texture(name="texture")(tiles)], axis=-1)
+    hidden = hidden_layer(head_input)
     logits = logits_layer(hidden)
     hidden_layer.set_weights(head_weights[:2])
     logits_layer.set_weights(head_weights[2:])
@@ -255,7 +262,7 @@ def _embedding(maps: Any, config: BackboneConfig) -> Any:
     from keras import ops
 
     parts = [pool(features, config.pooling) for features in as_list(maps)]
-    return parts[0] if len(parts) == 1 else ops.concatenate(parts)
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
 
 
 def as_list(outputs: Any) -> list[Any]:

@@ -1,6 +1,6 @@
-"""One logistic regression for each pooled layer, as the weights of an ordinary head.
+"""Logistic regressions on parts of the embedding, as the weights of an ordinary head.
 
-Each is multinomial, L2-penalised, fitted on standardised features; the logits of all layers are
+Each is multinomial, L2-penalised, fitted on standardised features; the logits of all parts are
 averaged. A layer with many channels therefore counts as much as one with few, which a single
 regression on all channels would not give.
 """
@@ -8,36 +8,51 @@ regression on all channels would not give.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.networks.svm_head import as_head
-
-_ABSENT_LABEL = -10.0
+_ABSENT_LABEL: Final = -10.0
 """Logit of a label that no training tile has."""
-_MAX_ITERATIONS = 300
-_TOLERANCE = 1e-3
+_MAX_ITERATIONS: Final = 500
+_TOLERANCE: Final = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class LinearMap:
+    """logits = features @ kernel + bias.
+
+    Attributes:
+        kernel: float64 `[K, C]`.
+        bias: float64 `[C]`.
+    """
+
+    kernel: NDArray[np.float64]
+    bias: NDArray[np.float64]
+
+    def __call__(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Logits `[n, C]` of features `[n, K]`."""
+        logits: NDArray[np.float64] = features @ self.kernel + self.bias
+        return logits
 
 
 def fit_logistic(
-    features: NDArray[np.float32],
+    features: NDArray[np.floating],
     class_indices: NDArray[np.int64],
     weights: NDArray[np.float64],
     n_labels: int,
     penalty_c: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> LinearMap:
     """Fit one regression.
 
     Args:
-        features: float32 `[n, K]`, pooled from one layer.
+        features: `[n, K]`.
         class_indices: int64 `[n]`; at least two labels.
         weights: float64 `[n]`, above 0; how much each row counts.
         n_labels: C, labels of the model; one without rows gets a logit below all others.
         penalty_c: inverse strength of the penalty, for features with a deviation of 1.
-
-    Returns:
-        Kernel `[K, C]` and bias `[C]` of a linear map from pooled features to logits; float64.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
@@ -45,27 +60,21 @@ def fit_logistic(
     scaler = StandardScaler().fit(features, sample_weight=weights)
     regression = LogisticRegression(C=penalty_c, max_iter=_MAX_ITERATIONS, tol=_TOLERANCE)
     regression.fit(scaler.transform(features), class_indices, sample_weight=weights)
-    found, intercepts = regression.coef_, regression.intercept_
-    if len(regression.classes_) == 2:  # scikit-learn fits one, for the second label
-        found, intercepts = np.array([-1, 1])[:, None] * found / 2, np.array([-1, 1]) * intercepts / 2
+    coefficients, intercepts = regression.coef_, regression.intercept_
+    if len(regression.classes_) == 2:  # scikit-learn fits one, of the second label
+        signs = np.array([-0.5, 0.5])
+        coefficients, intercepts = signs[:, None] * coefficients, signs * intercepts
     kernel = np.zeros((features.shape[1], n_labels))
     bias = np.full(n_labels, _ABSENT_LABEL)
     # Fold the scaler in: w ((p - mean) / scale) + b.
-    kernel[:, regression.classes_] = (found / scaler.scale_).T
+    kernel[:, regression.classes_] = (coefficients / scaler.scale_).T
     bias[regression.classes_] = intercepts - scaler.mean_ @ kernel[:, regression.classes_]
-    return kernel, bias
+    return LinearMap(kernel, bias)
 
 
-def average_heads(
-    heads: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]],
-) -> list[NDArray[np.float32]]:
-    """Average the logits of linear maps on consecutive parts of the embedding.
-
-    Args:
-        heads: kernel `[K_i, C]` and bias `[C]` of each part, in the order of the embedding.
-
-    Returns:
-        Kernels and biases of a head's two layers, as `build_serving_model` takes them; float32.
-    """
-    kernel = np.concatenate([kernel for kernel, _ in heads]) / len(heads)
-    return as_head(kernel, np.mean([bias for _, bias in heads], axis=0))
+def average_maps(maps: Sequence[LinearMap], weights: Sequence[float]) -> LinearMap:
+    """The weighted mean of the logits of linear maps on consecutive parts of a vector."""
+    shares = np.array(weights) / sum(weights)
+    kernels = [share * one.kernel for share, one in zip(shares, maps, strict=True)]
+    bias = sum(share * one.bias for share, one in zip(shares, maps, strict=True))
+    return LinearMap(np.concatenate(kernels), np.asarray(bias))

@@ -149,4 +149,6 @@ def _write_plots(
 def _without_paths(config: TrainingConfig) -> dict[str, Any]:
     document = config.model_dump(mode="json")
     document["network"]["weights"] = Path(config.network.weights).name
+    supplements = document["supplements"]
+    document["supplements"] = {key: Path(path).name for key, path in supplements.items()}
     return document

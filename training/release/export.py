@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from app.core.manifest import INT8_NAME, LITERT_NAME, SAVED_MODEL_NAME
 from app.core.provenance import Int8Parity
-from training.config import NetworkConfig
 from training.console.progress import Begin
 from training.errors import RunError
+from training.networks.config import NetworkConfig
 from training.networks.graphs import Weights, build_serving_model
 from training.release.quantize import SIGNATURE, CalibrationSet, lite_converter, quantize
 
@@ -62,7 +62,11 @@ def export_models(
     begin("SavedModel")
     bundle_dir.mkdir(parents=True, exist_ok=True)
     model = build_serving_model(
-        backbone_weights, head_weights, network.entry, network.backbone
+        backbone_weights,
+        head_weights,
+        network.entry,
+        network.backbone,
+        network.texture_weight > 0,
     )
     _, rows, columns, _ = model.output["cam"].shape
     _export_saved_model(model, bundle_dir / SAVED_MODEL_NAME, batch_size=None)

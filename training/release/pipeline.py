@@ -18,6 +18,7 @@ from training.data.splits import make_split, possible_kinds
 from training.data.tiles import TileStream
 from training.errors import RunError
 from training.evaluation.calibration import calibrating_kind
+from training.features.supplements import read_supplements
 from training.gan.supply import supply_synthetic, training_parts
 from training.networks.graphs import build_backbone, require_weights
 from training.release.assembly import assemble_bundle
@@ -84,6 +85,7 @@ def release_bundle(
         require_no_problems(problems, config.labels, index.labels)
     require_tiles(index, problems)
     require_trainable(index, config)
+    supplements = read_supplements(config, index, folders.data_dir)
     index_sha256 = write_json(folders.runs_dir / "index.json", index)
     # Make all splits before the first fit, so that an impossible split fails early.
     n_folds_of: dict[SplitKind, int] = {  # in the order of the reports; `patient`: one a case
@@ -101,7 +103,7 @@ def release_bundle(
         for kind in possible_kinds(index)
     ]
     synthetic = supply_synthetic(config, index, training_parts(index, splits, whole=True))
-    task = FitTask(index, index_sha256, folders.data_dir, config, synthetic)
+    task = FitTask(index, index_sha256, folders.data_dir, config, synthetic, supplements)
     fitting = Fitting(task, resumable_features_dir(folders.runs_dir))
     runs = []
     for split in splits:

@@ -32,6 +32,7 @@ from training.features.cache import FeatureCache
 from training.features.measures import Measures, read_measures
 from training.features.prepare import PreparedFeatures, prepare_features
 from training.features.reference_tiles import choose_reference
+from training.features.supplements import NO_SUPPLEMENTS, Supplements
 from training.fit.checkpoint_dir import CheckpointDir
 from training.fit.classifier import count_epochs, fit_classifier
 from training.fit.history import EpochRecord, OnEpoch
@@ -65,6 +66,7 @@ class FitTask:
         data_dir: the collection.
         config: the resolved configuration.
         synthetic: the tiles for `gan.proportion`.
+        supplements: the thumbnails and table rows that also teach.
     """
 
     index: Index
@@ -72,10 +74,13 @@ class FitTask:
     data_dir: Path
     config: TrainingConfig
     synthetic: SyntheticTiles | None = None
+    supplements: Supplements = NO_SUPPLEMENTS
 
     def identity(self, split_sha256: str | None) -> RunIdentity:
         """Identity of the run over a split or, for None, of the fit on all tiles."""
-        return identify(self.config, self.index_sha256, split_sha256, self.synthetic)
+        return identify(
+            self.config, self.index_sha256, split_sha256, self.synthetic, self.supplements
+        )
 
 
 class Fitting:
@@ -95,6 +100,7 @@ class Fitting:
             Groups.of(task.index),
             task.synthetic,
             FeatureCache.of(self._cache_dir, task.index),
+            task.supplements,
         )
 
     @cached_property

@@ -8,6 +8,7 @@ from typing import Any
 
 from training.config import TrainingConfig
 from training.data.synthetic import SyntheticTiles
+from training.features.supplements import Supplements
 from training.networks.graphs import UNTRAINED, weights_sha256
 from training.networks.table_systems import find_table_system
 from training.runs.code_identity import code_sha256
@@ -23,6 +24,7 @@ class RunIdentity(FrozenModel):
         split: hash of the split file; None for a fit on all tiles.
         weights: hash of the weights file, or `imagenet` or `none`; a table system has `none`.
         synthetic: hash of the synthetic tiles; None if there are none.
+        supplements: hash of the thumbnails and table rows; None if there are none.
         code: see `training.runs.code_identity`.
     """
 
@@ -31,6 +33,7 @@ class RunIdentity(FrozenModel):
     split: str | None
     weights: str
     synthetic: str | None
+    supplements: str | None = None
     code: str
 
     @property
@@ -48,6 +51,7 @@ def identify(
     index_sha256: str,
     split_sha256: str | None,
     synthetic: SyntheticTiles | None = None,
+    supplements: Supplements | None = None,
 ) -> RunIdentity:
     """The identity of a run over a split, or on all tiles (`split_sha256` is None)."""
     weights = UNTRAINED if find_table_system(config.network.system) else config.network.weights
@@ -57,6 +61,7 @@ def identify(
         split=split_sha256,
         weights=weights_sha256(weights) or weights,
         synthetic=None if synthetic is None else _sha256(" ".join(synthetic.sha256s)),
+        supplements=None if supplements is None else supplements.digest,
         code=code_sha256(),
     )
 

@@ -13,13 +13,15 @@ from typing import Any, Final
 import numpy as np
 
 from app.core.manifest import SplitMetrics
-from training.config import NetworkConfig, PhaseConfig, TrainingConfig
+from training.config import PhaseConfig, TrainingConfig
 from training.data.label_set import LabelSet
 from training.evaluation.leakage import find_leaks
 from training.evaluation.metrics import evaluate, tumor_metrics
 from training.experiments.study.design import PlannedRun
 from training.experiments.study.journal import Counts, FinishedRun
 from training.experiments.study.study import DoneRuns, Study
+from training.networks.backbone import BackboneConfig
+from training.networks.config import NetworkConfig
 from training.runs.records import Answer, CrossValidation
 from training.storage.atomic import write_bytes_whole
 
@@ -212,7 +214,7 @@ def _cross_validation(
             seed=study.config.seed,
             network=NetworkConfig(
                 system=spec.network.system,
-                side_px=spec.network.side_px,
+                backbone=BackboneConfig(side_px=spec.network.side_px),
                 hidden_units=spec.hidden_units,
             ),
             head=PhaseConfig(epochs=spec.epochs, learning_rate=spec.learning_rate),

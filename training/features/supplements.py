@@ -1,0 +1,81 @@
+"""What teaches a model beside the tiles of an index, and is never tested by a split."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from training.config import TrainingConfig
+from training.data.feature_table import find_feature_table
+from training.data.index import Index
+from training.data.places import Places
+from training.errors import DataError, RunError
+from training.features.texture_rows import TextureRows, read_texture_rows
+from training.features.thumbnails import Thumbnails, read_thumbnails
+
+
+@dataclass(frozen=True, slots=True)
+class Supplements:
+    """Low-resolution tiles and rows of the feature table; either may be missing.
+
+    Attributes:
+        places: slides and cases of the tiles of the index; None if nothing supplements them.
+        thumbnails: low-resolution tiles.
+        texture_rows: rows of the feature table.
+    """
+
+    places: Places | None = None
+    thumbnails: Thumbnails | None = None
+    texture_rows: TextureRows | None = None
+
+    @property
+    def digest(self) -> str | None:
+        """SHA-256 of the content; None if there is nothing."""
+        parts = list(self.thumbnails.sha256s) if self.thumbnails else []
+        parts += [self.texture_rows.sha256] if self.texture_rows else []
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest() if parts else None
+
+
+NO_SUPPLEMENTS: Final = Supplements()
+
+
+def read_supplements(config: TrainingConfig, index: Index, data_dir: Path) -> Supplements:
+    """Read what a configuration asks for.
+
+    Args:
+        config: names the thumbnails and the feature table.
+        index: the tiles that they supplement.
+        data_dir: where the feature table is searched if the configuration names none.
+
+    Raises:
+        DataError: a file or folder cannot be read.
+        RunError: texture has a weight, and there is no feature table.
+    """
+    thumbnails = rows = None
+    if config.supplements.thumbnails:
+        thumbnails = read_thumbnails(
+            Path(config.supplements.thumbnails),
+            config.labels,
+            index,
+            config.augment.low_resolution_px,
+            config.network.input_side_px,
+        )
+    if config.network.texture_weight > 0:
+        table = _find_table(config, data_dir)
+        rows = read_texture_rows(table, config.labels, config.data.mixed_tiles)
+    return Supplements(Places.of(index), thumbnails, rows)
+
+
+def _find_table(config: TrainingConfig, data_dir: Path) -> Path:
+    if config.supplements.feature_table:
+        return Path(config.supplements.feature_table)
+    try:
+        return find_feature_table(data_dir)
+    except DataError as error:
+        raise RunError(
+            "network.texture_weight is above 0, so the texture part learns from the collection's "
+            f"feature table, which was not found in {data_dir}. Name it with --feature-table or "
+            "OSTEO_FEATURE_TABLE, or set network.texture_weight to 0."
+        ) from error
