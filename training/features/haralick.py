@@ -96,7 +96,8 @@ def cooccurrences(levels: NDArray[np.uint8], offset: int) -> NDArray[np.int32]:
 def _stretched(amounts: NDArray[np.float64]) -> NDArray[np.float64]:
     """The tile's own range to [0, 1]; a tile of one colour becomes 0."""
     least, range_ = amounts.min(), np.ptp(amounts)
-    return (amounts - least) / (range_ if range_ > 0 else 1.0)
+    stretched: NDArray[np.float64] = (amounts - least) / (range_ if range_ > 0 else 1.0)
+    return stretched
 
 
 def _threshold(counts: NDArray[np.int64]) -> int:

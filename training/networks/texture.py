@@ -7,8 +7,8 @@ uint8 tiles and uses operations that LiteRT has, in float32, and that XNNPACK ru
   level is at least `k`; the product of the rows of the pixels and of their neighbours counts the
   pairs of which the levels are at least `(k, l)`. The differences of these counts in both
   directions are the pairs of exactly `(k, l)`.
-- "At least `k`" is computed by arithmetic (`_at_least`), since LiteRT's comparisons are slow.
-- The tile is divided into strips of rows, whose matrices fit the processor's cache.
+- "At least `k`" is computed by arithmetic, since LiteRT's comparisons are slow.
+- The pixels are taken in strips, whose matrices fit the processor's cache.
 
 Counts are exact in float32 up to 1.8 million pixels, because 36 times a count (`_YES` squared) is a
 multiple of 4, and those are exact up to 2^26.
@@ -38,7 +38,7 @@ from training.networks.texture_measures import measures_of
 
 _PIXELS_PER_STRIP: Final = 8192
 _MAX_STRIPS: Final = 64
-"""More of them would make the graph large: a strip is six operations."""
+"""More of them would make the graph large: a strip is eight operations."""
 _STEEP: Final = 2.0**40
 """A power of two, so that scaling by it is exact."""
 _YES: Final = 6.0
@@ -143,34 +143,20 @@ def _cooccurrences(levels: Any, offset: int) -> Any:
         padded[:, down * offset :, (1 + right) * offset :][:, :height, :width]
         for down, right in STEPS.values()
     ]
-    rows_per_strip = max(_PIXELS_PER_STRIP // width, -(-height // _MAX_STRIPS), 1)
-    total = None
-    for top in range(0, height, rows_per_strip):
-        rows = slice(top, top + rows_per_strip)
-        first = _at_least(levels[:, None, rows], N_LEVELS)
-        second = _at_least(tf.stack([neighbour[:, rows] for neighbour in neighbours], 1), N_LEVELS)
-        counts = tf.matmul(first, second, transpose_b=True)
-        total = counts if total is None else total + counts
-    at_least = tf.reshape(total, [-1, N_LEVELS, len(STEPS), N_LEVELS])
-    exactly = _exactly(tf.transpose(at_least, [0, 2, 1, 3]))
+    counts = _count_pairs(levels[:, None], tf.stack(neighbours, axis=1), N_LEVELS)
+    counts = tf.transpose(tf.squeeze(counts, axis=1), [0, 2, 1, 3])
     n_pairs = [
         (height - down * offset) * (width - abs(right) * offset) for down, right in STEPS.values()
     ]
-    return exactly / tf.constant(n_pairs, tf.float32, shape=(len(STEPS), 1, 1))
+    return counts / tf.constant(n_pairs, tf.float32, shape=(len(STEPS), 1, 1))
 
 
 def _histogram(values: Any) -> Any:
     """How many values `[B, H, W]` in [0, 255] round down to each integer: `[B, 256]`."""
-    n_pixels = int(np.prod(values.shape[1:]))
-    flat = tf.reshape(values, [-1, 1, 1, n_pixels])
-    high = tf.floor(flat * (1.0 / _N_DIGITS))
-    low = flat - high * _N_DIGITS
-    counts: Any = 0.0
-    for left in range(0, n_pixels, _PIXELS_PER_STRIP):
-        strip = slice(left, left + _PIXELS_PER_STRIP)
-        digits = (_at_least(digit[..., strip], _N_DIGITS) for digit in (high, low))
-        counts += tf.matmul(*digits, transpose_b=True)
-    return tf.reshape(_exactly(counts), [-1, N_THRESHOLD_LEVELS])
+    high = tf.floor(values * (1.0 / _N_DIGITS))
+    low = values - high * _N_DIGITS
+    counts = _count_pairs(high[:, None], low[:, None], _N_DIGITS)
+    return tf.reshape(counts, [-1, N_THRESHOLD_LEVELS])
 
 
 def _threshold(counts: Any) -> Any:
@@ -195,29 +181,33 @@ _SUM_ABOVE: Final[NDArray[np.float32]] = np.tril(
 """Multiplied by a histogram: for each k, the sum over the values above k."""
 
 
-def _at_least(values: Any, n: int) -> Any:
-    """Which values are at least 0, 1, ... n - 1: `[B, G * n, pixels]` of `_YES` and 0.
+def _count_pairs(first: Any, second: Any, n: int) -> Any:
+    """Count the pixels by the integers that two maps round down to.
 
     Args:
-        values: `[B, G, H, W]`; values below 0 are at least nothing.
-        n: number of integers.
+        first: `[B, F, H, W]`; values below 0 are not counted, those above n - 1 count as n - 1.
+        second: `[B, S, H, W]`, likewise.
+        n: number of integers, 0 to n - 1.
+
+    Returns:
+        `[B, F, n, S, n]` for each pair of maps and of integers.
     """
-    groups = int(values.shape[1])
-    flat = tf.reshape(values * _STEEP, [-1, groups, 1, np.prod(values.shape[2:])])
+    n_pixels = int(first.shape[2] * first.shape[3])
+    maps = [tf.reshape(one * _STEEP, [-1, one.shape[1], 1, n_pixels]) for one in (first, second)]
     # The greatest number below each integer, so that the difference is positive at the integer.
     below = np.nextafter(np.arange(n, dtype=np.float32), np.float32(_OUTSIDE))
     below[0] = _OUTSIDE / 2
-    steps = tf.nn.relu6(flat - tf.constant(below * _STEEP, shape=(n, 1)))
-    return tf.reshape(steps, [-1, groups * n, flat.shape[-1]])
-
-
-def _exactly(at_least: Any) -> Any:
-    """Counts of pairs that are at least `(k, l)` to counts of exactly those; the last two axes."""
-    for axis in (-2, -1):
-        margins = np.zeros((at_least.shape.rank, 2), dtype=np.int32)
-        margins[axis, 1] = 1
-        padded = tf.pad(at_least, margins)
-        (rest, end) = (slice(1, None), slice(None))
-        next_ = padded[..., rest, :] if axis == -2 else padded[..., end, rest]
-        at_least = at_least - next_
-    return at_least * (1.0 / _YES**2)
+    limits = tf.constant(below * _STEEP, shape=(n, 1))
+    n_per_strip = max(_PIXELS_PER_STRIP, -(-n_pixels // _MAX_STRIPS))
+    at_least = 0.0
+    for left in range(0, n_pixels, n_per_strip):
+        strip = slice(left, left + n_per_strip)
+        reached = [tf.nn.relu6(one[..., strip] - limits) for one in maps]
+        rows = [tf.reshape(one, [-1, one.shape[1] * n, one.shape[3]]) for one in reached]
+        at_least += tf.matmul(*rows, transpose_b=True)
+    counts = tf.reshape(at_least, [-1, first.shape[1], n, second.shape[1], n])
+    for axis in (2, 4):
+        next_ = tf.split(counts, [1, n - 1], axis)[1]
+        margins = [[0, 1] if dimension == axis else [0, 0] for dimension in range(5)]
+        counts = counts - tf.pad(next_, margins)
+    return counts * (1.0 / _YES**2)
