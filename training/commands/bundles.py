@@ -24,6 +24,7 @@ from training.commands.options import (
 )
 from training.commands.output import notes_on, print_split_kinds, say
 from training.config import RELEASED_CONFIG, read_config
+from training.errors import RunError
 
 app = typer.Typer()
 
@@ -53,15 +54,14 @@ def export(
     from training.data.index import read_index
     from training.data.labelled_tiles import LabelledTiles
     from training.data.tiles import TileStream
-    from training.networks.registry import pixel_system
     from training.release.assembly import assemble_bundle
     from training.runs.records import read_cross_validation, read_final_fit
 
-    crossed = [read_cross_validation(run_dir) for run_dir in runs]
-    for run in crossed:
-        pixel_system(run.config.network.system)  # refuses a system that reads a table
+    for run_dir in (final_dir, *runs):
+        _require_pixels(run_dir)
     final, backbone_weights, head_weights = read_final_fit(final_dir)
     found, index_sha256 = read_index(index_file)
+    crossed = [read_cross_validation(run_dir) for run_dir in runs]
     config = final.config
     bundle_dir = models_dir / config.model_name / config.model_version
     tiles = TileStream(found, data_dir, config.network.input_side_px)
@@ -107,3 +107,19 @@ def release(  # noqa: PLR0913, PLR0917 # each option of the command is an argume
     log_runs(sink, {"final": read_final_fit(runs_dir / "final")[0]})
     print_split_kinds(manifest.metrics, manifest.labels, notes_on(manifest.data))
     say(f"{bundle_dir}: temperature {manifest.temperature:g}, checked; the runtimes agree.")
+
+
+def _require_pixels(run_dir: Path) -> None:
+    """Refuse a run of a table system, before asking for a fit on all tiles, which it cannot have.
+
+    Raises:
+        RunError: the folder has a cross-validation of such a system.
+    """
+    from training.networks.registry import pixel_system
+    from training.runs.records import read_cross_validation
+
+    try:
+        run = read_cross_validation(run_dir)
+    except RunError:
+        return  # there is none, or it is a fit on all tiles; `export` reads it next
+    pixel_system(run.config.network.system)

@@ -68,8 +68,10 @@ def find_system(name: str) -> System:
     Raises:
         ValueError: there is none; the message lists the names.
     """
+    if name in TABLE_SYSTEMS:
+        raise ValueError(f"{name!r} reads a feature table, not pixels")
     try:
         return SYSTEMS[name]
     except KeyError:
-        known = (*SYSTEMS, *TABLE_SYSTEMS)
-        raise ValueError(f"there is no system {name!r}: one of {', '.join(known)}") from None
+        known = ", ".join((*SYSTEMS, *TABLE_SYSTEMS))
+        raise ValueError(f"there is no system {name!r}: one of {known}") from None

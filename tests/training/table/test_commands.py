@@ -15,6 +15,7 @@ from tests.training.table.drawing import Rows, write_config, write_table
 from training.config import CONFIGS_DIR, read_config
 from training.data.feature_columns import BOOKKEEPING_COLUMNS
 from training.errors import ConfigError
+from training.networks.registry import find_system, require_known
 from training.networks.table_systems import TABLE_SYSTEMS
 from training.runs.records import read_cross_validation
 
@@ -133,6 +134,7 @@ def test_no_bundle_can_be_made_of_a_table_system(tmp_path: Path) -> None:
     for result in (
         fit(config, "runs/final"),
         run("export", "runs/final", "--run", "runs/patient", *data),
+        run("export", "runs/patient", "--run", "runs/nowhere", *data),
         run("release", "--config", config, *data),
     ):
         assert "cannot classify a tile and no bundle can be made of it" in refused(result)
@@ -178,6 +180,13 @@ def test_read_config_refuses_a_setting_without_effect(
     path.write_text(path.read_text() + section)
     with pytest.raises(ConfigError, match=rf"{key} must be left out: The support vector machine"):
         read_config(path)
+
+
+def test_find_system_refuses_a_system_that_reads_a_table() -> None:
+    with pytest.raises(ValueError, match="'texture-svm' reads a feature table, not pixels"):
+        find_system("texture-svm")
+    with pytest.raises(ValueError, match=r"one of mobilenetv2, .*, texture-svm, table-svm$"):
+        require_known("textures")
 
 
 @pytest.mark.parametrize("system", TABLE_SYSTEMS)
