@@ -21,12 +21,15 @@ _COLOURS: Final = ("#2b5c8a", "#d9822b", "#4f8f4a", "#8c4a8f", "#8a8a8a", "#b03a
 _GREY: Final = "#8a8a8a"
 
 
-def draw_figure_3(cells: dict[tuple[str, int, float], Spread], caption: str) -> bytes:
+def draw_figure_3(
+    cells: dict[tuple[str, int, float], Spread], caption: str, not_run: Sequence[str] = ()
+) -> bytes:
     """Mean accuracy by learning rate: one panel for each number of epochs, one line each system.
 
     Args:
         cells: by system, epochs and learning rate; bars reach from the lowest to the highest run.
         caption: runs and tiles behind the figure.
+        not_run: systems that the legend names without a line.
 
     Returns:
         A PNG.
@@ -55,6 +58,8 @@ def draw_figure_3(cells: dict[tuple[str, int, float], Spread], caption: str) -> 
                 capsize=2,
                 label=SYSTEMS[system].title,
             )
+        for system in not_run:
+            axes.plot([], [], linestyle="none", label=f"{SYSTEMS[system].title}: not run")
         best = f"the paper's best, {FIGURE_3_BEST:.2f}"
         axes.axhline(FIGURE_3_BEST, color=_GREY, linestyle="--", linewidth=0.8, label=best)
         axes.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
