@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from statistics import fmean
@@ -38,7 +39,7 @@ Research use only. Every number below names its split.
 
 - **Tiles:** {len(index.tiles)} ({counts}) of \
 {plural(slides, "slide")} and {plural(study.n_cases, "case")}{_mixed(study)}. \
-Index SHA-256 `{study.index_sha256}`.
+Index SHA-256 `{study.index_sha256}`.{_by_case(study)}
 - **Runs:** {len(finished)} of {len(planned)} are finished{_missing(done, study)}.
 - **The split is random and leaks.** As in the paper, each run tests a tenth of the tiles \
 ({n_tested}), drawn without regard to slide or patient. {_leaks(study)} With \
@@ -50,16 +51,22 @@ Index SHA-256 `{study.index_sha256}`.
 def figure_3_section(study: Study, cells: dict[tuple[str, int, float], Spread]) -> str:
     """The best learning rate for each system and number of epochs; the figure shows all rates."""
     rows = []
+    grid, title_of = study.config.grid, paper.title_in_figure_3
     for system in dict.fromkeys(name for name, _, _ in cells):
         for epochs in sorted({epochs for name, epochs, _ in cells if name == system}):
             rate, spread = max(
                 ((r, s) for (n, e, r), s in cells.items() if (n, e) == (system, epochs)),
                 key=lambda item: item[1].mean,
             )
-            rows.append([_in_figure_3(system), str(epochs), f"{rate:g}", *_spread(spread)])
-    grid = study.config.grid
+            rows.append([title_of(system), str(epochs), f"{rate:g}", *_spread(spread)])
     rows += [
-        [_in_figure_3(name), str(epochs), _NOTHING, f"not run: {reason}", *[_NOTHING] * 4]
+        [
+            paper.title_in_figure_3(name),
+            str(epochs),
+            _NOTHING,
+            f"not run: {reason}",
+            *[_NOTHING] * 4,
+        ]
         for name, reason in not_run(study, grid.systems).items()
         for epochs in sorted(grid.epochs)
     ]
@@ -165,6 +172,17 @@ def not_run(study: Study, names: Iterable[str]) -> dict[str, str]:
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
+def _by_case(study: Study) -> str:
+    """Tiles of each label by case, which shows where a label stands for a case."""
+    if not study.index.knows_cases:
+        return ""
+    cases = sorted({str(tile.case) for tile in study.index.tiles})
+    counts = Counter((tile.case, tile.label) for tile in study.index.tiles)
+    ids = study.config.labels.ids
+    listed = "; ".join(f"{case}: {' / '.join(str(counts[case, i]) for i in ids)}" for case in cases)
+    return f" By case, in the same order: {listed}."
+
+
 def _mixed(study: Study) -> str:
     """How mixed tiles are counted, which only the collection has."""
     index = study.index
@@ -205,11 +223,6 @@ def _missing(done: DoneRuns, study: Study) -> str:
     finished = {run.spec.key for run, _ in done}
     parts = {run.part for run in study.known_runs if run.spec.key not in finished}
     return f"; unfinished: {', '.join(sorted(parts))}" if parts else ""
-
-
-def _in_figure_3(system: str) -> str:
-    title = SYSTEMS[system].title
-    return title if system in paper.FIGURE_3_SYSTEMS else f"{title} (not in the paper's figure)"
 
 
 def _spread(spread: Spread) -> list[str]:
