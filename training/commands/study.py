@@ -47,12 +47,23 @@ def study(  # noqa: PLR0913, PLR0917 - every option of the command is an argumen
     ] = Path("runs/cache"),
     system: Annotated[
         list[str] | None,
-        typer.Option(help="Run only this system; may be repeated. [default: all]"),
+        typer.Option(
+            help="Run only this system; may be repeated. The rows of the others stay in the "
+            "report, not run. [default: all]"
+        ),
     ] = None,
     weights: Annotated[
         list[str] | None,
         typer.Option(
             help="SYSTEM=FILE or SYSTEM=imagenet; may be repeated. MobileNetV2 takes OSTEO_WEIGHTS."
+        ),
+    ] = None,
+    not_run: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--not-run",
+            help="SYSTEM=REASON: leave this system out, and give the reason in its rows of the "
+            "report; may be repeated.",
         ),
     ] = None,
     plan: Annotated[
@@ -85,7 +96,7 @@ def study(  # noqa: PLR0913, PLR0917 - every option of the command is an argumen
     from training.experiments.study.study import Study, StudyFolders
     from training.experiments.study.study_report import write_report
 
-    config = _chosen(read_study(config_file), system, weights)
+    config = _chosen(read_study(config_file), system, weights, not_run)
     index, index_sha256 = read_index(index_file)
     require_every_label(index.labels, index.label_set)
     planned = Study(config, index, index_sha256, StudyFolders(data_dir, cache_dir, out))
@@ -102,7 +113,7 @@ def study(  # noqa: PLR0913, PLR0917 - every option of the command is an argumen
         require_ready(planned, needs)
         _print_needs(planned, needs)
         try:
-            _run(planned, planned.figure_3 + planned.table_1, journal, workers)
+            _run(planned, planned.known_runs, journal, workers)
             _run(planned, planned.by_split_kind(journal.get), journal, workers)
         except KeyboardInterrupt as error:
             # From the file: the interrupt may have come between writing the line and recording it.
@@ -135,22 +146,37 @@ def _run(
 
 
 def _chosen(
-    config: StudyConfig, systems: list[str] | None, weights: list[str] | None
+    config: StudyConfig,
+    systems: list[str] | None,
+    weights: list[str] | None,
+    not_run: list[str] | None,
 ) -> StudyConfig:
     named = {}
     general = os.environ.get("OSTEO_WEIGHTS")
     if general and "mobilenetv2" in config.systems:
         named["mobilenetv2"] = general
-    for entry in weights or []:
-        name, equals, path = entry.partition("=")
-        if not equals or name not in config.systems:
-            raise typer.BadParameter(
-                f"{entry!r} is not SYSTEM=FILE with SYSTEM one of {', '.join(config.systems)}",
-                param_hint="--weights",
-            )
-        named[name] = path
+    named |= _by_system(config, weights, "--weights", "FILE")
+    reasons = _by_system(config, not_run, "--not-run", "REASON")
     chosen = config.with_weights(named)
+    # First the reasons: a system with a reason is not "left out with --system".
+    chosen = chosen.without(reasons) if reasons else chosen
     return chosen.only(tuple(systems)) if systems else chosen
+
+
+def _by_system(
+    config: StudyConfig, entries: list[str] | None, option: str, value: str
+) -> dict[str, str]:
+    """The values of a repeated option SYSTEM=VALUE."""
+    found = {}
+    for entry in entries or []:
+        name, _, given = entry.partition("=")
+        if not given or name not in config.systems:
+            raise typer.BadParameter(
+                f"{entry!r} is not SYSTEM={value} with SYSTEM one of {', '.join(config.systems)}",
+                param_hint=option,
+            )
+        found[name] = given
+    return found
 
 
 def _engine(name: str, address: str | None, study: Study) -> Engine:
@@ -169,10 +195,14 @@ def _engine(name: str, address: str | None, study: Study) -> Engine:
 def _print_needs(study: Study, needs: Needs) -> None:
     later = f"; {needs.n_later} more beyond the paper follow" if needs.n_later else ""
     grid, table = len(study.figure_3), len(study.table_1)
+    compared = f", the comparison has {len(study.comparison)}" if study.comparison else ""
     say(
         f"{plural(needs.n_runs, 'run')}, {needs.n_done} finished{later}. Figure 3 has {grid}, "
-        f"Table 1 has {table}; a run in both is done once."
+        f"Table 1 has {table}{compared}; a run that they share is done once."
     )
+    for name, entry in study.config.systems.items():
+        if entry.not_run is not None:
+            say(f"Not run, {name}: {entry.not_run}")
     for name, n_features in needs.n_features.items():
         say(f"Features to compute, {name}: {n_features}")
     say(

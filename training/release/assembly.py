@@ -9,10 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from rich.markup import escape
+
 from app import __version__
 from app.core.manifest import MODEL_CARD_NAME, Manifest, SplitMetrics
 from training.config import SourceConfig, TrainingConfig
-from training.console.progress import stepped
+from training.console.progress import ERRORS, stepped
 from training.data.index import Index
 from training.data.labelled_tiles import LabelledTiles
 from training.data.labels import is_mixed
@@ -29,7 +31,12 @@ from training.release.bundle import complete_bundle, file_entries, new_bundle
 from training.release.export import N_EXPORT_STEPS, export_models
 from training.release.golden_tiles import write_golden_tiles
 from training.release.model_card import CardFacts, write_card
-from training.release.provenance import describe_data, describe_input, describe_weights
+from training.release.provenance import (
+    describe_data,
+    describe_input,
+    describe_weights,
+    licence_warning,
+)
 from training.release.quantize import CalibrationSet
 from training.reliability.bundle_assessment import assess_bundle
 from training.runs.records import CrossValidation
@@ -65,6 +72,9 @@ def assemble_bundle(
     """
     index, index_sha256 = labelled.index, labelled.index_sha256
     _require_matching(index_sha256, runs, config)
+    source = describe_weights(config.network.weights, config.network.entry)
+    if (warning := licence_warning(source)) is not None:
+        ERRORS.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
     with new_bundle(bundle_dir) as draft, stepped("Exporting", _N_STEPS) as begin:
         chosen, labels = calibrating_run(index, runs), config.labels.for_manifest
         temperature = calibrate(chosen)
@@ -89,7 +99,7 @@ def assemble_bundle(
             temperature=temperature,
             training=_without_paths(config),
             data=describe_data(index, index_sha256, config.data.source),
-            weights=describe_weights(config.network.weights, config.network.entry),
+            weights=source,
             metrics=metrics,
             int8=exported.int8,
             assessment=record,

@@ -11,10 +11,13 @@ from typing import Any, Final
 from app.core.manifest import Manifest, SplitMetrics
 from training.console.plural import plural
 from training.evaluation.split_tables import SPLIT_TITLES, n_correct
+from training.release.provenance import has_licence
 
 _FENCE: Final = "---"
 _LICENCE: Final = "apache-2.0"
 """Licence of the weights and of the code (LICENSE). The card names that of the tiles."""
+_NO_LICENCE: Final = "unknown"
+"""Hugging Face's word, for a bundle whose initial weights have no known licence."""
 _TAGS: Final = ("histopathology", "tensorflow", "litert", "research-use-only")
 _TAGS_OF_THE_COLLECTION: Final = ("osteosarcoma", "h-and-e")
 
@@ -23,7 +26,7 @@ def card_header(manifest: Manifest) -> str:
     """The header with its fences and an empty line; every result names its split."""
     is_collection = manifest.data.mixed_tiles is not None  # a word of the collection's table
     values: dict[str, Any] = {
-        "license": _LICENCE,
+        "license": _LICENCE if has_licence(manifest.weights) else _NO_LICENCE,
         "language": ["en"],
         "pipeline_tag": "image-classification",
         "library_name": "litert",

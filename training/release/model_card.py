@@ -29,6 +29,7 @@ from training.release.model_card_reliability import (
     own_tiles_paragraphs,
     section,
 )
+from training.release.provenance import has_licence
 from training.reliability.assessment_report import AssessmentReport
 from training.reliability.own_tiles import OwnTiles
 
@@ -216,7 +217,18 @@ def _terms(manifest: Manifest) -> str:
     return section(
         "Sources and licences",
         f"- Tiles: {manifest.data.citation} Licence {manifest.data.licence}{attribution}.\n"
-        f"- Initial weights: {manifest.weights.name}. Licence {manifest.weights.licence}.",
+        f"- Initial weights: {manifest.weights.name}. Licence {manifest.weights.licence}."
+        f"{_unlicensed(manifest)}",
+    )
+
+
+def _unlicensed(manifest: Manifest) -> str:
+    """A sentence if nobody knows under which licence the initial weights are."""
+    if has_licence(manifest.weights):
+        return ""
+    return (
+        f" Their SHA-256 is `{manifest.weights.sha256}`. This bundle must not be published, "
+        "because nobody knows whether these weights may be."
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from app.core.manifest import InputContract
+from app.core.manifest import InputContract, sha256_of_file
 from app.core.provenance import DataSource, WeightsSource
 from training.config import SourceConfig, TrainingConfig
 from training.data.index import Index
 from training.networks.architecture import System
-from training.networks.graphs import KERAS_IMAGENET, UNTRAINED, weights_sha256
+from training.networks.graphs import KERAS_IMAGENET, UNTRAINED
 from training.networks.registry import DEFAULT_SYSTEM
+from training.networks.weights_files import UNKNOWN_LICENCE, UNKNOWN_ORIGIN, find_weights_file
 
 _DATA_URL: Final = "https://doi.org/10.7937/tcia.2019.bvhjhdas"
 COLLECTION_SOURCE: Final = SourceConfig(
@@ -61,12 +62,36 @@ def describe_input(index: Index, config: TrainingConfig) -> InputContract:
 
 
 def describe_weights(weights: str, system: System = DEFAULT_SYSTEM) -> WeightsSource:
-    """The initial weights; a path is reduced to its file name."""
+    """The initial weights; a path is reduced to its file name.
+
+    A file is known by its SHA-256 only. Origin and licence of any other file are unknown, because
+    its name and its network prove nothing about them.
+    """
     if weights == UNTRAINED:
-        name = "none: random initial weights"
-    elif weights == KERAS_IMAGENET:
+        return WeightsSource(
+            name="none: random initial weights", licence="none needed", sha256=None
+        )
+    if weights == KERAS_IMAGENET:
         name = f"{system.title}, ImageNet (keras.applications)"
-    else:
-        name = f"{system.title}, ImageNet ({Path(weights).name})"
-    licence = "none needed" if weights == UNTRAINED else system.licence
-    return WeightsSource(name=name, licence=licence, sha256=weights_sha256(weights))
+        return WeightsSource(name=name, licence=system.licence, sha256=None)
+    sha256 = sha256_of_file(Path(weights))
+    file = find_weights_file(sha256)
+    origin = "ImageNet" if file.has_licence else UNKNOWN_ORIGIN
+    name = f"{system.title}, {origin} ({Path(weights).name})"
+    return WeightsSource(name=name, licence=file.licence, sha256=sha256)
+
+
+def has_licence(source: WeightsSource) -> bool:
+    """Whether the licence of the initial weights is known, so that a bundle may be published."""
+    return source.licence != UNKNOWN_LICENCE
+
+
+def licence_warning(source: WeightsSource) -> str | None:
+    """What the maker of a bundle must know about its initial weights; None if there is nothing."""
+    if has_licence(source):
+        return None
+    return (
+        f"The licence of the initial weights is unknown: {source.name}, SHA-256 {source.sha256}. "
+        "Manifest and model card say so. Do not publish this bundle; start from weights whose "
+        "licence is known."
+    )

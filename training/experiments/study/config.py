@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -18,6 +19,8 @@ from training.storage.toml import read_toml
 
 ViewMode = Literal["cached", "online"]
 """`cached`: a fixed number of views, computed once. `online`: new views in every epoch."""
+LEFT_OUT: Final = "left out with --system"
+"""The reason for a system that `--system` does not name."""
 
 
 class SystemConfig(FrozenModel):
@@ -28,6 +31,11 @@ class SystemConfig(FrozenModel):
         description="`imagenet` (downloaded by Keras), `none` (untrained, for tests) or a path.",
     )
     side_px: int = Field(default=224, ge=32, description="Side of the input in pixels.")
+    not_run: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Why this system is not run. Its rows stay in the report, with this reason.",
+    )
 
 
 class HeadConfig(FrozenModel):
@@ -122,13 +130,20 @@ class TableConfig(FrozenModel):
 
 
 class SplitKindsConfig(FrozenModel):
-    """Beyond the paper: the best row of Table 1 on random, slide and patient splits."""
+    """Beyond the paper: random, slide and patient splits.
 
+    They compare systems without augmentation, and they test the best row of Table 1.
+    """
+
+    systems: tuple[str, ...] = Field(
+        default=(),
+        description="Names of tables under [systems]: the systems that are compared without "
+        "augmentation, with the rate and the number of epochs of Table 1.",
+    )
     kinds: tuple[SplitKind, ...] = Field(
         default=("random", "slide", "patient"),
         description="Kinds of split; an empty list skips this part.",
     )
-
     slide_folds: int = Field(default=5, ge=2, description="Folds of the slide-grouped split.")
     random_folds: int = Field(default=10, ge=2, description="Folds of the random split.")
     footprints: tuple[int, ...] = Field(
@@ -179,39 +194,58 @@ class StudyConfig(FrozenModel):
 
     @model_validator(mode="after")
     def _names_its_systems(self) -> Self:
-        for key, names in (("grid", self.grid.systems), ("table", self.table.systems)):
+        for key, names in (
+            ("grid", self.grid.systems),
+            ("table", self.table.systems),
+            ("levels", self.levels.systems),
+        ):
             for name in names:
                 if name not in self.systems:
                     known = ", ".join(self.systems)
                     raise ValueError(f"{key}.systems names {name!r}; [systems] has {known}")
         return self
 
+    @property
+    def running(self) -> dict[str, SystemConfig]:
+        """The systems that are run."""
+        return {name: entry for name, entry in self.systems.items() if entry.not_run is None}
+
     def only(self, names: tuple[str, ...]) -> StudyConfig:
-        """The same study with some of its systems.
+        """The same study, running only some of its systems.
 
         Raises:
-            RunError: the study does not name one of them.
+            RunError: the study does not name one of them, or runs none of them.
         """
+        self._require_known(names)
+        left_out = {name: LEFT_OUT for name in self.running if name not in names}
+        return self.without(left_out)
+
+    def without(self, reasons: dict[str, str]) -> StudyConfig:
+        """The same study, not running some systems; their rows stay, with the reasons.
+
+        Raises:
+            RunError: the study does not name one of them, or would run none.
+        """
+        self._require_known(reasons)
+        chosen = self._with_systems({name: {"not_run": why} for name, why in reasons.items()})
+        if not chosen.running:
+            raise RunError("No system of this study is left to run.")
+        return chosen
+
+    def with_weights(self, weights: dict[str, str]) -> StudyConfig:
+        """The same study with other weights for some systems."""
+        return self._with_systems({name: {"weights": file} for name, file in weights.items()})
+
+    def _require_known(self, names: Iterable[str]) -> None:
         for name in names:
             if name not in self.systems:
                 known = ", ".join(self.systems)
                 raise RunError(f"There is no system {name!r} in this study; it has {known}.")
-        kept = {name: system for name, system in self.systems.items() if name in names}
-        grid = tuple(name for name in self.grid.systems if name in names)
-        table = tuple(name for name in self.table.systems if name in names)
-        return self.model_copy(
-            update={
-                "systems": kept,
-                "grid": self.grid.model_copy(update={"systems": grid}),
-                "table": self.table.model_copy(update={"systems": table}),
-            }
-        )
 
-    def with_weights(self, weights: dict[str, str]) -> StudyConfig:
-        """The same study with other weights for some systems."""
+    def _with_systems(self, changes: dict[str, dict[str, str]]) -> StudyConfig:
         systems = {
-            name: system.model_copy(update={"weights": weights.get(name, system.weights)})
-            for name, system in self.systems.items()
+            name: entry.model_copy(update=changes.get(name, {}))
+            for name, entry in self.systems.items()
         }
         return self.model_copy(update={"systems": systems})
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -17,10 +17,12 @@ from training.augmentation.views import AugmentConfig
 from training.experiments.study.config import RowConfig, StudyConfig, ViewMode
 from training.storage.frozen_model import FrozenModel
 
-Part = Literal["figure 3", "table 1", "levels"]
+Part = Literal["figure 3", "table 1", "comparison", "levels"]
 
 _ALGORITHM: Final = 1
 """Version of fitting and views: raise it when the same settings would give other results."""
+_PLAIN: Final = RowConfig(name="none")
+"""The row without augmentation."""
 _RESPLIT: Final = 1000
 """Distance between the split seeds of two studies whose seeds are neighbours."""
 
@@ -97,7 +99,7 @@ class Design:
         Args:
             config: the study.
             index_sha256: SHA-256 of the index file.
-            weights: identity of each system's weights, by the system's name.
+            weights: identity of the weights of each system that is run, by the system's name.
         """
         self._config = config
         self._index_sha256 = index_sha256
@@ -121,7 +123,7 @@ class Design:
                     seed=(config.seed, run) if grid.share_prefix else (config.seed, run, epochs),
                 ),
             )
-            for name in grid.systems
+            for name in self._running(grid.systems)
             for rate in grid.learning_rates
             for epochs in grid.epochs
             for run in range(grid.runs)
@@ -138,10 +140,19 @@ class Design:
                 number=run + 1,
                 spec=self._table_spec(name, row, self._paper_split(run), run),
             )
-            for name in table.systems
+            for name in self._running(table.systems)
             for row in table.rows
             for run in range(table.runs)
         ]
+
+    def comparison(self, n_cases: int) -> list[PlannedRun]:
+        """Every fold of every kind of split, for each system without augmentation.
+
+        Args:
+            n_cases: number of cases in the index; each is left out in turn.
+        """
+        names = self._running(self._config.levels.systems)
+        return self._by_split_kind("comparison", dict.fromkeys(names, _PLAIN), n_cases)
 
     def by_split_kind(self, rows: dict[str, str], n_cases: int) -> list[PlannedRun]:
         """Every fold of every kind of split, for one row of Table 1 for each system.
@@ -150,17 +161,23 @@ class Design:
             rows: name of the row by name of the system.
             n_cases: number of cases in the index; each is left out in turn.
         """
-        seed = self._config.seed
         entries = {row.name: row for row in self._config.table.rows}
+        chosen = {name: entries[row] for name, row in rows.items()}
+        return self._by_split_kind("levels", chosen, n_cases)
+
+    def _by_split_kind(
+        self, part: Part, rows: dict[str, RowConfig], n_cases: int
+    ) -> list[PlannedRun]:
+        seed = self._config.seed
         return [
             PlannedRun(
-                part="levels",
-                row=row,
+                part=part,
+                row=row.name,
                 system=name,
                 number=fold + 1,
                 spec=self._table_spec(
                     name,
-                    entries[row],
+                    row,
                     SplitSpec(kind=kind, n_folds=n_folds, seed=seed, fold=fold),
                     fold,
                 ),
@@ -169,6 +186,9 @@ class Design:
             for kind, n_folds in self._config.levels.n_folds(n_cases).items()
             for fold in range(n_folds)
         ]
+
+    def _running(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if name in self._config.running]
 
     def _table_spec(self, name: str, row: RowConfig, split: SplitSpec, number: int) -> RunSpec:
         config, table = self._config, self._config.table

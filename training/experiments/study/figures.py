@@ -12,21 +12,27 @@ from training.console.plural import plural
 from training.data.label_set import LabelSet
 from training.evaluation.plots import confusion_growth, draw_confusion, empty_figure, label_axes
 from training.experiments.study.journal import FinishedRun
-from training.experiments.study.paper import FIGURE_3_BEST, OVERFITS_FROM_EPOCH
+from training.experiments.study.paper import (
+    FIGURE_3_BEST,
+    OVERFITS_FROM_EPOCH,
+    title_in_figure_3,
+)
 from training.experiments.study.results import Spread
-from training.networks.registry import SYSTEMS
 
 _DPI: Final = 100
 _COLOURS: Final = ("#2b5c8a", "#d9822b", "#4f8f4a", "#8c4a8f", "#8a8a8a", "#b03a3a")
 _GREY: Final = "#8a8a8a"
 
 
-def draw_figure_3(cells: dict[tuple[str, int, float], Spread], caption: str) -> bytes:
+def draw_figure_3(
+    cells: dict[tuple[str, int, float], Spread], caption: str, not_run: Sequence[str] = ()
+) -> bytes:
     """Mean accuracy by learning rate: one panel for each number of epochs, one line each system.
 
     Args:
         cells: by system, epochs and learning rate; bars reach from the lowest to the highest run.
         caption: runs and tiles behind the figure.
+        not_run: systems that the legend names without a line.
 
     Returns:
         A PNG.
@@ -34,7 +40,7 @@ def draw_figure_3(cells: dict[tuple[str, int, float], Spread], caption: str) -> 
     systems = list(dict.fromkeys(system for system, _, _ in cells))
     numbers = sorted({epochs for _, epochs, _ in cells})
     rates = sorted({rate for _, _, rate in cells})
-    figure = empty_figure(3.6 * len(numbers) + 0.6, 3.9)
+    figure = empty_figure(3.6 * len(numbers) + 0.6, 4.3)
     panels = figure.subplots(1, len(numbers), sharey=True, squeeze=False)[0]
     for axes, epochs in zip(panels, numbers, strict=True):
         for number, system in enumerate(systems):
@@ -53,16 +59,28 @@ def draw_figure_3(cells: dict[tuple[str, int, float], Spread], caption: str) -> 
                 linewidth=1.2,
                 elinewidth=0.7,
                 capsize=2,
-                label=SYSTEMS[system].title,
+                label=title_in_figure_3(system),
             )
         best = f"the paper's best, {FIGURE_3_BEST:.2f}"
         axes.axhline(FIGURE_3_BEST, color=_GREY, linestyle="--", linewidth=0.8, label=best)
+        for system in not_run:
+            axes.plot([], [], linestyle="none", label=f"{title_in_figure_3(system)}: not run")
         axes.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
         axes.set_title(plural(epochs, "epoch"), fontsize=10)
         axes.set_ylim(0.0, 1.02)
         label_axes(axes, "learning rate")
     panels[0].set_ylabel("accuracy")
-    panels[-1].legend(frameon=False, fontsize=8, loc="lower left")
+    # Matplotlib lists lines before error bars; the systems that are shown come first here.
+    listed = list(zip(*panels[-1].get_legend_handles_labels(), strict=True))
+    listed = listed[-len(systems) :] + listed[: -len(systems)]
+    # Below the panels: with several systems there is no free place in them.
+    figure.legend(
+        *zip(*listed, strict=True),
+        loc="outside lower center",
+        ncols=len(systems),
+        frameon=False,
+        fontsize=8,
+    )
     figure.suptitle(caption, fontsize=9)
     return _png(figure)
 

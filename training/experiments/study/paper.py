@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from training.networks.registry import SYSTEMS
+
+FIGURE_3_SYSTEMS: Final = ("mobilenetv2", "resnet50v2", "xception", "inceptionresnetv2")
 FIGURE_3_BEST: Final = 0.79
 FIGURE_3_SYSTEM: Final = "resnet50v2"
 TABLE_1_BEST: Final = 0.9118
@@ -19,3 +22,9 @@ VALIDATION_NOTE: Final = (
     "tiles is 0.9412 with six false negatives. Ten per cent of 1,144 tiles are 115, so its "
     "validation set was not 10 % of the collection."
 )
+
+
+def title_in_figure_3(system: str) -> str:
+    """A system's title, with a remark if the paper's Figure 3 does not show the system."""
+    title = SYSTEMS[system].title
+    return title if system in FIGURE_3_SYSTEMS else f"{title} (not in the paper's figure)"

@@ -24,6 +24,7 @@ _CPU_SECONDS: Final = {
     "resnet50v2": 0.036,
     "xception": 0.049,
     "inceptionresnetv2": 0.065,
+    "vgg16": 0.1,
 }
 """Core seconds for one view of 224 px through a backbone, measured on an AMD EPYC."""
 _CPU_SECONDS_PER_PARAMETER: Final = 2e-9
@@ -67,7 +68,7 @@ class Needs:
 def assess(study: Study, find: Callable[[str], FinishedRun | None]) -> Needs:
     """Count what a study still has to do; `find` returns the record of a key, or None."""
     beyond = study.by_split_kind(find)
-    specs = {run.spec.key: run.spec for run in study.figure_3 + study.table_1 + beyond}
+    specs = {run.spec.key: run.spec for run in study.known_runs + beyond}
     todo = [spec for key, spec in specs.items() if find(key) is None]
     jobs = list(jobs_of(todo))
     missing = {
@@ -111,9 +112,7 @@ def require_ready(study: Study, needs: Needs) -> None:
             )
     for name in needs.n_features:
         network = next(
-            run.spec.network
-            for run in study.figure_3 + study.table_1
-            if run.spec.network.system == name
+            run.spec.network for run in study.known_runs if run.spec.network.system == name
         )
         try:
             study.source.open_backbone(network)
@@ -139,8 +138,9 @@ def _views_by_network(specs: list[RunSpec]) -> dict[NetworkSpec, list[ViewsSpec 
 
 
 def _n_beyond(study: Study) -> int:
-    n_folds = study.config.levels.n_folds(study.n_cases).values()
-    return len(study.config.table.systems) * sum(n_folds)
+    """Runs beyond the paper that Table 1 will choose: as many for each of its systems."""
+    rows = {run.system: run.row for run in study.table_1}
+    return len(study.with_several_labels(study.design.by_split_kind(rows, study.n_cases)))
 
 
 def _seconds_per_view(network: NetworkSpec) -> float:

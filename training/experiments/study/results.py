@@ -17,7 +17,7 @@ from training.config import PhaseConfig, TrainingConfig
 from training.data.label_set import LabelSet
 from training.evaluation.leakage import find_leaks
 from training.evaluation.metrics import evaluate, tumor_metrics
-from training.experiments.study.design import PlannedRun
+from training.experiments.study.design import PlannedRun, SplitSpec
 from training.experiments.study.journal import Counts, FinishedRun
 from training.experiments.study.study import DoneRuns, Study
 from training.networks.backbone import BackboneConfig
@@ -105,6 +105,7 @@ def best_run(done: DoneRuns) -> tuple[PlannedRun, FinishedRun] | None:
 def split_kind_metrics(study: Study, done: DoneRuns) -> dict[tuple[str, str, str], SplitMetrics]:
     """Metrics of complete cross-validations by system, row and kind of split, all folds pooled.
 
+    Complete means that every fold is finished whose training tiles have several labels.
     The bootstrap interval resamples slides; an absent label has no number.
     """
     folds: dict[tuple[str, str, str], list[tuple[PlannedRun, FinishedRun]]] = {}
@@ -113,8 +114,14 @@ def split_kind_metrics(study: Study, done: DoneRuns) -> dict[tuple[str, str, str
     return {
         key: evaluate(_cross_validation(study, parts))
         for key, parts in folds.items()
-        if len(parts) == parts[0][0].spec.split.n_folds
+        if len(parts) == _n_possible(study, parts[0][0].spec.split)
     }
+
+
+def _n_possible(study: Study, split: SplitSpec) -> int:
+    """Folds whose training tiles have several labels."""
+    folds = [split.model_copy(update={"fold": fold}) for fold in range(split.n_folds)]
+    return sum(study.lone_label(fold) is None for fold in folds)
 
 
 def count_leaks(study: Study) -> dict[int, list[int]]:
@@ -150,6 +157,7 @@ def _tidy(run: PlannedRun, record: FinishedRun, labels: LabelSet) -> dict[str, A
         "row": run.row,
         "system": run.system,
         "side_px": spec.network.side_px,
+        "weights": spec.network.weights,
         "learning_rate": spec.learning_rate,
         "epochs": spec.epochs,
         "run": run.number,

@@ -2,76 +2,78 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from functools import partial
 from statistics import fmean
 
-from app.core.manifest import SplitMetrics
 from training.console.markdown import markdown_table
 from training.console.plural import plural
 from training.data.label_set import LabelSet
-from training.evaluation.published import PUBLISHED
 from training.evaluation.split_tables import number
 from training.experiments.study import paper
 from training.experiments.study.design import PlannedRun
 from training.experiments.study.journal import FinishedRun
-from training.experiments.study.results import (
-    Spread,
-    count_leaks,
-    split_kind_metrics,
-    tumor_counts,
-)
+from training.experiments.study.results import Spread, count_leaks, tumor_counts
 from training.experiments.study.study import DoneRuns, Study
 from training.networks.registry import SYSTEMS
+from training.networks.weights_files import describe_origin
 
 _NOTHING = "-"
 _table = partial(markdown_table, numeric=True)
 
 
 def data_section(study: Study, done: DoneRuns) -> str:
-    """Tiles, runs, backbones, and how much the split leaks."""
+    """Tiles, runs, how much the split leaks, and each system with its weights."""
     index, config = study.index, study.config
     counts = ", ".join(
         f"{index.labels.count(label.id)} {label.name}" for label in config.labels.root
     )
     slides = len({tile.slide for tile in index.tiles})
-    planned = {run.spec.key for run in study.figure_3 + study.table_1}
-    finished = {run.spec.key for run, _ in done if run.part != "levels"}
+    planned = {run.spec.key for run in study.known_runs}
+    finished = {run.spec.key for run, _ in done} & planned
     n_tested = done[0][1].n_test if done else 0
-    leaks = "; ".join(
-        f"{fmean(pairs):.0f} at a footprint of {footprint}"
-        for footprint, pairs in count_leaks(study).items()
-    )
     return f"""# Study: {config.name}
 
 Research use only. Every number below names its split.
 
 - **Tiles:** {len(index.tiles)} ({counts}) of \
-{plural(slides, "slide")} and {plural(study.n_cases, "case")}; mixed tiles: {index.mixed_tiles}. \
-Index SHA-256 `{study.index_sha256}`.
+{plural(slides, "slide")} and {plural(study.n_cases, "case")}{_mixed(study)}. \
+Index SHA-256 `{study.index_sha256}`.{_by_case(study)}
 - **Runs:** {len(finished)} of {len(planned)} are finished{_missing(done, study)}.
-- **Backbones:** {_backbones(study)}.
 - **The split is random and leaks.** As in the paper, each run tests a tenth of the tiles \
-({n_tested}), drawn without regard to slide or patient. Mean number of overlapping pairs of tiles \
-with one tile on each side of a split: {leaks} (the scale of the names' coordinates is not \
-documented). With {plural(n_tested, "test tile")}, one tile is {1 / max(n_tested, 1):.3f} of \
-accuracy."""
+({n_tested}), drawn without regard to slide or patient. {_leaks(study)} With \
+{plural(n_tested, "test tile")}, one tile is {1 / max(n_tested, 1):.3f} of accuracy.
+
+{_systems(study)}"""
 
 
 def figure_3_section(study: Study, cells: dict[tuple[str, int, float], Spread]) -> str:
     """The best learning rate for each system and number of epochs; the figure shows all rates."""
     rows = []
+    grid, title_of = study.config.grid, paper.title_in_figure_3
     for system in dict.fromkeys(name for name, _, _ in cells):
         for epochs in sorted({epochs for name, epochs, _ in cells if name == system}):
             rate, spread = max(
                 ((r, s) for (n, e, r), s in cells.items() if (n, e) == (system, epochs)),
                 key=lambda item: item[1].mean,
             )
-            title = SYSTEMS[system].title
-            rows.append([title, str(epochs), f"{rate:g}", *_spread(spread)])
+            rows.append([title_of(system), str(epochs), f"{rate:g}", *_spread(spread)])
+    rows += [
+        [
+            paper.title_in_figure_3(name),
+            str(epochs),
+            _NOTHING,
+            f"not run: {reason}",
+            *[_NOTHING] * 4,
+        ]
+        for name, reason in not_run(study, grid.systems).items()
+        for epochs in sorted(grid.epochs)
+    ]
     (system, epochs, rate), best = max(cells.items(), key=lambda item: item[1].mean)
     prefix = (
         "Shorter runs are the beginning of the longest one, so they are not independent."
-        if study.config.grid.share_prefix
+        if grid.share_prefix
         else "Runs of different lengths are independent: each has its own initial weights."
     )
     table = _table(
@@ -97,6 +99,11 @@ def table_1_section(study: Study, cells: dict[tuple[str, str], Spread]) -> str:
         said = f"{paper.TABLE_1_BEST:.4f}" if known else _NOTHING
         rows.append([f"{SYSTEMS[system].title}: {row}", *_spread(spread), said])
     table = study.config.table
+    rows += [
+        [f"{SYSTEMS[name].title}: {row.name}", f"not run: {reason}", *[_NOTHING] * 5]
+        for name, reason in not_run(study, table.systems).items()
+        for row in table.rows
+    ]
     views = (
         f"{table.views_per_epoch} of {table.n_views} cached copies of each original in an epoch"
         if table.mode == "cached"
@@ -146,50 +153,9 @@ def figure_5_section(record: FinishedRun, labels: LabelSet) -> str:
 {paper.VALIDATION_NOTE}"""
 
 
-def beyond_section(study: Study, done: DoneRuns) -> str:
-    """The best row of each system on random, slide and patient splits, side by side."""
-    metrics = split_kind_metrics(study, done)
-    if not metrics:
-        return ""
-    rows = [
-        [
-            f"{SYSTEMS[system].title}: {row}",
-            kind,
-            f"{round(value.accuracy * value.n_tiles)} of {value.n_tiles}",
-            f"{value.accuracy:.3f}",
-            f"{value.accuracy_low:.3f} to {value.accuracy_high:.3f}",
-            number(value.macro_f1),
-            number(value.classes[-1].recall),
-        ]
-        for (system, row, kind), value in metrics.items()
-    ]
-    header = ["best row of Table 1", "split", "correct", "accuracy", "95 % interval", "macro F1"]
-    cases = [
-        line
-        for (system, row, kind), value in metrics.items()
-        if kind == "patient"
-        for line in _case_rows(f"{SYSTEMS[system].title}: {row}", value, study.config.labels)
-    ]
-    names = study.config.labels.names
-    case_header = ["best row of Table 1", "case left out", "tiles", "accuracy", *names]
-    by_case = f"\n\n{_table(case_header, cases)}" if cases else ""
-    return f"""## Beyond the paper: unseen slides and patients
-
-{_table([*header, f"{names[-1]} recall"], rows)}{by_case}
-
-All folds are pooled, after the last epoch; intervals resample slides. The row was chosen by its \
-accuracy on random splits, so the random split here is optimistic. {PUBLISHED}"""
-
-
 def method_section(study: Study) -> str:
     """The method, in one paragraph."""
     config = study.config
-    left_out = [
-        SYSTEMS[name].title
-        for name in ("mobilenetv2", "resnet50v2", "xception", "inceptionresnetv2")
-        if name not in config.systems
-    ]
-    absent = f" Not run here: {', '.join(left_out)}." if left_out else ""
     return f"""## Method
 
 Frozen backbone, global average pooling, dense {config.head.hidden_units} (ReLU), softmax \
@@ -197,33 +163,66 @@ Frozen backbone, global average pooling, dense {config.head.hidden_units} (ReLU)
 {config.head.batch_size}, constant rate. Each run number has its own split, the same for every \
 system, rate and row. Study seed {config.seed}. \
 Features are computed once for each tile and view (`docs/study.md`). `results.csv` has one row for \
-each run.{absent}"""
+each run."""
 
 
-def _case_rows(title: str, metrics: SplitMetrics, labels: LabelSet) -> list[list[str]]:
-    return [
-        [
-            title,
-            fold.name,
-            str(fold.n_tiles),
-            f"{fold.accuracy:.3f}",
-            *(str(fold.support.get(label, 0)) for label in labels.ids),
-        ]
-        for fold in metrics.folds
-    ]
+def not_run(study: Study, names: Iterable[str]) -> dict[str, str]:
+    """The reasons of those systems among `names` that are not run."""
+    reasons = {name: study.config.systems[name].not_run for name in names}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def _by_case(study: Study) -> str:
+    """Tiles of each label by case, which shows where a label stands for a case."""
+    if not study.index.knows_cases:
+        return ""
+    cases = sorted({str(tile.case) for tile in study.index.tiles})
+    counts = Counter((tile.case, tile.label) for tile in study.index.tiles)
+    ids = study.config.labels.ids
+    listed = "; ".join(f"{case}: {' / '.join(str(counts[case, i]) for i in ids)}" for case in cases)
+    return f" By case, in the same order: {listed}."
+
+
+def _mixed(study: Study) -> str:
+    """How mixed tiles are counted, which only the collection has."""
+    index = study.index
+    return f"; mixed tiles: {index.mixed_tiles}" if index.layout == "collection" else ""
+
+
+def _leaks(study: Study) -> str:
+    if not study.index.knows_corners:
+        return "Overlapping tiles cannot be counted, because their places are unknown."
+    leaks = "; ".join(
+        f"{fmean(pairs):.0f} at a footprint of {footprint}"
+        for footprint, pairs in count_leaks(study).items()
+    )
+    return (
+        "Mean number of overlapping pairs of tiles with one tile on each side of a split: "
+        f"{leaks} (the scale of the names' coordinates is not documented)."
+    )
+
+
+def _systems(study: Study) -> str:
+    """One row for each system: side, weights with origin and licence, or why it is not run."""
+    rows = []
+    for name, system in study.config.systems.items():
+        origin = (
+            f"not run: {system.not_run}"
+            if system.not_run
+            else describe_origin(system.weights, SYSTEMS[name], study.weights[name])
+        )
+        sha256 = _NOTHING if system.not_run else f"`{study.weights[name][:16]}`"
+        rows.append([SYSTEMS[name].title, f"{system.side_px} px", sha256, origin])
+    table = markdown_table(["system", "side", "weights", "origin and licence of the weights"], rows)
+    return f"""{table}
+
+A file of weights is named by the first 16 digits of its SHA-256."""
 
 
 def _missing(done: DoneRuns, study: Study) -> str:
     finished = {run.spec.key for run, _ in done}
-    parts = {run.part for run in study.figure_3 + study.table_1 if run.spec.key not in finished}
+    parts = {run.part for run in study.known_runs if run.spec.key not in finished}
     return f"; unfinished: {', '.join(sorted(parts))}" if parts else ""
-
-
-def _backbones(study: Study) -> str:
-    return "; ".join(
-        f"{SYSTEMS[name].title}, {system.side_px} px, weights `{study.weights[name][:16]}`"
-        for name, system in study.config.systems.items()
-    )
 
 
 def _spread(spread: Spread) -> list[str]:

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from statistics import fmean
 
@@ -55,7 +55,7 @@ class Study:
 
         Raises:
             RunError: index and study have other labels or count mixed tiles differently.
-            WeightsError: a weights file is missing.
+            WeightsError: a weights file of a system that is run is missing.
         """
         require_same_labels(index, config.labels)
         if index.layout == "collection" and index.mixed_tiles != config.mixed_tiles:
@@ -68,12 +68,12 @@ class Study:
         self.folders = folders
         self.weights = {
             name: weights_sha256(system.weights) or system.weights
-            for name, system in config.systems.items()
+            for name, system in config.running.items()
         }
         self.design = Design(config, index_sha256, self.weights)
         self.figure_3 = self.design.figure_3()
         self.table_1 = self.design.table_1()
-        paths = {name: system.weights for name, system in config.systems.items()}
+        paths = {name: system.weights for name, system in config.running.items()}
         self.source = FeatureSource(index, folders.data_dir, folders.cache_dir, paths)
         self._class_indices = class_indices_of(index)
         self.split = lru_cache(maxsize=None)(self._split)
@@ -83,15 +83,54 @@ class Study:
         """Number of cases in the index, and so of folds in the split by patient."""
         return len({tile.case for tile in self.index.tiles})
 
+    @property
+    def known_runs(self) -> list[PlannedRun]:
+        """The runs that depend on no result: Figure 3, Table 1 and the comparison.
+
+        Raises:
+            SplitError: a split of the comparison cannot be made.
+        """
+        return [*self.figure_3, *self.table_1, *self.comparison]
+
+    @cached_property
+    def comparison(self) -> list[PlannedRun]:
+        """The systems without augmentation on every kind of split.
+
+        Raises:
+            SplitError: there are too few tiles, slides or cases.
+        """
+        return self.with_several_labels(self.design.comparison(self.n_cases))
+
     def by_split_kind(self, find: Callable[[str], FinishedRun | None]) -> list[PlannedRun]:
-        """The runs beyond the paper, which depend on Table 1; empty until it is finished."""
+        """The best rows of Table 1 on every kind of split; empty until it is finished."""
         rows = {}
-        for name in self.config.table.systems:
+        for name in dict.fromkeys(run.system for run in self.table_1):
             best = best_row(found(self.table_1, find), name)
             if best is None:
                 return []
             rows[name] = best
-        return self.design.by_split_kind(rows, self.n_cases)
+        return self.with_several_labels(self.design.by_split_kind(rows, self.n_cases))
+
+    def lone_label(self, spec: SplitSpec) -> str | None:
+        """The only label among the training tiles of a fold; None if they have several.
+
+        Raises:
+            SplitError: there are too few tiles, slides or cases.
+        """
+        train, _ = self.positions(spec)
+        labels = {self.index.labels[i] for i in train}
+        return labels.pop() if len(labels) == 1 else None
+
+    def with_several_labels(self, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+        """The runs whose training tiles have more than one label to tell apart.
+
+        Raises:
+            SplitError: there are too few tiles, slides or cases.
+        """
+        try:
+            return [run for run in runs if self.lone_label(run.spec.split) is None]
+        except SplitError as error:
+            raise SplitError(f"{error} See [levels].") from error
 
     def require_splits(self) -> None:
         """Make every split once, so that an impossible one fails before any work.
@@ -100,7 +139,7 @@ class Study:
             SplitError: there are too few tiles, slides or cases.
         """
         splits = {run.spec.split for run in self.figure_3 + self.table_1}
-        if self.table_1:
+        if self.table_1 or self.config.levels.systems:
             kinds = self.config.levels.n_folds(2).items()  # a patient split needs two cases
             seed = self.config.seed
             splits |= {SplitSpec(kind=kind, n_folds=n, seed=seed) for kind, n in kinds}
@@ -179,8 +218,8 @@ class Study:
 def missing_weights_advice(system: str) -> str:
     """Advice for a user who lacks the weights of a system."""
     return (
-        f"Or give --weights {system}=FILE, or leave this system out by naming the others with "
-        "--system."
+        f"Or give --weights {system}=FILE, or leave this system out with --not-run "
+        f"{system}=REASON; its rows then stay in the report, with the reason."
     )
 
 
@@ -202,7 +241,7 @@ def best_row(table_1: DoneRuns, system: str) -> str | None:
 def _require_weights(config: StudyConfig) -> None:
     """Check all systems, so that one error names every missing file."""
     problems = []
-    for name, system in config.systems.items():
+    for name, system in config.running.items():
         try:
             require_weights(system.weights, SYSTEMS[name])
         except WeightsError as error:

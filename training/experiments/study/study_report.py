@@ -20,14 +20,15 @@ from training.experiments.study.results import (
     write_results,
 )
 from training.experiments.study.sections import (
-    beyond_section,
     data_section,
     figure_3_section,
     figure_4_section,
     figure_5_section,
     method_section,
+    not_run,
     table_1_section,
 )
+from training.experiments.study.split_sections import beyond_section, comparison_section
 from training.experiments.study.study import Study, found
 from training.networks.registry import SYSTEMS
 from training.storage.atomic import write_bytes_whole
@@ -51,15 +52,18 @@ def write_report(study: Study, find: Callable[[str], FinishedRun | None]) -> Pat
     out = study.folders.out
     out.mkdir(parents=True, exist_ok=True)
     grid, table = found(study.figure_3, find), found(study.table_1, find)
-    beyond = found(study.by_split_kind(find), find)
-    write_results(out / RESULTS_NAME, [*grid, *table, *beyond], study.config.labels)
+    compared, beyond = found(study.comparison, find), found(study.by_split_kind(find), find)
+    done = [*grid, *table, *compared, *beyond]
+    write_results(out / RESULTS_NAME, done, study.config.labels)
     pictures: dict[str, bytes] = {}
-    sections = [data_section(study, [*grid, *table, *beyond])]
+    sections = [data_section(study, done)]
     where = f"{plural(len(study.index.tiles), 'tile')}, random split"
     if grid:
         cells = figure_3_cells(grid)
         pictures["figure-3.png"] = draw_figure_3(
-            cells, f"Figure 3: {where}, mean of the runs and their range"
+            cells,
+            f"Figure 3: {where}, mean of the runs and their range",
+            tuple(not_run(study, study.config.grid.systems)),
         )
         sections.append(figure_3_section(study, cells))
     if table:
@@ -78,7 +82,11 @@ def write_report(study: Study, find: Callable[[str], FinishedRun | None]) -> Pat
             record.best_confusion, study.config.labels, "\n".join(lines)
         )
         sections += [figure_4_section(run, record), figure_5_section(record, study.config.labels)]
-    sections += [beyond_section(study, beyond), method_section(study)]
+    sections += [
+        comparison_section(study, compared),
+        beyond_section(study, beyond),
+        method_section(study),
+    ]
     for name, content in pictures.items():
         write_bytes_whole(out / name, content)
     markdown = "\n\n".join(section for section in sections if section) + "\n"

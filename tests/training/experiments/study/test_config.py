@@ -7,15 +7,19 @@ import pytest
 from tests.training.experiments.study.conftest import TINY_STUDY
 from training.config import CONFIGS_DIR
 from training.errors import ConfigError, RunError
-from training.experiments.study.config import StudyConfig, read_study
+from training.experiments.study.config import LEFT_OUT, StudyConfig, read_study
 from training.experiments.study.design import Design, jobs_of
 
-WEIGHTS = dict.fromkeys(("mobilenetv2", "resnet50v2", "xception", "inceptionresnetv2"), "w")
+PAPER = ("mobilenetv2", "resnet50v2", "xception", "inceptionresnetv2")
+COMPARED = (*PAPER, "vgg16")
+_ANOTHER = "[systems.vgg16]\n"
 
 
 def test_study_toml_has_the_runs_of_the_paper() -> None:
-    design = Design(read_study(CONFIGS_DIR / "study.toml"), "index", WEIGHTS)
-    grid, table = design.figure_3(), design.table_1()
+    design = Design(read_study(CONFIGS_DIR / "study.toml"), "index", dict.fromkeys(COMPARED, "w"))
+    whole, table = design.figure_3(), design.table_1()
+    assert {run.system for run in whole} == set(COMPARED)
+    grid = [run for run in whole if run.system in PAPER]
     assert len(grid) == 4 * 6 * 3 * 5 == 360
     assert len({run.spec.key for run in grid}) == 360
     assert len(list(jobs_of([run.spec for run in grid]))) == 360
@@ -32,6 +36,7 @@ def test_study_toml_has_the_runs_of_the_paper() -> None:
     [
         (("runs = 2", "run = 2"), "grid.run", "is it misspelt?"),
         (('systems = ["mobilenetv2"]', 'systems = ["resnet50v2"]'), "", "names 'resnet50v2'"),
+        (("[levels]", '[levels]\nsystems = ["vgg16"]'), "", "levels.systems names 'vgg16'"),
         (("[systems.mobilenetv2]", "[systems.mobilenet]"), "systems", "there is no system"),
         (("[systems.mobilenetv2]", "[systems.alexnet]"), "systems", "not a frozen backbone"),
         (("0.01, 0.001]", "0.01, -1]"), "grid.learning_rates", "must be above 0"),
@@ -52,12 +57,41 @@ def test_a_wrong_key_is_named(
     assert caught.value.key == key
 
 
-def test_only_keeps_the_named_systems() -> None:
+def test_study_toml_compares_its_systems_on_every_kind_of_split() -> None:
+    design = Design(read_study(CONFIGS_DIR / "study.toml"), "index", dict.fromkeys(COMPARED, "w"))
+    compared = design.comparison(n_cases=4)
+    assert {(run.system, run.row) for run in compared} == {(name, "none") for name in COMPARED}
+    assert len(compared) == len(COMPARED) * (10 + 5 + 4)
+    assert all(run.spec.views is None for run in compared)
+
+
+def test_only_runs_the_named_systems_and_keeps_the_rows_of_the_others() -> None:
     config = read_study(CONFIGS_DIR / "study.toml")
     one = config.only(("mobilenetv2",))
-    assert list(one.systems) == list(one.grid.systems) == list(one.table.systems) == ["mobilenetv2"]
+    assert list(one.running) == ["mobilenetv2"]
+    assert one.systems["vgg16"].not_run == LEFT_OUT
+    assert one.grid == config.grid
+    design = Design(one, "index", {"mobilenetv2": "w"})
+    runs = [*design.figure_3(), *design.table_1(), *design.comparison(n_cases=2)]
+    assert {run.system for run in runs} == {"mobilenetv2"}
     with pytest.raises(RunError, match="There is no system 'vgg'"):
         config.only(("vgg",))
+
+
+def test_only_keeps_the_reason_of_a_system_that_was_left_out_before() -> None:
+    config = read_study(CONFIGS_DIR / "study.toml").without({"resnet50v2": "no weights"})
+    assert config.only(("xception",)).systems["resnet50v2"].not_run == "no weights"
+    with pytest.raises(RunError, match="No system of this study is left to run"):
+        config.only(("resnet50v2",))
+
+
+def test_not_run_is_a_key_of_a_system(study_file: Path) -> None:
+    study_file.write_text(TINY_STUDY.replace("[grid]", f"{_ANOTHER}not_run = 'no weights'\n[grid]"))
+    config = read_study(study_file)
+    assert list(config.running) == ["mobilenetv2"]
+    study_file.write_text(TINY_STUDY.replace("[grid]", f"{_ANOTHER}not_run = ''\n[grid]"))
+    with pytest.raises(ConfigError, match=r"systems\.vgg16\.not_run"):
+        read_study(study_file)
 
 
 def _keys(config: StudyConfig, index: str = "index", weights: str = "w") -> list[str]:

@@ -110,6 +110,23 @@ def test_every_missing_weights_file_is_named_at_once(given: list[str], study_fil
     assert "--weights xception=FILE" in said
 
 
+def test_not_run_leaves_a_system_out_and_prints_the_reason(
+    given: list[str], study_file: Path
+) -> None:
+    two = '[systems.xception]\nweights = "x.h5"\nside_px = 96\n\n[head]'
+    study_file.write_text(TINY_STUDY.replace("[head]", two))
+    result = run(*given, "--plan", "--not-run", "xception=no weights = here")
+    assert result.exit_code == 0, result.output
+    assert "Not run, xception: no weights = here" in output_of(result)
+
+
+@pytest.mark.parametrize("entry", ["mobilenetv2", "mobilenetv2=", "mobilenet=no weights"])
+def test_not_run_without_system_or_reason_is_a_usage_error(given: list[str], entry: str) -> None:
+    result = run(*given, "--not-run", entry)
+    assert result.exit_code == 2
+    assert "SYSTEM=REASON" in output_of(result)
+
+
 def test_weights_of_an_unknown_system_are_a_usage_error(given: list[str]) -> None:
     result = run(*given, "--weights", "mobilenet=m.h5")
     assert result.exit_code == 2

@@ -20,7 +20,7 @@ from training.experiments.study.study_report import write_report
 def finished(make_study: MakeStudy) -> Study:
     study = make_study()
     with open_journal(study.folders.out) as journal:
-        list(study.run(study.figure_3 + study.table_1, journal, SerialEngine()))
+        list(study.run(study.known_runs, journal, SerialEngine()))
         list(study.run(study.by_split_kind(journal.get), journal, SerialEngine()))
     return study
 

@@ -1,0 +1,91 @@
+"""Every system of a study has its own weights: real networks, untrained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pytest
+
+from app.core.manifest import sha256_of_file
+from tests.training.experiments.study.conftest import TINY_STUDY
+from training.data.index import Index
+from training.errors import WeightsError
+from training.experiments.study.config import StudyConfig, read_study
+from training.experiments.study.planning import assess, require_ready
+from training.experiments.study.study import Study, StudyFolders
+from training.networks.graphs import build_backbone
+from training.networks.registry import SYSTEMS
+from training.storage.frozen_model import write_json
+
+pytestmark = [
+    pytest.mark.tensorflow,
+    # Keras 3.15 saves through an `__array__` call that NumPy 2 deprecates.
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+]
+
+SIDE_PX: Final = 32
+NAMES: Final = ("mobilenetv2", "vgg16")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Files of untrained weights by system; each was drawn from another seed."""
+    import keras
+
+    folder = tmp_path_factory.mktemp("weights")
+    saved = {}
+    for seed, name in enumerate(NAMES):
+        keras.utils.set_random_seed(100 + seed)
+        path = folder / f"{name}.weights.h5"
+        build_backbone("none", SYSTEMS[name], SIDE_PX).save_weights(path)
+        saved[name] = str(path)
+    return saved
+
+
+@pytest.fixture
+def config(study_file: Path) -> StudyConfig:
+    both = f'[systems.vgg16]\nweights = "none"\nside_px = {SIDE_PX}\n\n[head]'
+    text = TINY_STUDY.replace("[head]", both, 1).replace("side_px = 64", f"side_px = {SIDE_PX}")
+    text = text.replace('systems = ["mobilenetv2"]', 'systems = ["mobilenetv2", "vgg16"]', 1)
+    study_file.write_text(text)
+    return read_study(study_file)
+
+
+def study_of(config: StudyConfig, index: Index, data_dir: Path, tmp_path: Path) -> Study:
+    sha256 = write_json(tmp_path / "index.json", index)
+    return Study(config, index, sha256, StudyFolders(data_dir, tmp_path / "c", tmp_path / "out"))
+
+
+def test_study_reads_each_systems_features_with_its_own_weights(
+    files: dict[str, str],
+    config: StudyConfig,
+    drawn_index: Index,
+    drawn_dir: Path,
+    tmp_path: Path,
+) -> None:
+    study = study_of(config.with_weights(files), drawn_index, drawn_dir, tmp_path)
+    assert study.weights == {name: sha256_of_file(Path(path)) for name, path in files.items()}
+    tile = np.random.default_rng(0).integers(0, 256, (1, SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
+    for name in NAMES:
+        network = next(run.spec.network for run in study.figure_3 if run.system == name)
+        pooled = study.source.open_backbone(network)(tile)
+        system = SYSTEMS[name]
+        backbone = build_backbone(files[name], system, SIDE_PX)
+        features = backbone(system.scaling.apply(tile), training=False).numpy()
+        np.testing.assert_allclose(pooled, features.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
+
+
+def test_study_names_the_system_whose_file_holds_another_network(
+    files: dict[str, str],
+    config: StudyConfig,
+    drawn_index: Index,
+    drawn_dir: Path,
+    tmp_path: Path,
+) -> None:
+    swapped = config.with_weights({"vgg16": files["mobilenetv2"]})
+    study = study_of(swapped, drawn_index, drawn_dir, tmp_path)
+    advice = r"does not hold VGG16 weights.*--weights vgg16=FILE.*--not-run vgg16=REASON"
+    with pytest.raises(WeightsError, match=advice):
+        require_ready(study, assess(study, lambda _: None))
