@@ -207,7 +207,7 @@ def _count_pairs(first: Any, second: Any, n: int) -> Any:
         at_least += tf.matmul(*rows, transpose_b=True)
     counts = tf.reshape(at_least, [-1, first.shape[1], n, second.shape[1], n])
     for axis in (2, 4):
-        next_ = tf.split(counts, [1, n - 1], axis)[1]
+        next_ = counts[:, :, 1:] if axis == 2 else counts[..., 1:]
         margins = [[0, 1] if dimension == axis else [0, 0] for dimension in range(5)]
         counts = counts - tf.pad(next_, margins)
     return counts * (1.0 / _YES**2)
