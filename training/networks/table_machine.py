@@ -6,7 +6,7 @@ scikit-learn's `SVC` would instead fit one machine per pair of labels, and its d
 such values says how many pairs a label won, not how clearly, and no temperature repairs that
 (docs/decisions/0066-feature-table.md has the log losses).
 
-No parameter is tuned on tiles: penalty and standardisation are those of `svm_head`, and the kernel
+No parameter is searched for: penalty and standardisation are those of `svm_head`, and the kernel
 has scikit-learn's default width for standardised measures, 1 / (number of measures x variance).
 Labels weigh the same in each machine (`balanced`), because their share differs from case to case.
 """
