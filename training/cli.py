@@ -13,6 +13,7 @@ from training.commands import (
     collection,
     dataset,
     gan,
+    nested,
     runs,
     sharing,
     study,
@@ -44,7 +45,7 @@ app = typer.Typer(
     """,
 )
 for topic in (
-    *(dataset, collection, runs, bundles, trust, sharing, systems, gan, ablations, study),
+    *(dataset, collection, runs, bundles, trust, sharing, systems, gan, ablations, nested, study),
 ):
     app.add_typer(topic.app)
 

@@ -55,8 +55,8 @@ class PreparedFeatures:
         n_real: number of tiles of the index.
         synthetic: assigns synthetic tiles to folds.
         supplements: thumbnails and table rows that also teach.
-        texture: float32 `[n_real, 104]`, the texture measures of the original tiles; None if
-            texture has no weight.
+        texture: float32 `[n, 104]`, the texture measures of the original tiles; None if texture
+            has no weight.
         layer_sizes: features of each pooled layer; their sum is E. Empty unless the backbone is
             frozen.
         backbone: the pretrained Keras graph; None for a system that is trained from scratch.
@@ -78,7 +78,9 @@ class PreparedFeatures:
     def embeddings(self) -> NDArray[np.float32]:
         """What a head takes of the original tiles of the index: float32 `[n_real, E (+ 104)]`."""
         pooled: NDArray[np.float32] = self.pooled[: self.n_real, 0]
-        return pooled if self.texture is None else np.concatenate([pooled, self.texture], axis=1)
+        if self.texture is None:
+            return pooled
+        return np.concatenate([pooled, self.texture[: self.n_real]], axis=1)
 
     def taught_by(self, train: NDArray[np.int64]) -> NDArray[np.int64]:
         """Append the thumbnails that may teach a fold to its training positions, int64."""
@@ -130,7 +132,6 @@ def prepare_features(
     _require_groups(groups, config)
     _require_supplements(supplements, config)
     n_real = len(tiles)
-    texture = _measure_texture(tiles) if config.network.texture_weight > 0 else None
     synthetic = _require_synthetic(synthetic, n_real, config)
     if synthetic is not None:
         tiles, class_indices, groups = synthetic.appended_to(tiles, class_indices, groups)
@@ -143,6 +144,7 @@ def prepare_features(
         groups = Groups.of_places(places.followed_by(thumbnails.places))
         if cache is not None:
             cache = replace(cache, tiles=(*cache.tiles, *thumbnails.sha256s))
+    texture = _measure_texture(tiles) if config.network.texture_weight > 0 else None
     key = features_key(config)
     system = config.network.entry
     if not system.is_pretrained:
