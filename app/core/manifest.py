@@ -21,7 +21,13 @@ from app.core.errors import ManifestError
 from app.core.json_document import require_plain_json
 from app.core.label_id import LabelId
 from app.core.manifest_part import Fraction, ManifestPart, Sha256
-from app.core.provenance import DataSource, Int8Parity, Recalibration, WeightsSource
+from app.core.provenance import (
+    DataSource,
+    Int8Parity,
+    Recalibration,
+    SupplementSource,
+    WeightsSource,
+)
 from app.core.violations import describe_first_violation
 
 MANIFEST_NAME: Final = "manifest.json"
@@ -151,6 +157,10 @@ class Manifest(ManifestPart):
     temperature: Annotated[float, Field(ge=TEMPERATURE_RANGE[0], le=TEMPERATURE_RANGE[1])]
     training: dict[str, Any]
     data: DataSource
+    supplements: Annotated[
+        tuple[SupplementSource, ...],
+        Field(description="What taught the model beside the tiles; empty if nothing did."),
+    ] = ()
     weights: WeightsSource
     metrics: tuple[SplitMetrics, ...]
     int8: Int8Parity | None = Field(

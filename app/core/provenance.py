@@ -27,6 +27,17 @@ class DataSource(ManifestPart):
     index_sha256: Sha256
 
 
+class SupplementSource(ManifestPart):
+    """What taught the model beside the tiles of the index, and was never tested by a split."""
+
+    kind: Literal["thumbnails", "feature_table"]
+    name: str
+    url: str
+    licence: str
+    n_items: Annotated[PositiveInt, Field(description="Thumbnails, or rows of the table.")]
+    sha256: Sha256
+
+
 class WeightsSource(ManifestPart):
     """The weights that training started from."""
 

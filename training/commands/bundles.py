@@ -54,6 +54,7 @@ def export(
     from training.data.index import read_index
     from training.data.labelled_tiles import LabelledTiles
     from training.data.tiles import TileStream
+    from training.features.supplements import read_supplements
     from training.release.assembly import assemble_bundle
     from training.runs.records import read_cross_validation, read_final_fit
 
@@ -67,7 +68,8 @@ def export(
     tiles = TileStream(found, data_dir, config.network.input_side_px)
     labelled = LabelledTiles(found, index_sha256, data_dir, tiles)
     weights = backbone_weights, head_weights
-    assemble_bundle(bundle_dir, labelled, weights, crossed, config)
+    supplements = read_supplements(config, found, data_dir)
+    assemble_bundle(bundle_dir, labelled, weights, crossed, config, supplements)
     say(f"{bundle_dir}: checked; the runtimes agree.")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,11 +32,16 @@ class Supplements:
     texture_rows: TextureRows | None = None
 
     @property
+    def sha256_of_thumbnails(self) -> str | None:
+        """SHA-256 of the SHA-256s of the thumbnails' files; None if there are none."""
+        return _sha256(self.thumbnails.sha256s) if self.thumbnails else None
+
+    @property
     def digest(self) -> str | None:
         """SHA-256 of the content; None if there is nothing."""
         parts = list(self.thumbnails.sha256s) if self.thumbnails else []
         parts += [self.texture_rows.sha256] if self.texture_rows else []
-        return hashlib.sha256(" ".join(parts).encode()).hexdigest() if parts else None
+        return _sha256(parts) if parts else None
 
 
 NO_SUPPLEMENTS: Final = Supplements()
@@ -79,3 +85,7 @@ def _find_table(config: TrainingConfig, data_dir: Path) -> Path:
             f"feature table, which was not found in {data_dir}. Name it with --feature-table or "
             "OSTEO_FEATURE_TABLE, or set network.texture_weight to 0."
         ) from error
+
+
+def _sha256(parts: Sequence[str]) -> str:
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()

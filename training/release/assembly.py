@@ -26,6 +26,7 @@ from training.evaluation.calibration import calibrate, calibrating_run
 from training.evaluation.leakage import Leaks, find_leaks
 from training.evaluation.metrics import evaluate
 from training.evaluation.plots import plot_confusion, plot_epochs, plot_reliability
+from training.features.supplements import NO_SUPPLEMENTS, Supplements
 from training.networks.graphs import Weights
 from training.release.bundle import complete_bundle, file_entries, new_bundle
 from training.release.export import N_EXPORT_STEPS, export_models
@@ -34,6 +35,7 @@ from training.release.model_card import CardFacts, write_card
 from training.release.provenance import (
     describe_data,
     describe_input,
+    describe_supplements,
     describe_weights,
     licence_warning,
 )
@@ -55,6 +57,7 @@ def assemble_bundle(
     weights: tuple[Weights, Weights],
     runs: Sequence[CrossValidation],
     config: TrainingConfig,
+    supplements: Supplements = NO_SUPPLEMENTS,
 ) -> Manifest:
     """Write a bundle and check it as the service will; one that fails is removed.
 
@@ -65,6 +68,7 @@ def assemble_bundle(
         runs: cross-validations with the same configuration, one of them by slide (or by another
             split if slides are unknown).
         config: the resolved configuration.
+        supplements: what else taught the model.
 
     Raises:
         RunError: the bundle exists, a run does not match, or the runtimes disagree.
@@ -99,6 +103,7 @@ def assemble_bundle(
             temperature=temperature,
             training=_without_paths(config),
             data=describe_data(index, index_sha256, config.data.source),
+            supplements=describe_supplements(supplements),
             weights=source,
             metrics=metrics,
             int8=exported.int8,

@@ -35,6 +35,10 @@ from training.reliability.own_tiles import OwnTiles
 
 _NUMBERS: Final = {2: "two", 3: "three", 4: "four", 5: "five"}
 _FEW_TILES: Final = 1000
+_SUPPLEMENTS: Final = {
+    "thumbnails": "{n} tiles at a low resolution",
+    "feature_table": "{n} rows of the collection's feature table (texture measures)",
+}
 _NO_TUMOR: Final = " No label is tumour, so there is no tumour probability."
 
 
@@ -140,9 +144,18 @@ def _data(manifest: Manifest, n_mixed: int) -> str:
         )
     few = " That is few, so every metric below has a wide interval."
     is_few = data.mixed_tiles is not None or data.n_tiles < _FEW_TILES
+    more = [_SUPPLEMENTS[one.kind].format(n=one.n_items) for one in manifest.supplements]
     return section(
         "Trained on",
         f"**{data.n_tiles} tiles** ({counts}) from {slides} of {cases}.{few if is_few else ''}",
+        *(
+            [
+                f"Also learnt from {_join(more)}. No split tests them, and what comes from a tested "
+                "slide or case is left out."
+            ]
+            if more
+            else []
+        ),
         "\n".join(f"- {note}" for note in notes),
     )
 
@@ -194,14 +207,25 @@ def _by_case(manifest: Manifest) -> str:
 def _network(manifest: Manifest) -> str:
     height, width = manifest.cam_shape
     side_px = manifest.input.side_px
-    system = find_system(manifest.training["network"]["system"])
-    is_svm = system.head == "svm"
-    head = "a linear support vector machine" if is_svm else "a hidden layer with ReLU"
+    network = manifest.training["network"]
+    system = find_system(network["system"])
+    head = "a hidden layer with ReLU"
+    if system.head == "svm":
+        head = "a linear support vector machine"
+    elif network.get("head") == "logistic":
+        head = "the average of a logistic regression for each layer"
+        if network["texture_weight"] > 0:
+            head += f" and of texture measures (weight {network['texture_weight']:g})"
+    layers = network.get("backbone", {}).get("layers", ["last"])
+    pooled = "global average pooling"
+    if layers != ["last"]:
+        statistics = str(network["backbone"]["pooling"]).replace("_", " ")
+        pooled = f"{statistics} of {_join(layers)}"
     return section(
         "Network",
-        f"{system.title} ({system.reference}), global average pooling, {head}, softmax. "
+        f"{system.title} ({system.reference}), {pooled}, {head}, softmax. "
         f"Input: uint8 RGB, {side_px} x {side_px} px, scaled inside the graph. Outputs: logits, an "
-        f"embedding of length {manifest.embedding_size} and Grad-CAM maps of {height} x {width}. "
+        f"embedding of length {manifest.embedding_size} and evidence maps of {height} x {width}. "
         "`manifest.json` has the full configuration, the software versions and the SHA-256 of "
         "every file; `plots/` has confusion matrices, learning curves and reliability diagram. "
         "The tiles in `golden/` were drawn by a program; they are not clinical.",
@@ -217,7 +241,11 @@ def _terms(manifest: Manifest) -> str:
     return section(
         "Sources and licences",
         f"- Tiles: {manifest.data.citation} Licence {manifest.data.licence}{attribution}.\n"
-        f"- Initial weights: {manifest.weights.name}. Licence {manifest.weights.licence}."
+        + "".join(
+            f"- Also taught by: {one.name}, {one.url}. Licence {one.licence}{attribution}.\n"
+            for one in manifest.supplements
+        )
+        + f"- Initial weights: {manifest.weights.name}. Licence {manifest.weights.licence}."
         f"{_unlicensed(manifest)}",
     )
 

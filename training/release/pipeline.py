@@ -115,7 +115,7 @@ def release_bundle(
     tiles = TileStream(index, folders.data_dir, config.network.input_side_px)
     labelled = LabelledTiles(index, index_sha256, folders.data_dir, tiles)
     weights = backbone_weights, head_weights
-    manifest = assemble_bundle(bundle_dir, labelled, weights, runs, config)
+    manifest = assemble_bundle(bundle_dir, labelled, weights, runs, config, supplements)
     shutil.rmtree(folders.runs_dir / RESUME_DIR_NAME, ignore_errors=True)
     return bundle_dir, manifest
 

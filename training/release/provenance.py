@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from app.core.manifest import InputContract, sha256_of_file
-from app.core.provenance import DataSource, WeightsSource
+from app.core.provenance import DataSource, SupplementSource, WeightsSource
 from training.config import SourceConfig, TrainingConfig
 from training.data.index import Index
+from training.features.supplements import Supplements
 from training.networks.architecture import System
 from training.networks.graphs import KERAS_IMAGENET, UNTRAINED
 from training.networks.registry import DEFAULT_SYSTEM
@@ -45,6 +46,28 @@ def describe_data(index: Index, index_sha256: str, own: SourceConfig | None) -> 
         mixed_tiles=index.mixed_tiles if is_collection else None,
         table_sha256=index.table_sha256,
         index_sha256=index_sha256,
+    )
+
+
+def describe_supplements(supplements: Supplements) -> tuple[SupplementSource, ...]:
+    """Sources of the thumbnails and the table rows that taught; both are the collection's."""
+    thumbnails, rows = supplements.thumbnails, supplements.texture_rows
+    found: list[tuple[Literal["thumbnails", "feature_table"], str, int, str]] = []
+    if thumbnails is not None:
+        sha256 = str(supplements.sha256_of_thumbnails)
+        found.append(("thumbnails", "low-resolution tiles", len(thumbnails), sha256))
+    if rows is not None:
+        found.append(("feature_table", "feature table", len(rows.class_indices), rows.sha256))
+    return tuple(
+        SupplementSource(
+            kind=kind,
+            name=f"{COLLECTION_SOURCE.name}: {what}",
+            url=COLLECTION_SOURCE.url,
+            licence=COLLECTION_SOURCE.licence,
+            n_items=n_items,
+            sha256=sha256,
+        )
+        for kind, what, n_items, sha256 in found
     )
 
 

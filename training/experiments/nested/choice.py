@@ -100,7 +100,9 @@ def _by_slide(parts: Parts, tiles: Positions) -> Iterator[Fold]:
     from sklearn.model_selection import StratifiedGroupKFold
 
     classes, slides = parts.features.class_indices[tiles], _places(parts).slides[tiles]
-    folds = StratifiedGroupKFold(_SLIDE_FOLDS, shuffle=True, random_state=_FOLD_SEED)
+    most = int(np.bincount(classes).max())
+    n_folds = min(_SLIDE_FOLDS, len(np.unique(slides)), most)
+    folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=_FOLD_SEED)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         for train, test in folds.split(tiles, classes, slides):

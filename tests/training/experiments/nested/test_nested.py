@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.training.conftest import RAW_BY_LABEL, write_collection
+from tests.training.table.drawing import Rows, write_table
+from training.commands.nested import nested
+from training.data.annotations import find_table, read_table
+from training.data.drawn_tiles import draw_tile, encode_tile
+from training.data.index import Index, build_index
+from training.errors import ConfigError, RunError
+from training.experiments.nested import parts
+from training.experiments.nested.config import NESTED_DIR, NestedConfig, read_nested
+from training.experiments.nested.run import CHOICES_NAME, NestedTask, run_nested
+from training.experiments.nested.tables import write_csv, write_markdown
+from training.features.supplements import NO_SUPPLEMENTS, read_supplements
+from training.storage.frozen_model import write_json
+
+SIDE_PX = 128
+CASES = ("Case 3", "Case 4", "Case 48 - P5")
+BASE = """
+model_name = "drawn"
+[data]
+tile_side_px = 128
+[splits]
+slide_folds = 3
+[augment]
+n_views = 1
+low_resolution_px = 40
+[sampling]
+balance = "case_and_label"
+[network]
+system = "tiny"
+weights = "none"
+head = "logistic"
+texture_weight = 1.0
+[network.backbone]
+layers = ["conv1", "last"]
+side_px = 64
+"""
+NESTED = """
+base = "base.toml"
+today = "today.toml"
+seeds = [0]
+min_by_slide = 0.5
+[[grid]]
+layers = [["last"], ["conv1", "last"], []]
+texture_weight = [0.0, 1.0]
+"""
+TODAY = """
+model_name = "drawn"
+[data]
+tile_side_px = 128
+[network]
+system = "tiny"
+weights = "none"
+hidden_units = 4
+[head]
+epochs = 1
+learning_rate = 1e-3
+"""
+
+
+def fit_nothing(*arguments: Any) -> SimpleNamespace:
+    """Instead of `fit_classifier`: today's recipe takes seconds a fit, and others test it."""
+    test = arguments[3]
+    return SimpleNamespace(test_logits=np.zeros((len(test), 3), np.float32))
+
+
+@pytest.fixture
+def task(tmp_path: Path, tiny_config: Path, monkeypatch: pytest.MonkeyPatch) -> NestedTask:
+    """Three drawn cases of six slides, with thumbnails and a feature table."""
+    assert tiny_config.is_file(), "the tiny system is registered"
+    monkeypatch.setattr(parts, "fit_classifier", fit_nothing)
+    rows = [
+        (f"{case} A{block}-{1000 * block}-{900 * number}", label)
+        for case in CASES
+        for block in (1, 2)
+        for number, label in enumerate(RAW_BY_LABEL)
+    ]
+    data_dir = write_collection(tmp_path / "data", rows, SIDE_PX)
+    index, _ = build_index(data_dir, read_table(find_table(data_dir)), side_px=SIDE_PX)
+    for seed, (label, raw) in enumerate(RAW_BY_LABEL.items()):
+        folder = tmp_path / "thumbnails" / raw
+        folder.mkdir(parents=True)
+        content = encode_tile(draw_tile(label, 64, 90 + seed), "PNG")
+        (folder / "Case-3-A9-1-2.png").write_bytes(content)
+
+    def alternate(rows: Rows) -> None:
+        for number, row in enumerate(rows):
+            row["X_x"] = str(546 + number % 2)
+
+    table = write_table(tmp_path / "table", alternate)
+    for name, text in (("base", BASE), ("today", TODAY), ("nested", NESTED)):
+        (tmp_path / f"{name}.toml").write_text(text)
+    chosen, base, today = read_nested(
+        tmp_path / "nested.toml", None, tmp_path / "thumbnails", table
+    )
+    sha256 = write_json(tmp_path / "index.json", index)
+    supplements = read_supplements(base, index, data_dir)
+    return NestedTask(chosen, base, today, index, sha256, data_dir, supplements)
+
+
+def test_run_nested_answers_each_tile_once_a_seed_without_having_seen_it(
+    task: NestedTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choices = run_nested(task, tmp_path / "out")
+    assert [choice.kind for choice in choices] == ["whole", *["patient"] * 3, *["slide"] * 3]
+    names = {tile.name for tile in task.index.tiles}
+    for kind in ("patient", "slide"):
+        answers = [a for c in choices if c.kind == kind for a in c.answers if not a.is_thumbnail]
+        assert sorted(a.tile for a in answers) == sorted(names)
+    of_thumbnails = [(c.fold, a) for c in choices for a in c.answers if a.is_thumbnail]
+    assert {fold for fold, _ in of_thumbnails} == {"Case 3"}
+    assert len(of_thumbnails) == 3
+    assert all(answer.predicted[0] == -1 for _, answer in of_thumbnails), "today's answers none"
+
+    table, rows = write_markdown(choices), write_csv(choices)
+    assert "| **the nested choice** |" in table
+    assert "| today's recipe |" in table
+    assert "| nothing |" in table
+    assert len(rows.splitlines()) == 1 + 2 * len(names) + 3
+
+    monkeypatch.setattr("training.experiments.nested.run._choose", lambda *_: pytest.fail("again"))
+    assert run_nested(task, tmp_path / "out") == choices, "read from the journal"
+
+
+def test_run_nested_resumes_after_a_kill(task: NestedTask, tmp_path: Path) -> None:
+    whole = run_nested(task, tmp_path / "whole")
+    lines = (tmp_path / "whole" / CHOICES_NAME).read_bytes().splitlines(keepends=True)
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / CHOICES_NAME).write_bytes(b"".join(lines[:5]) + lines[5][:40])
+    assert run_nested(task, tmp_path / "cut") == whole
+
+
+def test_run_nested_refuses_two_cases(task: NestedTask, tmp_path: Path) -> None:
+    tiles = tuple(tile for tile in task.index.tiles if tile.case != "Case 4")
+    index = Index(**(task.index.model_dump() | {"tiles": [t.model_dump() for t in tiles]}))
+    two = NestedTask(task.nested, task.base, None, index, "0" * 64, task.data_dir, NO_SUPPLEMENTS)
+    with pytest.raises(RunError, match="at least three"):
+        run_nested(two, tmp_path / "out")
+
+
+@pytest.mark.usefixtures("task")
+def test_read_nested_refuses_a_layer_that_the_base_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "nested.toml"
+    path.write_text(NESTED.replace('["last"], ', '["relu2"], ', 1))
+    with pytest.raises(ConfigError, match=r"the base pools conv1, last, not relu2"):
+        read_nested(path, None, None, None)
+
+
+@pytest.mark.parametrize("path", sorted(NESTED_DIR.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_shipped_file_is_read(path: Path) -> None:
+    if "[[grid]]" not in path.read_text():
+        return
+    chosen, base, today = read_nested(path, "none", None, None)
+    assert isinstance(chosen, NestedConfig)
+    assert len(chosen.seeds) == 5
+    assert base.network.head == "logistic"
+    names = [candidate.name for candidate in chosen.candidates]
+    assert len(set(names)) == len(names)
+    assert today is None or today.model_version == "3"
+
+
+def test_the_command_writes_the_table_and_the_answers(task: NestedTask, tmp_path: Path) -> None:
+    nested(
+        data_dir=task.data_dir,
+        nested_file=tmp_path / "nested.toml",
+        index_file=tmp_path / "index.json",
+        out=tmp_path / "out",
+        thumbnails=tmp_path / "thumbnails",
+        feature_table=tmp_path / "table" / "ML_Features_drawn.csv",
+        seed=[3],
+    )
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert "the nested choice" in table
+    answers = np.genfromtxt(tmp_path / "out" / "answers.csv", delimiter=",", dtype=str)
+    assert set(answers[1:, 0]) == {"3"}
