@@ -16,7 +16,7 @@ from training.former_keys import with_present_keys
 from training.networks.config import NetworkConfig
 from training.networks.table_systems import find_table_system, require_no_other_setting
 from training.storage.frozen_model import FrozenModel
-from training.storage.toml import read_toml
+from training.storage.toml import parse_document, read_toml
 
 CONFIGS_DIR: Final = Path(__file__).parent / "configs"
 RELEASED_CONFIG: Final = CONFIGS_DIR / "osteo-mobilenetv2.toml"
@@ -206,6 +206,12 @@ class TrainingConfig(FrozenModel):
             )
         if self.supplements.thumbnails and self.gan.proportion > 0:
             raise ValueError("gan.proportion must be 0 if supplements.thumbnails is set")
+        is_weighed = self.network.head == "logistic" and self.sampling.balance != "none"
+        if self.supplements.thumbnails and not is_weighed:
+            raise ValueError(
+                "supplements.thumbnails needs network.head = 'logistic' and a sampling.balance: "
+                "only that head shows each label equally often at each resolution"
+            )
         if self.network.texture_weight > 0 and self.network.head != "logistic":
             raise ValueError("network.texture_weight needs network.head = 'logistic'")
         return self
@@ -269,4 +275,8 @@ def read_config(
         supplements = supplements.model_copy(update={"thumbnails": str(thumbnails)})
     if feature_table is not None and network.texture_weight > 0:
         supplements = supplements.model_copy(update={"feature_table": str(feature_table)})
-    return config.model_copy(update={"network": network, "supplements": supplements})
+    changed = config.model_copy(update={"network": network, "supplements": supplements})
+    if supplements == config.supplements:
+        return changed
+    # What was replaced must suit the rest, as it must in the file.
+    return parse_document(changed.model_dump(), TrainingConfig, str(path))

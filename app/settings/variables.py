@@ -14,7 +14,9 @@ from app.settings.fields import PREFIX, Settings
 OTHER_VARIABLES: Final[Mapping[str, str]] = {
     "OSTEO_DATA_DIR": "folder of labelled tiles; `osteo-train`, benchmarks and tests read it",
     "OSTEO_DATA_URL": "where `osteo-train dataset fetch` finds the collection",
+    "OSTEO_FEATURE_TABLE": "the collection's feature table, for `osteo-train fit` and `release`",
     "OSTEO_TARGET": "target of the Dockerfile that `docker-compose.yml` builds, `cpu` or `gpu`",
+    "OSTEO_THUMBNAILS": "folder of low-resolution tiles, for `osteo-train fit` and `release`",
     "OSTEO_WEIGHTS": "file of ImageNet weights; `osteo-train` and the benchmarks read it",
 }
 """Variables that the service ignores, with their meaning; `docs/settings.md` lists them too."""

@@ -75,12 +75,16 @@ def _default(name: str, field: FieldInfo, left_out: BaseModel | None) -> str:
 def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def _values(field: FieldInfo) -> str:
     if get_origin(field.annotation) is Literal:
         return ", ".join(f"`{_toml(choice)}`" for choice in get_args(field.annotation))
+    if get_origin(field.annotation) is tuple:
+        return "list of texts"
     kinds = [kind for kind in (get_args(field.annotation) or (field.annotation,)) if kind]
     kind = {int: "integer", float: "number", bool: "`true`, `false`", str: "text"}
     parts = [kind.get(kinds[0], getattr(kinds[0], "__name__", str(kinds[0])))]

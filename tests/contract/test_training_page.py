@@ -23,9 +23,9 @@ from training.reliability import bundle_assessment, ood_samples
 register()
 ood_samples.N_PER_KIND = bundle_assessment.MAX_TILES = 1
 read_config = c.read_config
-def read_small_config(path, weights=None):
-    settings = read_config(path, weights).model_dump()
-    settings["network"] |= {"system": "tiny", "side_px": 32}
+def read_small_config(path, *options):
+    settings = read_config(path, *options).model_dump()
+    settings["network"] |= {"system": "tiny", "backbone": {"side_px": 32}}
     settings["augment"]["n_views"] = settings["head"]["epochs"] = 1
     settings["fine_tune"] |= {"epochs": 0, "first_layer": None}
     settings["splits"]["random_folds"] = 2

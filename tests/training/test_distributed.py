@@ -32,7 +32,7 @@ n_views = 1
 
 [network]
 system = "tiny"
-side_px = 32
+backbone.side_px = 32
 weights = "none"
 hidden_units = 8
 

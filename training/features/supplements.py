@@ -38,8 +38,11 @@ class Supplements:
 
     @property
     def digest(self) -> str | None:
-        """SHA-256 of the content; None if there is nothing."""
-        parts = list(self.thumbnails.sha256s) if self.thumbnails else []
+        """SHA-256 of the content and the labels; None if there is nothing."""
+        parts = []
+        if (of := self.thumbnails) is not None:
+            labelled = zip(of.sha256s, of.names, of.class_indices, strict=True)
+            parts = [f"{sha256} {name} {label}" for sha256, name, label in labelled]
         parts += [self.texture_rows.sha256] if self.texture_rows else []
         return _sha256(parts) if parts else None
 
@@ -57,9 +60,17 @@ def read_supplements(config: TrainingConfig, index: Index, data_dir: Path) -> Su
 
     Raises:
         DataError: a file or folder cannot be read.
-        RunError: texture has a weight, and there is no feature table.
+        RunError: texture has a weight, and there is no feature table; or the tiles are not named
+            as in the collection, so that what they share with the supplements is unknown.
     """
     thumbnails = rows = None
+    is_supplemented = config.supplements.thumbnails or config.network.texture_weight > 0
+    if is_supplemented and index.layout != "collection":
+        raise RunError(
+            "Thumbnails and rows of the feature table teach only beside tiles that are named as "
+            "in the collection: else it is unknown which slides they share. Leave "
+            "supplements.thumbnails (OSTEO_THUMBNAILS) out and set network.texture_weight to 0."
+        )
     if config.supplements.thumbnails:
         thumbnails = read_thumbnails(
             Path(config.supplements.thumbnails),
@@ -82,8 +93,8 @@ def _find_table(config: TrainingConfig, data_dir: Path) -> Path:
     except DataError as error:
         raise RunError(
             "network.texture_weight is above 0, so the texture part learns from the collection's "
-            f"feature table, which was not found in {data_dir}. Name it with --feature-table or "
-            "OSTEO_FEATURE_TABLE, or set network.texture_weight to 0."
+            f"feature table, and {data_dir} does not hold exactly one. Name it with "
+            "--feature-table or OSTEO_FEATURE_TABLE, or set network.texture_weight to 0."
         ) from error
 
 

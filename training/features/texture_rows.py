@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,7 @@ from training.data.feature_table import FeatureRow, read_feature_table
 from training.data.label_set import LabelSet
 from training.data.labels import MixedTiles, label_id_of
 from training.data.places import Places
-from training.data.text_tables import Columns, column_name, read_columns
+from training.data.text_tables import Columns, Row, column_name, read_columns
 from training.errors import DataError
 from training.networks.texture_definition import TABLE_COLUMNS
 
@@ -86,7 +87,17 @@ def _numbers(table: Path) -> dict[int, float]:
             f"{table} lacks the column {PREPARATION_COLUMN}, which says how the texture of a row "
             "was measured."
         )
+    return {row.line: _number(table, row) for row in read.rows}
+
+
+def _number(table: Path, row: Row) -> float:
+    text = row.values[_NUMBER]
     try:
-        return {row.line: float(row.values[_NUMBER]) for row in read.rows}
-    except ValueError as error:
-        raise DataError(f"{table}: {PREPARATION_COLUMN} is not a number in each row.") from error
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(
+            f"{table}, line {row.line}: {PREPARATION_COLUMN} is {text!r}, which is not a number."
+        )
+    return number

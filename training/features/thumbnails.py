@@ -70,7 +70,11 @@ def read_thumbnails(
     """
     indexed = {file_stem_of(tile.name) for tile in index.tiles}
     tiles, classes, names, sha256s = [], [], [], []
-    for found in folder_source(folder, labels).tiles:
+    source = folder_source(folder, labels)
+    if source.problems:
+        path = folder / source.problems[0].where
+        raise DataError(f"{path} is not in a folder that is named after a label.")
+    for found in source.tiles:
         path = folder / found.name
         name = path.stem
         label = labels.find(found.raw_label)

@@ -30,8 +30,14 @@ def fit_parts(
         train: positions of the training tiles and thumbnails, int64 `[n_train]`.
 
     Raises:
-        RunError: no row of the feature table may teach this fold.
+        RunError: the training tiles, or the rows of the feature table that may teach this fold,
+            have a single label.
     """
+    if len(np.unique(features.class_indices[train])) < 2:
+        raise RunError(
+            "A logistic head needs training tiles of two labels, and a fold has only one. Set "
+            "network.head to 'dense', or make other splits."
+        )
     parts = [fit_layer(features, config, train, i) for i in range(len(features.layer_sizes))]
     if config.network.texture_weight > 0:
         parts.append(fit_texture(features, config, train))

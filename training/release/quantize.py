@@ -1,9 +1,10 @@
 """Quantise the LiteRT model to int8 without changing a prediction.
 
 Post-training quantisation with weights per channel, calibrated on real tiles (Jacob et al. 2018,
-arXiv:1712.05877). The head stays in float, because it is a thousandth of the work and decides the
-prediction. The first convolutions lose most by rounding, because they process the smallest
-differences in colour; so many of them stay in float that no prediction changes.
+arXiv:1712.05877). Everything behind the backbone stays in float, because it is a thousandth of the
+work and decides the prediction, and so do the texture measures, which count pixels. The first
+convolutions lose most by rounding, because they process the smallest differences in colour; so many
+of them stay in float that no prediction changes.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ from app.core.calibration import probabilities_from_logits
 from app.core.provenance import Int8Parity
 from app.runtime.litert import LiteRtRuntime
 from training.console.progress import tracked
+from training.release.lite_graph import outside_the_backbone, read_operations
 
 SIGNATURE: Final = "serving_default"
-_CONVOLUTIONS: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD")
+_SLOW: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD")
 _HEAD: Final = (
     *("MEAN", "FULLY_CONNECTED", "GREATER", "RESHAPE", "STRIDED_SLICE", "MUL"),
     *("BATCH_MATMUL", "TRANSPOSE"),
 )
+"""Kinds of operations that stay in float wherever they are."""
 _FLOAT_CONVOLUTIONS: Final = (0, 3, 8, 16, 32)
 """Numbers of first convolutions to keep in float, tried in turn; each makes the model slower."""
 
@@ -66,27 +69,20 @@ def quantize(
     logits = reference.infer(calibration_set.tiles).logits
     expected = probabilities_from_logits(logits, calibration_set.temperature)
     reference.close()
-    convolutions = _convolution_outputs(litert_file)
+    operations = read_operations(litert_file)
+    outside = outside_the_backbone(operations)
+    inside = [one for one in operations if one not in outside]
+    slow = [one.name for one in inside if one.kind in _SLOW]
+    # The quantiser knows an operation with several outputs, such as a split, by its kind only.
+    kinds = sorted({one.kind for one in outside} - {one.kind for one in inside} | set(_HEAD))
+    nodes = [one.name for one in outside]
     candidates: list[tuple[bytes, Int8Parity]] = []
     for n_float in _FLOAT_CONVOLUTIONS:
-        content = _convert(saved_model_dir, calibration_set.tiles, convolutions[:n_float])
+        content = _convert(saved_model_dir, calibration_set.tiles, kinds, nodes + slow[:n_float])
         candidates.append((content, _compare(content, expected, calibration_set)))
         if candidates[-1][1].n_flips == 0:
             break
     return min(candidates, key=lambda candidate: candidate[1].n_flips)
-
-
-def _convolution_outputs(litert_file: Path) -> list[str]:
-    """Names of the convolutions' output tensors, in the order of the graph."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(str(litert_file), num_threads=1)
-    interpreter.allocate_tensors()
-    return [
-        interpreter._get_tensor_details(operation["outputs"][0], 0)["name"]
-        for operation in interpreter._get_ops_details()
-        if operation["op_name"] in _CONVOLUTIONS
-    ]
 
 
 def lite_converter(saved_model_dir: Path) -> Any:
@@ -98,7 +94,12 @@ def lite_converter(saved_model_dir: Path) -> Any:
     )
 
 
-def _convert(saved_model_dir: Path, tiles: NDArray[np.uint8], float_nodes: list[str]) -> bytes:
+def _convert(
+    saved_model_dir: Path,
+    tiles: NDArray[np.uint8],
+    float_kinds: list[str],
+    float_nodes: list[str],
+) -> bytes:
     from tensorflow import lite
 
     converter = lite_converter(saved_model_dir)
@@ -107,7 +108,7 @@ def _convert(saved_model_dir: Path, tiles: NDArray[np.uint8], float_nodes: list[
     converter.representative_dataset = lambda: ({"tiles": tile[None]} for tile in tracked_tiles())
     # Only the debugger can keep single operations in float.
     options = lite.experimental.QuantizationDebugOptions(
-        denylisted_ops=list(_HEAD), denylisted_nodes=float_nodes
+        denylisted_ops=float_kinds, denylisted_nodes=float_nodes
     )
     with warnings.catch_warnings():
         # It opens TensorFlow's interpreter, which warns at every use that LiteRT replaces it.

@@ -166,7 +166,8 @@ def test_commands_lead_from_tiles_to_a_bundle_that_the_service_opens(
     # An untrained network changes predictions however many convolutions stay in float.
     monkeypatch.setattr("training.release.quantize._FLOAT_CONVOLUTIONS", (0, 3))
     text = tiny_config.read_text().replace('"Conv_1"', '"conv2"')
-    network = '[network]\nsystem = "tiny"\nside_px = 96\n'  # test_system_bundles.py has the default
+    # test_system_bundles.py has the default.
+    network = '[network]\nsystem = "tiny"\nbackbone.side_px = 96\n'
     tiny_config.write_text(text.replace("[network]\n", network))
     given = ("--data-dir", drawn_dir)
     succeed("index", *given, "--tile-side-px", 128)
@@ -219,7 +220,7 @@ def test_release_runs_every_step_and_resumes_where_it_stopped(
     text = tiny_config.read_text()
     for old, new in (
         # A network with few layers.
-        ("[network]\n", '[network]\nsystem = "tiny"\nside_px = 32\n'),
+        ("[network]\n", '[network]\nsystem = "tiny"\nbackbone.side_px = 32\n'),
         ('first_layer = "Conv_1"\n', ""),
         ("epochs = 1\n", "epochs = 0\n"),
         ("epochs = 2\n", "epochs = 1\n"),

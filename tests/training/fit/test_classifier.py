@@ -16,6 +16,7 @@ from training.features.cache import FeatureCache
 from training.features.extract import read_tiles
 from training.features.prepare import prepare_features
 from training.fit.classifier import fit_classifier
+from training.networks.backbone import BackboneConfig
 from training.networks.graphs import build_serving_model
 from training.networks.registry import SYSTEMS
 from training.runs.records import class_indices_of
@@ -29,7 +30,7 @@ SIDE_PX = 64
 
 @pytest.fixture
 def config(tiny_config: Path) -> TrainingConfig:
-    network = f'[network]\nsystem = "tiny"\nside_px = {SIDE_PX}\n'
+    network = f'[network]\nsystem = "tiny"\nbackbone.side_px = {SIDE_PX}\n'
     text = tiny_config.read_text().replace("[network]\n", network)
     tiny_config.write_text(text.replace('"Conv_1"', '"conv2"'))
     return read_config(tiny_config)
@@ -144,7 +145,9 @@ def test_fitted_weights_give_the_logits_and_the_embeddings(
     fitted = fit_classifier(features, changed, np.arange(9), np.arange(9, 12), seed=3)
     fit_classifier(features, changed, np.arange(3, 12), np.arange(3), seed=4)
     weights = fitted.backbone_weights, fitted.head_weights
-    served = build_serving_model(*weights, system=SYSTEMS["tiny"], side_px=SIDE_PX)(tiles)
+    served = build_serving_model(
+        *weights, system=SYSTEMS["tiny"], config=BackboneConfig(side_px=SIDE_PX)
+    )(tiles)
     np.testing.assert_allclose(served["logits"][9:], fitted.test_logits, atol=1e-4)
     assert fitted.embeddings is not None
     np.testing.assert_allclose(served["embedding"], fitted.embeddings, rtol=1e-3, atol=1e-6)
@@ -174,7 +177,11 @@ def test_fit_learns_the_drawn_labels(real_weights: str, config: TrainingConfig) 
     ]
     tiles = np.stack([tile for tile, _ in drawn])
     truth = np.array([i for _, i in drawn])
-    released = {"system": "mobilenetv2", "weights": real_weights, "side_px": 224}
+    released = {
+        "system": "mobilenetv2",
+        "weights": real_weights,
+        "backbone": BackboneConfig(side_px=224),
+    }
     network = config.network.model_copy(update={**released, "hidden_units": 100})
     fine_tune = config.fine_tune.model_copy(update={"first_layer": "block_16_expand"})
     head = config.head.model_copy(update={"epochs": 10})

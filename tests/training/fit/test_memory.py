@@ -11,6 +11,7 @@ import pytest
 from training.config import read_config
 from training.features.prepare import prepare_features
 from training.fit.classifier import fit_classifier
+from training.networks.backbone import BackboneConfig
 
 
 def n_graphs() -> int:
@@ -22,7 +23,9 @@ def n_graphs() -> int:
 @pytest.mark.tensorflow
 def test_fits_leave_no_graph_behind(tiny_config: Path) -> None:
     config = read_config(tiny_config)
-    network = config.network.model_copy(update={"system": "tiny", "side_px": 32})
+    network = config.network.model_copy(
+        update={"system": "tiny", "backbone": BackboneConfig(side_px=32)}
+    )
     fine_tune = config.fine_tune.model_copy(update={"epochs": 0})
     config = config.model_copy(update={"network": network, "fine_tune": fine_tune})
     tiles = np.random.default_rng(0).integers(256, size=(6, 32, 32, 3), dtype=np.uint8)

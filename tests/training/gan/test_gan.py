@@ -154,7 +154,9 @@ def test_begin_folder_refuses_the_folder_of_another_generator(tmp_path: Path) ->
 @pytest.fixture
 def with_gan(tiny_config: Path) -> TrainingConfig:
     text = tiny_config.read_text().replace("epochs = 1\n", "epochs = 0\n")
-    text = text.replace("[network]\n", f'[network]\nsystem = "tiny"\nside_px = {SIDE_PX}\n')
+    text = text.replace(
+        "[network]\n", f'[network]\nsystem = "tiny"\nbackbone.side_px = {SIDE_PX}\n'
+    )
     tiny_config.write_text(f'{text}\n[gan]\nproportion = 0.5\ndir = "gan"\n')
     return read_config(tiny_config)
 

@@ -91,7 +91,10 @@ def test_find_system_lists_the_names_when_there_is_no_such_system() -> None:
     ("network", "says"),
     [
         ({"system": "resnet50"}, r"network\.system: there is no system 'resnet50': one of"),
-        ({"system": "inceptionv3", "side_px": 64}, r"network\.side_px: InceptionV3 needs.*75 px"),
+        (
+            {"system": "inceptionv3", "backbone.side_px": 64},
+            r"network\.backbone: InceptionV3 needs.*75 px",
+        ),
         ({"sistem": "vgg16"}, r"network\.sistem: there is no such key"),
     ],
 )
@@ -119,7 +122,7 @@ def test_read_config_refuses_switches_that_would_do_nothing(tiny_config: Path, n
 
 def test_input_side_px_defaults_to_the_side_of_the_system(tiny_config: Path) -> None:
     assert config_of(tiny_config, system="xception").network.input_side_px == 299
-    assert config_of(tiny_config, side_px=224).network.input_side_px == 224
+    assert config_of(tiny_config, **{"backbone.side_px": 224}).network.input_side_px == 224
 
 
 def test_require_weights_refuses_imagenet_when_there_are_no_public_weights() -> None:
@@ -219,7 +222,7 @@ def test_fit_is_reproducible(name: str, tiny_config: Path, monkeypatch: pytest.M
     tiny_svm = replace(TINY, name="tiny-svm", seam=None, head="svm")
     monkeypatch.setitem(SYSTEMS, tiny_svm.name, tiny_svm)
     side_px = max(SYSTEMS[name].min_side_px, 64)
-    config = config_of(tiny_config, system=name, side_px=side_px)
+    config = config_of(tiny_config, **{"system": name, "backbone.side_px": side_px})
     tiles, truth = three_colours(side_px)
     features = prepare_features(tiles, truth, config)
     train, test = np.arange(9), np.arange(9, 12)
@@ -232,7 +235,7 @@ def test_fit_is_reproducible(name: str, tiny_config: Path, monkeypatch: pytest.M
 
 @pytest.mark.tensorflow
 def test_compact_cnn_learns_from_scratch(tiny_config: Path) -> None:
-    config = config_of(tiny_config, system="ahmed-cnn", side_px=32)
+    config = config_of(tiny_config, **{"system": "ahmed-cnn", "backbone.side_px": 32})
     head = config.head.model_copy(update={"epochs": 25, "learning_rate": 3e-3, "averaging": 0.0})
     tiles, truth = three_colours(32, 30)
     config = config.model_copy(update={"head": head})

@@ -36,7 +36,7 @@ n_views = 1
 
 [network]
 system = "ahmed-cnn"
-side_px = 64
+backbone.side_px = 64
 weights = "none"
 hidden_units = 4
 

@@ -84,7 +84,7 @@ def bundle_dir(
     # An untrained network changes predictions however many convolutions stay in float.
     monkeypatch.setattr("training.release.quantize._FLOAT_CONVOLUTIONS", (0, 3))
     name, side_px = request.param
-    network = f'[network]\nsystem = "{name}"\nside_px = {side_px}\n'
+    network = f'[network]\nsystem = "{name}"\nbackbone.side_px = {side_px}\n'
     text = tiny_config.read_text().replace("[network]\n", network)
     text = text.replace("[fine_tune]\nepochs = 1", "[fine_tune]\nepochs = 0")
     tiny_config.write_text(text)

@@ -43,7 +43,12 @@ def with_everything(tiny_config: Path) -> TrainingConfig:
     """Everything that has a state: two phases, dropout, averages, decay, drawn views."""
     phase = {"batch_size": 5, "averaging": 0.9, "weight_decay": 0.1, "epochs": 2}
     document = read_config(tiny_config).model_dump()
-    document["network"] |= {"system": "tiny", "side_px": 32, "dropout": 0.5, "standardize": 0.1}
+    document["network"] |= {
+        "system": "tiny",
+        "backbone": {"side_px": 32},
+        "dropout": 0.5,
+        "standardize": 0.1,
+    }
     document["sampling"] = {"balance": "case_and_label"}
     document["head"] |= phase
     document["fine_tune"] |= {**phase, "learning_rate": 1e-3, "first_layer": "conv2"}
@@ -52,7 +57,7 @@ def with_everything(tiny_config: Path) -> TrainingConfig:
 
 def from_scratch(tiny_config: Path) -> TrainingConfig:
     document = read_config(tiny_config).model_dump()
-    document["network"] |= {"system": "ahmed-cnn", "side_px": 32, "dropout": 0.5}
+    document["network"] |= {"system": "ahmed-cnn", "backbone": {"side_px": 32}, "dropout": 0.5}
     document["fine_tune"] = {"epochs": 0}
     return TrainingConfig.model_validate(document)
 
@@ -108,7 +113,9 @@ def test_fit_resumes_after_ctrl_c_and_kill_9(
     for name in ("OSTEO_DATA_DIR", "OSTEO_WEIGHTS"):
         monkeypatch.delenv(name, raising=False)
     config = from_scratch(tiny_config)
-    text = tiny_config.read_text().replace('weights = "none"', 'weights = "none"\nside_px = 32')
+    text = tiny_config.read_text().replace(
+        'weights = "none"', 'weights = "none"\nbackbone.side_px = 32'
+    )
     text = text.replace("weights =", 'system = "ahmed-cnn"\ndropout = 0.5\nweights =', 1)
     text = text.replace("epochs = 2", "epochs = 12").partition("[fine_tune]")[0]
     tiny_config.write_text(text)

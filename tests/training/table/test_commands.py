@@ -170,7 +170,7 @@ def test_commands_that_need_pixels_refuse_the_index(tmp_path: Path, command: Wor
         ("[augment]\nn_views = 3", "augment"),
         ('[sampling]\nbalance = "label"', "sampling"),
         ("dropout = 0.5", r"network\.dropout"),
-        ("side_px = 224", r"network\.side_px"),
+        ("backbone.side_px = 224", r"network\.backbone"),
     ],
 )
 def test_read_config_refuses_a_setting_without_effect(

@@ -103,7 +103,9 @@ def test_run_ablation_resumes_where_it_stopped(
     """It repeats a run whose line was cut off, and nothing if all lines are complete."""
     tiny = ablation_file.with_name("tiny.toml")
     tiny.write_text(
-        tiny.read_text().replace("[network]\n", "[network]\nsystem = 'tiny'\nside_px = 32\n")
+        tiny.read_text().replace(
+            "[network]\n", "[network]\nsystem = 'tiny'\nbackbone.side_px = 32\n"
+        )
     )
     ablation, recipes = read_ablation(ablation_file, None)
     arguments = ablation, recipes, (drawn_index, SHA), drawn_dir, tmp_path / "out"
