@@ -49,7 +49,8 @@ def test_read_thumbnails_leaves_out_the_tiles_of_the_index(
     found = read(write_thumbnails(tmp_path), drawn_index)
     assert found.names == (OTHER_SLIDE, SEEN)
     assert found.class_indices.tolist() == [0, 2]
-    assert (found.tiles.shape, found.tiles.dtype) == ((2, 96, 96, 3), np.uint8)
+    assert found.tiles.shape == (2, 96, 96, 3)
+    assert found.tiles.dtype == np.uint8
     assert found.places.slides.tolist() == ["Case-3-A9", "Case-3-A1"]
     assert found.places.cases.tolist() == ["Case 3"] * 2
 
