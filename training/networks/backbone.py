@@ -86,7 +86,7 @@ def feature_maps(backbone: Any, config: BackboneConfig) -> Any:
     import keras
 
     outputs = [_output_of(backbone, name) for name in config.layers]
-    return keras.Model(backbone.input, outputs, name="feature_maps")
+    return keras.Model(backbone.inputs[0], outputs, name="feature_maps")
 
 
 def layer_sizes(backbone: Any, config: BackboneConfig) -> tuple[int, ...]:
@@ -136,7 +136,7 @@ def deviation(features: Any, means: Any) -> Any:
 
 def _output_of(backbone: Any, name: str) -> Any:
     if name == LAST_LAYER:
-        return backbone.output
+        return backbone.outputs[0]  # a Sequential has no `output` before it is called
     names = [layer.name for layer in backbone.layers]
     if name not in names:
         close = get_close_matches(name, names, n=3)

@@ -21,6 +21,7 @@ from training.features.supplements import Supplements, read_supplements
 from training.features.texture_rows import read_texture_rows
 from training.features.thumbnails import Thumbnails, read_thumbnails
 from training.networks.texture_definition import TABLE_COLUMNS
+from training.runs.identity import identify
 
 FOLDERS = ("Non-Tumor", "Non-Viable-Tumor", "Viable")
 INDEXED = "Case-3-A1-1000-0"
@@ -49,7 +50,8 @@ def test_read_thumbnails_leaves_out_the_tiles_of_the_index(
     found = read(write_thumbnails(tmp_path), drawn_index)
     assert found.names == (OTHER_SLIDE, SEEN)
     assert found.class_indices.tolist() == [0, 2]
-    assert (found.tiles.shape, found.tiles.dtype) == ((2, 96, 96, 3), np.uint8)
+    assert found.tiles.shape == (2, 96, 96, 3)
+    assert found.tiles.dtype == np.uint8
     assert found.places.slides.tolist() == ["Case-3-A9", "Case-3-A1"]
     assert found.places.cases.tolist() == ["Case 3"] * 2
 
@@ -211,3 +213,12 @@ def test_may_teach_keeps_a_slide_away_when_one_of_its_tiles_is_tested() -> None:
     tiles = Places(np.array(["Case-3-A1"] * 3), np.array(["Case 3"] * 3))
     supplements = Places.of_names(["Case-3-A1-7-7", "Case-3-A2-7-7"])
     assert supplements.may_teach(tiles, np.array([0, 1])).tolist() == [False, True]
+
+
+def test_identity_of_a_run_names_the_supplements(
+    tmp_path: Path, drawn_index: Index, config: TrainingConfig
+) -> None:
+    found = read_supplements(config, drawn_index, write_table(tmp_path).parent)
+    one, other = (identify(config, "a", None, None, given) for given in (found, Supplements()))
+    assert one.differences(other.model_dump()) == ["supplements"]
+    assert identify(config, "a", None) == other

@@ -172,7 +172,7 @@ def test_a_thumbnail_teaches_at_low_resolution_only(
 def test_fit_refuses_a_fold_with_one_label(
     features: PreparedFeatures, config: TrainingConfig
 ) -> None:
-    single = np.flatnonzero(features.class_indices[ALL] == 0)
+    single = CASE_48[features.class_indices[CASE_48] == 0]
     with pytest.raises(RunError, match="needs training tiles of two labels"):
         fit_classifier(features, config, single, CASE_48[:0], seed=0)
 

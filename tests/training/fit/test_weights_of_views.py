@@ -79,7 +79,7 @@ def test_weigh_views_counts_the_groups_of_a_label_equally(shown: Shown) -> None:
 def test_weigh_views_adds_up_to_the_tiles_at_each_resolution(shown: Shown) -> None:
     n_counted = shown.n_real + len(shown.classes)
     for balance in (*BALANCES, "none"):
-        assert shown.weights(balance).sum() == pytest.approx(n_counted)  # type: ignore[arg-type] # a str
+        assert shown.weights(balance).sum() == pytest.approx(n_counted)
 
 
 @given(shown=shown_tiles())

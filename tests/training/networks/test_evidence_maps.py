@@ -54,7 +54,8 @@ def serve(config: BackboneConfig, *, is_linear: bool = False, has_texture: bool 
     head = [rng.normal(0, 0.3, shape).astype(np.float32) for shape in shapes]
     if is_linear:
         head = as_head(rng.normal(0, 0.3, (size, 3)), rng.normal(0, 0.3, 3))
-    tiles = rng.integers(0, 256, (2, config.side_px, config.side_px, 3), np.uint8)
+    side_px = config.side_px or TINY.side_px
+    tiles = rng.integers(0, 256, (2, side_px, side_px, 3), np.uint8)
     model = build_serving_model(backbone.get_weights(), head, TINY, config, has_texture)
     answer = {name: value.numpy() for name, value in model(tiles).items()}
     return Served(backbone, config, head, answer, tiles)
@@ -91,7 +92,7 @@ def test_evidence_maps_equal_a_gradient_tape(layers: tuple[str, ...], pooling: P
     rows = 18 if layers == ("conv1",) else 5
     assert served.answer["cam"].shape == (2, rows, rows, 3)
     for class_index in range(3):
-        expected = 0
+        expected = np.zeros((2, rows, rows))
         for features, gradient in zip(served.maps, gradients(served, class_index), strict=True):
             n_places = features.shape[1] * features.shape[2]
             share = (n_places * features.numpy() * gradient).sum(axis=-1)
