@@ -17,7 +17,7 @@ from hypothesis import settings as hypothesis_settings
 from app.main import create_app
 from app.settings import Settings
 from tests.bundles import FakeRuntime, build_bundle, opener_of
-from tests.forking import close_servers
+from tests.forking import begin_run, end_run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RELEASED_MODELS = REPOSITORY / "models"
@@ -88,8 +88,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def pytest_sessionfinish() -> None:
-    close_servers()
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the workers of pytest-xdist share what forks programs."""
+    if not hasattr(config, "workerinput"):
+        begin_run()
+
+
+def pytest_unconfigure() -> None:
+    end_run()
 
 
 @functools.cache

@@ -112,8 +112,9 @@ def main(path: str, modules: list[str]) -> str:
     gc.freeze()  # so that no fork touches, and copies, what all of them share
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel removes ended children
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
+    listener.bind(f"{path}.new")
     listener.listen(64)
+    os.rename(f"{path}.new", path)  # noqa: PTH104 - whoever sees the path can connect
     return next_program(listener)
 
 

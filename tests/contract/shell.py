@@ -23,7 +23,7 @@ def install_osteo_train(folder: Path, setting: str = "", *, is_forked: bool = Fa
     script.parent.mkdir(parents=True)
     code = f"{setting}\n{RUN_TRAINING}\n"
     if is_forked:
-        path = server_of(TRAINING).path
+        path = server_of(TRAINING)
         code = f"from tests.forking import call\nsys.exit(call({path!r}, {code!r}, sys.argv))\n"
     script.write_text(
         f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(REPOSITORY)!r})\n{code}"
