@@ -20,7 +20,7 @@ def install_osteo_train(folder: Path, setting: str = "", *, is_forked: bool = Fa
         is_forked: whether a process that has imported TensorFlow runs the command.
     """
     script = folder / ".venv" / "bin" / "osteo-train"
-    script.parent.mkdir(parents=True)
+    script.parent.mkdir(parents=True, exist_ok=True)
     code = f"{setting}\n{RUN_TRAINING}\n"
     if is_forked:
         path = server_of(TRAINING)
