@@ -65,9 +65,10 @@ def become(request: dict[str, Any], fds: list[int]) -> None:
         os.dup2(fd, stream)
         os.close(fd)
     # As Python opens them: a terminal by lines, anything else in blocks.
-    sys.stdin = os.fdopen(0, closefd=False)
-    sys.stdout = os.fdopen(1, "w", closefd=False)
-    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+    encoding = request["environ"].get("PYTHONIOENCODING")
+    sys.stdin = os.fdopen(0, encoding=encoding, closefd=False)
+    sys.stdout = os.fdopen(1, "w", encoding=encoding, closefd=False)
+    sys.stderr = os.fdopen(2, "w", 1, encoding, "backslashreplace", closefd=False)
     os.environ.clear()
     os.environ.update(request["environ"])
     os.chdir(request["cwd"])

@@ -33,8 +33,14 @@ FOLDS = ("fold 1", "fold 2")
 SERVED = {"mobilenetv2": 32, "vgg16": 32, "alexnet": 96}
 """The default and others that convert in seconds, with the input side.
 
-test_registry.py compares all as graphs; own_tiles/test_end_to_end.py serves `ahmed-cnn`.
+test_registry.py compares all as graphs; own_tiles/test_end_to_end.py releases `ahmed-cnn`. VGG16,
+whose scaling of tiles test_registry.py samples too, is left to `make test-exhaustive`.
 """
+
+
+def served(name: str) -> Any:
+    marks = pytest.mark.exhaustive if name == "vgg16" else ()
+    return pytest.param((name, SERVED[name]), marks=marks, id=name)
 
 
 def weights_of(system: System, side_px: int) -> tuple[list[Any], list[Any]]:
@@ -72,7 +78,7 @@ def run_of(config: TrainingConfig, index: Index) -> CrossValidation:
     )
 
 
-@pytest.fixture(params=SERVED.items(), ids=lambda served: served[0])
+@pytest.fixture(params=map(served, SERVED))
 def bundle_dir(
     request: pytest.FixtureRequest,
     tmp_path: Path,
