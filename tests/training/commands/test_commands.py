@@ -14,10 +14,12 @@ from typer.testing import CliRunner
 from app.bundle import open_bundle, read_golden_tiles
 from app.core.tile import decode_tile
 from tests.training.command_line import run, succeed
+from tests.training.progress_bars import COMPUTING, EXPORTING, Bars, bars
 from training.cli import app
 from training.data.index import read_index
 from training.features.extract import read_tiles
 
+__all__ = ["bars"]
 COMMANDS = (
     *("index", "split", "fit", "evaluate", "temperature", "export", "release", "study", "ablate"),
     *("calibrate", "robustness", "gate"),
@@ -164,15 +166,18 @@ def test_training_reads_tiles_as_the_service_does(drawn_dir: Path) -> None:
 
 @pytest.mark.tensorflow
 def test_release_runs_every_step_and_resumes_where_it_stopped(
-    drawn_dir: Path, tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    drawn_dir: Path,
+    tiny_config: Path,
+    tmp_path: Path,
+    bars: Bars,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("training.reliability.bundle_assessment.MAX_TILES", 4)
     text = tiny_config.read_text()
     for old, new in (
         # A network with few layers.
         ("[network]\n", '[network]\nsystem = "tiny"\nside_px = 32\n'),
         ('first_layer = "Conv_1"\n', ""),
-        ("epochs = 1\n", "epochs = 0\n"),
-        ("epochs = 2\n", "epochs = 1\n"),
     ):
         assert old in text
         text = text.replace(old, new)
@@ -209,6 +214,16 @@ def test_release_runs_every_step_and_resumes_where_it_stopped(
     assert {golden.name for golden in read_golden_tiles(bundle)} == {
         f"drawn_{label}.png" for label in bundle.manifest.label_ids
     }
+    require_moving(bars)
+
+
+def require_moving(bars: Bars) -> None:
+    """Every phase has a bar that moves and reaches its end."""
+    kinds = {f"Cross-validating by {kind}" for kind in ("random", "slide", "patient")}
+    assert set(bars) == COMPUTING | EXPORTING | kinds
+    for name, shares in bars.items():
+        assert any(0 < share < 1 for share in shares), f"{name} stood still"
+        assert shares[-1] == pytest.approx(1), f"{name} did not reach its end"
 
 
 def test_missing_training_package_is_one_sentence(
