@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections import defaultdict
 
 import pytest
@@ -33,6 +34,9 @@ def bars(monkeypatch: pytest.MonkeyPatch) -> Bars:
         assert only.total
         shown[only.description].append(only.completed / only.total)
 
+    # What prints sentences keeps the console that it had when it was imported.
+    importlib.import_module("training.release.pipeline")
+    importlib.import_module("training.runs.cross_validation")
     monkeypatch.setattr(Progress, "update", recorded)
     monkeypatch.setattr(progress, "ERRORS", Console(force_terminal=True, quiet=True))
     return shown

@@ -215,6 +215,10 @@ def test_release_runs_every_step_and_resumes_where_it_stopped(
         f"drawn_{label}.png" for label in bundle.manifest.label_ids
     }
     require_moving(bars)
+    assert "accuracy" in succeed("evaluate", "runs/slide", "--temperature", 1.5)
+    again = run(*release)
+    assert again.exit_code == 1
+    assert "a released bundle never changes" in " ".join(again.output.split())
 
 
 def require_moving(bars: Bars) -> None:

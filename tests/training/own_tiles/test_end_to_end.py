@@ -116,6 +116,7 @@ def test_folders_without_slides_are_released_with_an_honest_card(
         "nominally 20x",
         "reliability-random.png",
         "unknown slides of unknown cases",
+        "Not measured: no patient split",
     ):
         assert text in card, text
     assert "Leavey" not in card
