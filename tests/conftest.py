@@ -6,7 +6,7 @@ import functools
 import gc
 import os
 import time
-from collections.abc import Callable, ItemsView, Iterator, KeysView
+from collections.abc import Callable, Generator, ItemsView, Iterator, KeysView
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from hypothesis import settings as hypothesis_settings
 from app.main import create_app
 from app.settings import Settings
 from tests.bundles import FakeRuntime, build_bundle, opener_of
-from tests.forking import close_servers
+from tests.forking import begin_run, end_run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RELEASED_MODELS = REPOSITORY / "models"
@@ -48,16 +48,25 @@ SLOW = (
     *("access/oidc", "access/test_key_changes_at_once.py", "access/test_key_file.py"),
     *("access/test_rate_limits_in_redis.py", "audit"),
     *("bundle/test_mutations.py", "inference/test_colour_scale.py", "telemetry"),
+    *("api/test_explain.py", "contract/test_imports.py", "contract/test_markers.py"),
+    *("core/formats/test_damage.py", "core/formats/test_tiff_deflate.py"),
+    *("inference/test_classifier.py", "serving/test_tile_costs.py"),
+    *("training/augmentation", "training/evaluation", "training/test_native_output.py"),
+    *("training/data/test_annotations.py", "training/data/test_collection_variants.py"),
+    *("training/data/test_overlaps.py", "training/data/test_splits.py"),
+    *("training/own_tiles/test_labels.py", "training/own_tiles/test_sources.py"),
+    *("training/release/test_prepared_tiles.py", "training/reliability/test_input_gate.py"),
 )
 """Tests that start servers, processes or fits, or write thousands of pictures, take seconds each;
 `make test-fast` skips them."""
 
 LONGEST_FIRST = (
-    *("training/networks/test_registry.py", "contract/test_training_page.py"),
-    "training/test_distributed.py",
-    *("training/gan/test_gan.py", "training/release/test_system_bundles.py"),
-    *("training/runs/test_resume_after_kill.py", "training/commands/test_commands.py"),
-    *("training/fit/test_classifier.py", "training/experiments", "server", "training"),
+    *("contract/test_training_page.py", "training/gan/test_gan.py"),
+    *("training/commands/test_commands.py", "training/own_tiles/test_end_to_end.py"),
+    *("training/networks/test_registry.py", "training/release/test_system_bundles.py"),
+    *("training/runs/test_resume_after_kill.py", "training/test_distributed.py"),
+    *("training/fit/test_classifier.py", "training/experiments", "end_to_end/test_secrets.py"),
+    *("end_to_end/test_audit_crashes.py", "server", "training"),
 )
 """A file runs on one worker, so a long one at the end would leave the other workers idle."""
 
@@ -83,13 +92,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: _position(item.path, LONGEST_FIRST))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Everything that is collected stays, so there is no garbage to look for meanwhile."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 def pytest_collection_finish() -> None:
     """What is loaded by now stays, so the garbage collector need not visit it again and again."""
     gc.freeze()
 
 
-def pytest_sessionfinish() -> None:
-    close_servers()
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the workers of pytest-xdist share what forks programs."""
+    if not hasattr(config, "workerinput"):
+        begin_run()
+
+
+def pytest_unconfigure() -> None:
+    end_run()
 
 
 @functools.cache

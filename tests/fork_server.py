@@ -65,9 +65,10 @@ def become(request: dict[str, Any], fds: list[int]) -> None:
         os.dup2(fd, stream)
         os.close(fd)
     # As Python opens them: a terminal by lines, anything else in blocks.
-    sys.stdin = os.fdopen(0, closefd=False)
-    sys.stdout = os.fdopen(1, "w", closefd=False)
-    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+    encoding = request["environ"].get("PYTHONIOENCODING")
+    sys.stdin = os.fdopen(0, encoding=encoding, closefd=False)
+    sys.stdout = os.fdopen(1, "w", encoding=encoding, closefd=False)
+    sys.stderr = os.fdopen(2, "w", 1, encoding, "backslashreplace", closefd=False)
     os.environ.clear()
     os.environ.update(request["environ"])
     os.chdir(request["cwd"])
@@ -112,8 +113,9 @@ def main(path: str, modules: list[str]) -> str:
     gc.freeze()  # so that no fork touches, and copies, what all of them share
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel removes ended children
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
+    listener.bind(f"{path}.new")
     listener.listen(64)
+    os.rename(f"{path}.new", path)  # noqa: PTH104 - whoever sees the path can connect
     return next_program(listener)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import fcntl
+import hashlib
 import json
 import os
 import select
@@ -20,57 +23,90 @@ APP: Final = (
     *("app.main", "app.serving.loading", "app.server.run", "ai_edge_litert.interpreter"),
     *("typer", "rich.progress", "rich.status", "rich._emoji_codes"),
     *("PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.TiffImagePlugin"),
+    *("app.audit.store", "psycopg", "jwt", "limits", "redis.asyncio"),
 )
 """What `osteo` imports; `app.cli` itself looks for a terminal when it is imported."""
-TRAINING: Final = ("tensorflow", "keras", "sklearn.model_selection", "matplotlib.pyplot")
+TRAINING: Final = (
+    *("tensorflow", "keras", "sklearn.model_selection", "matplotlib.pyplot"),
+    *("typer", "rich.progress", "app.bundle", "app.runtime.litert"),
+)
 """What `osteo-train` imports. `training` itself is left for a test to change beforehand."""
 RUN_APP: Final = "import runpy; runpy.run_module('app', run_name='__main__', alter_sys=True)"
 """What `python -m app` does."""
 RUN_TRAINING: Final = "from training.cli import app; app(prog_name='osteo-train')"
 _STARTED_WITHIN_S: Final = 300.0
+_FOLDER: Final = "FORK_SERVERS"
+"""Variable that names the folder of the servers' sockets."""
+_LIFE: Final = "life"
 
 
-class ForkServer:
-    """A fork server, which ends with this process."""
+class _Run:
+    """The fork servers of one run of pytest, which all its workers share.
 
-    def __init__(self, modules: tuple[str, ...]) -> None:
-        """Start it; requests wait until it has imported the modules."""
-        self._folder = tempfile.mkdtemp(prefix="fork-")
-        self.path = f"{self._folder}/socket"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("OSTEO_")}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fork_server", self.path, *modules],
-            cwd=REPOSITORY,
-            env={**kept, "PYTHONPATH": str(REPOSITORY)},
-            stdin=subprocess.PIPE,
-        )
-        deadline = time.monotonic() + _STARTED_WITHIN_S
-        while not Path(self.path).exists():
-            assert self._process.poll() is None, "the fork server ended"
-            assert time.monotonic() < deadline, "the fork server did not start"
-            time.sleep(0.005)
+    They end when `close` closes the pipe that they have as standard input, or with this process.
+    """
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="fork-"))
+        os.mkfifo(self.folder / _LIFE)
+        # Opened for reading too, because opening for writing would wait for a reader.
+        self._pipe = os.open(self.folder / _LIFE, os.O_RDWR)
+        os.environ[_FOLDER] = str(self.folder)
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-        shutil.rmtree(self._folder)
+        del os.environ[_FOLDER]
+        os.close(self._pipe)
+        while _started:
+            _started.pop().wait()
+        shutil.rmtree(self.folder)
 
 
-_servers: dict[tuple[str, ...], ForkServer] = {}
+_runs: list[_Run] = []
+_started: list[subprocess.Popen[bytes]] = []
+"""The servers that this process has started; other workers use them too."""
 
 
-def server_of(modules: tuple[str, ...]) -> ForkServer:
-    """The server of this process that has imported these modules."""
-    if modules not in _servers:
-        _servers[modules] = ForkServer(modules)
-    return _servers[modules]
+def begin_run() -> None:
+    """Make a folder for fork servers, and name it in the environment of the workers to come."""
+    _runs.append(_Run())
 
 
-def close_servers() -> None:
-    """End the servers of this process."""
-    while _servers:
-        _servers.popitem()[1].close()
+def end_run() -> None:
+    """End the fork servers of the run that this process has begun."""
+    while _runs:
+        _runs.pop().close()
+
+
+def server_of(modules: tuple[str, ...]) -> str:
+    """The path of the socket of the server that has imported these modules."""
+    if _FOLDER not in os.environ:
+        begin_run()
+        atexit.register(end_run)
+    folder = Path(os.environ[_FOLDER])
+    path = folder / hashlib.sha256(repr(modules).encode()).hexdigest()[:16]
+    if not path.exists():
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another worker may be starting it
+            if not path.exists():
+                _start(path, modules)
+    return str(path)
+
+
+def _start(path: Path, modules: tuple[str, ...]) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OSTEO_")}
+    with (path.parent / _LIFE).open("rb") as life:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.fork_server", str(path), *modules],
+            cwd=REPOSITORY,
+            env={**kept, "PYTHONPATH": str(REPOSITORY)},
+            stdin=life,
+        )
+    _started.append(process)
+    deadline = time.monotonic() + _STARTED_WITHIN_S
+    while not path.exists():
+        assert process.poll() is None, "the fork server ended"
+        assert time.monotonic() < deadline, "the fork server did not start"
+        time.sleep(0.005)
 
 
 class ForkRequest:
@@ -143,7 +179,7 @@ class ForkedProcess(subprocess.Popen[Any]):
         }
         ends = pipes[0], pipes[3], pipes[5]
         streams = [stream if end == -1 else end for stream, end in enumerate(ends)]
-        self._request = ForkRequest(self._server.path, streams, document)
+        self._request = ForkRequest(self._server, streams, document)
         self.pid = self._request.pid
         self._child_created = True
         self._close_pipe_fds(*pipes)  # type: ignore[attr-defined] # not public

@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from app.access.key_file import read_key_file
 from app.core.errors import SettingsError
 from tests.access.lookups import created
 from tests.conftest import REPOSITORY
+from tests.forking import ForkedProcess
 
 CREATE_MANY = """
 import sys
@@ -41,8 +41,9 @@ print(create_first_key(Path(sys.argv[1])))
 def outputs_at_once(program: str, path: Path, n_processes: int) -> list[str]:
     """Start a program several times, let all go at once, and return what they print."""
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, path, f"p{number}"],
+        ForkedProcess(
+            [str(path), f"p{number}"],
+            code=program,
             cwd=REPOSITORY,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

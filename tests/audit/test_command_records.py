@@ -20,6 +20,7 @@ from app.core.errors import SettingsError
 from app.settings import Settings
 from tests.audit.samples import stored, stored_events, write
 from tests.conftest import REPOSITORY
+from tests.forking import ForkedProcess
 
 N_PROCESSES = 4
 N_CHANGES = 10
@@ -74,7 +75,7 @@ def test_key_change_is_recorded(tmp_path: Path) -> None:
 def test_changes_of_several_processes_are_one_chain(url: str) -> None:
     write(url)  # creates the tables
     programs = [
-        subprocess.Popen([sys.executable, "-c", PROGRAM, url, f"{name}-"], cwd=REPOSITORY)
+        ForkedProcess([url, f"{name}-"], code=PROGRAM, cwd=REPOSITORY)
         for name in range(N_PROCESSES)
     ]
     assert [program.wait(timeout=300) for program in programs] == [0] * N_PROCESSES

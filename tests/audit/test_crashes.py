@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -22,6 +21,7 @@ from tests.audit.load import Load, require_recorded_once
 from tests.audit.postgresql import Cluster
 from tests.audit.samples import CLOSE_WITHIN_S, an_answer, stored_events
 from tests.conftest import REPOSITORY
+from tests.forking import ForkedProcess
 from tests.servers import wait_until
 
 N_BEFORE_THE_KILL = 150
@@ -36,8 +36,9 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def numbers_until_killed(url: str, first: int) -> list[int]:
     """Numbers that a killed program said were committed."""
-    command = [sys.executable, "-m", "tests.audit.committing", url, str(first)]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE) as process:
+    code = "from tests.audit.committing import main; main()"
+    arguments = [url, str(first)]
+    with ForkedProcess(arguments, code=code, cwd=REPOSITORY, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(N_BEFORE_THE_KILL)]
         process.kill()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +20,7 @@ from app.core.access_errors import AuditUnavailableError
 from app.core.errors import SettingsError
 from tests.audit.samples import CLOSE_WITHIN_S, an_answer, write
 from tests.conftest import REPOSITORY
+from tests.forking import ForkedProcess
 from tests.servers import wait_until
 
 N_PROCESSES = 4
@@ -38,9 +38,7 @@ store.open()
 
 def test_tables_are_created_once_by_processes_that_start_at_once(url: str) -> None:
     programs = [
-        subprocess.Popen(
-            [sys.executable, "-c", CREATE, url], cwd=REPOSITORY, stdin=subprocess.PIPE, text=True
-        )
+        ForkedProcess([url], code=CREATE, cwd=REPOSITORY, stdin=subprocess.PIPE, text=True)
         for _ in range(N_PROCESSES)
     ]
     for program in programs:

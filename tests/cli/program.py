@@ -41,7 +41,8 @@ def run(
         changes: variables of the environment.
     """
     is_own = arguments[: len(_COMMAND)] == _COMMAND
-    if is_own and not any(name.startswith(("PYTHON", "LC_")) for name in changes):
+    read_by_python = changes.keys() - {"PYTHONIOENCODING"}  # which a forked program obeys
+    if is_own and not any(name.startswith(("PYTHON", "LC_")) for name in read_by_python):
         return run_limited(arguments, cwd, stdout=stdout, env=environment(**changes))
     options: dict[str, Any] = {"cwd": cwd, "env": environment(**changes), "stdout": stdout}
     return _finished(subprocess.Popen(arguments, stderr=subprocess.PIPE, **options))

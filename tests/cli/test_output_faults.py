@@ -167,6 +167,8 @@ def test_ctrl_c_is_one_sentence_at_any_time(tmp_path: Path) -> None:
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGINT)
             _, stderr = process.communicate(timeout=LONGEST_WAIT_S)
+        if b"init_import_site" in stderr:
+            continue  # on a busy machine Python itself is still starting
         assert b"Traceback" not in stderr
         # Python itself ends by the signal, which is 130 to a shell, where an import ran text with
         # `exec`, or if it has not come to the program yet: then nothing is printed.

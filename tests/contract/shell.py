@@ -20,10 +20,10 @@ def install_osteo_train(folder: Path, setting: str = "", *, is_forked: bool = Fa
         is_forked: whether a process that has imported TensorFlow runs the command.
     """
     script = folder / ".venv" / "bin" / "osteo-train"
-    script.parent.mkdir(parents=True)
+    script.parent.mkdir(parents=True, exist_ok=True)
     code = f"{setting}\n{RUN_TRAINING}\n"
     if is_forked:
-        path = server_of(TRAINING).path
+        path = server_of(TRAINING)
         code = f"from tests.forking import call\nsys.exit(call({path!r}, {code!r}, sys.argv))\n"
     script.write_text(
         f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(REPOSITORY)!r})\n{code}"

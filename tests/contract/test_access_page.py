@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from tests.access.oidc.provider import AUDIENCE, Provider
 from tests.authorities import Authority
 from tests.conftest import RELEASED_MODELS, REPOSITORY
 from tests.contract.shell import run_shell
+from tests.forking import APP, RUN_APP, server_of
 from tests.server.ingresses import running
 from tests.servers import free_port
 
@@ -40,8 +42,14 @@ def folder(tmp_path: Path) -> Path:
     """A folder with `.venv/bin/osteo` and a tile."""
     script = tmp_path / ".venv" / "bin" / "osteo"
     script.parent.mkdir(parents=True)
+    forked = f"import sys; from tests.forking import call; sys.exit(call({server_of(APP)!r}, "
+    forked += f"{RUN_APP!r}, ['osteo', *sys.argv[1:]]))"
     script.write_text(
-        f'#!/bin/sh\nPYTHONPATH={REPOSITORY} exec {sys.executable} -m app "$@"\n', encoding="utf-8"
+        f"#!/bin/sh\nexport PYTHONPATH={REPOSITORY}\n"
+        # A shell ends this one by a signal, which a forked program would not get.
+        f'if [ "$1" = serve ]; then exec {sys.executable} -m app "$@"; fi\n'
+        f'exec {sys.executable} -c {shlex.quote(forked)} "$@"\n',
+        encoding="utf-8",
     )
     script.chmod(0o755)
     shutil.copy(RELEASED_MODELS / TILE, tmp_path / "tile.jpg")

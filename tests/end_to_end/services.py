@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import ssl
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.conftest import RELEASED_MODELS, REPOSITORY
+from tests.forking import APP, TRAINING, ForkedProcess
 from tests.servers import RunningServer, running_server
 
 COMMAND_WITHIN_S = 300.0
@@ -34,17 +34,22 @@ def ready_service(
 
 
 def run_osteo(folder: Path, *arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of the operator to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "app", *map(str, arguments)],
+    """Run a command of the operator to its end, forked; `doctor` imports TensorFlow."""
+    with ForkedProcess(
+        list(map(str, arguments)),
+        modules=TRAINING if arguments[0] == "doctor" else APP,
         cwd=REPOSITORY,
         env={"OSTEO_MODELS_DIR": str(RELEASED_MODELS), "PATH": "", "COLUMNS": "250"}
         | state_of(folder, **environ),
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=COMMAND_WITHIN_S,
-        check=False,
-    )
+    ) as process:
+        try:
+            output, errors = process.communicate(timeout=COMMAND_WITHIN_S)
+        finally:
+            process.kill()
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
 def audited(folder: Path, **environ: str) -> list[dict[str, Any]]:

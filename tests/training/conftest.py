@@ -18,6 +18,8 @@ from training.networks.registry import SYSTEMS
 from training.reliability import bundle_assessment, ood_samples
 
 DRAWN_SIDE_PX = 128
+_MOST_DRAWN_PX = 256
+"""Larger tiles repeat their pixels, because drawing them takes a second for four."""
 RAW_BY_LABEL = {
     "non_tumor": "Non-Tumor",
     "non_viable_tumor": "Non-Viable-Tumor",
@@ -62,7 +64,9 @@ def write_collection(folder: Path, rows: list[tuple[str, str]], side_px: int) ->
     tiles_dir = folder / "Training-Set-1" / "set1"
     tiles_dir.mkdir(parents=True)
     for seed, (name, label) in enumerate(rows):
-        content = encode_tile(draw_tile(label, side_px, seed), "JPEG")
+        tile = draw_tile(label, min(side_px, _MOST_DRAWN_PX), seed)
+        times = side_px // len(tile)
+        content = encode_tile(tile.repeat(times, axis=0).repeat(times, axis=1), "JPEG")
         (tiles_dir / f"{file_stem_of(name)}.jpg").write_bytes(content)
     with (folder / "features.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -12,16 +11,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from app.bundle import check_golden_tiles, open_bundle, read_golden_tiles
+from app.bundle import open_bundle, read_golden_tiles
 from app.core.tile import decode_tile
-from app.runtime.litert import LiteRtRuntime
-from app.runtime.savedmodel import SavedModelRuntime
 from tests.training.command_line import run, succeed
+from tests.training.progress_bars import COMPUTING, EXPORTING, Bars, bars
 from training.cli import app
-from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.index import read_index
 from training.features.extract import read_tiles
 
+__all__ = ["bars"]
 COMMANDS = (
     *("index", "split", "fit", "evaluate", "temperature", "export", "release", "study", "ablate"),
     *("calibrate", "robustness", "gate"),
@@ -159,53 +157,6 @@ def test_fit_refuses_an_index_with_another_mixed_tile_setting(
     assert "data.mixed_tiles = 'viable'" in " ".join(result.output.split())
 
 
-@pytest.mark.tensorflow
-def test_commands_lead_from_tiles_to_a_bundle_that_the_service_opens(
-    drawn_dir: Path, tiny_config: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # An untrained network changes predictions however many convolutions stay in float.
-    monkeypatch.setattr("training.release.quantize._FLOAT_CONVOLUTIONS", (0, 3))
-    text = tiny_config.read_text().replace('"Conv_1"', '"conv2"')
-    # test_system_bundles.py has the default.
-    network = '[network]\nsystem = "tiny"\nbackbone.side_px = 96\n'
-    tiny_config.write_text(text.replace("[network]\n", network))
-    given = ("--data-dir", drawn_dir)
-    succeed("index", *given, "--tile-side-px", 128)
-    assert "0 of 12 tested tiles overlap" in succeed("split", "--kind", "slide", "--folds", 2)
-    with_config = ("fit", *given, "--config", tiny_config)
-    succeed(*with_config, "--split", "runs/slide.json", "--out", "runs/slide")
-    succeed(*with_config, "--out", "runs/final")
-    temperature = json.loads(succeed("temperature", "runs/slide"))["temperature"]
-    assert "accuracy" in succeed("evaluate", "runs/slide", "--temperature", temperature)
-    metrics = json.loads(Path("runs/slide/metrics.json").read_text())
-    assert metrics["n_tiles"] == 12
-    assert Path("runs/slide/confusion.png").is_file()
-    succeed("export", "runs/final", "--run", "runs/slide", *given)
-
-    bundle = open_bundle(Path("models/drawn/1"))
-    assert bundle.manifest.temperature == temperature
-    assert bundle.manifest.data.index_sha256 == read_index(Path("runs/index.json"))[1]
-    assert bundle.manifest.training["network"]["weights"] == "none"
-    total_bytes = sum(path.stat().st_size for path in bundle.path.rglob("*") if path.is_file())
-    assert total_bytes < 25 * 1024**2
-    card = (bundle.path / "model-card.md").read_text()
-    assert "Not a medical device" in card
-    assert "Not measured: no patient split" in card
-
-    saved_model = SavedModelRuntime(bundle.saved_model_dir)
-    litert = LiteRtRuntime(bundle.litert_file, n_workers=1)
-    check_golden_tiles(bundle, lambda tiles: litert.infer(tiles).logits)
-    drawn = (encode_tile(draw_tile("non_tumor", 300, seed)) for seed in range(3))
-    tiles = np.stack([decode_tile(tile_bytes, side_px=96) for tile_bytes in drawn])
-    one, other = saved_model.infer(tiles), litert.infer(tiles)
-    for name in ("logits", "embedding", "cam"):
-        np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-3)
-
-    again = run("export", "runs/final", "--run", "runs/slide", *given)
-    assert again.exit_code == 1
-    assert "a released bundle never changes" in " ".join(again.output.split())
-
-
 def test_training_reads_tiles_as_the_service_does(drawn_dir: Path) -> None:
     succeed("index", "--data-dir", drawn_dir, "--tile-side-px", 128)
     index, _ = read_index(Path("runs/index.json"))
@@ -215,15 +166,18 @@ def test_training_reads_tiles_as_the_service_does(drawn_dir: Path) -> None:
 
 @pytest.mark.tensorflow
 def test_release_runs_every_step_and_resumes_where_it_stopped(
-    drawn_dir: Path, tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    drawn_dir: Path,
+    tiny_config: Path,
+    tmp_path: Path,
+    bars: Bars,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("training.reliability.bundle_assessment.MAX_TILES", 4)
     text = tiny_config.read_text()
     for old, new in (
         # A network with few layers.
         ("[network]\n", '[network]\nsystem = "tiny"\nbackbone.side_px = 32\n'),
         ('first_layer = "Conv_1"\n', ""),
-        ("epochs = 1\n", "epochs = 0\n"),
-        ("epochs = 2\n", "epochs = 1\n"),
     ):
         assert old in text
         text = text.replace(old, new)
@@ -260,6 +214,20 @@ def test_release_runs_every_step_and_resumes_where_it_stopped(
     assert {golden.name for golden in read_golden_tiles(bundle)} == {
         f"drawn_{label}.png" for label in bundle.manifest.label_ids
     }
+    require_moving(bars)
+    assert "accuracy" in succeed("evaluate", "runs/slide", "--temperature", 1.5)
+    again = run(*release)
+    assert again.exit_code == 1
+    assert "a released bundle never changes" in " ".join(again.output.split())
+
+
+def require_moving(bars: Bars) -> None:
+    """Every phase has a bar that moves and reaches its end."""
+    kinds = {f"Cross-validating by {kind}" for kind in ("random", "slide", "patient")}
+    assert set(bars) == COMPUTING | EXPORTING | kinds
+    for name, shares in bars.items():
+        assert any(0 < share < 1 for share in shares), f"{name} stood still"
+        assert shares[-1] == pytest.approx(1), f"{name} did not reach its end"
 
 
 def test_missing_training_package_is_one_sentence(

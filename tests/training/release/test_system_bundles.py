@@ -31,10 +31,16 @@ pytestmark = pytest.mark.tensorflow
 NO_HASH = "0" * 64
 FOLDS = ("fold 1", "fold 2")
 SERVED = {"mobilenetv2": 32, "vgg16": 32, "alexnet": 96}
-"""The default and others that convert in seconds, with the input side.
+"""The default and others, with the input side.
 
-test_registry.py compares all as graphs; own_tiles/test_end_to_end.py serves `ahmed-cnn`.
+test_registry.py compares all as graphs. own_tiles/test_end_to_end.py releases `ahmed-cnn`, and a
+small network with the layers of the pretrained ones, which take half a minute to convert.
 """
+
+
+def served(name: str) -> Any:
+    marks = () if name == "alexnet" else pytest.mark.exhaustive
+    return pytest.param((name, SERVED[name]), marks=marks, id=name)
 
 
 def weights_of(system: System, side_px: int) -> tuple[list[Any], list[Any]]:
@@ -72,7 +78,7 @@ def run_of(config: TrainingConfig, index: Index) -> CrossValidation:
     )
 
 
-@pytest.fixture(params=SERVED.items(), ids=lambda served: served[0])
+@pytest.fixture(params=map(served, SERVED))
 def bundle_dir(
     request: pytest.FixtureRequest,
     tmp_path: Path,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.training.command_line import run, succeed
+from tests.training.conftest import TINY_CONFIG
 from tests.training.forked import forked
+from tests.training.tiny_system import TINY
+from training.networks.registry import SYSTEMS
 
 pytestmark = pytest.mark.tensorflow
 
@@ -36,30 +40,45 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.fixture(scope="module")
+def finished_dir(drawn_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A configuration, an index, a split and a finished, evaluated run."""
+    folder = tmp_path_factory.mktemp("finished")
+    network = '[network]\nsystem = "tiny"\n'
+    text = TINY_CONFIG.partition("[fine_tune]")[0].replace("[network]\n", network)
+    (folder / "tiny.toml").write_text(text)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setitem(SYSTEMS, TINY.name, TINY)
+        monkeypatch.chdir(folder)
+        monkeypatch.delenv("OSTEO_WEIGHTS", raising=False)
+        succeed("index", "--data-dir", drawn_dir, "--tile-side-px", 128)
+        succeed("split", "--kind", "slide", "--folds", 2)
+        given = ("--data-dir", drawn_dir, "--config", "tiny.toml", "--split", "runs/slide.json")
+        succeed("fit", *given, "--out", "runs/slide")
+        succeed("evaluate", "runs/slide")
+    return folder
+
+
 @pytest.mark.parametrize("failure", FAILURES)
 def test_a_failed_fit_leaves_nothing_that_looks_finished(
     failure: str,
+    finished_dir: Path,
     drawn_dir: Path,
-    tiny_config: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setitem(SYSTEMS, TINY.name, TINY)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("OSTEO_WEIGHTS", raising=False)
-    text = tiny_config.read_text().partition("[fine_tune]")[0]
-    tiny_config.write_text(text.replace("[network]\n", '[network]\nsystem = "tiny"\n'))
-    runs = tmp_path / "runs"
+    shutil.copytree(finished_dir, tmp_path, dirs_exist_ok=True)
+    config, runs = tmp_path / "tiny.toml", tmp_path / "runs"
     out = runs / "slide"
-    succeed("index", "--data-dir", drawn_dir, "--tile-side-px", 128)
-    succeed("split", "--kind", "slide", "--folds", 2)
-    given: list[object] = ["fit", "--data-dir", drawn_dir, "--config", tiny_config]
+    given: list[object] = ["fit", "--data-dir", drawn_dir, "--config", config]
     given += ["--index", runs / "index.json", "--split", runs / "slide.json", "--out", out]
-    succeed(*given)
-    succeed("evaluate", out)
     finished = {path.name for path in out.iterdir()}
     assert {"run.json", "metrics.json", "epochs.png", "tensorboard"} < finished
 
-    tiny_config.write_text(tiny_config.read_text().replace("seed = 1", "seed = 2", 1))
+    config.write_text(config.read_text().replace("seed = 1", "seed = 2", 1))
     what, code = FAILURES[failure]
     program = FAILING_IN_FOLD_2.format(failure=what)
     with forked(*given, log_file=tmp_path / "log", code=program) as process:
