@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from app.audit.chain_writer import ChainWriter
 from app.audit.engines import checked_url, engine_of
 from app.audit.open_files import OpenFiles
 from app.audit.opening import make_store
@@ -57,6 +58,17 @@ def test_read_fails_when_a_file_is_replaced(store: AuditStore, file: Path, suffi
     replace_by_a_copy(file.with_name(file.name + suffix))
     with pytest.raises(StoreError, match=f"sqlite3{suffix} was replaced while it was in use; put"):
         store.chains()
+
+
+def test_refused_records_are_not_in_a_file_that_comes_back(store: AuditStore, file: Path) -> None:
+    writer, aside = ChainWriter(store, "replica-1"), file.with_name("aside")
+    before = writer.head
+    file.rename(aside)
+    with pytest.raises(StoreError, match="was removed"):
+        writer.append([an_answer()])
+    aside.rename(file)
+    assert not writer.settle()
+    assert store.tail("replica-1") == before
 
 
 def test_read_fails_while_the_folder_is_another_file(store: AuditStore, file: Path) -> None:
