@@ -47,6 +47,11 @@ def checked_url(text: str) -> URL:
         )
     if backend == "sqlite" and url.database in {None, "", ":memory:"}:
         raise SettingsError("OSTEO_AUDIT_URL names no file, so the audit would be lost at the end.")
+    if backend == "sqlite" and "uri" in url.query:
+        raise SettingsError(
+            "OSTEO_AUDIT_URL has the option uri, with which the file of the audit cannot be told; "
+            "write its path, such as sqlite:////var/lib/osteo/audit.sqlite3."
+        )
     if "@" in (url.host or ""):  # a part of the password, which errors of the driver would show
         raise SettingsError(
             "OSTEO_AUDIT_URL has more than one @ before its host; write an @ of the password as "

@@ -76,6 +76,10 @@ class Recording:
             self._chain.append(records)
             self._count(len(records))
 
+    def require_same_files(self) -> None:
+        """Check the files of SQLite; raises what `AuditStore.require_same_files` raises."""
+        self._store.require_same_files()
+
     def settle(self) -> bool:
         """Whether the records of the failed attempt are there; raises as `ChainWriter.settle`."""
         if self._chain is None:

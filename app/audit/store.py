@@ -16,6 +16,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from app.audit.chain import Head, Row
 from app.audit.engines import checked_url, create_file, engine_of
+from app.audit.open_files import OpenFiles
 from app.audit.store_errors import ChainTakenError, StoreError
 from app.audit.tables import AUDIT, METADATA, SCHEMA, SCHEMA_VERSION
 from app.core.errors import SettingsError
@@ -45,6 +46,8 @@ class AuditStore:
         self._url = checked_url(url)
         self.name = self._url.set(query={}).render_as_string(hide_password=True)
         self._engine = engine_of(self._url)
+        is_file = self._url.get_backend_name() == "sqlite"
+        self._files = OpenFiles(self._url.database or "", self._engine) if is_file else None
 
     def create(self) -> None:
         """Create folder, file and tables if they are missing.
@@ -53,7 +56,11 @@ class AuditStore:
             SettingsError: the tables are those of another version of the program.
             StoreError: the database cannot be opened.
         """
-        if self._url.get_backend_name() == "sqlite" and self._url.database:
+        if self._files is not None and self._url.database:
+            # An attempt that failed may have left connections to a file that is gone. They must be
+            # closed first: opening and closing the file here would release their locks.
+            self._engine.dispose()
+            self._files.forget()
             create_file(Path(self._url.database))
         for is_last in (False, False, True):
             if self._has_tables():  # a role that may only read and insert is enough then
@@ -72,9 +79,7 @@ class AuditStore:
             SettingsError: there is no audit, or it is of another version of the program.
             StoreError: the database cannot be opened.
         """
-        path = Path(self._url.database or "")
-        is_file = self._url.get_backend_name() == "sqlite"
-        if is_file and not path.exists():
+        if self._files is not None and not Path(self._url.database or "").exists():
             raise SettingsError(f"There is no audit at {self.name}: no such file.")
         with self._reading() as connection:
             is_there = sa.inspect(connection).has_table(SCHEMA.name)
@@ -85,6 +90,16 @@ class AuditStore:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+    def require_same_files(self) -> None:
+        """Check that the files of SQLite are still at their paths; does nothing for PostgreSQL.
+
+        Raises:
+            StoreError: one was removed, renamed or replaced while it was open.
+        """
+        if self._files is not None:
+            with self._reading():
+                pass  # every read checks them at its end
 
     def tail(self, chain: str) -> Head | None:
         """The last record of a chain; None if it has none. Raises StoreError."""
@@ -156,6 +171,7 @@ class AuditStore:
         try:
             with self._engine.connect() as connection:
                 yield connection
+                self._check_files(connection)
         except _FAILURES as error:
             raise StoreError(reason_of(error)) from error
 
@@ -166,6 +182,8 @@ class AuditStore:
         try:
             with self._engine.connect() as connection, connection.begin() as transaction:
                 yield connection
+                # Before the commit, so that what is refused is not in a file that may come back.
+                self._check_files(connection)
                 is_committing = True
                 transaction.commit()
         except IntegrityError as error:
@@ -173,6 +191,10 @@ class AuditStore:
         except _FAILURES as error:
             was_lost = bool(getattr(error, "connection_invalidated", False))
             raise StoreError(reason_of(error), is_in_doubt=is_committing and was_lost) from error
+
+    def _check_files(self, connection: sa.Connection) -> None:
+        if self._files is not None:
+            self._files.require_same(connection.info)
 
     def _has_tables(self) -> bool:
         with self._reading() as connection:

@@ -263,6 +263,7 @@ class AuditWriter:
     def _append(self, recording: Recording) -> bool:
         records = self._batch()
         if not records:
+            recording.require_same_files()  # else only the next answer would notice
             return True
         try:
             recording.append(records)
