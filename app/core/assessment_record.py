@@ -11,6 +11,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
+from app.core.conformal import SetScore
+
 
 def _require_ascending(values: Sequence[float]) -> Sequence[float]:
     if any(later < earlier for earlier, later in itertools.pairwise(values)):
@@ -31,11 +33,15 @@ class _Part(BaseModel):
 class Conformal(_Part):
     """Calibration of the prediction sets; see `app.core.conformal`."""
 
+    score: SetScore = Field(
+        default="adaptive", description="Score of a label; `adaptive` in older bundles."
+    )
+
     split: Literal["slide", "site", "patient", "random"] = Field(
         description="Calibration set: out-of-fold predictions of this split (by slide if slides "
         "are known), or a site's own tiles."
     )
-    scores: Ascending = Field(description="Adaptive scores of the true labels, ascending.")
+    scores: Ascending = Field(description="Scores of the true labels, ascending.")
 
 
 class InputGate(_Part):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from app.bundle import Bundle
 from app.core.appearance import measure_appearance
 from app.core.assessment_record import InputGate
-from app.core.conformal import min_tiles, prediction_set, threshold_of
+from app.core.conformal import SetScore, min_tiles, prediction_set, threshold_of
 from app.core.errors import ManifestError
 from app.core.input_gate import gate_reasons
 from app.core.reference_tiles import REFERENCE_NAME, ReferenceTiles, read_reference
@@ -61,6 +61,7 @@ class Assessor:
         self._reference: ReferenceTiles | None = None
         self._gate = _with_settings(_OPEN_GATE, settings)
         self._threshold: float | None = None
+        self._set_score: SetScore = "adaptive"
         self._unavailable = NO_RECORD
         record = bundle.manifest.assessment
         if record is not None:
@@ -69,6 +70,7 @@ class Assessor:
                 self._reference = read_reference(bundle.path / REFERENCE_NAME, content)
             self._gate = _with_settings(record.gate, settings)
             self._threshold = threshold_of(record.conformal.scores, settings.coverage)
+            self._set_score = record.conformal.score
             self._unavailable = (
                 f"coverage {settings.coverage:g} needs {min_tiles(settings.coverage)} calibration "
                 f"tiles, but the bundle has {len(record.conformal.scores)}"
@@ -124,7 +126,8 @@ class Assessor:
     def _prediction_set(self, probabilities: NDArray[np.float32]) -> list[str] | None:
         if self._threshold is None:
             return None
-        return [self._label_ids[i] for i in prediction_set(probabilities, self._threshold)]
+        found = prediction_set(probabilities, self._threshold, self._set_score)
+        return [self._label_ids[i] for i in found]
 
     def _uncertainty_reasons(
         self, probabilities: NDArray[np.float32], labels: list[str] | None

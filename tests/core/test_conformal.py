@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from app.core.conformal import adaptive_scores, min_tiles, prediction_set, threshold_of
+from app.core.conformal import SetScore, label_scores, min_tiles, prediction_set, threshold_of
 
 coverages = st.floats(0.01, 0.999)
 weights = arrays(np.float32, st.integers(2, 6), elements=st.floats(0.0009765625, 1.0, width=32))
@@ -49,17 +50,24 @@ def test_likeliest_label_is_always_in_the_set_and_first(
     assert [*probabilities[labels]] == sorted(probabilities[labels], reverse=True)
 
 
-@given(weights)
-def test_set_at_a_labels_score_contains_it(values: NDArray[np.float32]) -> None:
+@pytest.mark.parametrize("kind", get_args(SetScore))
+@given(values=weights)
+def test_set_at_a_labels_score_contains_it(kind: SetScore, values: NDArray[np.float32]) -> None:
     probabilities = normalised(values)
-    for label, score in enumerate(adaptive_scores(probabilities[np.newaxis])[0]):
-        assert label in prediction_set(probabilities, float(score))
+    for label, score in enumerate(label_scores(probabilities[np.newaxis], kind)[0]):
+        assert label in prediction_set(probabilities, float(score), kind)
+
+
+def test_least_ambiguous_set_has_the_labels_of_enough_probability_and_is_never_empty() -> None:
+    probabilities = np.array([0.2, 0.5, 0.3], np.float32)
+    assert prediction_set(probabilities, 0.7, "least_ambiguous") == [1, 2]
+    assert prediction_set(probabilities, 0.1, "least_ambiguous") == [1]
 
 
 @given(weights)
 def test_score_is_the_probability_of_all_at_least_as_likely(values: NDArray[np.float32]) -> None:
     probabilities = np.unique(normalised(values))  # without ties the definition is one line
-    scores = adaptive_scores(probabilities[np.newaxis])[0]
+    scores = label_scores(probabilities[np.newaxis])[0]
     expected = [probabilities[probabilities >= p].sum(dtype=np.float64) for p in probabilities]
     assert scores == pytest.approx(expected)
 
@@ -97,7 +105,7 @@ def test_coverage_holds_on_exchangeable_tiles(coverage: float) -> None:
         odds = probabilities**0.3
         odds /= odds.sum(axis=1, keepdims=True)
         truth = (odds.cumsum(axis=1) < rng.random((len(odds), 1))).sum(axis=1)
-        scores = adaptive_scores(probabilities[:n_calibration])
+        scores = label_scores(probabilities[:n_calibration])
         own = np.sort(scores[np.arange(n_calibration), truth[:n_calibration]])
         threshold = threshold_of(own.tolist(), coverage)
         assert threshold is not None

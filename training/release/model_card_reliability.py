@@ -119,7 +119,8 @@ def _prediction_sets(report: AssessmentReport, calibrated_by: SplitKind) -> str:
     )
     return section(
         "Prediction sets",
-        "Split-conformal prediction with adaptive scores (Romano et al. 2020), calibrated on the "
+        "Split-conformal prediction with the least ambiguous sets (Sadinle et al. 2019), whose "
+        "score is one minus a label's probability, calibrated on the "
         f"out-of-fold predictions of the {calibrated_by} split. The {calibrated_by} rows score "
         "each fold with the threshold of the other folds. "
         f"{patients if has_patients else ''}The intervals are binomial and treat "

@@ -18,7 +18,7 @@ from app.core.assessment_record import (
 )
 from app.core.manifest import SplitKind
 from app.core.population_stability import bin_edges, count_bins
-from training.reliability.conformal import calibration_scores
+from training.reliability.conformal import SCORE, calibration_scores
 from training.reliability.held_out import HeldOutPredictions
 from training.reliability.input_gate import fit_gate
 
@@ -44,7 +44,9 @@ def build_record(
     counts = Counter(held_out.predicted.tolist())
     return AssessmentRecord(
         n_tiles=len(held_out.truth),
-        conformal=Conformal(split=split, scores=calibration_scores(probabilities, held_out.truth)),
+        conformal=Conformal(
+            score=SCORE, split=split, scores=calibration_scores(probabilities, held_out.truth)
+        ),
         gate=gate or fit_gate(held_out.appearances, held_out.distances),
         drift=DriftReference(
             predictions={label: counts[i] for i, label in enumerate(label_ids)},

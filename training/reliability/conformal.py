@@ -8,11 +8,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.conformal import adaptive_scores, prediction_set, threshold_of
+from app.core.conformal import SetScore, label_scores, prediction_set, threshold_of
 from training.evaluation.intervals import binomial_interval
 from training.storage.frozen_model import FrozenModel
 
 COVERAGES: Final = (0.8, 0.9, 0.95)
+SCORE: Final[SetScore] = "least_ambiguous"
+"""The score of new bundles: its sets are the smallest."""
 
 
 class Coverage(FrozenModel):
@@ -33,13 +35,13 @@ class Coverage(FrozenModel):
 def calibration_scores(
     probabilities: NDArray[np.float32], truth: NDArray[np.int64]
 ) -> tuple[float, ...]:
-    """Adaptive scores of the true labels, ascending, rounded to six decimals.
+    """Scores of the true labels, ascending, rounded to six decimals.
 
     Args:
         probabilities: float32 `[n, C]` of the calibration set.
         truth: int64 `[n]`.
     """
-    scores = adaptive_scores(probabilities)[np.arange(len(truth)), truth]
+    scores = label_scores(probabilities, SCORE)[np.arange(len(truth)), truth]
     return tuple(round(float(score), 6) for score in np.sort(scores))
 
 
@@ -68,7 +70,7 @@ def measure_coverage(
         threshold = thresholds[fold]
         if threshold is None:
             return found
-        labels = prediction_set(row, threshold)
+        labels = prediction_set(row, threshold, SCORE)
         sizes.append(len(labels))
         n_covered += int(label) in labels
     low, high = binomial_interval(n_covered, len(truth))

@@ -10,24 +10,25 @@ from numpy.typing import NDArray
 from app.core.calibration import probabilities_from_logits
 from app.core.conformal import prediction_set, threshold_of
 from training.reliability.conformal import (
+    SCORE,
     calibration_scores,
     measure_coverage,
     measure_coverage_out_of_fold,
 )
 
-# Adaptive scores of the true labels: 0.5, 0.8, 1.0 (the sum up to and including the label).
+# Scores of the true labels: 0.5, 0.7, 0.8 (one minus the probability).
 PROBABILITIES = np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.2, 0.5, 0.3]], np.float32)
 TRUTH = np.array([0, 1, 0])
 
 
 def test_true_scores_by_hand() -> None:
-    assert calibration_scores(PROBABILITIES, TRUTH) == (0.5, 0.8, 1.0)
+    assert calibration_scores(PROBABILITIES, TRUTH) == (0.5, 0.7, 0.8)
 
 
 def test_measure_coverage_by_hand() -> None:
-    # With nine scores, the threshold for 0.8 is the 8th smallest, 0.8. Each set holds two labels;
-    # the third tile's true label is not among them.
-    scores = [(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)]
+    # With nine scores, the threshold for 0.8 is the 8th smallest, 0.75. Each set holds the two
+    # labels of at least 0.25; the third tile's true label is not among them.
+    scores = [(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.9)]
     found = measure_coverage("site", 0.8, PROBABILITIES, TRUTH, scores, np.zeros(3, np.int64))
     assert (found.split, found.asked, found.n_tiles) == ("site", 0.8, 3)
     assert found.covered == pytest.approx(2 / 3)
@@ -78,4 +79,4 @@ def test_calibration_scores_are_rounded_without_losing_the_label_at_the_threshol
     largest = threshold_of(scores, len(scores) / (len(scores) + 1) - 1e-9)
     assert largest == scores[-1]
     for row in probabilities:
-        assert label in prediction_set(row, largest)
+        assert label in prediction_set(row, largest, SCORE)
