@@ -150,8 +150,8 @@ def _data(manifest: Manifest, n_mixed: int) -> str:
         f"**{data.n_tiles} tiles** ({counts}) from {slides} of {cases}.{few if is_few else ''}",
         *(
             [
-                f"Also learnt from {_join(more)}. No split tests them, and what comes from a tested "
-                "slide or case is left out."
+                f"Also learnt from {_join(more)}. No split tests them, and what comes from a "
+                "tested slide or case is left out."
             ]
             if more
             else []
