@@ -16,8 +16,8 @@ and with the parts g_m and g_s of g for the means m and the deviations s of a la
 so a map costs some small products and works in LiteRT, which has no gradients. If several layers
 are pooled, the gradient is taken through the pooling alone, not through later layers. The maps of
 all layers are averaged down to the coarsest grid and summed, so for a linear head their mean over
-the places is the logit without its bias (for deviations up to their floor of 0.001). Texture measures describe the tile as a whole: they have a
-part in the logits, and none in the map.
+the places is the logit without its bias (for deviations up to their floor of 0.001). Texture
+measures describe the tile as a whole: they have a part in the logits, and none in the map.
 """
 
 from __future__ import annotations
