@@ -190,7 +190,7 @@ def _evidence_maps(report: AssessmentReport) -> str:
     return section(
         "Evidence maps",
         f"Deletion test (Petsiuk et al. 2018) on {plural(deletion.n_tiles, 'training tile')}: "
-        f"replacing the highest {DELETED_SHARE:.0%} of the predicted label's Grad-CAM map with the "
+        f"replacing the highest {DELETED_SHARE:.0%} of the predicted label's evidence map with the "
         f"tile's mean colour lowers its probability by {deletion.lost_by_map:.3f} on average. "
         f"Replacing as many random cells lowers it by {deletion.lost_by_chance:.3f}, replacing the "
         f"same shape elsewhere by {deletion.lost_by_shape:.3f}. The same shape is the fairer "
