@@ -19,22 +19,27 @@ from tests.conftest import REPOSITORY
 from tests.contract.pages import code_blocks
 from tests.contract.shell import install_osteo_train, run_shell
 from tests.training.conftest import RAW_BY_LABEL, write_collection
+from tests.training.table.drawing import described, write_rows
+from training.config import RELEASED_CONFIG, read_config
 from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.index import read_index
 
 pytestmark = pytest.mark.tensorflow
 
+RELEASED = read_config(RELEASED_CONFIG)
+BUNDLE_DIR = Path(RELEASED.model_name) / RELEASED.model_version
 BLOCKS = code_blocks("docs/training.md", "")
 SMALL = """
 import training.config as c
 from tests.training.tiny_system import register
 from training.reliability import bundle_assessment, ood_samples
 register()
+SMALL_BACKBONE = {"layers": ["conv1", "last"], "side_px": 32, "tile_side_px": 64}
 ood_samples.N_PER_KIND = bundle_assessment.MAX_TILES = 1
 read_config = c.read_config
 def read_small_config(path, *options):
     settings = read_config(path, *options).model_dump()
-    settings["network"] |= {"system": "tiny", "backbone": {"side_px": 32}}
+    settings["network"] |= {"system": "tiny", "backbone": SMALL_BACKBONE}
     settings["augment"]["n_views"] = settings["head"]["epochs"] = 1
     settings["splits"]["random_folds"] = 1
     settings["fine_tune"] |= {"epochs": 0, "first_layer": None}
@@ -54,18 +59,20 @@ class Checkout:
 
     @property
     def bundle(self) -> Bundle:
-        return open_bundle(self.folder / "my-models-by-step" / "osteo-mobilenetv2" / "3")
+        return open_bundle(self.folder / "my-models-by-step" / BUNDLE_DIR)
 
 
 def write_tiles(folder: Path) -> Path:
-    """18 drawn tiles of 1024 px: 2 cases, 6 slides, all labels on each slide."""
+    """18 drawn tiles of 1024 px: 2 cases, 6 slides, all labels on each slide; and their table."""
     rows = [
         (f"{case} A{block}-{1000 * block}-{900 * number}", label)
         for case in ("Case 3", "Case 48 - P5")
         for block in (1, 2, 3)
         for number, label in enumerate(RAW_BY_LABEL)
     ]
-    return write_collection(folder, rows, 1024)
+    data_dir = write_collection(folder, rows, 1024)
+    write_rows(data_dir / "features.csv", described(rows))  # in place of the one without measures
+    return data_dir
 
 
 def with_values_of(commands: str, data_dir: Path) -> str:
@@ -137,7 +144,7 @@ def test_make_model_releases_a_bundle_from_the_finished_runs(checkout: Checkout)
         assert f"Already finished by {kind}" in printed
     assert "checked; the runtimes agree." in printed
     assert not NATIVE.search(printed), printed
-    card = open_bundle(folder / "my-models" / "osteo-mobilenetv2" / "3").path / "model-card.md"
+    card = open_bundle(folder / "my-models" / BUNDLE_DIR).path / "model-card.md"
     text = card.read_text(encoding="utf-8")
     assert text.startswith("---\nlicense: ")
     assert re.search(r"right on \d+ of 18 of its own training tiles", " ".join(text.split()))

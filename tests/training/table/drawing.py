@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.training.conftest import RAW_BY_LABEL
-from training.data.feature_columns import BOOKKEEPING_COLUMNS, FEATURE_COLUMNS
+from training.data.feature_columns import BOOKKEEPING_COLUMNS, FEATURE_COLUMNS, PREPARATION_COLUMN
 
 HEADER = ("sr_no", "image.name", *BOOKKEEPING_COLUMNS[1:], *FEATURE_COLUMNS, "classification")
 CASES = ("Case 3", "Case 4", "Case 48 - P5")
@@ -32,6 +32,25 @@ def drawn_rows() -> Rows:
             name = f"{case} A{1 + place // 6}-{corner}"
             raw_label = list(RAW_BY_LABEL.values())[label]
             rows.append(numbers | values | {"image.name": name, "classification": raw_label})
+    return rows
+
+
+def described(tiles: Sequence[tuple[str, str]]) -> Rows:
+    """One row per tile (name, label id), with measures that depend on the label.
+
+    Rows have the table's two preparations in turn (docs/texture.md), so with three labels on each
+    slide, two slides have every label in both.
+    """
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(len(RAW_BY_LABEL), len(FEATURE_COLUMNS)))
+    rows: Rows = []
+    for number, (name, label) in enumerate(tiles):
+        centre = centres[list(RAW_BY_LABEL).index(label)]
+        measures = centre + rng.normal(scale=1.5, size=len(FEATURE_COLUMNS))
+        numbers = dict.fromkeys(BOOKKEEPING_COLUMNS, str(number + 1))
+        values = {c: f"{v:.9f}" for c, v in zip(FEATURE_COLUMNS, measures, strict=True)}
+        row = {PREPARATION_COLUMN: str(546 + number % 2), "image.name": name}
+        rows.append(numbers | values | row | {"classification": RAW_BY_LABEL[label]})
     return rows
 
 
