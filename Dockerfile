@@ -7,7 +7,7 @@ ARG GPU_BASE=python:3.11-slim-bookworm
 
 FROM ${CPU_BASE} AS models
 # A bundle is 25 MB, so the image contains only the newest.
-ARG BUNDLE=osteo-mobilenetv2/3
+ARG BUNDLE=osteo-mobilenetv2/4
 COPY models/${BUNDLE} /models/${BUNDLE}
 # Any user must be able to read the bundle, whatever the checkout's umask was.
 RUN chmod -R a+rX /models

@@ -27,7 +27,7 @@ serve: $(VENV)/serve.stamp  ## run the service on http://127.0.0.1:8000 (setting
 train: $(VENV)/train.stamp  ## install what osteo-train needs (TensorFlow), without the test tools
 	@echo "Installed. Next: $(BIN)/osteo-train --help"
 
-model: $(VENV)/train.stamp  ## train and release a bundle (OSTEO_DATA_DIR, OSTEO_WEIGHTS; MODELS_DIR=...)
+model: $(VENV)/train.stamp  ## train and release a bundle (OSTEO_DATA_DIR, OSTEO_WEIGHTS, OSTEO_FEATURE_TABLE; MODELS_DIR=...)
 	@$(BIN)/osteo-train release $(if $(MODELS_DIR),--models-dir $(MODELS_DIR))
 
 doctor: $(VENV)/serve.stamp  ## check the installation, the bundle and its golden tiles

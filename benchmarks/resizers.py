@@ -1,6 +1,6 @@
 """How much other ways to prepare a tile change its probabilities; see docs/bundle.md.
 
-.venv/bin/python -m benchmarks.resizers models/osteo-mobilenetv2/3 TILE.jpg [TILE.jpg ...]
+.venv/bin/python -m benchmarks.resizers models/osteo-mobilenetv2/4 TILE.jpg [TILE.jpg ...]
 """
 
 from __future__ import annotations

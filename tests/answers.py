@@ -20,7 +20,7 @@ from app.inference.results import (
 from tests.bundles import LABELS
 
 MODEL = ModelIdentity(
-    name="osteo-mobilenetv2", version="3", bundle_sha256="04caffdfc4b8" + "0" * 52
+    name="osteo-mobilenetv2", version="4", bundle_sha256="596a74b911c0" + "0" * 52
 )
 
 

@@ -85,7 +85,7 @@ def test_table_of_80_columns_shows_everything_that_matters(
         "1 not classified: The content is not an image in a supported format (JPEG, PNG, \n"
         "TIFF, WEBP).\n"
         "1 not classified: The folder cannot be searched: Permission denied.\n"
-        "Model: osteo-mobilenetv2 version 3, bundle 04caffdfc4b8.\n"
+        "Model: osteo-mobilenetv2 version 4, bundle 596a74b911c0.\n"
         "Research use only. Not a medical device; not for diagnosis or treatment.\n"
     )
 

@@ -17,7 +17,7 @@ from tests.servers import RunningServer
 
 PROGRAMS: Final = Path(__file__).parent / "programs"
 CONFIGURATIONS: Final = Path(__file__).parent / "configurations"
-TILE: Final = RELEASED_MODELS / "osteo-mobilenetv2/3/golden/drawn_non_viable_tumor.png"
+TILE: Final = RELEASED_MODELS / "osteo-mobilenetv2/4/golden/drawn_non_viable_tumor.png"
 JARS: Final = [
     Path("/usr/share/java") / name for name in ("httpmime.jar", "jakarta-annotation-api.jar")
 ]

@@ -27,7 +27,7 @@ from tests.server.ingresses import running
 from tests.servers import free_port
 
 PAGE: Final = (REPOSITORY / "docs" / "access.md").read_text()
-TILE: Final = "osteo-mobilenetv2/3/golden/drawn_non_viable_tumor.png"
+TILE: Final = "osteo-mobilenetv2/4/golden/drawn_non_viable_tumor.png"
 ANSWER: Final = '{"prediction":"non_viable_tumor"'
 STATUS: Final = "curl -sS -o answer -w '%{http_code}\\n'"
 IN_BACKGROUND: Final = """\

@@ -120,7 +120,7 @@ def test_enormous_manifest_is_not_read(tmp_path: Path) -> None:
         read_manifest(tmp_path / "manifest.json")
 
 
-@pytest.mark.parametrize("version", ["1", "2", "3"])
+@pytest.mark.parametrize("version", ["1", "2", "3", "4"])
 def test_released_manifest_with_exchanged_labels_is_rejected(tmp_path: Path, version: str) -> None:
     released = RELEASED_MODELS / "osteo-mobilenetv2" / version / "manifest.json"
     document = json.loads(released.read_text())

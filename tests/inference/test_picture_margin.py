@@ -10,7 +10,7 @@ from app.inference.picture_margin import add_margin, caption_of
 from tests.answers import answer
 from tests.bundles import LABELS
 
-CAPTION = "Non-Viable Tumor: probability 0.93\nosteo-mobilenetv2, version 3\nresearch use only"
+CAPTION = "Non-Viable Tumor: probability 0.93\nosteo-mobilenetv2, version 4\nresearch use only"
 BLUE = (0, 0, 255)
 
 

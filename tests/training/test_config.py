@@ -23,8 +23,15 @@ def test_read_config_reads_every_shipped_file(path: Path) -> None:
     assert "# Expect" in path.read_text()
 
 
+def test_released_config_learns_from_earlier_layers_and_texture() -> None:
+    network = read_config(RELEASED_CONFIG).network
+    assert network.head == "logistic"
+    assert network.texture_weight == 3.0
+    assert "last" not in network.backbone.layers
+
+
 def test_read_config_keeps_the_papers_network() -> None:
-    config = read_config(RELEASED_CONFIG)
+    config = read_config(CONFIGS_DIR / "paper-mobilenetv2.toml")
     assert config.network.hidden_units == 100
     assert config.head.batch_size == 32
     assert config.augment.n_views > 0
@@ -77,7 +84,7 @@ def test_read_config_refuses_a_removed_switch(
     assert caught.value.key == f"{section}.{line.partition(' ')[0]}"
 
 
-@pytest.mark.parametrize("version", ["1", "2", "3"])
+@pytest.mark.parametrize("version", ["1", "2", "3", "4"])
 def test_training_config_reads_the_record_of_a_released_bundle(version: str) -> None:
     """Records of version 2 and 3 name removed switches, all of them switched off."""
     manifest = json.loads((MODELS / version / "manifest.json").read_text())

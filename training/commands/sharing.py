@@ -45,7 +45,7 @@ def card(
     The cards of versions 1 to 3 of the released model have no header, and a released bundle never
     changes.
 
-    Example: `osteo-train card models/osteo-mobilenetv2/3 > README.md`
+    Example: `osteo-train card models/osteo-mobilenetv2/4 > README.md`
     """
     from app.bundle import open_bundle
     from app.core.manifest import MODEL_CARD_NAME

@@ -13,7 +13,7 @@ from training.commands.output import print_rows, say
 
 app = typer.Typer()
 
-BundleDir = Annotated[Path, typer.Argument(help="A bundle, such as `models/osteo-mobilenetv2/3`.")]
+BundleDir = Annotated[Path, typer.Argument(help="A bundle, such as `models/osteo-mobilenetv2/4`.")]
 
 
 @app.command()
@@ -35,7 +35,7 @@ def calibrate(
     Temperature, prediction sets and drift reference are fitted anew; the graphs stay the same. The
     model must not have been trained on any of these tiles.
 
-    Example: `osteo-train calibrate models/osteo-mobilenetv2/3 --index site.json --data-dir ~/site`
+    Example: `osteo-train calibrate models/osteo-mobilenetv2/4 --index site.json --data-dir ~/site`
     """
     from app.bundle import open_bundle
     from training.data.index import read_index
@@ -66,7 +66,7 @@ def robustness(
 
     Each changed tile is compared with the original; labels are not used.
 
-    Example: `osteo-train robustness models/osteo-mobilenetv2/3 --index runs/index.json`
+    Example: `osteo-train robustness models/osteo-mobilenetv2/4 --index runs/index.json`
     """
     import json
 
@@ -111,7 +111,7 @@ def gate(
 ) -> None:
     """Count the images of a folder that the input gate would send to review, and why.
 
-    Example: `osteo-train gate models/osteo-mobilenetv2/3 holiday-photos our-tiles`
+    Example: `osteo-train gate models/osteo-mobilenetv2/4 holiday-photos our-tiles`
     """
     from app.bundle import open_bundle
     from training.reliability.flag_rates import flag_rate_of_folder

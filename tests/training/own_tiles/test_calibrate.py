@@ -30,8 +30,8 @@ def renamed(text: str) -> str:
 @pytest.fixture
 def relabelled(tmp_path: Path) -> Path:
     """The released bundle, with other ids for its labels."""
-    folder = tmp_path / "models" / "osteo-mobilenetv2" / "3"
-    shutil.copytree(RELEASED_MODELS / "osteo-mobilenetv2" / "3", folder)
+    folder = tmp_path / "models" / "osteo-mobilenetv2" / "4"
+    shutil.copytree(RELEASED_MODELS / "osteo-mobilenetv2" / "4", folder)
     for path in (folder / "golden").glob("*.png"):
         path.rename(path.with_name(renamed(path.name)))
     record = folder / "golden" / "expected.json"
@@ -64,14 +64,14 @@ def test_calibrate_takes_a_plain_table_with_the_labels_of_the_bundle(
     assert "[labels]" in run(*made).output
     succeed(*made, "--bundle", relabelled)
     succeed("calibrate", relabelled, "--data-dir", site, *index)
-    manifest = open_bundle(relabelled.with_name("4")).manifest
+    manifest = open_bundle(relabelled.with_name("5")).manifest
     assert manifest.label_ids == IDS
     assert manifest.recalibration is not None
     assert manifest.recalibration.n_tiles == 21
     assert manifest.assessment is not None
     assert set(manifest.assessment.drift.predictions) == set(IDS)
 
-    other = RELEASED_MODELS / "osteo-mobilenetv2" / "3"
+    other = RELEASED_MODELS / "osteo-mobilenetv2" / "4"
     result = run("calibrate", other, "--data-dir", site, *index)
     assert result.exit_code == 1
     said = " ".join(result.output.split())

@@ -125,7 +125,7 @@ def test_tumor_metrics_merge_the_labels_that_are_tumour() -> None:
 
 
 def test_labels_of_a_released_bundle_are_those_of_the_collection() -> None:
-    manifest, _ = read_manifest(RELEASED_MODELS / "osteo-mobilenetv2" / "3" / "manifest.json")
+    manifest, _ = read_manifest(RELEASED_MODELS / "osteo-mobilenetv2" / "4" / "manifest.json")
     assert labels_of(manifest) == COLLECTION_LABELS
     assert manifest.labels == COLLECTION_LABELS.for_manifest
 
