@@ -86,7 +86,7 @@ def read_thumbnails(
             content = path.read_bytes()
             small = decode_tile(content, _LIMITS, low_resolution_px)
         except (OSError, TileError) as error:
-            raise DataError(f"{path} cannot be read ({error}).") from error
+            raise DataError(f"{path} cannot be read: {error}") from error
         tiles.append(enlarge(small, side_px))
         classes.append(labels.ids.index(label))
         names.append(name)

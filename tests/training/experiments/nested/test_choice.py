@@ -33,7 +33,8 @@ class RecordingParts(Parts):
         self.trains.append(train)
         wrong = 3 if candidate == GOOD else 2  # every 3rd or every 2nd tile
         answers = self.features.class_indices + (np.arange(len(self.all)) % wrong == 0)
-        return np.eye(3)[answers % 3]
+        logits: Logits = np.eye(3)[answers % 3]
+        return logits
 
     @property
     def all(self) -> NDArray[np.int64]:
