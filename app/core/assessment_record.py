@@ -26,8 +26,14 @@ Range = Annotated[tuple[float, float], AfterValidator(_require_ascending)]
 
 
 class _Part(BaseModel):
-    # A limit of NaN or infinity would let every tile pass.
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # A limit of NaN or infinity would let every tile pass. Fields with defaults are sent as well, and
+    # the OpenAPI document says so.
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        json_schema_serialization_defaults_required=True,
+    )
 
 
 class Conformal(_Part):
@@ -36,7 +42,6 @@ class Conformal(_Part):
     score: SetScore = Field(
         default="adaptive", description="Score of a label; `adaptive` in older bundles."
     )
-
     split: Literal["slide", "site", "patient", "random"] = Field(
         description="Calibration set: out-of-fold predictions of this split (by slide if slides "
         "are known), or a site's own tiles."
