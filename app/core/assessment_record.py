@@ -26,8 +26,8 @@ Range = Annotated[tuple[float, float], AfterValidator(_require_ascending)]
 
 
 class _Part(BaseModel):
-    # A limit of NaN or infinity would let every tile pass. Fields with defaults are sent as well, and
-    # the OpenAPI document says so.
+    # A limit of NaN or infinity would let every tile pass.
+    # Fields with defaults are sent as well; the OpenAPI document says so.
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
