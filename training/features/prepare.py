@@ -82,6 +82,11 @@ class PreparedFeatures:
             return pooled
         return np.concatenate([pooled, self.texture[: self.n_real]], axis=1)
 
+    @property
+    def first_thumbnail(self) -> int:
+        """Position of the first thumbnail; the number of tiles if there is none."""
+        return len(self.pooled) if self.supplements.thumbnails is None else self.n_real
+
     def taught_by(self, train: NDArray[np.int64]) -> NDArray[np.int64]:
         """Append the thumbnails that may teach a fold to its training positions, int64."""
         thumbnails, places = self.supplements.thumbnails, self.supplements.places

@@ -89,7 +89,9 @@ class _Job:
         """An epoch over every view, oversampled or balanced if so configured."""
         features = self.features
         views = without_enlarged(
-            all_views(features.pooled.shape[1]), features.n_real, self.config.augment.n_full
+            all_views(features.pooled.shape[1]),
+            features.first_thumbnail,
+            self.config.augment.n_full,
         )
         if self.config.network.entry.oversamples:
             return oversampled(views, features.class_indices)

@@ -57,7 +57,7 @@ def fit_layer(
 ) -> LinearMap:
     """Fit the regression on one pooled layer, on all views of the training tiles."""
     n_full = config.augment.n_full
-    choose = without_enlarged(all_views(features.pooled.shape[1]), features.n_real, n_full)
+    choose = without_enlarged(all_views(features.pooled.shape[1]), features.first_thumbnail, n_full)
     pairs = choose(train, np.random.default_rng(0))
     weights = weigh_views(
         pairs, n_full, config.sampling.balance, features.class_indices, features.groups
@@ -78,8 +78,9 @@ def fit_texture(
 ) -> LinearMap:
     """Fit texture on rows of the feature table: one regression for each preparation, averaged.
 
-    Every label counts equally. The measures of the training tiles' own pixels are not used: they
-    are those of their rows, but for the resolution.
+    A label that the rows of one preparation lack is left to the other. Every label counts equally.
+    The measures of the training tiles' own pixels are not used: they are those of their rows, but
+    for the resolution.
 
     Raises:
         RunError: the rows that may teach this fold have a single label.

@@ -38,18 +38,18 @@ def some_views(n_shown: int, n_chosen: int) -> ViewPositions:
     return choose
 
 
-def without_enlarged(views: ViewPositions, n_real: int, n_full: int) -> ViewPositions:
+def without_enlarged(views: ViewPositions, first_thumbnail: int, n_full: int) -> ViewPositions:
     """Leave out the views of thumbnails at full resolution, which only look like it.
 
     Args:
         views: chooses pairs of tile and view.
-        n_real: position of the first thumbnail.
+        first_thumbnail: its position.
         n_full: views at full resolution, which come first.
     """
 
     def choose(tiles: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
         pairs = views(tiles, rng)
-        return pairs[(pairs[:, 0] < n_real) | (pairs[:, 1] >= n_full)]
+        return pairs[(pairs[:, 0] < first_thumbnail) | (pairs[:, 1] >= n_full)]
 
     return choose
 

@@ -27,10 +27,12 @@ class LinearMap:
     Attributes:
         kernel: float64 `[K, C]`.
         bias: float64 `[C]`.
+        knows: bool `[C]`, the labels that it was fitted on; the logits of others mean nothing.
     """
 
     kernel: NDArray[np.float64]
     bias: NDArray[np.float64]
+    knows: NDArray[np.bool_]
 
     def __call__(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
         """Logits `[n, C]` of features `[n, K]`."""
@@ -69,12 +71,20 @@ def fit_logistic(
     # Fold the scaler in: w ((p - mean) / scale) + b.
     kernel[:, regression.classes_] = (coefficients / scaler.scale_).T
     bias[regression.classes_] = intercepts - scaler.mean_ @ kernel[:, regression.classes_]
-    return LinearMap(kernel, bias)
+    knows = np.isin(np.arange(n_labels), regression.classes_)
+    return LinearMap(kernel, bias, knows)
 
 
 def average_maps(maps: Sequence[LinearMap], weights: Sequence[float]) -> LinearMap:
-    """The weighted mean of the logits of linear maps on consecutive parts of a vector."""
-    shares = np.array(weights) / sum(weights)
-    kernels = [share * one.kernel for share, one in zip(shares, maps, strict=True)]
+    """The weighted mean of the logits of linear maps on consecutive parts of a vector.
+
+    The logit of a label is the mean over the maps that know it: a part that was fitted without a
+    label says nothing about it. A label that no map knows gets a logit below all others.
+    """
+    knows = np.array([one.knows for one in maps])
+    shares = np.array(weights, dtype=float)[:, None] * knows
+    shares /= np.maximum(shares.sum(axis=0), np.finfo(float).tiny)  # [n_maps, C]
+    kernel = np.concatenate([share * one.kernel for share, one in zip(shares, maps, strict=True)])
     bias = sum(share * one.bias for share, one in zip(shares, maps, strict=True))
-    return LinearMap(np.concatenate(kernels), np.asarray(bias))
+    known: NDArray[np.bool_] = np.any(knows, axis=0)
+    return LinearMap(kernel, np.where(known, bias, _ABSENT_LABEL), known)

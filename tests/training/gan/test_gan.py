@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -210,6 +211,10 @@ def test_synthetic_tiles_train_a_fold_and_are_never_tested(
     assert fit.test_logits.shape == (6, 3)
     assert fit.embeddings is not None
     assert len(fit.embeddings) == 12
+    changed = features.pooled.copy()
+    changed[12:] += 1.0
+    other = fit_classifier(replace(features, pooled=changed), with_gan, train, test, seed=0)
+    assert not np.array_equal(other.test_logits, fit.test_logits), "synthetic tiles teach"
     with pytest.raises(LeakError, match="names a synthetic tile"):
         fit_classifier(features, with_gan, train, np.append(test, 12), seed=0)
 

@@ -65,8 +65,8 @@ def test_fit_logistic_counts_a_row_as_often_as_its_weight_says() -> None:
 
 
 def test_average_maps_gives_the_weighted_mean_of_the_logits() -> None:
-    one = LinearMap(RNG.normal(size=(2, 3)), RNG.normal(size=3))
-    other = LinearMap(RNG.normal(size=(3, 3)), RNG.normal(size=3))
+    one = LinearMap(RNG.normal(size=(2, 3)), RNG.normal(size=3), np.full(3, True))
+    other = LinearMap(RNG.normal(size=(3, 3)), RNG.normal(size=3), np.full(3, True))
     expected = (one(FEATURES[:, :2]) + 3 * other(FEATURES[:, 2:])) / 4
     np.testing.assert_allclose(average_maps([one, other], [1, 3])(FEATURES), expected)
 
@@ -76,3 +76,15 @@ def test_as_head_computes_the_same_logits_behind_its_relu() -> None:
     kernel, bias, mixing, offset = as_head(linear.kernel, linear.bias)
     logits = np.maximum(FEATURES @ kernel + bias, 0) @ mixing + offset
     np.testing.assert_allclose(logits, linear(FEATURES), atol=1e-4)
+
+
+def test_average_maps_leaves_a_label_to_the_maps_that_know_it() -> None:
+    whole, without = fit(), fit((0, 1))
+    both = average_maps([whole, without], [1.0, 3.0])
+    found = both(np.concatenate([FEATURES, FEATURES], axis=1))
+    np.testing.assert_allclose(found[:, 2], whole(FEATURES)[:, 2])
+    mean = (whole(FEATURES)[:, :2] + 3 * without(FEATURES)[:, :2]) / 4
+    np.testing.assert_allclose(found[:, :2], mean)
+    neither = average_maps([without, without], [1.0, 1.0])
+    assert neither.knows.tolist() == [True, True, False]
+    assert neither.bias[2] < -5
