@@ -73,7 +73,7 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
             float, Query(ge=0, le=1, description="Opacity of the heat map at its maximum.")
         ] = 0.6,
     ) -> Response:
-        """Draw where in the tile the evidence for a label lies (Grad-CAM), from one model run.
+        """Draw where in the tile the evidence for a label lies, from one model run.
 
         If the map shows nothing, or the tile is unlike the training data, the answer is the
         problem `explanation-unavailable`. `/v1/explain/grid` answers with numbers.

@@ -59,7 +59,7 @@ def explain(
         float, typer.Option(min=0, max=1, help="Opacity of the heat map where it is highest.")
     ] = 0.6,
 ) -> None:
-    """Draw the evidence maps of a label over tiles (Grad-CAM).
+    """Draw the evidence maps of a label over tiles.
 
     In a folder, pictures are named by the tiles: that of a/1.jpg is
     a/1.jpg.png. A tile is never overwritten.

@@ -1,4 +1,4 @@
-"""Evidence maps as numbers: the bundle's Grad-CAM maps, scaled to [0, 1]."""
+"""Evidence maps as numbers: the bundle's maps, scaled to [0, 1]."""
 
 from __future__ import annotations
 

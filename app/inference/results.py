@@ -96,7 +96,7 @@ class Checks(Answer):
 
 
 class Explanation(Answer):
-    """The evidence map of a label: Grad-CAM (Selvaraju et al. 2017) of the model's input.
+    """The evidence map of a label: HiResCAM (Draelos & Carin 2020) of the tile.
 
     The input is the centre square of the tile; `grid[0][0]` is its upper left corner. The grid
     includes evidence on glass, which pictures leave out; `glass` says where it is.

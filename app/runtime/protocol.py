@@ -16,7 +16,7 @@ class ModelOutputs:
     Attributes:
         logits: float32 `[B, C]`, before temperature.
         embedding: float32 `[B, E]`, the pooled features of the backbone.
-        cam: float32 `[B, h, w, C]`, class activation maps (Grad-CAM in closed form), before ReLU.
+        cam: float32 `[B, h, w, C]`, evidence maps (HiResCAM in closed form), before ReLU.
     """
 
     logits: NDArray[np.float32]
