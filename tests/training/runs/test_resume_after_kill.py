@@ -178,7 +178,7 @@ def test_fit_resumes_after_ctrl_c_and_kill_9(
     one, other = (
         json.loads((tmp_path / name / "run.json").read_text()) for name in ("stopped", "whole")
     )
-    # Two processes may add the threads' shares of a convolution in two orders: the last bit differs.
+    # Threads may add the shares of a convolution in another order, so the last bit may differ.
     for name in ("history", "answers"):
         assert numbers_of(one[name]) == pytest.approx(numbers_of(other[name]), rel=1e-4)
         assert words_of(one[name]) == words_of(other[name])
