@@ -115,7 +115,7 @@ def main(path: str, modules: list[str]) -> str:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"{path}.new")
     listener.listen(64)
-    os.rename(f"{path}.new", path)  # noqa: PTH104 - whoever sees the path can connect
+    os.rename(f"{path}.new", path)  # noqa: PTH104 - the path appears when the server listens
     return next_program(listener)
 
 

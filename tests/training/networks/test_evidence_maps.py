@@ -71,7 +71,7 @@ def coarsened(share: NDArray[np.floating], rows: int) -> NDArray[np.floating]:
 
 
 def gradients(served: Served, class_index: int) -> list[NDArray[np.float32]]:
-    """Of one logit with respect to each map, through the pooling and the head alone."""
+    """The gradient of one logit by each map, through the pooling and the head alone."""
     import tensorflow as tf
 
     w1, b1, w2, b2 = map(tf.constant, served.head)
