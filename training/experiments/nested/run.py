@@ -41,7 +41,7 @@ WHOLE: Final = "all tiles"
 """Name of the fold that leaves nothing out: its choice is the one to release."""
 TODAY: Final = "today's recipe"
 
-Kind = Literal["patient", "slide", "whole"]
+Kind = Literal["patient", "slide", "random", "whole"]
 
 
 class CandidateScore(FrozenModel):
@@ -70,15 +70,15 @@ class Choice(JournalRecord):
         kind: what is left out.
         fold: name of what is left out.
         seed: the training seed.
-        chosen: position of the chosen candidate.
-        scores: on the tiles of the choice.
+        chosen: position of the chosen candidate; None in a random split, where nothing is chosen.
+        scores: on the tiles of the choice; empty where nothing is chosen.
         answers: of the tiles that were left out.
     """
 
     kind: Kind
     fold: str
     seed: int
-    chosen: int
+    chosen: int | None
     scores: tuple[CandidateScore, ...]
     answers: tuple[Answered, ...]
 
@@ -151,9 +151,14 @@ def _outer_folds(task: NestedTask) -> list[tuple[Kind, str, Positions, Positions
     if len({tile.case for tile in index.tiles}) < 3:
         raise RunError("A nested choice leaves out two cases at once; it needs at least three.")
     folds: list[tuple[Kind, str, Positions, Positions]] = [("whole", WHOLE, everything, everything)]
-    kinds: tuple[Literal["patient", "slide"], ...] = ("patient", "slide")
-    for kind in kinds:
-        split = make_split(index, task.index_sha256, kind, task.base.splits.slide_folds, 0)
+    splits = task.base.splits
+    kinds: tuple[tuple[Literal["patient", "slide", "random"], int], ...] = (
+        ("patient", 1),
+        ("slide", splits.slide_folds),
+        ("random", splits.random_folds),
+    )
+    for kind, n_folds in kinds:
+        split = make_split(index, task.index_sha256, kind, n_folds, 0)
         folds += [(kind, fold.name, *fold_positions(index, fold)) for fold in split.folds]
     return folds
 
@@ -182,8 +187,15 @@ def _choose(
     train: Positions,
     test: Positions,
 ) -> Choice:
-    (key, kind, name), names = named, task.names
-    chosen, scores = choose(parts, task.candidates, train, task.nested.min_by_slide)
+    key, kind, name = named
+    chosen: int | None = None
+    scores: tuple[CandidateScore, ...] = ()
+    if kind != "random":
+        chosen, found = choose(parts, task.candidates, train, task.nested.min_by_slide)
+        scores = tuple(
+            CandidateScore(name=n, by_case=s.by_case, log_loss=s.log_loss, by_slide=s.by_slide)
+            for n, s in zip(task.names, found, strict=True)
+        )
     answers: list[Answered] = []
     if kind != "whole":
         shown = test
@@ -198,10 +210,7 @@ def _choose(
         fold=name,
         seed=parts.config.seed,
         chosen=chosen,
-        scores=tuple(
-            CandidateScore(name=n, by_case=s.by_case, log_loss=s.log_loss, by_slide=s.by_slide)
-            for n, s in zip(names, scores, strict=True)
-        ),
+        scores=scores,
         answers=tuple(answers),
     )
 

@@ -25,6 +25,8 @@ def write_csv(choices: Sequence[Choice]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["seed", "left_out", "fold", "tile", "thumbnail", "label", "predicted"])
     for choice in choices:
+        if choice.chosen is None:
+            continue
         for answer in choice.answers:
             row = choice.seed, choice.kind, choice.fold, answer.tile, int(answer.is_thumbnail)
             writer.writerow([*row, answer.class_index, answer.predicted[choice.chosen]])
@@ -45,6 +47,7 @@ def _results(choices: Sequence[Choice]) -> str:
         "macro F1",
         *(f"{case}, of {tiles_of[case] // n_seeds}" for case in cases),
         f"by slide, of {n_tiles}",
+        f"random, of {n_tiles}",
         f"thumbnails by patient, of {n_thumbnails}",
     ]
     rows = [[NESTED, *_row(choices, None, cases)]]
@@ -59,6 +62,7 @@ def _row(choices: Sequence[Choice], candidate: int | None, cases: Sequence[str])
     tiles = [[pair for pair in answers if not pair[0].is_thumbnail] for answers in patient]
     thumbnails = [[pair for pair in answers if pair[0].is_thumbnail] for answers in patient]
     slides = [_answers(choices, seed, "slide", candidate) for seed in seeds]
+    random = [_answers(choices, seed, "random", candidate) for seed in seeds]
     return [
         _mean_and_range([_n_right(answers) for answers in tiles]),
         f"{mean(_macro_f1(answers) for answers in tiles):.3f}",
@@ -67,6 +71,7 @@ def _row(choices: Sequence[Choice], candidate: int | None, cases: Sequence[str])
             for case in cases
         ),
         _mean_and_range([_n_right(answers) for answers in slides]),
+        _mean_and_range([_n_right(answers) for answers in random]) if any(random) else "",
         _mean_and_range([_n_right(a) for a in thumbnails]) if _answered(thumbnails) else "",
     ]
 
@@ -77,12 +82,12 @@ Answer = tuple[Answered, int]
 def _answers(
     choices: Sequence[Choice], seed: int, kind: str, candidate: int | None
 ) -> list[Answer]:
-    return [
-        (answer, answer.predicted[choice.chosen if candidate is None else candidate])
-        for choice in choices
-        if (choice.seed, choice.kind) == (seed, kind)
-        for answer in choice.answers
-    ]
+    answers = []
+    for choice in choices:
+        position = choice.chosen if candidate is None else candidate
+        if (choice.seed, choice.kind) == (seed, kind) and position is not None:
+            answers += [(answer, answer.predicted[position]) for answer in choice.answers]
+    return answers
 
 
 def _answered(answers: Iterable[Sequence[Answer]]) -> bool:
@@ -112,14 +117,15 @@ def _mean_and_range(counts: Sequence[int]) -> str:
 def _chosen(choices: Sequence[Choice]) -> str:
     header = ["left out", "chosen without it, and by how many seeds"]
     rows = []
-    for kind, fold in dict.fromkeys((choice.kind, choice.fold) for choice in choices):
+    made = [(choice, choice.chosen) for choice in choices if choice.chosen is not None]
+    for kind, fold in dict.fromkeys((choice.kind, choice.fold) for choice, _ in made):
         names = Counter(
-            choice.scores[choice.chosen].name
-            for choice in choices
+            choice.scores[chosen].name
+            for choice, chosen in made
             if (choice.kind, choice.fold) == (kind, fold)
         )
-        chosen = "; ".join(f"{name} ({n})" for name, n in names.most_common())
-        rows.append(["nothing" if kind == "whole" else fold, chosen])
+        listed = "; ".join(f"{name} ({n})" for name, n in names.most_common())
+        rows.append(["nothing" if kind == "whole" else fold, listed])
     return markdown_table(header, rows)
 
 

@@ -29,6 +29,7 @@ model_name = "drawn"
 tile_side_px = 128
 [splits]
 slide_folds = 3
+random_folds = 6
 [augment]
 n_views = 1
 low_resolution_px = 40
@@ -110,9 +111,10 @@ def test_run_nested_answers_each_tile_once_a_seed_without_having_seen_it(
     task: NestedTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choices = run_nested(task, tmp_path / "out")
-    assert [choice.kind for choice in choices] == ["whole", *["patient"] * 3, *["slide"] * 3]
+    by_group = [*["patient"] * 3, *["slide"] * 3]
+    assert [choice.kind for choice in choices] == ["whole", *by_group, *["random"] * 6]
     names = {tile.name for tile in task.index.tiles}
-    for kind in ("patient", "slide"):
+    for kind in ("patient", "slide", "random"):
         answers = [a for c in choices if c.kind == kind for a in c.answers if not a.is_thumbnail]
         assert sorted(a.tile for a in answers) == sorted(names)
     of_thumbnails = [(c.fold, a) for c in choices for a in c.answers if a.is_thumbnail]
@@ -124,6 +126,7 @@ def test_run_nested_answers_each_tile_once_a_seed_without_having_seen_it(
     assert "| **the nested choice** |" in table
     assert "| today's recipe |" in table
     assert "| nothing |" in table
+    assert {c.kind for c in choices if c.chosen is None} == {"random"}, "nothing is chosen from it"
     assert len(rows.splitlines()) == 1 + 2 * len(names) + 3
 
     monkeypatch.setattr("training.experiments.nested.run._choose", lambda *_: pytest.fail("again"))
