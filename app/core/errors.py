@@ -40,6 +40,14 @@ OsteoError
 │   │   ├── CredentialsMissingError  no key, token or certificate
 │   │   └── CredentialsInvalidError  a wrong one
 │   └── ScopeMissingError        the caller does not have the `scope`
+├── SlideError                   a whole slide cannot be used (in `slide_errors`)
+│   ├── SlideFormatError         not a slide, or a kind that is not read (`reason`)
+│   ├── CorruptSlideError        damaged or incomplete (`reason`)
+│   ├── SlideTooLargeError       more than `limit` of a `unit`
+│   ├── SlideResolutionError     no micrometres per pixel, or no plausible ones
+│   ├── SlideTileError           one tile of it cannot be read
+│   └── SlideChangedError        the file changed during the work
+├── ExtraMissingError            an optional package is not installed (`extra`; in `slide_errors`)
 ├── ExplanationUnavailableError  the evidence map of this tile shows nothing
 ├── ModelNotFoundError           no such model or version
 │   └── NoPreviousVersionError   there is no version to roll back to

@@ -31,7 +31,7 @@ class AccessSettings(TlsSettings):
     )
     state_dir: FilePath = Field(
         default_factory=default_state_dir,
-        description="Folder for what the service keeps: API keys and the audit.",
+        description="Folder for what the service keeps: API keys, the audit, slides and jobs.",
     )
     keys_file: FilePath | None = Field(
         default=None,

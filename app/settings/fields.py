@@ -21,12 +21,13 @@ from app.settings.access import AccessSettings
 from app.settings.audit import AuditSettings
 from app.settings.origins import parse_origins
 from app.settings.paths import FilePath
+from app.settings.slides import SlideSettings
 
 PREFIX: Final = "OSTEO_"
 _MEBIBYTE: Final = 1024**2
 
 
-class Settings(AuditSettings, AccessSettings):
+class Settings(SlideSettings, AuditSettings, AccessSettings):
     """Every setting with its default; its environment variable is `OSTEO_` plus the name."""
 
     model_config = SettingsConfigDict(

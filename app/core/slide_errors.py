@@ -1,0 +1,55 @@
+"""Why a slide cannot be read or classified; `app.core.errors` shows the whole tree."""
+
+from __future__ import annotations
+
+from app.core.errors import OsteoError
+
+
+class SlideError(OsteoError):
+    """The slide cannot be used."""
+
+
+class SlideFormatError(SlideError, code="unsupported-slide"):
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"The file cannot be used as a slide: {reason}")
+
+
+class CorruptSlideError(SlideError, code="corrupt-slide"):
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"The slide is damaged or incomplete: {reason}")
+
+
+class SlideTooLargeError(SlideError, code="slide-too-large"):
+    def __init__(self, found: int, limit: int, unit: str) -> None:
+        self.found, self.limit, self.unit = found, limit, unit
+        super().__init__(f"The slide has {found:,} {unit}; at most {limit:,} are accepted.")
+
+
+class SlideResolutionError(SlideError, code="slide-resolution"):
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"The resolution of the slide is unknown: {reason} State it in micrometres per pixel "
+            "(`mpp`), as the scanner's settings or its log say."
+        )
+
+
+class SlideTileError(SlideError, code="corrupt-slide-tile"):
+    def __init__(self, column: int, row: int, reason: str) -> None:
+        self.column, self.row, self.reason = column, row, reason
+        super().__init__(f"The tile in column {column} and row {row} cannot be read: {reason}")
+
+
+class SlideChangedError(SlideError, code="slide-changed"):
+    def __init__(self) -> None:
+        super().__init__("The file of the slide changed while it was being classified.")
+
+
+class ExtraMissingError(OsteoError, code="extra-missing"):
+    def __init__(self, what: str, extra: str) -> None:
+        self.what, self.extra = what, extra
+        super().__init__(
+            f"{what} needs packages that are not installed: pip install 'osteo-tiles[{extra}]'"
+        )

@@ -1,0 +1,59 @@
+"""The interface of all job queues.
+
+A worker takes a job on a lease and renews the lease while it works. If the worker dies, the lease
+runs out and another worker takes the job, which resumes at its checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from app.jobs.records import Job, JobFailure, JobProgress, JobRequest
+
+
+class JobQueue(Protocol):
+    """A queue that survives the death of any of its users; any thread may call its methods."""
+
+    def submit(self, request: JobRequest) -> tuple[Job, bool]:
+        """Queue a job, unless one with the same key is queued, running or succeeded.
+
+        A job that failed or was cancelled is queued again, with its attempts at 0.
+
+        Returns:
+            The job, and whether it was queued now.
+        """
+
+    def get(self, job_id: str) -> Job | None:
+        """The job, or None."""
+
+    def list(self, slide_id: str | None = None) -> Sequence[Job]:
+        """The jobs of a slide, or all, the newest first."""
+
+    def cancel(self, job_id: str) -> Job | None:
+        """Cancel a job that is not final; its worker stops at its next renewal."""
+
+    def delete(self, job_id: str) -> bool:
+        """Forget a final job; False if there is none or it is not final."""
+
+    def lease(self, worker: str, lease_s: float) -> Job | None:
+        """Take the oldest job that is queued, or whose lease ran out; its attempts grow by 1.
+
+        A job whose lease ran out for the `MAX_ATTEMPTS`th time becomes failed instead.
+        """
+
+    def renew(self, job_id: str, worker: str, lease_s: float, progress: JobProgress) -> bool:
+        """Extend a lease and store the progress.
+
+        Returns:
+            False if the worker must stop: the job was cancelled, or another worker has it.
+        """
+
+    def finish(self, job_id: str, worker: str, failure: JobFailure | None) -> bool:
+        """End a job as succeeded, or as failed; False if the worker no longer has it."""
+
+    def release(self, job_id: str, worker: str) -> None:
+        """Give a job back unfinished, without counting the attempt (the worker shuts down)."""
+
+    def close(self) -> None:
+        """Close connections."""
