@@ -149,3 +149,17 @@ class SlidesUnavailableError(UnavailableError, code="slides-unavailable"):
         super().__init__(
             f"Slides cannot be worked on now: {reason}. Try again in {self.retry_after_s} s."
         )
+
+
+class TileNotFoundError(SlideStoreError, code="zoom-tile-not-found"):
+    def __init__(self, what: str, advice: str) -> None:
+        super().__init__(f"The picture has no {what}. {advice}")
+
+
+class ReadersBusyError(UnavailableError, code="slide-readers-busy"):
+    def __init__(self, limit_requests: int) -> None:
+        self.limit_requests, self.retry_after_s = limit_requests, 1
+        super().__init__(
+            f"{limit_requests} requests wait for pixels of slides already. "
+            f"Try again in {self.retry_after_s} s."
+        )

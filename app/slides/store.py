@@ -18,11 +18,11 @@ from typing import Final, Literal
 from pydantic import Field, ValidationError
 
 from app.core.slide_errors import SlideChangedError
-from app.core.slide_store_errors import JobNotFoundError, SlideNotFoundError, SlidePathError
+from app.core.slide_store_errors import DiskFullError, JobNotFoundError, SlideNotFoundError, SlidePathError
 from app.inference.results import Answer
 from app.settings import Settings
 from app.slides import mounts
-from app.slides.disk import bytes_below, make_folder, naming_full_disk, remove, write_file
+from app.slides.disk import bytes_below, make_folder, remove, write_file
 from app.slides.facts import SlideFacts
 from app.slides.identity import stamp_of
 from app.slides.quota import Quota
@@ -102,6 +102,13 @@ class SlideStore:
         """
         return make_folder(self._result_folder(job_id))
 
+    def touch_results(self, job_id: str) -> None:
+        """Note that the outputs of a job are used, which postpones their expiry."""
+        try:
+            os.utime(self._result_folder(job_id))
+        except FileNotFoundError:
+            return
+
     def results_of(self, job_id: str) -> Path:
         """The folder for the outputs of a job, whether it exists or not.
 
@@ -152,26 +159,41 @@ class SlideStore:
             raise SlideNotFoundError
         return self._slides / slide_id / _THUMBNAIL
 
-    def add_file(self, record: SlideRecord, path: Path | None) -> None:
-        """Store a slide; one with the same id is kept, with the new record.
+    def add(self, record: SlideRecord, path: Path | None) -> tuple[SlideRecord, bool]:
+        """Keep a slide. If the store has it already, its file stays and its record is replaced.
 
         Args:
             record: what is known of it.
             path: the file or folder in `incoming`, which is moved; None if it lies in a mount.
 
+        Returns:
+            The record, with the time at which the slide was first added, and whether that is now.
+
         Raises:
             DiskFullError: there is no room for the record; the file stays where it was.
         """
+        try:
+            former = self.record(record.id)
+        except SlideNotFoundError:
+            former = None
+        if former is not None:
+            record = record.model_copy(update={"created": former.created})
         folder = make_folder(self._slides / record.id)
         target = folder / _SLIDE
-        write_file(folder / _RECORD, record.model_dump_json().encode())
-        if path is None:
-            return
-        if target.exists():
-            remove(path)
-        else:
+        is_moved = path is not None and not target.exists()
+        if path is not None and is_moved:
             path.rename(target)
+        try:
+            write_file(folder / _RECORD, record.model_dump_json().encode())
+        except DiskFullError:
+            if path is not None and is_moved:
+                target.rename(path)
+            raise
+        if path is not None and not is_moved:
+            remove(path)
+        (folder / _THUMBNAIL).unlink(missing_ok=True)
         self.quota.forget()
+        return record, former is None
 
     def new_folder(self) -> Path:
         """A new folder in `incoming` for a series that is being fetched.
@@ -240,11 +262,10 @@ class SlideStore:
         return self._results / job_id
 
     def _ids(self, folder: Path) -> list[str]:
-        with naming_full_disk():
-            try:
-                return sorted(name for name in os.listdir(folder) if _ID.fullmatch(name))
-            except FileNotFoundError:
-                return []
+        try:
+            return sorted(path.name for path in folder.iterdir() if _ID.fullmatch(path.name))
+        except FileNotFoundError:
+            return []
 
     def _measure(self) -> tuple[int, int]:
         make_folder(self._root)

@@ -232,7 +232,7 @@ class Uploads:
 
     def _names(self) -> list[str]:
         try:
-            return os.listdir(self._folder)
+            return [path.name for path in self._folder.iterdir()]
         except FileNotFoundError:
             return []
 
@@ -250,9 +250,23 @@ class UploadWriter:
         self.offset = upload.offset
 
     @property
+    def length(self) -> int:
+        """Bytes that the upload will have."""
+        return self._upload.length
+
+    @property
     def n_missing(self) -> int:
         """Bytes that are still to arrive."""
         return self._upload.length - self.offset
+
+    def require_room(self, n_bytes: int) -> None:
+        """Refuse data before it is received.
+
+        Raises:
+            UploadTooLongError: it is more than what is missing.
+        """
+        if n_bytes > self.n_missing:
+            raise UploadTooLongError(self.length)
 
     def append(self, data: bytes | bytearray) -> None:
         """Write data behind what is there.
@@ -261,8 +275,7 @@ class UploadWriter:
             UploadTooLongError: it is more than the upload's length announces; nothing was written.
             DiskFullError: the disk is full.
         """
-        if len(data) > self.n_missing:
-            raise UploadTooLongError(self._upload.length)
+        self.require_room(len(data))
         view = memoryview(data)
         with naming_full_disk():
             while view:
