@@ -148,9 +148,7 @@ class SlideUploads:
         tus.require_version(request.headers)
         tus.require_chunk(request.headers)
         upload = await self._write(request, upload_id, tus.upload_offset(request.headers))
-        return Response(
-            status_code=204, headers=tus.upload_headers(upload, self._expires(upload))
-        )
+        return Response(status_code=204, headers=tus.upload_headers(upload, self._expires(upload)))
 
     async def put(self, request: Request, name: str) -> Response:
         """Write the body to an upload, or begin one of the body's length."""

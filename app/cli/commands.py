@@ -18,6 +18,7 @@ from app.cli.endings import EXIT_FAILED, STDERR, Program, plain_errors
 from app.cli.explain import explain
 from app.cli.keys import keys
 from app.cli.report.command import report
+from app.cli.slide import slide
 from app.inference.results import RESEARCH_USE
 from app.settings import read_settings
 
@@ -98,6 +99,7 @@ def serve(
 app.command()(classify)
 app.command()(explain)
 app.command()(report)
+app.command()(slide)
 app.add_typer(keys, name="keys")
 app.add_typer(audit, name="audit")
 

@@ -34,6 +34,7 @@ OsteoError
 │   ├── RateLimitedError         the caller has used up a `limit` (in `access_errors`)
 │   ├── IdentityProviderError    the key of a token cannot be fetched (in `access_errors`)
 │   ├── AuditUnavailableError    the answer cannot be recorded (in `access_errors`)
+│   ├── JobsUnavailableError     the database of jobs does not answer (in `slide_errors`)
 │   └── OutOfMemoryError         the service has too little memory for the tile
 ├── AccessError                  the caller is refused (in `access_errors`)
 │   ├── UnauthenticatedError     it is not known who calls, for a `reason`

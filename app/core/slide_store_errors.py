@@ -143,14 +143,6 @@ class ResultNotFoundError(SlideStoreError, code="result-not-found"):
         )
 
 
-class SlidesUnavailableError(UnavailableError, code="slides-unavailable"):
-    def __init__(self, reason: str) -> None:
-        self.reason, self.retry_after_s = reason, 5
-        super().__init__(
-            f"Slides cannot be worked on now: {reason}. Try again in {self.retry_after_s} s."
-        )
-
-
 class TileNotFoundError(SlideStoreError, code="zoom-tile-not-found"):
     def __init__(self, what: str, advice: str) -> None:
         super().__init__(f"The picture has no {what}. {advice}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -15,6 +16,7 @@ from app.core.appearance import glass_by_cell
 from app.core.calibration import probabilities_from_logits
 from app.core.errors import ExplanationUnavailableError, UnknownLabelError
 from app.core.review import ReviewReason
+from app.core.tile import TileHeader
 from app.inference.assessor import Assessment, Assessor
 from app.inference.decoder import Decoder
 from app.inference.explanation import PREDICTED, explain_map
@@ -33,6 +35,21 @@ _OUT_OF_DISTRIBUTION_REASONS: Final = frozenset(
 """With one of these the tile is unlike anything in the training data."""
 
 
+@dataclass(frozen=True, slots=True)
+class PixelsResult:
+    """The answer for a decoded tile.
+
+    Attributes:
+        probabilities: float32 `[C]`, in [0, 1], temperature applied.
+        assessment: how far the answer can be trusted.
+        cam: float32 `[h, w, C]`, evidence maps before ReLU, in units of the logit.
+    """
+
+    probabilities: NDArray[np.float32]
+    assessment: Assessment
+    cam: NDArray[np.float32]
+
+
 class Classifier:
     """A bundle loaded into a runtime; `classify` is thread-safe."""
 
@@ -45,6 +62,7 @@ class Classifier:
         self.bundle = bundle
         self.runtime = runtime
         self.limits = settings.tile_limits
+        self.answer_settings = settings.answer_settings
         self._decoder = Decoder(settings)
         self._assessor = Assessor(bundle, settings)
         self._in_flight = _InFlightCounter()
@@ -123,6 +141,21 @@ class Classifier:
                 inference_s=round(inferred - decoded, 6),
             ),
         )
+
+    def classify_pixels(self, tile: NDArray[np.uint8], header: TileHeader) -> PixelsResult:
+        """Classify a tile that is decoded already, and assess the answer.
+
+        Args:
+            tile: uint8 RGB `[side_px, side_px, 3]`, as the manifest's input states.
+            header: format and size of its source, and whether it is damaged.
+
+        Raises:
+            InferenceError: the model returned NaN or infinity.
+        """
+        outputs = self.runtime.infer(tile[np.newaxis])
+        probabilities = self._probabilities(outputs)
+        assessment = self._assessor.assess(tile, header, outputs.embedding[0], probabilities)
+        return PixelsResult(probabilities, assessment, outputs.cam[0])
 
     def classify_and_draw(
         self,

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from app.core.errors import OsteoError
+from app.core.slide_errors import JobsUnavailableError
 from app.core.slide_store_errors import (
     JobNotFoundError,
     JobStateError,
     ResultNotFoundError,
     SlideInUseError,
-    SlidesUnavailableError,
 )
 from app.jobs.queue import JobQueue
-from app.jobs.records import FINAL_STATES, Job, JobParameters, JobRequest, JobState
+from app.jobs.records import FINAL_STATES, Job, JobRequest, JobState
 from app.settings import Settings
 from app.slides.adding import SlideIntake
 from app.slides.readers import Readers, SlideFile
@@ -57,7 +57,7 @@ class SlideService:
         if self.store.exists or self._settings.jobs_url is not None:
             try:
                 await self._require_queue()
-            except SlidesUnavailableError as error:
+            except JobsUnavailableError as error:
                 # Tiles are classified all the same; the next request for a slide tries again.
                 _logger.error("slide_queue_unavailable", extra={"reason": error.reason})
 
@@ -82,7 +82,7 @@ class SlideService:
             The job, and whether it was queued now.
 
         Raises:
-            SlidesUnavailableError: the queue cannot be reached.
+            JobsUnavailableError: the queue cannot be reached.
         """
         queue = await self._require_queue()
         job, is_new = await self._ask(lambda: queue.submit(request))
@@ -97,7 +97,7 @@ class SlideService:
 
         Raises:
             JobNotFoundError: there is no such job.
-            SlidesUnavailableError: the queue cannot be reached.
+            JobsUnavailableError: the queue cannot be reached.
         """
         queue = await self._require_queue()
         job = await self._ask(lambda: queue.get(job_id))
@@ -109,7 +109,7 @@ class SlideService:
         """The jobs of a slide, or all, the newest first.
 
         Raises:
-            SlidesUnavailableError: the queue cannot be reached.
+            JobsUnavailableError: the queue cannot be reached.
         """
         queue = await self._require_queue()
         return await self._ask(lambda: queue.list(slide_id))
@@ -122,7 +122,7 @@ class SlideService:
 
         Raises:
             JobNotFoundError: there is no such job.
-            SlidesUnavailableError: the queue cannot be reached.
+            JobsUnavailableError: the queue cannot be reached.
         """
         queue = await self._require_queue()
         job = await self.job(job_id)
@@ -138,7 +138,7 @@ class SlideService:
         Raises:
             SlideNotFoundError: there is no such slide.
             SlideInUseError: a job works on it or waits for it.
-            SlidesUnavailableError: the queue cannot be reached.
+            JobsUnavailableError: the queue cannot be reached.
         """
         record = await asyncio.to_thread(self.store.record, slide_id)
         await self._delete(slide_id)
@@ -160,7 +160,7 @@ class SlideService:
             JobNotFoundError: there is no such job.
             JobStateError: it has not succeeded.
             ResultNotFoundError: it has no such output.
-            SlidesUnavailableError: the queue cannot be reached.
+            JobsUnavailableError: the queue cannot be reached.
         """
         job = await self.job(job_id)
         if job.state is not JobState.SUCCEEDED:
@@ -190,7 +190,7 @@ class SlideService:
         """Delete uploads, slides and results that were not used for longer than the settings say.
 
         Raises:
-            SlidesUnavailableError: the queue cannot be reached.
+            JobsUnavailableError: the queue cannot be reached.
         """
         expiry_s = self._settings.slide_expiry_h * _HOUR_S
         upload_expiry_s = self._settings.upload_expiry_h * _HOUR_S
@@ -251,7 +251,7 @@ class SlideService:
         """Ask the queue in a thread: a database takes milliseconds, or may be gone.
 
         Raises:
-            SlidesUnavailableError: the queue cannot be reached.
+            JobsUnavailableError: the queue cannot be reached.
         """
         try:
             return await asyncio.to_thread(question)
@@ -259,7 +259,7 @@ class SlideService:
             raise
         except (sqlite3.Error, OSError) as error:
             _logger.error("slide_queue_failed", extra={"reason": type(error).__name__})
-            raise SlidesUnavailableError("the queue of jobs cannot be reached") from error
+            raise JobsUnavailableError(type(error).__name__) from error
 
     async def _sweep(self) -> None:
         while True:

@@ -270,6 +270,12 @@ class Settings(SlideSettings, AuditSettings, AccessSettings):
         return parse_origins(self.cors_origins or "")
 
     @property
+    def answer_settings(self) -> dict[str, float | bool | None]:
+        """The settings on which an answer depends, besides the bundle and its runtime."""
+        names = [name for name in type(self).model_fields if name.startswith("review_")]
+        return {name: getattr(self, name) for name in ["coverage", *names]}
+
+    @property
     def tile_limits(self) -> TileLimits:
         """The limits that `decode_tile` checks."""
         return TileLimits(

@@ -16,9 +16,9 @@ from app.settings import Settings
 from app.slides import mounts
 from app.slides.disk import bytes_below, naming_full_disk
 from app.slides.grid import make_grid
-from app.slides.identity import sha256_of, stamp_of
+from app.slides.identity import sha256_of_slide
 from app.slides.readers import Readers, SlideFile
-from app.slides.store import SlideRecord, SlideStore
+from app.slides.store import SlideRecord, SlideStore, short_stamp
 
 _MAX_HASHING: Final = 2
 """Slides that are hashed at once: each keeps a core busy."""
@@ -86,7 +86,7 @@ class SlideIntake:
         n_bytes = await asyncio.to_thread(_size, path)
         if n_bytes > self._max_bytes:
             raise SlideTooLargeError(n_bytes, self._max_bytes, "bytes")
-        stamp = await asyncio.to_thread(stamp_of, path)
+        stamp = await asyncio.to_thread(short_stamp, path)
         record = await self._inspect(
             SlideFile(path, mpp, allow_companions=True), contract, source="mount"
         )
@@ -123,13 +123,11 @@ class SlideIntake:
         with naming_full_disk():
             fetch_series(url, name.study, name.series, folder, max_bytes)
 
-    async def _inspect(
-        self, file: SlideFile, contract: InputContract, source: str
-    ) -> SlideRecord:
+    async def _inspect(self, file: SlideFile, contract: InputContract, source: str) -> SlideRecord:
         facts = await self._readers.facts(file)
         grid = make_grid(facts, contract, self._limits)
         async with self._hashing:
-            sha256 = await asyncio.to_thread(sha256_of, file.path)
+            sha256 = await asyncio.to_thread(sha256_of_slide, file.path)
         return SlideRecord.model_validate(
             {
                 "id": sha256,

@@ -86,20 +86,7 @@ class Checkpoint:
 
     def rows(self) -> Iterator[TileRow]:
         """All rows, by row and column of the grid."""
-        query = f"SELECT {_COLUMNS} FROM tiles ORDER BY row_index, column_index"  # noqa: S608 # as above
-        for column, row, tissue, probabilities, reasons, *rest in self._connection.execute(query):
-            priority, distance, evidence, error = rest
-            yield TileRow(
-                column,
-                row,
-                tissue,
-                tuple(json.loads(probabilities)),
-                tuple(json.loads(reasons)),
-                priority,
-                distance,
-                evidence,
-                error,
-            )
+        return _read(self._connection)
 
     def close(self) -> None:
         """Close the file."""
@@ -126,3 +113,36 @@ class Checkpoint:
         except sqlite3.OperationalError as error:
             raise OSError(f"{self._path.name} cannot be opened: {error}") from error
         return connection
+
+
+def stored_rows(path: Path) -> list[TileRow]:
+    """The rows of a finished run, by row and column of the grid; the file is only read.
+
+    Raises:
+        OSError: there is no such file, or it is damaged.
+    """
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            return list(_read(connection))
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError as error:
+        raise OSError(f"{path.name} cannot be read: {error}") from error
+
+
+def _read(connection: sqlite3.Connection) -> Iterator[TileRow]:
+    query = f"SELECT {_COLUMNS} FROM tiles ORDER BY row_index, column_index"  # noqa: S608 # the columns are constants
+    for column, row, tissue, probabilities, reasons, *rest in connection.execute(query):
+        priority, distance, evidence, error = rest
+        yield TileRow(
+            column,
+            row,
+            tissue,
+            tuple(json.loads(probabilities)),
+            tuple(json.loads(reasons)),
+            priority,
+            distance,
+            evidence,
+            error,
+        )

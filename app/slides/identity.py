@@ -1,57 +1,40 @@
-"""The SHA-256 that identifies a slide, whatever its name."""
+"""What identifies a slide: the SHA-256 of its bytes, and a stamp that shows whether it changed."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
-_PIECE_BYTES: Final = 1024**2
+from app.core.manifest import sha256_of_file
 
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a slide in hexadecimal digits.
-
-    Of a file: of its content. If other files belong to it, as to a MIRAX slide, or if the slide is
-    a folder, as a DICOM series: of the sorted digests of all files, each followed by a line break.
-
-    Args:
-        path: the file or folder.
-
-    Raises:
-        OSError: a file cannot be read.
-    """
-    files = list(_files(path))
-    if files == [path]:
-        return _sha256_of_file(path)
-    digests = sorted(map(_sha256_of_file, files))
-    return hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
+Stamp = tuple[tuple[str, int, int], ...]
+"""Name, size and time of change of each file."""
 
 
-def stamp_of(path: Path) -> str:
-    """A short text that changes when a slide's files do; cheap, unlike the SHA-256.
+def files_of(path: Path) -> list[Path]:
+    """The files of a slide: the file itself, or those in the folder of a series, by name."""
+    if path.is_dir():
+        return sorted(file for file in path.iterdir() if file.is_file())
+    return [path]
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Sizes and times, which differ if a file was changed or replaced.
 
     Raises:
         OSError: a file is gone.
     """
-    stats = sorted((stat.st_size, stat.st_mtime_ns) for stat in (f.stat() for f in _files(path)))
-    return hashlib.sha256(repr(stats).encode()).hexdigest()[:16]
+    states = [(file.name, file.stat()) for file in files_of(path)]
+    return tuple((name, state.st_size, state.st_mtime_ns) for name, state in states)
 
 
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_dir():
-        yield from (file for file in path.rglob("*") if file.is_file())
-        return
-    yield path
-    companions = path.with_suffix("")  # MIRAX: `slide.mrxs` and the folder `slide`
-    if path.suffix.lower() == ".mrxs" and companions.is_dir():
-        yield from _files(companions)
+def sha256_of_slide(path: Path) -> str:
+    """SHA-256 of a file; of a folder, that of the sorted SHA-256s of its files, one a line.
 
-
-def _sha256_of_file(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
-        while piece := file.read(_PIECE_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()
+    Raises:
+        OSError: a file cannot be read.
+    """
+    if not path.is_dir():
+        return sha256_of_file(path)
+    lines = sorted(sha256_of_file(file) for file in files_of(path))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -155,7 +155,7 @@ class _ReaderProcess:
     def __init__(self, setup: dict[str, Any]) -> None:
         # Keys and passwords of the service are no business of a process that parses files.
         environ = {name: value for name, value in os.environ.items() if "OSTEO_" not in name}
-        self._process = subprocess.Popen(  # noqa: S603 # the service's own module
+        self._process = subprocess.Popen(  # the service's own module
             [sys.executable, "-m", "app.slides.reading_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

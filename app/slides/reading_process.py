@@ -91,11 +91,15 @@ class Slides:
             return np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC))
         side_px = 256
         if tile.side_level0**2 > self._limits.max_read_pixels * _widest_step(slide) ** 2:
-            return self._from_overview(key, slide, tile.location_level0, tile.side_level0, tile.size)
+            return self._from_overview(
+                key, slide, tile.location_level0, tile.side_level0, tile.size
+            )
         try:
             square = slide.read_square(tile.location_level0, tile.side_level0, side_px)
         except SlideError:
-            return self._from_overview(key, slide, tile.location_level0, tile.side_level0, tile.size)
+            return self._from_overview(
+                key, slide, tile.location_level0, tile.side_level0, tile.size
+            )
         return square[:height, :width]
 
     def _from_overview(

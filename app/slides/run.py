@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
+from app import __version__
+from app.core.errors import OsteoError
+from app.core.slide_errors import SlideChangedError
+from app.core.slide_limits import DEFAULT_SLIDE_LIMITS, SlideLimits
 from app.inference.classifier import Classifier
+from app.runtime.cores import usable_cores
+from app.slides.checkpoint import Checkpoint
+from app.slides.classify import TileWork, tissue_cells
+from app.slides.grid import make_grid
+from app.slides.identity import sha256_of_slide, stamp_of
+from app.slides.opening import open_slide
+from app.slides.outputs.writing import write_outputs
 from app.slides.results import SlideSummary
+from app.slides.summarize import summarize
+from app.slides.tissue import overview_px, tissue_shares
 
 Stage = Literal["opening", "finding tissue", "classifying", "writing"]
 Progress = Callable[[Stage, int, int | None], None]
 """Called with the stage, the tiles done and the tissue tiles (None until they are known)."""
+CHECKPOINT_NAME: Final = "tiles.sqlite3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +40,14 @@ class SlideRun:
 
     Attributes:
         path: the slide file, or the folder of a DICOM series.
-        out_dir: folder of the outputs and of the checkpoint.
+        out_dir: folder of the outputs and of the checkpoint; created if it does not exist.
         sha256: of the slide, if it is known; else it is computed.
         mpp: micrometres per pixel of level 0, if the file does not state it or is wrong.
         min_tissue_share: tiles with less tissue are not classified, in [0, 1].
-        n_threads: reading and classifying threads; the number of usable cores if None.
+        min_tumor_mm2: area of tumour below which there is no necrosis ratio.
+        n_threads: threads that read and classify; the number of usable cores if None.
+        limits: on the slide.
+        allow_companions: whether formats of several files are read; see `open_slide`.
     """
 
     path: Path
@@ -33,22 +55,27 @@ class SlideRun:
     sha256: str | None = None
     mpp: float | None = None
     min_tissue_share: float = 0.1
+    min_tumor_mm2: float = 20.0
     n_threads: int | None = None
+    limits: SlideLimits = field(default=DEFAULT_SLIDE_LIMITS)
+    allow_companions: bool = True
 
 
 def run_slide(
     run: SlideRun,
-    classifier: Classifier,
-    progress: Progress | None = None,
+    open_model: Callable[[], Classifier],
+    progress: Progress = lambda *_: None,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> SlideSummary:
     """Classify a slide and write its outputs.
 
+    Hashing, opening the model and finding tissue take about a second each, so they overlap.
+
     Args:
         run: what to classify and where to write.
-        classifier: an opened model.
+        open_model: opens the model; it is closed at the end.
         progress: is told after each commit.
-        is_stopped: asked after each commit; if it is true, the run ends with its rows kept.
+        is_stopped: asked before each tile; if it is true, the run ends with its rows kept.
 
     Returns:
         The summary, as in `summary.json`.
@@ -56,6 +83,62 @@ def run_slide(
     Raises:
         SlideError: the slide cannot be used.
         InterruptedError: `is_stopped` was true.
-        OSError: the outputs cannot be written.
+        OSError: the slide cannot be read or the outputs cannot be written.
     """
-    raise NotImplementedError
+    progress("opening", 0, None)
+    run.out_dir.mkdir(parents=True, exist_ok=True)
+    stamp = stamp_of(run.path)
+    with ThreadPoolExecutor(2) as pool:
+        opening = pool.submit(open_model)
+        hashing = pool.submit(sha256_of_slide, run.path) if run.sha256 is None else None
+        try:
+            source = open_slide(run.path, run.mpp, run.limits, run.allow_companions)
+        except BaseException:
+            _close_when_open(opening)
+            raise
+        with closing(source):
+            progress("finding tissue", 0, None)
+            facts = source.facts
+            overview = source.read_overview(overview_px(facts))
+            sha256 = run.sha256 or (hashing.result() if hashing else "")
+            with closing(opening.result()) as classifier:
+                manifest = classifier.bundle.manifest
+                grid = make_grid(facts, manifest.input, run.limits)
+                shares = tissue_shares(overview, facts, grid)
+                parameters = _parameters(run, classifier.runtime.precision)
+                key = _key(sha256, classifier, parameters)
+                cells = tissue_cells(shares, run.min_tissue_share)
+                with closing(Checkpoint(run.out_dir / CHECKPOINT_NAME, key)) as checkpoint:
+                    told = partial(progress, "classifying")
+                    work = TileWork(source, classifier, grid, shares, checkpoint, told, is_stopped)
+                    work.classify(cells, run.n_threads or usable_cores())
+                    rows = list(checkpoint.rows())
+                if stamp_of(run.path) != stamp:
+                    raise SlideChangedError
+                progress("writing", len(rows), len(rows))
+                summary = summarize()
+                write_outputs(run.out_dir, summary, rows, overview, manifest, manifest.cam_shape)
+    return summary
+
+
+def _parameters(run: SlideRun, precision: str) -> dict[str, float | int | str | None]:
+    """Settings that the answer depends on, as the summary states them."""
+    return {
+        "mpp_given": run.mpp,
+        "min_tissue_share": run.min_tissue_share,
+        "min_tumor_mm2": run.min_tumor_mm2,
+        "precision": precision,
+        "program": __version__,
+    }
+
+
+def _key(sha256: str, classifier: Classifier, parameters: Mapping[str, object]) -> str:
+    """Identifies everything that decides the rows; see `Checkpoint`."""
+    decided = [sha256, classifier.bundle.sha256, classifier.answer_settings, parameters]
+    return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
+
+
+def _close_when_open(opening: Future[Classifier]) -> None:
+    """Close a model that is still being opened, when the slide turned out to be unusable."""
+    with suppress(OsteoError):
+        opening.result().close()
