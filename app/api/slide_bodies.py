@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Final, TypeVar
 
 from fastapi import Request
@@ -78,7 +79,7 @@ class SlideBodies:
                     is_over = await _fill(piece, chunks, count, writer)
             finally:
                 if piece:
-                    await _in_thread(lambda piece=piece: writer.append(piece))
+                    await _in_thread(partial(writer.append, piece))
 
 
 async def _fill(

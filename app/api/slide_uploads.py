@@ -11,6 +11,7 @@ from fastapi import APIRouter, Path, Request, Response
 from app.api import tus
 from app.api.openapi import problem_responses
 from app.api.request_context import request_context
+from app.api.slide_access import slide_router
 from app.api.slide_bodies import SlideBodies
 from app.api.slide_schemas import UploadAnswer
 from app.api.tile_upload import json_response
@@ -39,7 +40,7 @@ Name = Annotated[
 
 def build_router(slides: SlideService, settings: Settings) -> APIRouter:
     """The routes, bound to the store of a service."""
-    router = APIRouter(prefix="/v1", tags=["slides"])
+    router = slide_router(slides)
     uploads = SlideUploads(slides, settings)
     creation = problem_responses("extra-missing", *_OF_HEADERS, *_OF_LENGTH, *_OF_DATA)
 

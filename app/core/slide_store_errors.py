@@ -155,3 +155,12 @@ class ReadersBusyError(UnavailableError, code="slide-readers-busy"):
             f"{limit_requests} requests wait for pixels of slides already. "
             f"Try again in {self.retry_after_s} s."
         )
+
+
+class TooManyStreamsError(UnavailableError, code="too-many-streams"):
+    def __init__(self, limit_streams: int) -> None:
+        self.limit_streams, self.retry_after_s = limit_streams, 10
+        super().__init__(
+            f"{limit_streams} streams of events are open already. Ask for the job with GET, or try "
+            f"again in {self.retry_after_s} s."
+        )

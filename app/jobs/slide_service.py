@@ -7,6 +7,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -59,7 +60,7 @@ class SlideService:
                 await self._require_queue()
             except JobsUnavailableError as error:
                 # Tiles are classified all the same; the next request for a slide tries again.
-                _logger.error("slide_queue_unavailable", extra={"reason": error.reason})
+                _logger.warning("slide_queue_unavailable", extra={"reason": error.reason})
 
     async def stop(self) -> None:
         """Give back unfinished jobs, and end all processes."""
@@ -204,7 +205,7 @@ class SlideService:
             except SlideInUseError:
                 self.store.touch(slide_id)
         for job_id in await asyncio.to_thread(list, self.store.unused_results(expiry_s)):
-            job = await self._ask(lambda job_id=job_id: queue.get(job_id))
+            job = await self._ask(partial(queue.get, job_id))
             if job is None or job.state in FINAL_STATES:
                 await self._forget(queue, job_id)
                 n_results += 1
@@ -258,7 +259,7 @@ class SlideService:
         except OsteoError:
             raise
         except (sqlite3.Error, OSError) as error:
-            _logger.error("slide_queue_failed", extra={"reason": type(error).__name__})
+            _logger.warning("slide_queue_failed", extra={"reason": type(error).__name__})
             raise JobsUnavailableError(type(error).__name__) from error
 
     async def _sweep(self) -> None:

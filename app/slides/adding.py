@@ -1,4 +1,4 @@
-"""Make a slide of an upload, of a file beneath a mount, or of a DICOM series: inspect, hash, keep."""
+"""Make a slide of an upload, a file beneath a mount, or a DICOM series: inspect, hash, keep."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from PIL import Image
 from app.core.errors import OsteoError
 from app.core.slide_errors import SlideError
 from app.core.slide_limits import SlideLimits
-from app.slides.deep_zoom import zoom_tile
+from app.slides.deep_zoom import TILE_PX, ZoomTile, zoom_tile
 from app.slides.source import SlideSource
 
 _MAX_OPEN: Final = 8
@@ -89,39 +89,24 @@ class Slides:
         if tile.side_level0 >= max(facts.width_px, facts.height_px):  # the whole slide
             picture = Image.fromarray(self._overview(key, slide))
             return np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC))
-        side_px = 256
         if tile.side_level0**2 > self._limits.max_read_pixels * _widest_step(slide) ** 2:
-            return self._from_overview(
-                key, slide, tile.location_level0, tile.side_level0, tile.size
-            )
+            return self._from_overview(key, slide, tile)
         try:
-            square = slide.read_square(tile.location_level0, tile.side_level0, side_px)
+            square = slide.read_square(tile.location_level0, tile.side_level0, TILE_PX)
         except SlideError:
-            return self._from_overview(
-                key, slide, tile.location_level0, tile.side_level0, tile.size
-            )
+            return self._from_overview(key, slide, tile)
         return square[:height, :width]
 
-    def _from_overview(
-        self,
-        key: str,
-        slide: SlideSource,
-        location: tuple[int, int],
-        side: int,
-        size: tuple[int, int],
-    ) -> NDArray[np.uint8]:
+    def _from_overview(self, key: str, slide: SlideSource, tile: ZoomTile) -> NDArray[np.uint8]:
         """A blurred tile in place of one that takes too many pixels or is damaged."""
         picture = Image.fromarray(self._overview(key, slide))
         scale = picture.width / slide.facts.width_px
-        width, height = size
-        left, top = location[0] * scale, location[1] * scale
-        box = (
-            left,
-            top,
-            min(left + side * scale * width / 256, picture.width),
-            min(top + side * scale * height / 256, picture.height),
-        )
-        return np.asarray(picture.resize(size, Image.Resampling.BICUBIC, box))
+        side = tile.side_level0 * scale / TILE_PX  # of one pixel of the tile
+        left, top = (place * scale for place in tile.location_level0)
+        right = min(left + side * tile.size[0], picture.width)
+        lower = min(top + side * tile.size[1], picture.height)
+        box = (min(left, right - 1e-3), min(top, lower - 1e-3), right, lower)
+        return np.asarray(picture.resize(tile.size, Image.Resampling.BICUBIC, box))
 
 
 def _widest_step(slide: SlideSource) -> float:
