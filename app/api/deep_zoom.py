@@ -44,8 +44,8 @@ def build_router(slides: SlideService) -> APIRouter:
     @router.get(
         "/slides/{slide_id}/dzi_files/{level}/{tile}.jpeg",
         response_class=Response,
-        responses={200: {"description": "The tile.", "content": {"image/jpeg": {"schema": BINARY}}}}
-        | problem_responses(*READING, *REFUSALS, "zoom-tile-not-found", "invalid-request"),
+        responses=problem_responses(*READING, *REFUSALS, "zoom-tile-not-found", "invalid-request")
+        | {200: {"description": "The tile.", "content": {"image/jpeg": {"schema": BINARY}}}},
     )
     async def zoom_tile(slide_id: SlideId, level: Level, tile: Tile) -> Response:
         """One tile, of at most 256 px a side."""

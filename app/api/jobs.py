@@ -121,8 +121,8 @@ def build_router(slides: SlideService, lifecycle: Lifecycle) -> APIRouter:
     @router.delete(
         "/jobs/{job_id}",
         response_model=JobAnswer,
-        responses={204: {"description": "The job was over; it and its results were deleted."}}
-        | problem_responses(*_JOB),
+        responses=problem_responses(*_JOB)
+        | {204: {"description": "The job was over; it and its results were deleted."}},
     )
     async def end_job(request: Request, job_id: JobId) -> Response:
         """Cancel a job; or delete one that is over, with its results."""

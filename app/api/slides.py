@@ -19,7 +19,7 @@ from app.serving.lifecycle import Lifecycle
 from app.settings import Settings
 from app.slides.adding import SeriesName
 from app.slides.disk import write_file
-from app.slides.store import SlideRecord
+from app.slides.slide_record import SlideRecord
 
 SlideId = Annotated[str, Path(max_length=64, description="Of the slide.")]
 READING: Final = ("slide-not-found", "slide-changed", "slide-reader", "slide-readers-busy")

@@ -24,7 +24,8 @@ from app.jobs.records import FINAL_STATES, Job, JobRequest, JobState
 from app.settings import Settings
 from app.slides.adding import SlideIntake
 from app.slides.readers import Readers, SlideFile
-from app.slides.store import SlideRecord, open_store
+from app.slides.slide_record import SlideRecord
+from app.slides.store import open_store
 from app.telemetry.logs import LOGGER_NAME
 
 SUMMARY_NAME: Final = "summary.json"
@@ -236,16 +237,19 @@ class SlideService:
             return self._queue
 
     def _open(self) -> JobQueue:
-        from app.jobs.opening import open_queue, run_workers
+        from app.jobs.opening import open_queue
 
         queue = open_queue(self._settings)
-        try:
-            workers = run_workers(self._settings, queue, self.store)
-            workers.__enter__()
-        except BaseException:
-            queue.close()
-            raise
-        self._workers = workers
+        if self._settings.slide_workers:
+            from app.jobs.opening import run_workers
+
+            try:
+                workers = run_workers(self._settings, queue, self.store)
+                workers.__enter__()
+            except BaseException:
+                queue.close()
+                raise
+            self._workers = workers
         return queue
 
     async def _ask(self, question: Callable[[], Value]) -> Value:

@@ -18,7 +18,8 @@ from app.slides.disk import bytes_below, naming_full_disk
 from app.slides.grid import make_grid
 from app.slides.identity import sha256_of_slide
 from app.slides.readers import Readers, SlideFile
-from app.slides.store import SlideRecord, SlideStore, short_stamp
+from app.slides.slide_record import SlideRecord, short_stamp
+from app.slides.store import SlideStore
 
 _MAX_HASHING: Final = 2
 """Slides that are hashed at once: each keeps a core busy."""

@@ -7,16 +7,15 @@ written. Names that clients give to files are never stored: they carry names of 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from app.core.slide_errors import SlideChangedError
 from app.core.slide_store_errors import (
@@ -25,13 +24,11 @@ from app.core.slide_store_errors import (
     SlideNotFoundError,
     SlidePathError,
 )
-from app.inference.results import Answer
 from app.settings import Settings
 from app.slides import mounts
 from app.slides.disk import bytes_below, make_folder, remove, write_file
-from app.slides.facts import SlideFacts
-from app.slides.identity import stamp_of
 from app.slides.quota import Quota
+from app.slides.slide_record import SlideRecord, short_stamp
 from app.slides.uploads import Uploads
 
 FOLDER_NAME: Final = "slides"
@@ -40,21 +37,6 @@ _ID: Final = re.compile(r"[0-9a-f]{64}")
 _SLIDE: Final = "slide"
 _RECORD: Final = "record.json"
 _THUMBNAIL: Final = "thumbnail.jpg"
-
-
-class SlideRecord(Answer):
-    """What the service keeps about a slide; `id` is its SHA-256, so that it is stored once."""
-
-    id: str
-    source: Literal["upload", "mount", "dicomweb"]
-    facts: SlideFacts
-    mpp: float | None = Field(default=None, description="Micrometres per pixel, by the caller.")
-    columns: int = Field(description="Columns of the grid of the model's tiles.")
-    rows: int = Field(description="Rows of the grid.")
-    created: datetime
-    mount: str | None = None
-    path: str | None = Field(default=None, description="Beneath the mount.")
-    stamp: str | None = Field(default=None, description="Of the files beneath a mount.")
 
 
 class SlideStore:
@@ -277,15 +259,6 @@ class SlideStore:
         make_folder(self._root)
         promised, awaited = self.uploads.measure()
         return bytes_below(self._slides) + bytes_below(self._results) + promised, awaited
-
-
-def short_stamp(path: Path) -> str:
-    """A text that changes when a slide's files do; cheap, unlike the SHA-256.
-
-    Raises:
-        OSError: a file is gone.
-    """
-    return hashlib.sha256(repr(stamp_of(path)).encode()).hexdigest()[:16]
 
 
 def open_store(settings: Settings) -> SlideStore:
