@@ -12,20 +12,26 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from app import __version__
 from app.core.errors import OsteoError
-from app.core.slide_errors import SlideChangedError
+from app.core.slide_errors import SlideChangedError, SlideError
 from app.core.slide_limits import DEFAULT_SLIDE_LIMITS, SlideLimits
+from app.core.tile import TILE_SIDE_PX
 from app.inference.classifier import Classifier
 from app.runtime.cores import usable_cores
 from app.slides.checkpoint import Checkpoint
 from app.slides.classify import TileWork, tissue_cells
-from app.slides.grid import make_grid
+from app.slides.grid import Grid, make_grid
 from app.slides.identity import sha256_of_slide, stamp_of
 from app.slides.opening import open_slide
 from app.slides.outputs.writing import write_outputs
 from app.slides.results import SlideSummary
+from app.slides.source import SlideSource
 from app.slides.summarize import summarize
+from app.slides.tile_rows import TileRow
 from app.slides.tissue import overview_px, tissue_shares
 
 Stage = Literal["opening", "finding tissue", "classifying", "writing"]
@@ -117,7 +123,10 @@ def run_slide(
                     raise SlideChangedError
                 progress("writing", len(rows), len(rows))
                 summary = summarize()
-                write_outputs(run.out_dir, summary, rows, overview, manifest, manifest.cam_shape)
+                show = partial(_tile_to_show, source, grid)
+                write_outputs(
+                    run.out_dir, summary, rows, overview, manifest, manifest.cam_shape, show
+                )
     return summary
 
 
@@ -142,3 +151,12 @@ def _close_when_open(opening: Future[Classifier]) -> None:
     """Close a model that is still being opened, when the slide turned out to be unusable."""
     with suppress(OsteoError):
         opening.result().close()
+
+
+def _tile_to_show(source: SlideSource, grid: Grid, row: TileRow) -> NDArray[np.uint8] | None:
+    """A tile for the report, uint8 RGB `[224, 224, 3]`; None if it cannot be read."""
+    location = grid.location_level0(row.column, row.row)
+    try:
+        return source.read_square(location, grid.side_level0, TILE_SIDE_PX)
+    except SlideError:
+        return None
