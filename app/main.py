@@ -68,7 +68,7 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
     watch_audit(metrics, audit.writer)
     lifecycle = Lifecycle(settings, metrics, opener, auditor.note_switch)
     service = TileService(settings, metrics, lifecycle)
-    slides = SlideService(settings)
+    slides = SlideService(settings, metrics)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:

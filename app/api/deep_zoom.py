@@ -7,8 +7,8 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Response
 
-from app.api.openapi import BINARY, problem_responses
-from app.api.slide_access import slide_router
+from app.api.openapi import BINARY
+from app.api.slide_access import slide_problems, slide_router
 from app.api.slides import READING, REFUSALS, SlideId
 from app.jobs.slide_service import SlideService
 from app.slides.deep_zoom import describe_pyramid
@@ -27,7 +27,7 @@ def build_router(slides: SlideService) -> APIRouter:
     @router.get(
         "/slides/{slide_id}/dzi",
         response_class=Response,
-        responses=problem_responses("extra-missing", "slide-not-found")
+        responses=slide_problems("slide-not-found")
         | {
             200: {
                 "description": "The description.",
@@ -44,7 +44,7 @@ def build_router(slides: SlideService) -> APIRouter:
     @router.get(
         "/slides/{slide_id}/dzi_files/{level}/{tile}.jpeg",
         response_class=Response,
-        responses=problem_responses(*READING, *REFUSALS, "zoom-tile-not-found", "invalid-request")
+        responses=slide_problems(*READING, *REFUSALS, "zoom-tile-not-found")
         | {200: {"description": "The tile.", "content": {"image/jpeg": {"schema": BINARY}}}},
     )
     async def zoom_tile(slide_id: SlideId, level: Level, tile: Tile) -> Response:

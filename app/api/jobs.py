@@ -11,9 +11,9 @@ from fastapi.responses import FileResponse
 
 from app.api.content_policy import policy_of_page
 from app.api.job_events import EVENT_STREAM, JobEvents
-from app.api.openapi import BINARY, problem_responses
+from app.api.openapi import BINARY
 from app.api.request_context import SlideEvent
-from app.api.slide_access import note, slide_router
+from app.api.slide_access import note, slide_problems, slide_router
 from app.api.slide_schemas import JobAnswer, JobsAnswer, NewJob
 from app.api.slides import SlideId, known_response
 from app.api.tile_upload import json_response
@@ -36,7 +36,7 @@ RESULT_TYPES: Final[Mapping[str, str]] = {
 }
 """The results that a job can have; nothing else in its folder is served."""
 _REPORT: Final = "report.html"
-_JOB: Final = ("extra-missing", "job-not-found", "jobs-unavailable")
+_JOB: Final = ("job-not-found", "jobs-unavailable")
 JobId = Annotated[str, Path(max_length=64, description="Of the job.")]
 ResultName = Annotated[str, Path(max_length=64, description="Such as `summary.json`.")]
 
@@ -59,13 +59,11 @@ def build_router(slides: SlideService, lifecycle: Lifecycle) -> APIRouter:
         "/slides/{slide_id}/jobs",
         status_code=202,
         response_model=JobAnswer,
-        responses=problem_responses(
-            "extra-missing",
+        responses=slide_problems(
             "slide-not-found",
             "slide-changed",
             "jobs-unavailable",
             "not-ready",
-            "invalid-request",
         )
         | known_response("The same question was answered before."),
     )
@@ -88,7 +86,7 @@ def build_router(slides: SlideService, lifecycle: Lifecycle) -> APIRouter:
         response.headers["Location"] = f"{root}/v1/jobs/{job.id}"
         return response
 
-    @router.get("/jobs", responses=problem_responses("extra-missing", "jobs-unavailable"))
+    @router.get("/jobs", responses=slide_problems("jobs-unavailable"))
     async def list_jobs(
         request: Request,
         slide_id: Annotated[
@@ -98,7 +96,7 @@ def build_router(slides: SlideService, lifecycle: Lifecycle) -> APIRouter:
         """All jobs, or those of a slide, the newest first."""
         return JobsAnswer(jobs=[answered(job, request) for job in await slides.jobs(slide_id)])
 
-    @router.get("/jobs/{job_id}", responses=problem_responses(*_JOB))
+    @router.get("/jobs/{job_id}", responses=slide_problems(*_JOB))
     async def get_job(request: Request, job_id: JobId) -> JobAnswer:
         """A job, its progress and its results."""
         return answered(await slides.job(job_id), request)
@@ -106,7 +104,7 @@ def build_router(slides: SlideService, lifecycle: Lifecycle) -> APIRouter:
     @router.get(
         "/jobs/{job_id}/events",
         response_class=Response,
-        responses=problem_responses(*_JOB, "too-many-streams")
+        responses=slide_problems(*_JOB, "too-many-streams")
         | {
             200: {
                 "description": "Events named `job` whose data is the job, until it is over.",
@@ -121,7 +119,7 @@ def build_router(slides: SlideService, lifecycle: Lifecycle) -> APIRouter:
     @router.delete(
         "/jobs/{job_id}",
         response_model=JobAnswer,
-        responses=problem_responses(*_JOB)
+        responses=slide_problems(*_JOB)
         | {204: {"description": "The job was over; it and its results were deleted."}},
     )
     async def end_job(request: Request, job_id: JobId) -> Response:
@@ -137,7 +135,7 @@ def build_router(slides: SlideService, lifecycle: Lifecycle) -> APIRouter:
     @router.get(
         "/jobs/{job_id}/results/{name}",
         response_class=Response,
-        responses=problem_responses(*_JOB, "job-state", "result-not-found")
+        responses=slide_problems(*_JOB, "job-state", "result-not-found")
         | {
             200: {
                 "description": "The file.",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Final
+from typing import Any, Final
 
 from fastapi import APIRouter, Depends, Request
 
+from app.api.openapi import problem_responses
 from app.api.request_context import SlideEvent, SlideNote, request_context
 from app.core.slide_errors import ExtraMissingError
 from app.inference.results import ModelIdentity
@@ -49,3 +50,8 @@ def note(
 def slide_router(slides: SlideService) -> APIRouter:
     """A router whose routes all need the packages that read slides."""
     return APIRouter(prefix="/v1", tags=["slides"], dependencies=[Depends(RequireSlides(slides))])
+
+
+def slide_problems(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """The responses of a route with parameters that can answer with these problems."""
+    return problem_responses("extra-missing", "invalid-request", *codes)

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Request, Response
 from app.api import tus
 from app.api.openapi import problem_responses
 from app.api.request_context import request_context
-from app.api.slide_access import slide_router
+from app.api.slide_access import slide_problems, slide_router
 from app.api.slide_bodies import SlideBodies
 from app.api.slide_schemas import UploadAnswer
 from app.api.tile_upload import json_response
@@ -61,7 +61,7 @@ def build_router(slides: SlideService, settings: Settings) -> APIRouter:
     @router.get(
         "/uploads/{upload_id}",
         response_model=UploadAnswer,
-        responses=problem_responses("extra-missing", "upload-not-found", "tus-version"),
+        responses=slide_problems("upload-not-found", "tus-version"),
     )
     async def get_upload(request: Request, upload_id: UploadId) -> Response:
         """How far an upload is; HEAD answers the same in headers (tus 1.0)."""
@@ -71,7 +71,7 @@ def build_router(slides: SlideService, settings: Settings) -> APIRouter:
     @router.patch(
         "/uploads/{upload_id}",
         status_code=204,
-        responses=problem_responses("extra-missing", "upload-not-found", *_OF_HEADERS, *_OF_DATA),
+        responses=slide_problems("upload-not-found", *_OF_HEADERS, *_OF_DATA),
     )
     async def append_to_upload(request: Request, upload_id: UploadId) -> Response:
         """Append data at `Upload-Offset` (tus 1.0)."""
@@ -80,9 +80,7 @@ def build_router(slides: SlideService, settings: Settings) -> APIRouter:
     @router.delete(
         "/uploads/{upload_id}",
         status_code=204,
-        responses=problem_responses(
-            "extra-missing", "upload-not-found", "upload-busy", "tus-version"
-        ),
+        responses=slide_problems("upload-not-found", "upload-busy", "tus-version"),
     )
     async def delete_upload(request: Request, upload_id: UploadId) -> Response:
         """Delete an upload (tus 1.0)."""
@@ -92,9 +90,7 @@ def build_router(slides: SlideService, settings: Settings) -> APIRouter:
         "/uploads/{name}",
         status_code=201,
         response_model=UploadAnswer,
-        responses=problem_responses(
-            "extra-missing", "upload-not-found", *_OF_HEADERS, *_OF_LENGTH, *_OF_DATA
-        ),
+        responses=slide_problems("upload-not-found", *_OF_HEADERS, *_OF_LENGTH, *_OF_DATA),
     )
     async def put_upload(request: Request, name: Name) -> Response:
         """Send a whole file in one request: `curl -T biopsy.svs http://HOST:PORT/v1/uploads/`.

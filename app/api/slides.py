@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Path, Request, Response
 
 from app.api.openapi import BINARY, problem_responses
-from app.api.slide_access import note, slide_router
+from app.api.slide_access import note, slide_problems, slide_router
 from app.api.slide_schemas import NewSlide, SlideAnswer, SlidesAnswer
 from app.api.tile_upload import json_response
 from app.core.slide_store_errors import DiskFullError
@@ -24,12 +24,9 @@ from app.slides.slide_record import SlideRecord
 SlideId = Annotated[str, Path(max_length=64, description="Of the slide.")]
 READING: Final = ("slide-not-found", "slide-changed", "slide-reader", "slide-readers-busy")
 """Problems of every route that reads pixels of a slide."""
-REFUSALS: Final = (
-    *("unsupported-slide", "corrupt-slide", "slide-too-large", "slide-resolution"),
-    "extra-missing",
-)
+REFUSALS: Final = (*("unsupported-slide", "corrupt-slide", "slide-too-large", "slide-resolution"),)
 _ADDING: Final = (
-    *("invalid-request", "not-ready", "upload-not-found", "upload-busy", "upload-incomplete"),
+    *("not-ready", "upload-not-found", "upload-busy", "upload-incomplete"),
     *("slide-path", "slide-archive", "slides-full", "disk-full", "slide-reader"),
     "slide-readers-busy",
 )
@@ -48,7 +45,7 @@ def build_router(slides: SlideService, lifecycle: Lifecycle, settings: Settings)
         "/slides",
         status_code=201,
         response_model=SlideAnswer,
-        responses=problem_responses(*REFUSALS, *_ADDING) | known_response("The slide was known."),
+        responses=slide_problems(*REFUSALS, *_ADDING) | known_response("The slide was known."),
     )
     async def add_slide(request: Request, new: NewSlide) -> Response:
         """Inspect a slide and keep it; it is read, but not classified yet.
@@ -76,9 +73,7 @@ def build_router(slides: SlideService, lifecycle: Lifecycle, settings: Settings)
         records = await asyncio.to_thread(slides.store.records)
         return SlidesAnswer(slides=[SlideAnswer.of(record, n_threads) for record in records])
 
-    @router.get(
-        "/slides/{slide_id}", responses=problem_responses("extra-missing", "slide-not-found")
-    )
+    @router.get("/slides/{slide_id}", responses=slide_problems("slide-not-found"))
     async def get_slide(slide_id: SlideId) -> SlideAnswer:
         """What is known of a slide."""
         record = await asyncio.to_thread(slides.store.record, slide_id)
@@ -87,9 +82,7 @@ def build_router(slides: SlideService, lifecycle: Lifecycle, settings: Settings)
     @router.delete(
         "/slides/{slide_id}",
         status_code=204,
-        responses=problem_responses(
-            "extra-missing", "slide-not-found", "slide-in-use", "jobs-unavailable"
-        ),
+        responses=slide_problems("slide-not-found", "slide-in-use", "jobs-unavailable"),
     )
     async def delete_slide(request: Request, slide_id: SlideId) -> Response:
         """Delete a slide, its jobs and their results; a file beneath a mount stays."""
@@ -100,7 +93,7 @@ def build_router(slides: SlideService, lifecycle: Lifecycle, settings: Settings)
     @router.get(
         "/slides/{slide_id}/thumbnail",
         response_class=Response,
-        responses=problem_responses(*READING, *REFUSALS) | {200: _IMAGE},
+        responses=slide_problems(*READING, *REFUSALS) | {200: _IMAGE},
     )
     async def slide_thumbnail(slide_id: SlideId) -> Response:
         """A picture of the whole slide, without its label: a JPEG of at most 1024 px a side."""

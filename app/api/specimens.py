@@ -7,8 +7,7 @@ from pathlib import Path
 
 from fastapi import APIRouter, Request
 
-from app.api.openapi import problem_responses
-from app.api.slide_access import note, slide_router
+from app.api.slide_access import note, slide_problems, slide_router
 from app.api.slide_schemas import NewSpecimen
 from app.jobs.slide_service import SUMMARY_NAME, SlideService
 from app.slides.results import SpecimenSummary
@@ -21,14 +20,12 @@ def build_router(slides: SlideService) -> APIRouter:
 
     @router.post(
         "/specimens",
-        responses=problem_responses(
-            "extra-missing",
+        responses=slide_problems(
             "job-not-found",
             "job-state",
             "jobs-unavailable",
             "result-not-found",
             "specimen-mixed",
-            "invalid-request",
         ),
     )
     async def sum_specimen(request: Request, new: NewSpecimen) -> SpecimenSummary:

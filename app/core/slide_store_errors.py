@@ -143,7 +143,7 @@ class ResultNotFoundError(SlideStoreError, code="result-not-found"):
         )
 
 
-class TileNotFoundError(SlideStoreError, code="zoom-tile-not-found"):
+class ZoomTileNotFoundError(SlideStoreError, code="zoom-tile-not-found"):
     def __init__(self, what: str, advice: str) -> None:
         super().__init__(f"The picture has no {what}. {advice}")
 

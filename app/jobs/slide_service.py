@@ -27,6 +27,7 @@ from app.slides.readers import Readers, SlideFile
 from app.slides.slide_record import SlideRecord
 from app.slides.store import open_store
 from app.telemetry.logs import LOGGER_NAME
+from app.telemetry.metrics import Metrics
 
 SUMMARY_NAME: Final = "summary.json"
 _SWEEP_S: Final = 600.0
@@ -43,9 +44,10 @@ class SlideService:
     state folder has slides: a job that a kill has interrupted then goes on by itself.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
         """Open nothing yet."""
         self._settings = settings
+        self._metrics = metrics
         self.store = open_store(settings)
         self.readers = Readers(settings.slide_limits, settings.slide_memory_bytes)
         self.intake = SlideIntake(self.store, self.readers, settings)
@@ -244,7 +246,7 @@ class SlideService:
             from app.jobs.opening import run_workers
 
             try:
-                workers = run_workers(self._settings, queue, self.store)
+                workers = run_workers(self._settings, queue, self.store, self._metrics)
                 workers.__enter__()
             except BaseException:
                 queue.close()

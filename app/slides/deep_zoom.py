@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 from xml.sax.saxutils import quoteattr
 
-from app.core.slide_store_errors import TileNotFoundError
+from app.core.slide_store_errors import ZoomTileNotFoundError
 
 TILE_PX: Final = 256
 FORMAT: Final = "jpeg"
@@ -49,16 +49,16 @@ def zoom_tile(width_px: int, height_px: int, level: int, column: int, row: int) 
         row: from 0.
 
     Raises:
-        TileNotFoundError: the pyramid has no such tile.
+        ZoomTileNotFoundError: the pyramid has no such tile.
     """
     top = max_level(width_px, height_px)
     if not 0 <= level <= top:
-        raise TileNotFoundError(f"level {level}", f"The levels are 0 to {top}.")
+        raise ZoomTileNotFoundError(f"level {level}", f"The levels are 0 to {top}.")
     scale = 2 ** (top - level)
     width, height = math.ceil(width_px / scale), math.ceil(height_px / scale)
     columns, rows = math.ceil(width / TILE_PX), math.ceil(height / TILE_PX)
     if not (0 <= column < columns and 0 <= row < rows):
-        raise TileNotFoundError(
+        raise ZoomTileNotFoundError(
             f"tile {column}_{row} at level {level}", f"It has {columns} columns and {rows} rows."
         )
     size = min(TILE_PX, width - column * TILE_PX), min(TILE_PX, height - row * TILE_PX)

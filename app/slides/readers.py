@@ -88,7 +88,7 @@ class Readers:
         """A tile of the deep zoom pyramid: a JPEG.
 
         Raises:
-            TileNotFoundError: there is no such tile.
+            ZoomTileNotFoundError: there is no such tile.
             SlideError: it cannot be read; further errors as `facts`.
         """
         return (await self._ask(slide, "zoom_tile", [level, column, row]))[1]

@@ -48,7 +48,7 @@ class Slides:
 
         Raises:
             SlideError: the slide cannot be read.
-            TileNotFoundError: the slide has no such tile.
+            ZoomTileNotFoundError: the slide has no such tile.
         """
         key = json.dumps([request["path"], request["stamp"], request["mpp"]])
         slide = self._opened(key, request)
