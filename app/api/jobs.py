@@ -65,7 +65,7 @@ def build_router(slides: SlideService, lifecycle: Lifecycle) -> APIRouter:
             "jobs-unavailable",
             "not-ready",
         )
-        | known_response("The same question was answered before."),
+        | known_response("The same question was answered before.", JobAnswer),
     )
     async def submit_job(
         request: Request, slide_id: SlideId, new: Annotated[NewJob | None, Body()] = None

@@ -168,7 +168,7 @@ def install_handlers(app: FastAPI) -> None:
 def problem_response(scope: Scope, error: OsteoError) -> Response:
     """The response to a request that failed with an error."""
     problem = problem_of(error, request_context(scope).request_id)
-    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR and problem.status != 503:
+    if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         _logger.error("request_failed", exc_info=error, extra={"request_id": problem.request_id})
     headers = {}
     if isinstance(error, UnavailableError):

@@ -30,7 +30,7 @@ class RequireSlides:
             ExtraMissingError: the packages that read slides are not installed.
         """
         if find_spec("openslide") is None or find_spec("tifffile") is None:
-            raise ExtraMissingError("Whole slides", "slides")
+            raise ExtraMissingError("Reading slides", "slides")
         await self._slides.start()
 
 

@@ -13,6 +13,7 @@ from app.api.slide_access import note, slide_problems, slide_router
 from app.api.slide_schemas import NewSlide, SlideAnswer, SlidesAnswer
 from app.api.tile_upload import json_response
 from app.core.slide_store_errors import DiskFullError
+from app.inference.results import Answer
 from app.jobs.slide_service import SlideService
 from app.runtime.cores import usable_cores
 from app.serving.lifecycle import Lifecycle
@@ -45,7 +46,8 @@ def build_router(slides: SlideService, lifecycle: Lifecycle, settings: Settings)
         "/slides",
         status_code=201,
         response_model=SlideAnswer,
-        responses=slide_problems(*REFUSALS, *_ADDING) | known_response("The slide was known."),
+        responses=slide_problems(*REFUSALS, *_ADDING)
+        | known_response("The slide was known.", SlideAnswer),
     )
     async def add_slide(request: Request, new: NewSlide) -> Response:
         """Inspect a slide and keep it; it is read, but not classified yet.
@@ -102,9 +104,9 @@ def build_router(slides: SlideService, lifecycle: Lifecycle, settings: Settings)
     return router
 
 
-def known_response(description: str) -> dict[int | str, dict[str, Any]]:
-    """The response 200 of a route whose answer is usually another."""
-    return {200: {"description": description}}
+def known_response(description: str, answer: type[Answer]) -> dict[int | str, dict[str, Any]]:
+    """The response 200 of a route whose answer usually has another status."""
+    return {200: {"description": description, "model": answer}}
 
 
 async def _add(

@@ -46,7 +46,7 @@ class SlideService:
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         """Open nothing yet."""
-        self._settings = settings
+        self.settings = settings
         self._metrics = metrics
         self.store = open_store(settings)
         self.readers = Readers(settings.slide_limits, settings.slide_memory_bytes)
@@ -58,7 +58,7 @@ class SlideService:
 
     async def start(self) -> None:
         """Go on with the jobs of an earlier service, if there can be any."""
-        if self.store.exists or self._settings.jobs_url is not None:
+        if self.store.exists or self.settings.jobs_url is not None:
             try:
                 await self._require_queue()
             except JobsUnavailableError as error:
@@ -196,8 +196,8 @@ class SlideService:
         Raises:
             JobsUnavailableError: the queue cannot be reached.
         """
-        expiry_s = self._settings.slide_expiry_h * _HOUR_S
-        upload_expiry_s = self._settings.upload_expiry_h * _HOUR_S
+        expiry_s = self.settings.slide_expiry_h * _HOUR_S
+        upload_expiry_s = self.settings.upload_expiry_h * _HOUR_S
         queue = await self._require_queue()
         n_uploads = await asyncio.to_thread(self.store.uploads.delete_unused, upload_expiry_s)
         n_slides = n_results = 0
@@ -241,12 +241,12 @@ class SlideService:
     def _open(self) -> JobQueue:
         from app.jobs.opening import open_queue
 
-        queue = open_queue(self._settings)
-        if self._settings.slide_workers:
+        queue = open_queue(self.settings)
+        if self.settings.slide_workers:
             from app.jobs.opening import run_workers
 
             try:
-                workers = run_workers(self._settings, queue, self.store, self._metrics)
+                workers = run_workers(self.settings, queue, self.store, self._metrics)
                 workers.__enter__()
             except BaseException:
                 queue.close()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 from xml.sax.saxutils import quoteattr
 
+from app.core.errors import counted
 from app.core.slide_store_errors import ZoomTileNotFoundError
 
 TILE_PX: Final = 256
@@ -59,7 +60,8 @@ def zoom_tile(width_px: int, height_px: int, level: int, column: int, row: int) 
     columns, rows = math.ceil(width / TILE_PX), math.ceil(height / TILE_PX)
     if not (0 <= column < columns and 0 <= row < rows):
         raise ZoomTileNotFoundError(
-            f"tile {column}_{row} at level {level}", f"It has {columns} columns and {rows} rows."
+            f"tile {column}_{row} at level {level}",
+            f"It has {counted(columns, 'column')} and {counted(rows, 'row')}.",
         )
     size = min(TILE_PX, width - column * TILE_PX), min(TILE_PX, height - row * TILE_PX)
     side = TILE_PX * scale
