@@ -54,7 +54,8 @@ OsteoError
 │   ├── SlideTooLargeError       more than `limit` of a `unit`
 │   ├── SlideResolutionError     no micrometres per pixel, or no plausible ones
 │   ├── SlideTileError           one tile of it cannot be read
-│   └── SlideChangedError        the file changed during the work
+│   ├── SlideChangedError        the file changed during the work
+│   └── SpecimenError            slides that cannot be summed (`reason`)
 ├── SlideStoreError              a slide cannot be stored, found or worked on (in
 │   │                            `slide_store_errors`)
 │   ├── SlidesFullError          the quota of `limit_bytes` does not have the room

@@ -57,6 +57,12 @@ class JobsUnavailableError(UnavailableError, code="jobs-unavailable"):
         )
 
 
+class SpecimenError(SlideError, code="specimen-mixed"):
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"The slides cannot be summed: {reason}")
+
+
 class ExtraMissingError(OsteoError, code="extra-missing"):
     def __init__(self, what: str, extra: str) -> None:
         self.what, self.extra = what, extra
