@@ -30,7 +30,7 @@ from app.slides.opening import open_slide
 from app.slides.outputs.writing import write_outputs
 from app.slides.results import SlideSummary
 from app.slides.source import SlideSource
-from app.slides.summarize import summarize
+from app.slides.summarize import ClassifiedSlide, summarize
 from app.slides.tile_rows import TileRow
 from app.slides.tissue import overview_px, tissue_shares
 
@@ -122,7 +122,10 @@ def run_slide(
                 if stamp_of(run.path) != stamp:
                     raise SlideChangedError
                 progress("writing", len(rows), len(rows))
-                summary = summarize()
+                slide = ClassifiedSlide(sha256, facts, grid, len(cells), rows)
+                summary = summarize(
+                    slide, manifest, classifier.bundle.sha256, run.min_tumor_mm2, parameters
+                )
                 show = partial(_tile_to_show, source, grid)
                 write_outputs(
                     run.out_dir, summary, rows, overview, manifest, manifest.cam_shape, show

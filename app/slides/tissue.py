@@ -15,14 +15,17 @@ from app.slides.grid import Grid
 
 OVERVIEW_MPP: Final = 32.0
 """Micrometres per pixel of the overview in which tissue is looked for: 32 px a tile at 10x."""
+MIN_OVERVIEW_PX: Final = 1024
+"""Longer side of the overview of a small slide, which is a picture in the report too."""
 MAX_OVERVIEW_PX: Final = 4096
-"""Longest side of the overview, which bounds its memory to 50 MB."""
+"""Longer side of the overview of a large slide, which bounds its memory to 50 MB."""
 
 
 def overview_px(facts: SlideFacts) -> int:
     """The longer side of the overview to read of a slide, in pixels."""
-    longer_um = max(facts.width_px, facts.height_px) * facts.mpp
-    return max(1, min(MAX_OVERVIEW_PX, round(longer_um / OVERVIEW_MPP)))
+    longer_px = max(facts.width_px, facts.height_px)
+    wanted_px = round(longer_px * facts.mpp / OVERVIEW_MPP)
+    return min(longer_px, MAX_OVERVIEW_PX, max(MIN_OVERVIEW_PX, wanted_px))
 
 
 def tissue_shares(

@@ -6,7 +6,7 @@ import pytest
 from app.core.manifest import InputContract
 from app.core.slide_limits import DEFAULT_SLIDE_LIMITS
 from app.slides.grid import make_grid
-from app.slides.tissue import MAX_OVERVIEW_PX, overview_px, tissue_shares
+from app.slides.tissue import MAX_OVERVIEW_PX, MIN_OVERVIEW_PX, overview_px, tissue_shares
 from tests.slides.test_grid import facts_of
 
 GLASS, STAINED = (243, 242, 244), (200, 120, 180)
@@ -40,6 +40,6 @@ def test_a_rest_at_the_edge_belongs_to_no_tile() -> None:
 
 def test_the_overview_is_coarse_and_bounded() -> None:
     assert overview_px(facts_of(40_000, 30_000, 1.0)) == 1250
-    assert overview_px(facts_of(100_000, 75_000, 0.25)) == 781
+    assert overview_px(facts_of(100_000, 75_000, 0.25)) == MIN_OVERVIEW_PX
     assert overview_px(facts_of(10**6, 10**4, 1.0)) == MAX_OVERVIEW_PX
-    assert overview_px(facts_of(1, 1, 0.1)) == 1
+    assert overview_px(facts_of(600, 700, 0.1)) == 700
