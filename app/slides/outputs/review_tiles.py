@@ -13,7 +13,7 @@ from app.core.review import ReviewReason
 from app.slides.outputs.colours import hexadecimal, label_colours
 from app.slides.outputs.markup import Html, fill, joined
 from app.slides.outputs.pictures import data_uri
-from app.slides.outputs.subject import OutputSubject, label_name
+from app.slides.outputs.subject import OutputSubject, shown_names
 from app.slides.tile_rows import TileRow
 
 ReadSquare = Callable[[TileRow], NDArray[np.uint8] | None]
@@ -95,12 +95,13 @@ def _answer(row: TileRow, subject: OutputSubject) -> Html:
     label = subject.label_of(row)
     if label is None:
         return Html("Unreadable")
-    colours = label_colours(subject.manifest.labels)
+    labels = subject.manifest.labels
+    at = labels.index(label)
     return fill(
         '<i class="swatch" style="background:$colour"></i> $name '
         '<span class="muted">$probability</span>',
-        colour=hexadecimal(colours[subject.manifest.labels.index(label)]),
-        name=label_name(label),
+        colour=hexadecimal(label_colours(labels)[at]),
+        name=shown_names(labels)[at],
         probability=f"{max(row.probabilities):.2f}",
     )
 
