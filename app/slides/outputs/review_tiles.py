@@ -33,7 +33,7 @@ _SHORT: Final = {
 _CARD: Final = """<article class="tile">
 $picture<h3><span class="mark">$number</span> $answer</h3>
 <p>$reasons</p>
-<p class="muted">$fate Priority $priority, column $column, row $row, at $x, $y mm.</p>
+<p class="muted">$fate Column $column, row $row; priority $priority.</p>
 </article>
 """
 
@@ -66,8 +66,6 @@ def review_cards(
 def _card(
     number: int, row: TileRow, subject: OutputSubject, read_square: ReadSquare | None
 ) -> Html:
-    grid = subject.grid
-    x, y = grid.location_level0(row.column, row.row)
     square = read_square(row) if read_square else None
     picture = Html("")
     if square is not None:
@@ -86,8 +84,6 @@ def _card(
         priority=f"{row.priority:.2f}",
         column=row.column,
         row=row.row,
-        x=f"{x * grid.mpp / 1000:.1f}",
-        y=f"{y * grid.mpp / 1000:.1f}",
     )
 
 

@@ -40,7 +40,8 @@ def _filled(polygons: list[list[Ring]], shape: tuple[int, int]) -> NDArray[np.bo
             for (x1, y1), (x2, y2) in pairwise(ring):
                 if x1 == x2:
                     crossings[min(y1, y2) : max(y1, y2), x1:] += 1
-    return crossings % 2 == 1
+    inside: NDArray[np.bool_] = crossings % 2 == 1
+    return inside
 
 
 @given(GRIDS)

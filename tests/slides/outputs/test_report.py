@@ -44,8 +44,8 @@ def test_write_report_says_notice_status_ratio_group_and_bias(
     assert f"{100 * necrosis.ratio:.0f} %" in text.replace("\xa0", " ")
     assert f"necrosis ratio {necrosis.ratio:.3f}" in text
     assert "Response (Huvos) Undetermined" in text
-    assert necrosis.reason in text
-    assert necrosis.bias in text
+    assert str(necrosis.reason) in text
+    assert str(necrosis.bias) in text
 
 
 def test_write_report_draws_each_interval_with_its_name(

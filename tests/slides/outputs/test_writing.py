@@ -103,7 +103,7 @@ def _full_disk(failing: str) -> Callable[..., object]:
 
     def open_(path: Path, mode: str = "r", *rest: object, **options: object) -> object:
         at = Path("/dev/full") if path.name == failing and "w" in mode else path
-        return real_open(at, mode, *rest, **options)  # type: ignore[arg-type] # passed on
+        return real_open(at, mode, *rest, **options)  # type: ignore[call-overload] # passed on
 
     return open_
 
