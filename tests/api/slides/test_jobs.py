@@ -235,9 +235,7 @@ def test_slide_is_deleted_with_its_jobs_and_results(
     assert not [p for p in (state_dir / "slides").rglob("*") if p.is_file()]
 
 
-def test_specimen_is_summed_over_its_slides(
-    client: TestClient, slide: str, tmp_path: Path
-) -> None:
+def test_specimen_is_summed_over_its_slides(client: TestClient, slide: str, tmp_path: Path) -> None:
     jobs = []
     for mpp in (None, 0.6):
         jobs.append(client.post(f"{slide}/jobs", json={"mpp": mpp}).json()["id"])
