@@ -46,7 +46,8 @@ OsteoError
 │   ├── SlideTooLargeError       more than `limit` of a `unit`
 │   ├── SlideResolutionError     no micrometres per pixel, or no plausible ones
 │   ├── SlideTileError           one tile of it cannot be read
-│   └── SlideChangedError        the file changed during the work
+│   ├── SlideChangedError        the file changed during the work
+│   └── SpecimenError            slides that cannot be summed (`reason`)
 ├── ExtraMissingError            an optional package is not installed (`extra`; in `slide_errors`)
 ├── ExplanationUnavailableError  the evidence map of this tile shows nothing
 ├── ModelNotFoundError           no such model or version

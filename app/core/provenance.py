@@ -64,3 +64,8 @@ class Recalibration(ManifestPart):
     index_sha256: Sha256 = Field(description="SHA-256 of the index of the site's tiles.")
     n_tiles: PositiveInt
     gate_widened: bool
+    confusion: tuple[tuple[Annotated[int, Field(ge=0)], ...], ...] | None = Field(
+        default=None,
+        description="`confusion[i][j]` counts the site's tiles of label i predicted as label j; "
+        "null in versions that were calibrated before it was recorded.",
+    )

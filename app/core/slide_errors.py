@@ -47,6 +47,12 @@ class SlideChangedError(SlideError, code="slide-changed"):
         super().__init__("The file of the slide changed while it was being classified.")
 
 
+class SpecimenError(SlideError, code="specimen-mixed"):
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"The slides cannot be summed: {reason}")
+
+
 class ExtraMissingError(OsteoError, code="extra-missing"):
     def __init__(self, what: str, extra: str) -> None:
         self.what, self.extra = what, extra

@@ -9,9 +9,8 @@ from pydantic import Field
 from app.inference.results import RESEARCH_USE, Answer, ModelIdentity, Probability
 from app.slides.facts import SlideFacts
 
-IntervalMethod = Literal[
-    "block_bootstrap", "slide_confusion", "patient_confusion", "site_confusion"
-]
+ConfusionMethod = Literal["slide_confusion", "patient_confusion", "site_confusion"]
+IntervalMethod = Literal["block_bootstrap", ConfusionMethod]
 
 
 class RatioInterval(Answer):
@@ -53,6 +52,12 @@ class Necrosis(Answer):
         default=None,
         description="What a completely dead slide would read with this model, by its measured "
         "errors; null if they were not measured.",
+    )
+    confusions: dict[ConfusionMethod, list[list[int]]] | None = Field(
+        default=None,
+        description="The measured errors behind the intervals: tiles by true kind of tissue (row) "
+        "and answered kind (column), in the order other tissue, non-viable tumour, viable tumour. "
+        "Null if the model lacks one of the two labels.",
     )
 
 

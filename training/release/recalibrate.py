@@ -23,6 +23,7 @@ from training.evaluation.calibration import (
     fit_temperature,
     measure_calibration,
 )
+from training.evaluation.metrics import confusion_matrix
 from training.release.bundle import complete_bundle, file_entry
 from training.release.golden_tiles import renew_golden_record
 from training.release.model_card_reliability import recalibration_section
@@ -80,6 +81,7 @@ def recalibrate(bundle: Bundle, labelled: LabelledTiles, widen_gate: bool) -> Pa
         index_sha256=labelled.index_sha256,
         n_tiles=len(truth),
         gate_widened=widen_gate,
+        confusion=_confusion(truth, held_out.predicted, len(before.labels)),
     )
     manifest = before.model_copy(
         update={
@@ -136,6 +138,12 @@ def _fit(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
             f"{temperature:g}), which recalibration cannot repair. Check labels and stain."
         )
     return temperature
+
+
+def _confusion(
+    truth: NDArray[np.int64], predicted: NDArray[np.int64], n_labels: int
+) -> tuple[tuple[int, ...], ...]:
+    return tuple(map(tuple, confusion_matrix(truth, predicted, n_labels).tolist()))
 
 
 def _distances(bundle: Bundle, embeddings: NDArray[np.float32]) -> NDArray[np.float32] | None:
