@@ -16,7 +16,7 @@ from app.slides.outputs.colours import label_colours
 from app.slides.outputs.legend import LegendEntry, add_legend
 from app.slides.outputs.overview_map import grid_cells
 from app.slides.outputs.pictures import paled, reduced, write_png
-from app.slides.outputs.subject import OutputSubject, label_name
+from app.slides.outputs.subject import OutputSubject, shown_names
 from app.slides.tile_rows import TileRow
 
 _MAX_PX: Final = 1600
@@ -51,8 +51,10 @@ def write_overlay(path: Path, overview: NDArray[np.uint8], subject: OutputSubjec
     drawn = _compose(small, evidence, classes, subject)
     labels = subject.manifest.labels
     entries = [
-        LegendEntry(label_name(label) if label_name(label).isascii() else label.id, colour)
-        for label, colour in zip(labels, label_colours(labels), strict=True)
+        LegendEntry(name if name.isascii() else label.id, colour)
+        for label, name, colour in zip(
+            labels, shown_names(labels), label_colours(labels), strict=True
+        )
     ]
     model = subject.summary.model
     caption = (
@@ -108,13 +110,17 @@ def _compose(
 ) -> Image.Image:
     spread = _over_slide(evidence, overview.size, subject)
     _, alpha = colour_evidence(spread, _OPACITY, _tissue(overview))
+    # The last colour is for what has no class: the last row and column, and index -1.
+    opaque = [(*colour, 255) for colour in label_colours(subject.manifest.labels)]
+    palette = np.array([*opaque, (0, 0, 0, 0)], np.uint8)
+    layers = palette[np.pad(classes, ((0, 1), (0, 1)), constant_values=-1)]
     columns, rows = grid_cells(overview.size, subject)
-    palette = np.array([*label_colours(subject.manifest.labels), (255, 255, 255)], np.uint8)
-    index = np.pad(classes, ((0, 1), (0, 1)), constant_values=-1)
-    at = np.ix_(np.minimum(rows, classes.shape[0]), np.minimum(columns, classes.shape[1]))
-    is_drawn = Image.fromarray(np.where(index[at] >= 0, 255, 0).astype(np.uint8))
-    colours = Image.fromarray(palette[index[at]])
-    return Image.composite(colours, paled(overview), ImageChops.multiply(alpha, is_drawn))
+    at_rows, at_columns = (
+        np.minimum(at, n) for at, n in zip((rows, columns), classes.shape, strict=True)
+    )
+    layer = Image.fromarray(layers.take(at_rows, axis=0).take(at_columns, axis=1))
+    alpha = ImageChops.multiply(alpha, layer.getchannel("A"))
+    return Image.composite(layer.convert("RGB"), paled(overview), alpha)
 
 
 def _over_slide(

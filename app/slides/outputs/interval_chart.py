@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from app.slides.outputs.markup import Html, fill, joined
@@ -24,8 +25,9 @@ _STEP: Final = 46
 
 _CHART: Final = """<svg class="chart" viewBox="0 0 $width $height" role="img" aria-label="$says">
 <rect class="good" x="$at_threshold" y="$top" width="$good_width" height="$span"/>
-<text x="$in_good" y="18" text-anchor="middle">good</text>
-<text x="$in_poor" y="18" text-anchor="middle">poor</text>
+<text class="muted" x="$in_good" y="18" text-anchor="middle">good</text>
+<text class="muted" x="$in_poor" y="18" text-anchor="end">Huvos: poor</text>
+<text class="muted" x="$level_x" y="18" text-anchor="end">$level</text>
 $ticks<line class="threshold" x1="$at_threshold" x2="$at_threshold" y1="$top" y2="$bottom"/>
 $bars$ratio</svg>"""
 _TICK: Final = (
@@ -61,11 +63,18 @@ def interval_chart(necrosis: Necrosis) -> Html:
         at_threshold=threshold,
         good_width=_x(1) - threshold,
         in_good=(threshold + _x(1)) / 2,
-        in_poor=(threshold + _x(0.7)) / 2,
+        in_poor=threshold - 8,
+        level_x=_WIDTH - 4,
+        level=_level(intervals),
         ticks=joined(_tick(tenths / 10, bottom) for tenths in (0, 2, 4, 6, 8, 9, 10)),
         bars=joined(_bar(number, interval) for number, interval in enumerate(intervals)),
         ratio=_ratio(necrosis.ratio, bottom),
     )
+
+
+def _level(intervals: Sequence[RatioInterval]) -> str:
+    levels = {interval.level for interval in intervals}
+    return f"{100 * levels.pop():g} % interval" if len(levels) == 1 else "interval"
 
 
 def _tick(value: float, bottom: int) -> Html:

@@ -7,7 +7,7 @@ from typing import Final
 
 from app.slides.outputs.colours import hexadecimal, label_colours
 from app.slides.outputs.markup import Html, fill, joined
-from app.slides.outputs.subject import OutputSubject, label_name
+from app.slides.outputs.subject import OutputSubject, shown_names
 
 _EXCLUDED: Final = {
     "blank": "Nearly empty",
@@ -29,8 +29,8 @@ def legend(subject: OutputSubject) -> Html:
     labels = subject.manifest.labels
     swatch = '<span><i class="swatch" style="background:$colour"></i> $name</span>\n'
     entries = [
-        fill(swatch, colour=hexadecimal(colour), name=label_name(label))
-        for label, colour in zip(labels, label_colours(labels), strict=True)
+        fill(swatch, colour=hexadecimal(colour), name=name)
+        for name, colour in zip(shown_names(labels), label_colours(labels), strict=True)
     ]
     if sum(subject.summary.tiles.excluded.values()):
         entries.append(Html('<span><i class="swatch hatched"></i> Not counted</span>\n'))
@@ -47,12 +47,14 @@ def count_rows(subject: OutputSubject) -> Html:
         fill(
             _COUNT,
             colour=hexadecimal(colour),
-            name=label_name(label),
+            name=name,
             percent=f"{100 * counts[label.id] / max(1, counts.total()):.1f}",
             n=counts[label.id],
             area=f"{counts[label.id] * subject.grid.tile_area_mm2:.0f}",
         )
-        for label, colour in zip(labels, label_colours(labels), strict=True)
+        for label, name, colour in zip(
+            labels, shown_names(labels), label_colours(labels), strict=True
+        )
     )
 
 

@@ -28,7 +28,7 @@ from typing import Any, Final
 from app.core.manifest import Label
 from app.slides.outputs.colours import EXCLUDED, UNREADABLE, Rgb, label_colours
 from app.slides.outputs.regions import merge_cells
-from app.slides.outputs.subject import OutputSubject, label_name
+from app.slides.outputs.subject import OutputSubject, distinct
 from app.slides.tile_rows import TileRow
 
 _NAMESPACE: Final = uuid.UUID("0a5ce4a4-6e0f-5d4e-9a57-7d4c2f3f6b11")
@@ -75,23 +75,21 @@ def _features(subject: OutputSubject) -> Iterator[Feature]:
         if members[class_]:
             yield _region(class_, members.pop(class_), subject)
     for row in subject.rows:
-        yield _tile(row, _class_of(row, subject, classes), subject)
+        yield _tile(row, classes, subject)
 
 
 def _classes(subject: OutputSubject) -> dict[str, _Class]:
     labels = subject.manifest.labels
-    names = [_class_name(label) for label in labels]
-    unique = names if len(set(names)) == len(names) else [label.id for label in labels]
+    names = distinct([_class_name(label) for label in labels], labels)
     colours = label_colours(labels)
     return {
-        label.id: (name, colour)
-        for label, name, colour in zip(labels, unique, colours, strict=True)
+        label.id: (name, colour) for label, name, colour in zip(labels, names, colours, strict=True)
     }
 
 
 def _class_name(label: Label) -> str:
     """The label's name without what QuPath gives a meaning."""
-    return " ".join(label_name(label).replace(":", " ").rstrip("* ").split()) or label.id
+    return " ".join(label.name.replace(":", " ").split()).rstrip("* ") or label.id
 
 
 def _class_of(row: TileRow, subject: OutputSubject, classes: dict[str, _Class]) -> _Class:
@@ -127,14 +125,15 @@ def _region(class_: _Class, rows: list[TileRow], subject: OutputSubject) -> Feat
     return _feature(f"region {class_[0]}", geometry, properties, subject)
 
 
-def _tile(row: TileRow, class_: _Class, subject: OutputSubject) -> Feature:
+def _tile(row: TileRow, classes: dict[str, _Class], subject: OutputSubject) -> Feature:
+    class_ = _class_of(row, subject, classes)
     label = subject.label_of(row)
     corners = ((0, 0), (1, 0), (1, 1), (0, 1), (0, 0))
     square = [_corner((row.column + dx, row.row + dy), subject) for dx, dy in corners]
     measurements: dict[str, float] = {"Tissue share": row.tissue_share}
-    names = map(label_name, subject.manifest.labels)
     measurements |= {
-        f"Probability: {name}": value for name, value in zip(names, row.probabilities, strict=False)
+        f"Probability: {name}": value
+        for (name, _), value in zip(classes.values(), row.probabilities, strict=False)
     }
     measurements["Review priority"] = row.priority
     if row.distance is not None:

@@ -51,10 +51,9 @@ class TilePaint:
         # Outside of the grid is a further row and column without paint.
         colours = np.pad(self.colours, ((0, 1), (0, 1), (0, 0)))
         kinds = np.pad(self.kinds, ((0, 1), (0, 1)))
-        at_rows = np.minimum(rows, n_rows)[:, None]
-        at_columns = np.minimum(columns, n_columns)[None]
-        picture: NDArray[np.uint8] = colours[at_rows, at_columns]
-        kind = kinds[at_rows, at_columns]
+        at_rows, at_columns = np.minimum(rows, n_rows), np.minimum(columns, n_columns)
+        picture = colours.take(at_rows, axis=0).take(at_columns, axis=1)
+        kind = kinds.take(at_rows, axis=0).take(at_columns, axis=1)
         y, x = np.ogrid[: len(rows), : len(columns)]
         rising = (x + y) % line_px < max(1, line_px // 4)
         falling = (x - y) % line_px < max(1, line_px // 4)

@@ -61,7 +61,7 @@ def reduced(overview: NDArray[np.uint8], max_px: int) -> Image.Image:
     if scale >= 1:
         return picture
     width, height = (max(1, round(scale * side)) for side in picture.size)
-    return picture.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return picture.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
 
 
 def paled(picture: Image.Image) -> Image.Image:

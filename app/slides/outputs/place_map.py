@@ -20,18 +20,22 @@ _Point = tuple[float, float]
 
 _MAX_PX: Final = 900
 """Longer side of each picture."""
-_MARK_SHARE: Final = 0.022
-"""Radius of a mark over the picture's longer side."""
+_SHOWN_PX: Final = 540, 640
+"""Largest width and height at which a page shows a picture, in CSS pixels; see `report.css`."""
+_MARK_PX: Final = 11
+"""Radius of a mark, in the same."""
 _DIRECTIONS: Final = 12
 _NICE_MM: Final = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
 _FIGURE: Final = """<figure><svg viewBox="0 0 $width $height" role="img" aria-label="$alt">
 <image href="$source" width="$width" height="$height"/>
 $over</svg><figcaption>$caption</figcaption></figure>
 """
-_MARK: Final = (
-    '<g class="place"><line x1="$x1" y1="$y1" x2="$x" y2="$y"/>'
-    '<rect x="$left" y="$top" width="$side" height="$side"/>'
-    '<circle cx="$x" cy="$y" r="$radius"/>'
+_FRAME: Final = (
+    '<g class="frame"><line x1="$x1" y1="$y1" x2="$x2" y2="$y2"/>'
+    '<rect x="$left" y="$top" width="$side" height="$side"/></g>\n'
+)
+_NUMBER: Final = (
+    '<g class="place"><circle cx="$x" cy="$y" r="$radius"/>'
     '<text x="$x" y="$y" font-size="$font" text-anchor="middle" dominant-baseline="central">'
     "$number</text></g>\n"
 )
@@ -73,20 +77,26 @@ def _marks(
 ) -> Iterator[Html]:
     """Frames around tiles, each with its number beside it where no other number is."""
     side = subject.grid.side_level0 * size[0] / subject.summary.slide.width_px
-    radius = _MARK_SHARE * max(size)
-    taken: list[_Point] = []
-    for number, row in enumerate(marked, start=1):
-        left, top = row.column * side, row.row * side
-        centre = left + side / 2, top + side / 2
-        x, y = _free_place(centre, side, radius, size, taken)
-        taken.append((x, y))
+    radius = _MARK_PX * max(px / most for px, most in zip(size, _SHOWN_PX, strict=True))
+    centres = [((row.column + 0.5) * side, (row.row + 0.5) * side) for row in marked]
+    places: list[_Point] = []
+    for centre in centres:
+        places.append(_free_place(centre, side, radius, size, [*places, *centres]))
+    # All frames first, so that none lies over a number.
+    for (x1, y1), (x2, y2) in zip(centres, places, strict=True):
         yield fill(
-            _MARK,
-            left=round(left, 1),
-            top=round(top, 1),
+            _FRAME,
+            left=round(x1 - side / 2, 1),
+            top=round(y1 - side / 2, 1),
             side=round(side, 1),
-            x1=round(centre[0], 1),
-            y1=round(centre[1], 1),
+            x1=round(x1, 1),
+            y1=round(y1, 1),
+            x2=round(x2, 1),
+            y2=round(y2, 1),
+        )
+    for number, (x, y) in enumerate(places, start=1):
+        yield fill(
+            _NUMBER,
             x=round(x, 1),
             y=round(y, 1),
             radius=round(radius, 1),

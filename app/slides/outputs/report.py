@@ -48,13 +48,14 @@ def write_report(
     necrosis = summary.necrosis
     shown = tiles_to_look_at(subject.rows)
     slide = summary.slide
+    mm_per_px = slide.mpp / 1000
     page = fill(
         read_template("report.html"),
         style=read_template("report.css"),
         notice=summary.notice,
         status=summary.status.capitalize(),
         incomplete=_incomplete(subject),
-        size=f"{slide.width_px * slide.mpp / 1000:.0f} × {slide.height_px * slide.mpp / 1000:.0f}",  # noqa: RUF001 - the sign of a product
+        size=f"{slide.width_px * mm_per_px:.3g} × {slide.height_px * mm_per_px:.3g}",  # noqa: RUF001 - the sign of a product
         sha256_start=summary.sha256[:12],
         number=_number(necrosis),
         group_class=necrosis.huvos_group,
@@ -97,7 +98,9 @@ def _number(necrosis: Necrosis) -> Html:
 
 
 def _details(necrosis: Necrosis) -> Html:
-    return joined(
+    if not necrosis.intervals:
+        return Html("<p>Without a ratio there are no intervals.</p>")
+    items = joined(
         fill(
             "<li><b>$name</b>, $level&nbsp;%: $low to $high. $detail</li>\n",
             name=METHODS[interval.method],
@@ -108,6 +111,8 @@ def _details(necrosis: Necrosis) -> Html:
         )
         for interval in necrosis.intervals
     )
+    summary = "<details><summary>How the intervals were computed</summary>\n"
+    return fill(f"{summary}<ul>\n$items</ul>\n</details>\n", items=items)
 
 
 def _bias(necrosis: Necrosis) -> Html:

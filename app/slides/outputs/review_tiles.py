@@ -13,7 +13,7 @@ from app.core.review import ReviewReason
 from app.slides.outputs.colours import hexadecimal, label_colours
 from app.slides.outputs.markup import Html, fill, joined
 from app.slides.outputs.pictures import data_uri
-from app.slides.outputs.subject import OutputSubject, label_name
+from app.slides.outputs.subject import OutputSubject, shown_names
 from app.slides.tile_rows import TileRow
 
 ReadSquare = Callable[[TileRow], NDArray[np.uint8] | None]
@@ -33,7 +33,7 @@ _SHORT: Final = {
 _CARD: Final = """<article class="tile">
 $picture<h3><span class="mark">$number</span> $answer</h3>
 <p>$reasons</p>
-<p class="muted">$fate Priority $priority, column $column, row $row, at $x, $y mm.</p>
+<p class="muted">$fate Column $column, row $row; priority $priority.</p>
 </article>
 """
 
@@ -66,8 +66,6 @@ def review_cards(
 def _card(
     number: int, row: TileRow, subject: OutputSubject, read_square: ReadSquare | None
 ) -> Html:
-    grid = subject.grid
-    x, y = grid.location_level0(row.column, row.row)
     square = read_square(row) if read_square else None
     picture = Html("")
     if square is not None:
@@ -86,8 +84,6 @@ def _card(
         priority=f"{row.priority:.2f}",
         column=row.column,
         row=row.row,
-        x=f"{x * grid.mpp / 1000:.1f}",
-        y=f"{y * grid.mpp / 1000:.1f}",
     )
 
 
@@ -95,12 +91,13 @@ def _answer(row: TileRow, subject: OutputSubject) -> Html:
     label = subject.label_of(row)
     if label is None:
         return Html("Unreadable")
-    colours = label_colours(subject.manifest.labels)
+    labels = subject.manifest.labels
+    at = labels.index(label)
     return fill(
         '<i class="swatch" style="background:$colour"></i> $name '
         '<span class="muted">$probability</span>',
-        colour=hexadecimal(colours[subject.manifest.labels.index(label)]),
-        name=label_name(label),
+        colour=hexadecimal(label_colours(labels)[at]),
+        name=shown_names(labels)[at],
         probability=f"{max(row.probabilities):.2f}",
     )
 

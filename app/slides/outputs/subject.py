@@ -43,6 +43,12 @@ class OutputSubject:
         return None if row.excluded_by is not None else self.label_of(row)
 
 
-def label_name(label: Label) -> str:
-    """The name that people read, on one line."""
-    return " ".join(label.name.split()) or label.id
+def shown_names(labels: Sequence[Label]) -> list[str]:
+    """Names that people read, on one line each; ids if two labels have the same name."""
+    names = [" ".join(label.name.split()) or label.id for label in labels]
+    return distinct(names, labels)
+
+
+def distinct(names: list[str], labels: Sequence[Label]) -> list[str]:
+    """The names of labels if they differ, else the ids, which always do."""
+    return names if len(set(names)) == len(names) else [label.id for label in labels]

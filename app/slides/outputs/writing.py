@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -72,6 +73,8 @@ def write_outputs(
         REPORT_NAME: lambda path: write_report(path, overview, subject, read_square),
         SUMMARY_NAME: lambda path: _write_summary(path, summary),
     }
+    for left in folder.glob(f"{_DRAFTS}*"):  # of a writer that was killed
+        shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=_DRAFTS, dir=folder) as drafts:
         for name in OUTPUT_NAMES:
             writers[name](Path(drafts) / name)

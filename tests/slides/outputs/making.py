@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -144,7 +145,12 @@ def make_subject(tmp_path: Path, columns: int = 39, rows: int = 29) -> OutputSub
 
 def make_square(row: TileRow) -> NDArray[np.uint8]:
     """A drawn tile: eosin with nuclei."""
-    rng = np.random.default_rng((row.column, row.row))
+    return _draw_square(row.column, row.row)
+
+
+@cache
+def _draw_square(column: int, row: int) -> NDArray[np.uint8]:
+    rng = np.random.default_rng((column, row))
     pixels = np.full((224, 224, 3), (225, 170, 200), np.int16)
     y, x = np.mgrid[:224, :224]
     for at in rng.integers(0, 224, (70, 2)):
