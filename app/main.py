@@ -11,7 +11,7 @@ from fastapi_offline import FastAPIOffline
 
 from app import __version__
 from app.access.opening import open_access, open_rate_limits
-from app.api import classify, docs_page, explain, health, index, models, problem_pages
+from app.api import classify, docs_page, explain, health, index, models, problem_pages, slide_routes
 from app.api.access_control import AccessControl, RequireCaller
 from app.api.access_metrics import watch_access, watch_audit
 from app.api.auditing import Auditor
@@ -25,6 +25,7 @@ from app.api.spellings import ServeSpellings
 from app.api.unrouted import methods_by_path
 from app.audit.session import open_audit
 from app.inference.results import RESEARCH_USE
+from app.jobs.slide_service import SlideService
 from app.serving.lifecycle import Lifecycle
 from app.serving.loading import RuntimeOpener, open_configured_runtime
 from app.serving.service import TileService
@@ -67,14 +68,17 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
     watch_audit(metrics, audit.writer)
     lifecycle = Lifecycle(settings, metrics, opener, auditor.note_switch)
     service = TileService(settings, metrics, lifecycle)
+    slides = SlideService(settings, metrics)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         async with authenticator.running(), audit.running():
             lifecycle.start()
+            await slides.start()
             yield lifespan_state(LoadShedder(service, access, auditor, metrics)) | (
                 cross_origin_state(CrossOrigin(settings.allowed_origins))
             )
+            await slides.stop()
             await lifecycle.stop()
         await rate_limits.close()
 
@@ -94,6 +98,7 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
         redirect_slashes=False,
     )
     app.state.service = service
+    app.state.slides = slides
     app.state.metrics = metrics
     app.state.audit = audit
     # The last one added sees a request first.
@@ -106,6 +111,7 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
     routers = (
         classify.build_router(service, settings),
         explain.build_router(service, settings),
+        *slide_routes.build_routers(slides, lifecycle, settings),
         models.build_router(lifecycle, settings),
         health.build_router(lifecycle.readiness, metrics),
         index.build_router(),

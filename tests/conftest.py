@@ -35,7 +35,7 @@ REQUEST_TIMEOUT_S = 120.0
 """Default for test clients. The service's own default can run out on a busy machine."""
 
 SLOW = (
-    *("benchmarks", "cli", "clients", "end_to_end", "server"),
+    *("benchmarks", "cli", "clients", "end_to_end", "jobs", "server"),
     *("contract/test_openapi.py", "contract/test_runtimes.py", "contract/test_examples.py"),
     *("contract/test_declared_problems.py", "contract/test_bundle_page.py"),
     *("contract/test_training_page.py", "contract/test_access_page.py"),

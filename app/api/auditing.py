@@ -11,7 +11,7 @@ from starlette.types import Message, Scope, Send
 
 from app.access.caller import ANONYMOUS
 from app.api.problems import problem_of, problem_response
-from app.api.request_context import RequestContext, request_context
+from app.api.request_context import RequestContext, SlideNote, request_context
 from app.api.route_scopes import ALWAYS_OPEN
 from app.api.unrouted import route_of
 from app.audit.records import AuditRecord
@@ -93,16 +93,17 @@ class Auditor:
         records = [
             *(self._result_record(scope, context, status, *found) for found in context.results),
             *(_request_switch_record(scope, context, switch) for switch in context.switches),
+            *(_slide_record(scope, context, status, note) for note in context.slide_notes),
         ]
         has_refusal = self._must_wait(scope, context)
         if has_refusal:
             records.append(_refusal_record(context, route_of(scope), status))
         if self._writer is None or not records:
             return
-        has_switched = bool(context.switches)
+        has_changed = bool(context.switches or context.slide_notes)
         context.switches.clear()
         if self._is_required:
-            await self._writer.commit(records, is_done=has_switched)
+            await self._writer.commit(records, is_done=has_changed)
             context.is_refusal_recorded = has_refusal
             return
         for record in records:
@@ -186,6 +187,19 @@ def _refusal_record(context: RequestContext, route: str, status: int) -> AuditRe
         **_request_fields(context, route, status),
         reason=context.problem_code,
         details={"credentials": context.refusal_reason} if is_unknown else None,
+    )
+
+
+def _slide_record(
+    scope: Scope, context: RequestContext, status: int, note: SlideNote
+) -> AuditRecord:
+    return AuditRecord(
+        event=note.event,
+        **_request_fields(context, route_of(scope), status),
+        model_name=note.model.name if note.model else None,
+        model_version=note.model.version if note.model else None,
+        bundle_sha256=note.model.bundle_sha256 if note.model else None,
+        details=note.details,
     )
 
 

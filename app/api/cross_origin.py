@@ -9,6 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import Scope
 
 from app.api.request_context import REQUEST_ID_HEADER
+from app.api.tus import TUS_ANSWER_HEADERS
 from app.settings.origins import ANY_ORIGIN
 
 EXPOSED_HEADERS: Final = (
@@ -16,6 +17,8 @@ EXPOSED_HEADERS: Final = (
     REQUEST_ID_HEADER,
     *("X-Osteo-Explained", "X-Osteo-Model", "X-Osteo-Prediction", "X-Osteo-Probability"),
     *("X-Osteo-Glass-Share", "X-Osteo-Review", "X-Osteo-Review-Priority"),
+    "Location",
+    *TUS_ANSWER_HEADERS,
 )
 """Headers that pages of other origins may read; a test compares them with those of a picture."""
 _STATE_KEY: Final = "cross_origin"

@@ -62,6 +62,7 @@ _SECURITY_SCHEMES: Final = {
 
 TAGS: Final = [
     {"name": "tiles", "description": "Classify tiles and show the evidence."},
+    {"name": "slides", "description": "Upload whole slides, classify them, fetch the results."},
     {"name": "models", "description": "Describe the model that serves, and switch its version."},
     {"name": "health", "description": "Probes and metrics; they never wait for the model."},
 ]
@@ -212,10 +213,11 @@ def _complete(document: dict[str, Any]) -> None:
     for operation in (op for item in document["paths"].values() for op in item.values()):
         for status, response in operation["responses"].items():
             _add_headers(status, response)
-        json_answer = operation["responses"]["200"]["content"].get("application/json")
         name = operation["operationId"]
-        if json_answer is not None and name in examples:
-            json_answer["examples"] = {name: _reference("examples", name)}
+        for status, response in operation["responses"].items():
+            json_answer = response.get("content", {}).get("application/json")
+            if status.startswith("2") and json_answer is not None and name in examples:
+                json_answer["examples"] = {name: _reference("examples", name)}
     for schema in _schemas_below(components["schemas"]):
         _declare_items(schema)
 

@@ -12,13 +12,15 @@ from app.api.access_control import API_KEY_HEADER
 from app.api.cross_origin import find_cross_origin, is_preflight
 from app.api.problems import problem_response
 from app.api.request_context import REQUEST_ID_HEADER
+from app.api.tus import TUS_REQUEST_HEADERS
 from app.core.header_errors import OriginDeniedError
 
 _ANSWER: Final = {
-    "Access-Control-Allow-Methods": "GET, HEAD, POST",
-    # Upload libraries send the last two by themselves.
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
+    # Upload libraries send Cache-Control and X-Requested-With by themselves.
     "Access-Control-Allow-Headers": f"Authorization, {API_KEY_HEADER}, Content-Encoding, "
-    f"Content-Type, {REQUEST_ID_HEADER}, Cache-Control, X-Requested-With",
+    f"Content-Range, Content-Type, {REQUEST_ID_HEADER}, Cache-Control, X-Requested-With, "
+    f"{', '.join(TUS_REQUEST_HEADERS)}",
     "Access-Control-Max-Age": "600",
 }
 

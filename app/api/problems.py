@@ -26,6 +26,8 @@ from app.core.access_errors import (
 )
 from app.core.errors import OsteoError, UnavailableError, UploadTimeoutError
 from app.core.header_errors import ContentCodingError, MediaTypeError
+from app.core.slide_errors import JobsUnavailableError
+from app.core.slide_store_errors import TusVersionError
 from app.telemetry.logs import LOGGER_NAME
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -97,6 +99,37 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
         "activation-refused": (409, "Version was not activated"),
         "model-not-found": (404, "Model not found"),
         "inference-failed": (500, "Inference failed"),
+        "invalid-upload": (400, "Headers of the upload are wrong"),
+        "upload-not-found": (404, "Upload not found"),
+        "upload-offset": (409, "Data begins at the wrong offset"),
+        "upload-incomplete": (409, "Upload is incomplete"),
+        "tus-version": (412, "Version of tus is not supported"),
+        "upload-too-long": (413, "More data than announced"),
+        "upload-busy": (423, "Upload is in use"),
+        "upload-checksum": (460, "Data differs from its checksum"),
+        "too-many-uploads": (429, "Too many uploads"),
+        "slides-full": (507, "Quota of slides is used up"),
+        "disk-full": (507, "Disk is full"),
+        "slide-path": (422, "No slide at this path"),
+        "unsupported-slide": (422, "Not a slide that can be used"),
+        "corrupt-slide": (422, "Slide is damaged"),
+        "slide-too-large": (413, "Slide is too large"),
+        "corrupt-slide-tile": (422, "Tile of the slide is damaged"),
+        "slide-resolution": (422, "Resolution of the slide is unknown"),
+        "slide-reader": (422, "Slide cannot be read"),
+        "slide-changed": (409, "Slide has changed"),
+        "slide-not-found": (404, "Slide not found"),
+        "slide-in-use": (409, "Slide is in use"),
+        "slide-archive": (502, "DICOMweb server failed"),
+        "slide-readers-busy": (429, "Too many requests for pixels"),
+        "zoom-tile-not-found": (404, "No such tile of the picture"),
+        "job-not-found": (404, "Job not found"),
+        "job-state": (409, "Job has not succeeded"),
+        "result-not-found": (404, "Result not found"),
+        "specimen-mixed": (422, "Slides cannot be summed"),
+        "too-many-streams": (429, "Too many streams of events"),
+        "jobs-unavailable": (503, "Jobs are unavailable"),
+        "extra-missing": (501, "An optional package is missing"),
         "not-found": (404, "Not found"),
         "method-not-allowed": (405, "Method not allowed"),
         "invalid-request": (422, "Invalid request parameter"),
@@ -113,7 +146,13 @@ def problem_of(error: OsteoError, request_id: str) -> Problem:
     problem_type = PROBLEM_TYPES.get(error.code, _INTERNAL_ERROR)
     if problem_type is _INTERNAL_ERROR:
         return _problem(problem_type, _INTERNAL_DETAIL, request_id)
-    return _problem(problem_type, str(error), request_id, vars(error))
+    data = {name: value for name, value in vars(error).items() if name not in _private(error)}
+    return _problem(problem_type, str(error), request_id, data)
+
+
+def _private(error: OsteoError) -> tuple[str, ...]:
+    """Data of an error that is for the log: how the database of jobs failed names machines."""
+    return ("reason",) if isinstance(error, JobsUnavailableError) else ()
 
 
 def install_handlers(app: FastAPI) -> None:
@@ -129,13 +168,15 @@ def install_handlers(app: FastAPI) -> None:
 def problem_response(scope: Scope, error: OsteoError) -> Response:
     """The response to a request that failed with an error."""
     problem = problem_of(error, request_context(scope).request_id)
-    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR and problem.status != 503:
+    if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         _logger.error("request_failed", exc_info=error, extra={"request_id": problem.request_id})
     headers = {}
     if isinstance(error, UnavailableError):
         headers["Retry-After"] = str(getattr(error, "retry_after_s", 1))
     if isinstance(error, MediaTypeError):
         headers["Accept"] = ", ".join(error.accepted)
+    if isinstance(error, TusVersionError):
+        headers["Tus-Version"] = error.supported
     if isinstance(error, ContentCodingError):
         headers["Accept-Encoding"] = ", ".join(error.accepted)
     if isinstance(error, UnauthenticatedError):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -16,13 +16,38 @@ from app.access.caller import Caller
 from app.access.rate_limits import Allowance
 from app.core.errors import OsteoError
 from app.core.header_errors import RequestIdError
-from app.inference.results import TileResult
+from app.inference.results import ModelIdentity, TileResult
 from app.serving.rollout import ModelSwitch
 
 REQUEST_ID_HEADER: Final = "X-Request-ID"
 REQUEST_ID_PATTERN: Final = "^[ -~]{1,128}$"
 """Printable ASCII, so that an order or accession number fits in; safe in headers and logs."""
 _STATE_KEY: Final = "request_context"
+
+
+SlideEvent = Literal[
+    "slide-added",
+    "slide-deleted",
+    "job-submitted",
+    "job-cancelled",
+    "job-deleted",
+    "slide-answer",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SlideNote:
+    """What a request did with a slide.
+
+    Attributes:
+        event: what happened.
+        model: that classifies or classified it, if there is one.
+        details: plain JSON; no names of files.
+    """
+
+    event: SlideEvent
+    model: ModelIdentity | None
+    details: Mapping[str, object]
 
 
 @dataclass(slots=True)
@@ -45,6 +70,7 @@ class RequestContext:
         refusal_delay_s: seconds by which the refusal is to be delayed.
         allowance: what is left of the caller's rate limit, if there is one.
         results: by tile, its position in a batch (None for a single tile) and its result.
+        slide_notes: what it did with slides.
         switches: versions of the model that the request switched, from and to.
         is_refusal_recorded: whether the audit has the problem that it was answered with.
     """
@@ -62,6 +88,7 @@ class RequestContext:
     refusal_delay_s: float = 0.0
     allowance: Allowance | None = None
     results: list[tuple[int | None, TileResult | OsteoError]] = field(default_factory=list)
+    slide_notes: list[SlideNote] = field(default_factory=list)
     switches: list[ModelSwitch] = field(default_factory=list)
     is_refusal_recorded: bool = False
 

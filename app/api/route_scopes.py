@@ -20,6 +20,8 @@ _SCOPES: Final = {
     METRICS_PATH: Scope.METRICS,
 }
 _MODELS_PREFIX: Final = "/v1/models/"
+_SLIDE_ROOTS: Final = frozenset({"uploads", "slides", "jobs", "specimens"})
+"""Below `/v1/`; every route of whole slides begins with one of them."""
 
 
 def required_scope(method: str, path: str, query: bytes = b"") -> Scope | None:
@@ -35,6 +37,8 @@ def required_scope(method: str, path: str, query: bytes = b"") -> Scope | None:
         return Scope.EXPLAIN
     if path.startswith(_MODELS_PREFIX) and method == "POST":
         return Scope.MODELS_WRITE
+    if path.startswith("/v1/") and path.split("/", 3)[2] in _SLIDE_ROOTS:
+        return Scope.SLIDES
     return _SCOPES.get(path)
 
 

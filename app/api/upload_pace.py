@@ -18,9 +18,14 @@ class UploadPace:
     that begins fast could then stall, with all its bytes in memory, until the time is over.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        """Use the limits of the settings; without connection limits there is no minimum rate."""
-        self._body_timeout_s = settings.body_timeout_s
+    def __init__(self, settings: Settings, body_timeout_s: float | None = None) -> None:
+        """Use the limits of the settings; without connection limits there is no minimum rate.
+
+        Args:
+            settings: of the service.
+            body_timeout_s: for a body, in place of that of the settings; `math.inf` for none.
+        """
+        self._body_timeout_s = settings.body_timeout_s if body_timeout_s is None else body_timeout_s
         self._grace_s = settings.upload_grace_s if settings.connection_limits else math.inf
         self._min_bytes_per_s = settings.min_upload_bytes_per_s
 
@@ -39,8 +44,9 @@ class UploadPace:
         last = loop.time() + self._body_timeout_s
         n_missing = piece_bytes = self._min_bytes_per_s * self._grace_s
 
-        def deadline() -> float:
-            return min(last, loop.time() + self._grace_s)
+        def deadline() -> float | None:
+            at = min(last, loop.time() + self._grace_s)
+            return at if math.isfinite(at) else None
 
         def count(n_bytes: int) -> None:
             nonlocal n_missing

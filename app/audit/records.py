@@ -13,6 +13,12 @@ Event = Literal[
     "activation",
     "rollback",
     "key-change",
+    "slide-added",
+    "slide-deleted",
+    "slide-answer",
+    "job-submitted",
+    "job-cancelled",
+    "job-deleted",
     "start",
     "stop",
     "interruption",
@@ -53,7 +59,8 @@ class AuditRecord:
         review_reasons: why a person should look at the tile; empty if for no reason.
         reason: of a refusal, the code of its problem.
         count: number of equal refusals that the record stands for, or of records that were lost.
-        details: of a change, what it went from and to; plain JSON.
+        details: of a change, what it went from and to; of a slide or its job, its SHA-256 and the
+            necrosis ratio; plain JSON.
     """
 
     event: Event

@@ -24,6 +24,9 @@ OsteoError
 │   ├── TooManyTilesError        more tiles than `limit_tiles`
 │   ├── BodyTooLargeError        more bytes than `limit_bytes`
 │   ├── UnknownLabelError        the model has no such label; `labels` are those it has
+│   ├── InvalidUploadError       headers of a slide's upload are wrong (in `slide_store_errors`)
+│   ├── TusVersionError          the client speaks another version of tus (the same)
+│   ├── SlidePathError           no slide at a path beneath a mount (the same)
 │   └── UploadTimeoutError       the body did not arrive within `limit_s`
 │       └── SlowUploadError      it arrived more slowly than `min_bytes_per_s` for `limit_s`
 ├── UnavailableError             the service cannot answer now
@@ -34,6 +37,11 @@ OsteoError
 │   ├── RateLimitedError         the caller has used up a `limit` (in `access_errors`)
 │   ├── IdentityProviderError    the key of a token cannot be fetched (in `access_errors`)
 │   ├── AuditUnavailableError    the answer cannot be recorded (in `access_errors`)
+│   ├── JobsUnavailableError     the database of jobs does not answer (in `slide_errors`)
+│   ├── TooManyUploadsError      `limit_uploads` slides are being uploaded (in
+│   │                            `slide_store_errors`)
+│   ├── TooManyStreamsError      `limit_streams` streams of events are open (the same)
+│   ├── ReadersBusyError         `limit_requests` wait for pixels of slides (the same)
 │   └── OutOfMemoryError         the service has too little memory for the tile
 ├── AccessError                  the caller is refused (in `access_errors`)
 │   ├── UnauthenticatedError     it is not known who calls, for a `reason`
@@ -48,6 +56,23 @@ OsteoError
 │   ├── SlideTileError           one tile of it cannot be read
 │   ├── SlideChangedError        the file changed during the work
 │   └── SpecimenError            slides that cannot be summed (`reason`)
+├── SlideStoreError              a slide cannot be stored, found or worked on (in
+│   │                            `slide_store_errors`)
+│   ├── SlidesFullError          the quota of `limit_bytes` does not have the room
+│   ├── DiskFullError            the disk does not have it
+│   ├── UploadNotFoundError      no such upload
+│   ├── UploadBusyError          another request uses the upload
+│   ├── UploadOffsetError        data begins at `offset`, not at the `expected` one
+│   ├── UploadTooLongError       more data than the upload's `length` announces
+│   ├── UploadChecksumError      data differs from its checksum
+│   ├── UploadIncompleteError    an upload has `offset` of `length` bytes
+│   ├── SlideNotFoundError       no such slide
+│   ├── SlideInUseError          `jobs` work on the slide
+│   ├── SlideReaderError         the process that reads slides died or took too long
+│   ├── ZoomTileNotFoundError    a deep zoom picture has no such tile
+│   ├── JobNotFoundError         no such job
+│   ├── JobStateError            the job is in another `state`
+│   └── ResultNotFoundError      the job has only these `results`
 ├── ExtraMissingError            an optional package is not installed (`extra`; in `slide_errors`)
 ├── ExplanationUnavailableError  the evidence map of this tile shows nothing
 ├── ModelNotFoundError           no such model or version

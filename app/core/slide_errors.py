@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.core.errors import OsteoError
+from app.core.errors import OsteoError, UnavailableError
 
 
 class SlideError(OsteoError):
@@ -45,6 +45,16 @@ class SlideTileError(SlideError, code="corrupt-slide-tile"):
 class SlideChangedError(SlideError, code="slide-changed"):
     def __init__(self) -> None:
         super().__init__("The file of the slide changed while it was being classified.")
+
+
+class JobsUnavailableError(UnavailableError, code="jobs-unavailable"):
+    def __init__(self, reason: str) -> None:
+        # The reason may name machines and folders, so it is for the log.
+        self.reason, self.retry_after_s = reason, 5
+        super().__init__(
+            "Jobs cannot be read or stored now, because their database does not answer. "
+            f"Try again in {self.retry_after_s} s."
+        )
 
 
 class SpecimenError(SlideError, code="specimen-mixed"):

@@ -6,14 +6,17 @@ runs out and another worker takes the job, which resumes at its checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from app.jobs.records import Job, JobFailure, JobProgress, JobRequest
+from app.jobs.records import Job, JobFailure, JobProgress, JobRequest, JobState
 
 
 class JobQueue(Protocol):
-    """A queue that survives the death of any of its users; any thread may call its methods."""
+    """A queue that survives the death of any of its users; any thread may call its methods.
+
+    Every method raises `JobsUnavailableError` if the database cannot be used now.
+    """
 
     def submit(self, request: JobRequest) -> tuple[Job, bool]:
         """Queue a job, unless one with the same key is queued, running or succeeded.
@@ -52,8 +55,18 @@ class JobQueue(Protocol):
     def finish(self, job_id: str, worker: str, failure: JobFailure | None) -> bool:
         """End a job as succeeded, or as failed; False if the worker no longer has it."""
 
-    def release(self, job_id: str, worker: str) -> None:
-        """Give a job back unfinished, without counting the attempt (the worker shuts down)."""
+    def release(self, job_id: str, worker: str, failure: JobFailure | None = None) -> None:
+        """Give a job back unfinished; nothing happens if the worker no longer has it.
+
+        Args:
+            job_id: the job.
+            worker: who has it.
+            failure: why the attempt failed; the job fails with it if this was the
+                `MAX_ATTEMPTS`th. None if the worker shuts down: the attempt does not count.
+        """
+
+    def counts(self) -> Mapping[JobState, int]:
+        """Number of jobs by state; every state is there."""
 
     def close(self) -> None:
         """Close connections."""

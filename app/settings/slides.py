@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr
+from pathlib import Path
+
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    field_validator,
+)
 from pydantic_settings import BaseSettings
 
 from app.core.slide_limits import DEFAULT_SLIDE_LIMITS, SlideLimits
+from app.settings.mounts import parse_mounts
 
 _GIBIBYTE = 1024**3
 
@@ -79,6 +89,17 @@ class SlideSettings(BaseSettings):
         "`postgresql://osteo@db/osteo`, so that many machines share them; the SQLite file "
         "`jobs.sqlite3` in `OSTEO_STATE_DIR` if not set.",
     )
+
+    @field_validator("slide_mounts")
+    @classmethod
+    def _require_mounts(cls, text: str | None) -> str | None:
+        parse_mounts(text or "")
+        return text
+
+    @property
+    def mounts(self) -> dict[str, Path]:
+        """The folders in `slide_mounts`, by name."""
+        return parse_mounts(self.slide_mounts or "")
 
     @property
     def slide_limits(self) -> SlideLimits:

@@ -42,9 +42,8 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client has no type for it
         self.registry = CollectorRegistry()
         # They register themselves. The process collector has start time, memory and CPU time.
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
         self.requests = self._counter(
             "osteo_requests", "HTTP requests, by route and status.", "route", "status"
         )
@@ -173,6 +172,12 @@ class Metrics:
         )
         self.tiles_waiting = self._gauge("osteo_tiles_waiting", "Tiles that wait for a worker.")
         self.upload_bytes = self._gauge("osteo_upload_bytes", "Bytes of uploads in memory.")
+        self.slide_jobs, self.slide_tiles = (
+            self._gauge("osteo_slide_jobs", "Jobs on whole slides, by state.", "state"),
+            self._counter(
+                "osteo_slide_tiles", "Tiles of whole slides that this service has classified."
+            ),
+        )
         self.ready = self._gauge("osteo_ready", "1 while /readyz answers 200, else 0.")
         self._model_info = self._gauge(
             "osteo_model_info",

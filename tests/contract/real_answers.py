@@ -27,6 +27,7 @@ from tests.contract.provoked import (
     document_of,
     open_stage,
 )
+from tests.contract.provoked_slides import SLIDE_PROVOCATIONS, open_slide_stage
 
 _ADMIN: Final = {"Authorization": f"Bearer {TOKEN}"}
 
@@ -62,9 +63,19 @@ def provoked_problems(folder: Path) -> dict[str, Document]:
         }
 
 
+def answers_about_slides(folder: Path) -> dict[str, Document]:
+    """The answers of the routes of whole slides, and their problems; `folder` is empty."""
+    with open_slide_stage(folder, TOKEN) as stage:
+        problems = {code: provoke(stage) for code, provoke in SLIDE_PROVOCATIONS.items()}
+        return stage.answers | {code: document_of(answer) for code, answer in problems.items()}
+
+
 def record(folder: Path) -> dict[str, Document]:
     """All examples, by the id of the operation or the code of the problem."""
-    return answers_of_the_release() | provoked_problems(folder)
+    places = folder / "tiles", folder / "slides"
+    for place in places:
+        place.mkdir()
+    return answers_of_the_release() | provoked_problems(places[0]) | answers_about_slides(places[1])
 
 
 if __name__ == "__main__":

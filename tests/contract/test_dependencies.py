@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -52,5 +53,6 @@ def test_dependency_runs_on_every_route(
     for path, operations in paths.items():
         for method in operations:
             content = plain_tile((200, 30, 30)) if method == "post" else None
-            answer = client.request(method, path.format(version="1") + query, content=content)
+            place = re.sub(r"\{[a-z_]+\}", "1", path)
+            answer = client.request(method, place + query, content=content)
             assert answer.status_code == 401, (method, path)

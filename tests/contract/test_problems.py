@@ -12,7 +12,14 @@ from fastapi import FastAPI, HTTPException
 from fastapi.testclient import TestClient
 
 from app.api.problems import MEDIA_TYPE, PROBLEM_TYPES, install_handlers
-from app.core import access_errors, errors, header_errors, tile_errors
+from app.core import (
+    access_errors,
+    errors,
+    header_errors,
+    slide_errors,
+    slide_store_errors,
+    tile_errors,
+)
 from tests.bundles import plain_tile
 from tests.conftest import REPOSITORY
 
@@ -80,7 +87,7 @@ def test_openapi_documents_problem_json_for_every_failure(client: TestClient) ->
 
 
 def defined_errors() -> set[type[errors.OsteoError]]:
-    modules = (access_errors, errors, header_errors, tile_errors)
+    modules = (access_errors, errors, header_errors, slide_errors, slide_store_errors, tile_errors)
     classes = {
         error for module in modules for _, error in inspect.getmembers(module, inspect.isclass)
     }

@@ -1,0 +1,278 @@
+"""Slides, their jobs and their expiry: what the routes ask for, without HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+from app.core.errors import OsteoError
+from app.core.slide_errors import JobsUnavailableError
+from app.core.slide_store_errors import (
+    JobNotFoundError,
+    JobStateError,
+    ResultNotFoundError,
+    SlideInUseError,
+)
+from app.jobs.queue import JobQueue
+from app.jobs.records import FINAL_STATES, Job, JobRequest, JobState
+from app.settings import Settings
+from app.slides.adding import SlideIntake
+from app.slides.readers import Readers, SlideFile
+from app.slides.slide_record import SlideRecord
+from app.slides.store import open_store
+from app.telemetry.logs import LOGGER_NAME
+from app.telemetry.metrics import Metrics
+
+SUMMARY_NAME: Final = "summary.json"
+_SWEEP_S: Final = 600.0
+_HOUR_S: Final = 3600.0
+
+_logger = logging.getLogger(LOGGER_NAME)
+Value = TypeVar("Value")
+
+
+class SlideService:
+    """The slides of a service; used from the event loop only.
+
+    The queue and the workers are opened when the first slide is asked for, or at start if the
+    state folder has slides: a job that a kill has interrupted then goes on by itself.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        """Open nothing yet."""
+        self.settings = settings
+        self._metrics = metrics
+        self.store = open_store(settings)
+        self.readers = Readers(settings.slide_limits, settings.slide_memory_bytes)
+        self.intake = SlideIntake(self.store, self.readers, settings)
+        self._queue: JobQueue | None = None
+        self._workers: AbstractContextManager[object] | None = None
+        self._opening = asyncio.Lock()
+        self._sweeping: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Go on with the jobs of an earlier service, if there can be any."""
+        if self.store.exists or self.settings.jobs_url is not None:
+            try:
+                await self._require_queue()
+            except JobsUnavailableError as error:
+                # Tiles are classified all the same; the next request for a slide tries again.
+                _logger.warning("slide_queue_unavailable", extra={"reason": error.reason})
+
+    async def stop(self) -> None:
+        """Give back unfinished jobs, and end all processes."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.gather(self._sweeping, return_exceptions=True)
+        async with self._opening:
+            workers, self._workers = self._workers, None
+            queue, self._queue = self._queue, None
+            if workers is not None:
+                await asyncio.to_thread(workers.__exit__, None, None, None)
+            if queue is not None:
+                await asyncio.to_thread(queue.close)
+        await asyncio.to_thread(self.readers.close)
+
+    async def submit(self, request: JobRequest) -> tuple[Job, bool]:
+        """Queue a job, unless the same question was asked before and has its answer on disk.
+
+        Returns:
+            The job, and whether it was queued now.
+
+        Raises:
+            JobsUnavailableError: the queue cannot be reached.
+        """
+        queue = await self._require_queue()
+        job, is_new = await self._ask(lambda: queue.submit(request))
+        if job.state is JobState.SUCCEEDED and not self.has_results(job.id):
+            await self._ask(lambda: queue.delete(job.id))
+            job, is_new = await self._ask(lambda: queue.submit(request))
+        self.store.touch(request.slide_id)
+        return job, is_new
+
+    async def job(self, job_id: str) -> Job:
+        """A job.
+
+        Raises:
+            JobNotFoundError: there is no such job.
+            JobsUnavailableError: the queue cannot be reached.
+        """
+        queue = await self._require_queue()
+        job = await self._ask(lambda: queue.get(job_id))
+        if job is None:
+            raise JobNotFoundError
+        return job
+
+    async def jobs(self, slide_id: str | None = None) -> Sequence[Job]:
+        """The jobs of a slide, or all, the newest first.
+
+        Raises:
+            JobsUnavailableError: the queue cannot be reached.
+        """
+        queue = await self._require_queue()
+        return await self._ask(lambda: queue.list(slide_id))
+
+    async def end_job(self, job_id: str) -> Job | None:
+        """Cancel a job that is not over; forget one that is, with its results.
+
+        Returns:
+            The cancelled job; None if it was forgotten.
+
+        Raises:
+            JobNotFoundError: there is no such job.
+            JobsUnavailableError: the queue cannot be reached.
+        """
+        queue = await self._require_queue()
+        job = await self.job(job_id)
+        if job.state not in FINAL_STATES:
+            cancelled = await self._ask(lambda: queue.cancel(job_id))
+            return cancelled or job
+        await self._forget(queue, job_id)
+        return None
+
+    async def delete_slide(self, slide_id: str) -> SlideRecord:
+        """Delete a slide, its jobs and their results.
+
+        Raises:
+            SlideNotFoundError: there is no such slide.
+            SlideInUseError: a job works on it or waits for it.
+            JobsUnavailableError: the queue cannot be reached.
+        """
+        record = await asyncio.to_thread(self.store.record, slide_id)
+        await self._delete(slide_id)
+        return record
+
+    def has_results(self, job_id: str) -> bool:
+        """Whether the outputs of a job are on disk."""
+        return (self.store.results_of(job_id) / SUMMARY_NAME).is_file()
+
+    async def result(self, job_id: str, name: str, names: Sequence[str]) -> tuple[Job, Path]:
+        """The file of one output of a job that has succeeded.
+
+        Args:
+            job_id: of the job.
+            name: of the output.
+            names: that outputs can have.
+
+        Raises:
+            JobNotFoundError: there is no such job.
+            JobStateError: it has not succeeded.
+            ResultNotFoundError: it has no such output.
+            JobsUnavailableError: the queue cannot be reached.
+        """
+        job = await self.job(job_id)
+        if job.state is not JobState.SUCCEEDED:
+            raise JobStateError(job.state, "it has results once it has succeeded.")
+        folder = self.store.results_of(job_id)
+        found = [known for known in names if (folder / known).is_file()]
+        if name not in found:
+            raise ResultNotFoundError(found)
+        self.store.touch(job.slide_id)
+        self.store.touch_results(job_id)
+        return job, folder / name
+
+    async def slide_file(self, slide_id: str) -> SlideFile:
+        """A slide as the readers open it.
+
+        Raises:
+            SlideNotFoundError: there is no such slide, or it is gone from its mount.
+            SlideChangedError: its files are others than when it was added.
+        """
+        record = await asyncio.to_thread(self.store.record, slide_id)
+        path = await asyncio.to_thread(self.store.path_of, slide_id)
+        self.store.touch(slide_id)
+        is_upload = record.source == "upload"
+        return SlideFile(path, record.mpp, not is_upload, record.stamp or slide_id)
+
+    async def delete_expired(self) -> None:
+        """Delete uploads, slides and results that were not used for longer than the settings say.
+
+        Raises:
+            JobsUnavailableError: the queue cannot be reached.
+        """
+        expiry_s = self.settings.slide_expiry_h * _HOUR_S
+        upload_expiry_s = self.settings.upload_expiry_h * _HOUR_S
+        queue = await self._require_queue()
+        n_uploads = await asyncio.to_thread(self.store.uploads.delete_unused, upload_expiry_s)
+        n_slides = n_results = 0
+        for slide_id in await asyncio.to_thread(list, self.store.unused_slides(expiry_s)):
+            try:
+                await self._delete(slide_id)
+                n_slides += 1
+            except SlideInUseError:
+                self.store.touch(slide_id)
+        for job_id in await asyncio.to_thread(list, self.store.unused_results(expiry_s)):
+            job = await self._ask(partial(queue.get, job_id))
+            if job is None or job.state in FINAL_STATES:
+                await self._forget(queue, job_id)
+                n_results += 1
+        if n_uploads or n_slides or n_results:
+            counts = {"n_uploads": n_uploads, "n_slides": n_slides, "n_results": n_results}
+            _logger.info("slides_expired", extra=counts)
+
+    async def _delete(self, slide_id: str) -> None:
+        queue = await self._require_queue()
+        jobs = await self._ask(lambda: queue.list(slide_id))
+        active = [job.id for job in jobs if job.state not in FINAL_STATES]
+        if active:
+            raise SlideInUseError(active)
+        for job in jobs:
+            await self._forget(queue, job.id)
+        await asyncio.to_thread(self.store.discard, slide_id)
+
+    async def _forget(self, queue: JobQueue, job_id: str) -> None:
+        await self._ask(lambda: queue.delete(job_id))
+        await asyncio.to_thread(self.store.delete_results, job_id)
+
+    async def _require_queue(self) -> JobQueue:
+        """The queue, opened with its workers at the first call."""
+        async with self._opening:
+            if self._queue is None:
+                self._queue = await self._ask(self._open)
+                self._sweeping = asyncio.create_task(self._sweep())
+            return self._queue
+
+    def _open(self) -> JobQueue:
+        from app.jobs.opening import open_queue
+
+        queue = open_queue(self.settings)
+        if self.settings.slide_workers:
+            from app.jobs.opening import run_workers
+
+            try:
+                workers = run_workers(self.settings, queue, self.store, self._metrics)
+                workers.__enter__()
+            except BaseException:
+                queue.close()
+                raise
+            self._workers = workers
+        return queue
+
+    async def _ask(self, question: Callable[[], Value]) -> Value:
+        """Ask the queue in a thread: a database takes milliseconds, or may be gone.
+
+        Raises:
+            JobsUnavailableError: the queue cannot be reached.
+        """
+        try:
+            return await asyncio.to_thread(question)
+        except OsteoError:
+            raise
+        except (sqlite3.Error, OSError) as error:
+            _logger.warning("slide_queue_failed", extra={"reason": type(error).__name__})
+            raise JobsUnavailableError(type(error).__name__) from error
+
+    async def _sweep(self) -> None:
+        while True:
+            try:
+                await self.delete_expired()
+            except OsteoError as error:
+                _logger.warning("slide_expiry_failed", extra={"reason": error.code})
+            self.readers.end_idle()
+            await asyncio.sleep(_SWEEP_S)

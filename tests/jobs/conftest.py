@@ -1,0 +1,87 @@
+"""Queues of both kinds: a SQLite file, and a database of a PostgreSQL server that is started."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from app.jobs.opening import open_queue
+from app.jobs.queue import JobQueue
+from app.settings import Settings
+from tests.audit.postgresql import Cluster, NoPostgresqlError
+
+_numbers = itertools.count()
+
+OpenQueue = Callable[[], JobQueue]
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL server; the tests are skipped where there is none, but never in CI."""
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    try:
+        cluster = Cluster(folder)
+    except NoPostgresqlError as error:
+        shutil.rmtree(folder)
+        if os.environ.get("REQUIRE_CLIENT_TOOLS"):
+            raise
+        pytest.skip(f"PostgreSQL cannot be started: {error}")
+    try:
+        yield cluster
+    finally:
+        if cluster.is_running():
+            cluster.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def postgresql_url(cluster: Cluster) -> str:
+    """The URL of an empty database."""
+    if not cluster.is_running():
+        cluster.start()
+    name = f"jobs{next(_numbers)}"
+    cluster.psql(f"CREATE DATABASE {name}")
+    return cluster.url(name)
+
+
+@pytest.fixture
+def sqlite_settings(tmp_path: Path) -> Settings:
+    return Settings(state_dir=tmp_path / "state")
+
+
+@pytest.fixture
+def postgresql_settings(tmp_path: Path, postgresql_url: str) -> Settings:
+    return Settings(state_dir=tmp_path / "state", jobs_url=postgresql_url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def settings(request: pytest.FixtureRequest) -> Settings:
+    """Settings with an empty queue, of each kind in turn."""
+    found = request.getfixturevalue(f"{request.param}_settings")
+    assert isinstance(found, Settings)
+    return found
+
+
+@pytest.fixture
+def open_another(settings: Settings) -> Iterator[OpenQueue]:
+    """Opens the same queue again, as another process would."""
+    queues: list[JobQueue] = []
+
+    def open_one() -> JobQueue:
+        queues.append(open_queue(settings))
+        return queues[-1]
+
+    yield open_one
+    for queue in queues:
+        queue.close()
+
+
+@pytest.fixture
+def queue(open_another: OpenQueue) -> JobQueue:
+    return open_another()

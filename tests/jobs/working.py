@@ -1,0 +1,97 @@
+"""Workers in this process and in others, their folders, and what they have worked on."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.jobs.opening import open_queue
+from app.jobs.queue import JobQueue
+from app.jobs.records import Job
+from app.jobs.worker import Worker
+from app.settings import Settings
+from tests.jobs.fake_slides import GATE, WORKED, program_of
+
+
+class Folders:
+    """The part of a store that a worker needs."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.touched: list[str] = []
+
+    def path_of(self, slide_id: str) -> Path:
+        return self.root / "mount" / f"Nobody_{slide_id[:8]}.svs"
+
+    def result_dir(self, job_id: str) -> Path:
+        folder = self.root / "results" / job_id
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def touch(self, slide_id: str) -> None:
+        self.touched.append(slide_id)
+
+    def open_gate(self, job: Job, n_rows: int) -> None:
+        """Let a process work on that many rows."""
+        gate = self.result_dir(job.id) / GATE
+        fresh = gate.with_suffix(".new")
+        fresh.write_text(str(n_rows))
+        fresh.replace(gate)
+
+    def worked(self, job: Job) -> list[tuple[int, int]]:
+        """Process and number of each row that was worked on; the last line may be unfinished."""
+        try:
+            lines = (self.result_dir(job.id) / WORKED).read_text().splitlines(keepends=True)
+        except FileNotFoundError:
+            return []
+        whole = [line.split() for line in lines if line.endswith("\n")]
+        return [(int(process), int(number)) for process, number in whole]
+
+    def n_repeated(self, job: Job) -> int:
+        numbers = [number for _, number in self.worked(job)]
+        return len(numbers) - len(set(numbers))
+
+
+def worker_of(
+    queue: JobQueue, folders: Folders, settings: Settings, behaviour: str, name: str = "w"
+) -> Worker:
+    return Worker(queue, folders, settings, name, program=program_of(behaviour))
+
+
+@contextmanager
+def running(worker: Worker) -> Iterator[None]:
+    """Run a worker in a thread until the block ends."""
+    is_stopped = threading.Event()
+    thread = threading.Thread(target=worker.run, args=(is_stopped,))
+    thread.start()
+    try:
+        yield
+    finally:
+        is_stopped.set()
+        thread.join()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}
+
+
+def main() -> None:
+    """A program that works until it is killed; its settings are variables."""
+    root, name, behaviour = sys.argv[1:]
+    settings = Settings()
+    worker = worker_of(open_queue(settings), Folders(Path(root)), settings, behaviour, name)
+    os.write(1, b"started\n")
+    worker.run(threading.Event())
+
+
+if __name__ == "__main__":
+    main()
