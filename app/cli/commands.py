@@ -19,6 +19,7 @@ from app.cli.explain import explain
 from app.cli.keys import keys
 from app.cli.report.command import report
 from app.cli.slide import slide
+from app.cli.worker import worker
 from app.inference.results import RESEARCH_USE
 from app.settings import read_settings
 
@@ -100,6 +101,7 @@ app.command()(classify)
 app.command()(explain)
 app.command()(report)
 app.command()(slide)
+app.command()(worker)
 app.add_typer(keys, name="keys")
 app.add_typer(audit, name="audit")
 

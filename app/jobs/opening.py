@@ -7,6 +7,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final
 
@@ -53,7 +54,7 @@ def run_workers(
     is_stopped = threading.Event()
     threads = [
         threading.Thread(target=worker.run, args=(is_stopped,), name="slide worker")
-        for worker in make_workers(settings, queue, store, settings.slide_workers, metrics)
+        for worker in _make_workers(settings, queue, store, metrics)
     ]
     if metrics is not None:
         watching = (queue, metrics, is_stopped)
@@ -68,18 +69,43 @@ def run_workers(
             thread.join()
 
 
-def make_workers(
+def work(
     settings: Settings,
     queue: JobQueue,
     store: SlideFolders,
-    n_workers: int,
-    metrics: Metrics | None = None,
+    is_stopped: threading.Event,
+    *,
+    until_empty: bool = False,
+) -> None:
+    """Work as `run_workers` does, and return when told to stop.
+
+    Args:
+        settings: number of workers, limits, and the model's runtime.
+        queue: of the jobs.
+        store: of slides and results.
+        is_stopped: ends the work within seconds; unfinished jobs are given back.
+        until_empty: also end when no job waits.
+
+    Raises:
+        JobsUnavailableError: the database is gone, with `until_empty`.
+    """
+    workers = _make_workers(settings, queue, store, Metrics())
+    with ThreadPoolExecutor(max(1, len(workers)), "slide worker") as pool:
+        running = [
+            pool.submit(worker.run, is_stopped, until_empty=until_empty) for worker in workers
+        ]
+    for thread in running:
+        thread.result()
+
+
+def _make_workers(
+    settings: Settings, queue: JobQueue, store: SlideFolders, metrics: Metrics | None
 ) -> list[Worker]:
     """Workers with names that no other machine, process or thread has."""
     process = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     return [
         Worker(queue, store, settings, f"{process}-{number}", metrics)
-        for number in range(1, n_workers + 1)
+        for number in range(1, settings.slide_workers + 1)
     ]
 
 

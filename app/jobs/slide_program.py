@@ -152,13 +152,14 @@ class _Output:
 
 
 def _yield_to_others() -> None:
-    """Take processor time that nobody else wants, so that single tiles keep their latency."""
+    """Leave processor and memory to others, so that single tiles keep their latency.
+
+    `SCHED_IDLE` would do more, but a slide would never end on a machine that is always busy.
+    """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump holds the slide
     with suppress(OSError):  # a sandbox may forbid it
         os.setpriority(os.PRIO_PROCESS, 0, _LOWEST_PRIORITY)
     if sys.platform == "linux":
-        with suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
         with suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
 

@@ -129,12 +129,18 @@ class Worker:
             order = order_of(job, path, self._store.result_dir(job.id), self._settings)
         except OsteoError as error:  # such as a slide that was deleted, or a full disk
             return Outcome(JobFailure(code=error.code, detail=str(error)))
+        except OSError as error:
+            _logger.error("slide_store_failed", extra={"reason": error.strerror})  # noqa: TRY400 - the reason is enough
+            detail = f"The folder of slides and results cannot be used ({error.strerror})."
+            return Outcome(JobFailure(code="slide-store-failed", detail=detail), may_retry=True)
         try:
             process = SlideProcess(order, self._settings.slide_memory_bytes, self._program)
         except OSError as error:
             _logger.error("slide_process_not_started", extra={"reason": error.strerror})  # noqa: TRY400 - the reason is enough
             detail = "The machine has no memory for a process that works on the slide."
-            return Outcome(JobFailure(code="slide-process-not-started", detail=detail), True)
+            return Outcome(
+                JobFailure(code="slide-process-not-started", detail=detail), may_retry=True
+            )
         try:
             return attempt.follow(process, self._settings.slide_timeout_s, is_stopped)
         finally:

@@ -57,7 +57,7 @@ def work(ordered: Any, progress: Callable[..., None], is_stopped: Callable[[], b
         progress("classifying", n_done, N_ROWS)
         rest = [number for number in range(N_ROWS) if (number, 0) not in done]
         for at in range(0, len(rest), COMMIT_ROWS):
-            rows = []
+            rows: list[TileRow] = []
             for number in rest[at : at + COMMIT_ROWS]:
                 while number >= int((ordered.out_dir / GATE).read_text() or 0):
                     if is_stopped():

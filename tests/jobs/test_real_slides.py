@@ -1,0 +1,162 @@
+"""A real slide, the released model and the real store, from the queue to the results."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from app.bundle import find_bundle
+from app.core.manifest import MANIFEST_NAME, sha256_of_file
+from app.core.slide_limits import DEFAULT_SLIDE_LIMITS
+from app.jobs.opening import open_queue, run_workers
+from app.jobs.queue import JobQueue
+from app.jobs.records import Job, JobRequest, JobState
+from app.settings import Settings
+from app.slides.checkpoint import COMMIT_ROWS
+from app.slides.identity import sha256_of_slide
+from app.slides.opening import open_slide
+from app.slides.run import CHECKPOINT_NAME
+from app.slides.slide_record import SlideRecord
+from app.slides.store import SlideStore, open_store
+from app.telemetry.metrics import Metrics
+from tests.bundles import MODEL_NAME
+from tests.conftest import RELEASED_MODELS, REPOSITORY
+from tests.jobs.working import is_alive
+from tests.servers import wait_until
+from tests.slides.drawn_slides import Drawing, draw_slide
+
+COLUMNS, ROWS = 12, 8
+
+
+@pytest.fixture(scope="module")
+def slide_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("slide") / "drawn.tif"
+    draw_slide(path, Drawing(columns=COLUMNS, rows=ROWS, tissue=1.0, mpp=2.0))
+    return path
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        state_dir=tmp_path / "state",
+        models_dir=RELEASED_MODELS,
+        runtime="litert",
+        slide_threads=1,
+        slide_lease_s=3.0,
+    )
+
+
+@pytest.fixture
+def store(settings: Settings) -> SlideStore:
+    return open_store(settings)
+
+
+@pytest.fixture
+def queue(settings: Settings) -> JobQueue:
+    return open_queue(settings)
+
+
+@pytest.fixture
+def job(store: SlideStore, queue: JobQueue, slide_file: Path, tmp_path: Path) -> Job:
+    """A job on a slide that was uploaded."""
+    upload = tmp_path / "upload"
+    upload.write_bytes(slide_file.read_bytes())
+    sha256 = sha256_of_slide(upload)
+    source = open_slide(upload, None, DEFAULT_SLIDE_LIMITS, allow_companions=False)
+    facts = source.facts
+    source.close()
+    record = SlideRecord(
+        id=sha256,
+        source="upload",
+        facts=facts,
+        columns=COLUMNS,
+        rows=ROWS,
+        created=datetime.now(UTC),
+    )
+    store.add(record, upload)
+    bundle = find_bundle(RELEASED_MODELS, MODEL_NAME)
+    request = JobRequest(
+        slide_id=sha256,
+        slide_sha256=sha256,
+        model_name=MODEL_NAME,
+        model_version=bundle.name,
+        bundle_sha256=sha256_of_file(bundle / MANIFEST_NAME),
+    )
+    return queue.submit(request)[0]
+
+
+def state_of(queue: JobQueue, job: Job) -> JobState:
+    found = queue.get(job.id)
+    assert found is not None
+    assert found.failure is None
+    return found.state
+
+
+def places(folder: Path) -> list[tuple[str, str]]:
+    with (folder / "tiles.csv").open(newline="") as file:
+        return sorted((row["column"], row["row"]) for row in csv.DictReader(file))
+
+
+def test_workers_of_a_service_answer_a_slide(
+    store: SlideStore, queue: JobQueue, job: Job, settings: Settings
+) -> None:
+    metrics = Metrics()
+    with run_workers(settings, queue, store, metrics):
+        wait_until(lambda: state_of(queue, job) == JobState.SUCCEEDED, timeout_s=600)
+        gauge = 'osteo_slide_jobs{state="succeeded"} 1.0'
+        wait_until(lambda: gauge in metrics.render().decode())
+    folder = store.result_dir(job.id)
+    assert json.loads((folder / "summary.json").read_text())["complete"]
+    assert len(places(folder)) == COLUMNS * ROWS
+    assert f"osteo_slide_tiles_total {COLUMNS * ROWS}.0" in metrics.render().decode()
+
+
+def test_slide_resumes_when_its_process_is_killed(
+    store: SlideStore, queue: JobQueue, job: Job, settings: Settings
+) -> None:
+    rows = store.result_dir(job.id) / CHECKPOINT_NAME
+    killed = threading.Event()
+
+    def kill_after_a_commit() -> bool:
+        """Stop the process first, or it might end between two looks."""
+        for process in processes_in(rows.parent):
+            os.kill(process, signal.SIGSTOP)
+            done = queue.get(job.id)
+            if done is not None and done.progress.n_done >= COMMIT_ROWS:
+                os.kill(process, signal.SIGKILL)
+                killed.set()
+                return True
+            os.kill(process, signal.SIGCONT)
+        return False
+
+    with run_workers(settings, queue, store):
+        wait_until(kill_after_a_commit, timeout_s=600)
+        wait_until(lambda: state_of(queue, job) == JobState.SUCCEEDED, timeout_s=600)
+    done = queue.get(job.id)
+    assert done is not None
+    assert done.attempts == 2
+    assert len(places(rows.parent)) == COLUMNS * ROWS
+    assert killed.is_set()
+
+
+def processes_in(folder: Path) -> list[int]:
+    """Processes that have a file of a folder open."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and process.name != str(os.getpid()):
+            try:
+                files = [str(file.readlink()) for file in (process / "fd").iterdir()]
+            except OSError:
+                continue
+            if any(file.startswith(f"{folder}/") for file in files):
+                found.append(int(process.name))
+    return found
