@@ -54,6 +54,7 @@ SLOW = (
     *("training/augmentation", "training/evaluation", "training/test_native_output.py"),
     *("training/data/test_annotations.py", "training/data/test_collection_variants.py"),
     *("training/data/test_overlaps.py", "training/data/test_splits.py"),
+    *("slides/outputs/test_report_in_browser.py",),
     *("training/own_tiles/test_labels.py", "training/own_tiles/test_sources.py"),
     *("training/release/test_prepared_tiles.py", "training/reliability/test_input_gate.py"),
 )
