@@ -26,15 +26,22 @@ class DicomLevel:
     """An `EncodedLevel`, if its frames are JPEG; several threads may read at once.
 
     Attributes:
+        path: of the file.
         header: of the file.
         n_bytes: size of the file.
         downsample: level-0 pixels per pixel of this level; 1 until the level's place is known.
     """
 
     def __init__(
-        self, file: BinaryIO, header: ImageHeader, frames: Frames, places: NDArray[np.int32]
+        self,
+        path: Path,
+        file: BinaryIO,
+        header: ImageHeader,
+        frames: Frames,
+        places: NDArray[np.int32],
     ) -> None:
         """`places` has the frame of each place, `[rows, columns]`; -1 where there is none."""
+        self.path = path
         self.header = header
         self.n_bytes = file.seek(0, 2)
         self.downsample = 1.0
@@ -109,7 +116,7 @@ def open_level(path: Path, limits: SlideLimits) -> DicomLevel | None:
         if header is not None:
             pixels = find_pixel_data(file, header.is_implicit, header.n_frames, header.is_sparse)
             frames = locate_frames(file.fileno(), header, pixels, limits.max_encoded_tile_bytes)
-            return DicomLevel(file, header, frames, _places(header, pixels.positions))
+            return DicomLevel(path, file, header, frames, _places(header, pixels.positions))
     except BaseException:
         file.close()
         raise

@@ -42,6 +42,11 @@ class DicomSource:
         """What is known of the slide."""
         return self._facts
 
+    @property
+    def level0_path(self) -> Path:
+        """The file of the largest level, to which annotations refer."""
+        return self._levels[0].path
+
     def read_square(
         self, location_level0: tuple[int, int], side_level0: float, side_px: int
     ) -> NDArray[np.uint8]:
