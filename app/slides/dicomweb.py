@@ -116,11 +116,11 @@ class _Fetch:
                 fields=["ImageType", "SOPClassUID"],
                 limit=_MAX_INSTANCES + 1,
             )
-        if len(found) > _MAX_INSTANCES:
-            raise SlideTooLargeError(len(found), _MAX_INSTANCES, "files")
-        if not found:
-            raise SeriesNotFoundError
-        return [_text(each, _INSTANCE) for each in found if self._may_be_level(each)]
+            if len(found) > _MAX_INSTANCES:
+                raise SlideTooLargeError(len(found), _MAX_INSTANCES, "files")
+            if not found:
+                raise SeriesNotFoundError
+            return [_text(each, _INSTANCE) for each in found if self._may_be_level(each)]
 
     def save(self, instance: str, path: Path) -> None:
         """Fetch one instance into a file, unless it turns out to be no level."""
@@ -159,10 +159,8 @@ class _Fetch:
             return False
         kind = _values(found, _IMAGE_TYPE)
         if not kind:
-            with _archive_errors():
-                metadata = self._client.retrieve_instance_metadata(
-                    *self._series, _text(found, _INSTANCE)
-                )
+            instance = _text(found, _INSTANCE)
+            metadata = self._client.retrieve_instance_metadata(*self._series, instance)
             kind = _values(metadata, _IMAGE_TYPE)
         return kind[2:3] == ["VOLUME"]
 
@@ -203,7 +201,9 @@ def _archive_errors() -> Iterator[None]:
     except NotConnectedError:
         raise SlideArchiveError("it cannot be reached, or the connection broke off.") from None
     except HTTPError as error:
-        _require_taken(error.response.status_code)
+        if error.response is not None:
+            _require_taken(error.response.status_code)
+        raise SlideArchiveError("its answer cannot be read.") from None
     except RequestException:
         raise SlideArchiveError("its answer cannot be read, or breaks off.") from None
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -41,7 +41,7 @@ def summary_of(rows: list[TileRow], series: Path) -> SlideSummary:
 
 
 @pytest.fixture(scope="module")
-def annotations(series: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def written(series: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("annotations") / "annotations.dcm"
     level0 = series / "level1.dcm"
     assert write_dicom_annotations(path, summary_of(ROWS, series), ROWS, level0, COLOURS)
@@ -55,8 +55,8 @@ def groups_of(path: Path) -> dict[str, Any]:
     return {group.label: group for group in document.get_annotation_groups()}
 
 
-def test_the_groups_hold_the_tiles_by_label_with_their_probabilities(annotations: Path) -> None:
-    groups = groups_of(annotations)
+def test_the_groups_hold_the_tiles_by_label_with_their_probabilities(written: Path) -> None:
+    groups = groups_of(written)
     assert list(groups) == ["non_tumor", "non_viable_tumor", "viable_tumor", "excluded"]
     for label, corner, probability in (
         ("viable_tumor", (0, 0), 0.7),
@@ -73,8 +73,8 @@ def test_the_groups_hold_the_tiles_by_label_with_their_probabilities(annotations
         assert units[0].value == "1"
 
 
-def test_the_object_belongs_to_the_slide(annotations: Path, series: Path) -> None:
-    document, level0 = (pydicom.dcmread(p) for p in (annotations, series / "level1.dcm"))
+def test_the_object_belongs_to_the_slide(written: Path, series: Path) -> None:
+    document, level0 = (pydicom.dcmread(p) for p in (written, series / "level1.dcm"))
     for keyword in ("StudyInstanceUID", "PatientID", "PatientName", "ContainerIdentifier"):
         assert document[keyword].value == level0[keyword].value
     assert document.SeriesInstanceUID != level0.SeriesInstanceUID
@@ -83,23 +83,23 @@ def test_the_object_belongs_to_the_slide(annotations: Path, series: Path) -> Non
     assert "research use" in document.ContentDescription
 
 
-def test_the_same_answer_has_the_same_uids(annotations: Path, series: Path, tmp_path: Path) -> None:
+def test_the_same_answer_has_the_same_uids(written: Path, series: Path, tmp_path: Path) -> None:
     again = tmp_path / "again.dcm"
     write_dicom_annotations(again, summary_of(ROWS, series), ROWS, series / "level1.dcm", COLOURS)
-    one, other = pydicom.dcmread(annotations), pydicom.dcmread(again)
+    one, other = pydicom.dcmread(written), pydicom.dcmread(again)
     assert one.SOPInstanceUID == other.SOPInstanceUID
     assert one.SeriesInstanceUID == other.SeriesInstanceUID
     assert list(tmp_path.iterdir()) == [again]
 
 
-def test_dciodvfy_finds_no_error(annotations: Path, series: Path) -> None:
+def test_dciodvfy_finds_no_error(written: Path, series: Path) -> None:
     program = shutil.which("dciodvfy")
     if program is None:
         if os.environ.get("REQUIRE_CLIENT_TOOLS"):
             pytest.fail("dciodvfy is not installed (Debian: dicom3tools)")
         pytest.skip("dciodvfy is not installed (Debian: dicom3tools)")
-    assert "CommonZCoordinateValue" not in groups_of(annotations)["viable_tumor"]
-    for path in (series / "level1.dcm", annotations):
+    assert "CommonZCoordinateValue" not in groups_of(written)["viable_tumor"]
+    for path in (series / "level1.dcm", written):
         said = subprocess.run([program, path], capture_output=True, text=True, check=False).stderr
         errors = [line for line in said.splitlines() if line.startswith("Error")]
         # It asks why an attribute is there that is not.
