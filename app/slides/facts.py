@@ -34,7 +34,7 @@ class SlideFacts(Answer):
         default=None, description="As the file states it; `mpp` decides the size of tiles."
     )
     levels: list[LevelFacts] = Field(description="Largest first.")
-    reads: Literal["jpeg", "openslide"] = Field(
-        description="Whether the slide's own JPEG tiles are decoded at a reduced scale, or "
-        "OpenSlide reads the pixels."
+    reads: Literal["jpeg", "frames", "openslide"] = Field(
+        description="Whether the slide's own JPEG tiles are decoded at a reduced scale, its DICOM "
+        "frames in another encoding are, or OpenSlide reads the pixels."
     )
