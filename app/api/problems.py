@@ -126,6 +126,7 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
         "slide-not-found": (404, "Slide not found"),
         "slide-in-use": (409, "Slide is in use"),
         "slide-archive": (502, "DICOMweb server failed"),
+        "series-not-found": (404, "Series not found"),
         "slide-readers-busy": (429, "Too many requests for pixels"),
         "zoom-tile-not-found": (404, "No such tile of the picture"),
         "job-not-found": (404, "Job not found"),

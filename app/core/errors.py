@@ -55,8 +55,9 @@ OsteoError
 │   ├── SlideResolutionError     no micrometres per pixel, or no plausible ones
 │   ├── SlideTileError           one tile of it cannot be read
 │   ├── SlideChangedError        the file changed during the work
-<<<<<<< HEAD
-│   └── SpecimenError            slides that cannot be summed (`reason`)
+│   ├── SpecimenError            slides that cannot be summed (`reason`)
+│   └── SlideArchiveError        the DICOMweb server cannot deliver it (`reason`)
+│       └── SeriesNotFoundError  the server does not have the series
 ├── SlideStoreError              a slide cannot be stored, found or worked on (in
 │   │                            `slide_store_errors`)
 │   ├── SlidesFullError          the quota of `limit_bytes` does not have the room
@@ -74,10 +75,6 @@ OsteoError
 │   ├── JobNotFoundError         no such job
 │   ├── JobStateError            the job is in another `state`
 │   └── ResultNotFoundError      the job has only these `results`
-=======
-│   └── SlideArchiveError        the DICOMweb server cannot deliver it (`reason`)
-│       └── SeriesNotFoundError  the server does not have the series
->>>>>>> w-dicom
 ├── ExtraMissingError            an optional package is not installed (`extra`; in `slide_errors`)
 ├── ExplanationUnavailableError  the evidence map of this tile shows nothing
 ├── ModelNotFoundError           no such model or version

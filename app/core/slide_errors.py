@@ -47,7 +47,6 @@ class SlideChangedError(SlideError, code="slide-changed"):
         super().__init__("The file of the slide changed while it was being classified.")
 
 
-<<<<<<< HEAD
 class JobsUnavailableError(UnavailableError, code="jobs-unavailable"):
     def __init__(self, reason: str) -> None:
         # The reason may name machines and folders, so it is for the log.
@@ -62,7 +61,8 @@ class SpecimenError(SlideError, code="specimen-mixed"):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"The slides cannot be summed: {reason}")
-=======
+
+
 class SlideArchiveError(SlideError, code="slide-archive"):
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -72,7 +72,6 @@ class SlideArchiveError(SlideError, code="slide-archive"):
 class SeriesNotFoundError(SlideArchiveError, code="series-not-found"):
     def __init__(self) -> None:
         super().__init__("it has no such series of whole slide images.")
->>>>>>> w-dicom
 
 
 class ExtraMissingError(OsteoError, code="extra-missing"):
