@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from app.core.slide_errors import (
     CorruptSlideError,
+    ExtraMissingError,
     SlideFormatError,
     SlideResolutionError,
     SlideTooLargeError,
@@ -93,8 +95,11 @@ def open_dicom(path: Path, mpp: float | None, limits: SlideLimits) -> DicomSourc
         SlideTooLargeError: beyond the limits.
         SlideResolutionError: no plausible resolution.
         CorruptSlideError: a file is damaged or incomplete.
+        ExtraMissingError: pydicom is not installed.
         OSError: a file cannot be opened.
     """
+    if importlib.util.find_spec("pydicom") is None:
+        raise ExtraMissingError("DICOM slides", "dicom")
     levels: list[DicomLevel] = []
     try:
         for file in _files(path):
