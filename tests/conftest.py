@@ -51,6 +51,7 @@ SLOW = (
     *("api/test_explain.py", "contract/test_imports.py", "contract/test_markers.py"),
     *("core/formats/test_damage.py", "core/formats/test_tiff_deflate.py"),
     *("inference/test_classifier.py", "serving/test_tile_costs.py"),
+    *("slides/dicom/test_dicomweb.py", "slides/dicom/test_dicomweb_failures.py"),
     *("training/augmentation", "training/evaluation", "training/test_native_output.py"),
     *("training/data/test_annotations.py", "training/data/test_collection_variants.py"),
     *("training/data/test_overlaps.py", "training/data/test_splits.py"),

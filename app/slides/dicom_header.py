@@ -11,6 +11,7 @@ import struct
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal
 
 from app.core.slide_errors import CorruptSlideError, SlideFormatError, SlideTooLargeError
@@ -121,6 +122,32 @@ def read_header(file: BinaryIO, limits: SlideLimits) -> ImageHeader | None:
     _require_known_tiling(elements)
     _require_within_limits(header, limits)
     return header
+
+
+def read_whole_header(path: Path) -> Any:
+    """All attributes up to the per-frame functional groups, the patient's included.
+
+    Only for objects that belong beside the slide in its archive and must name the same patient.
+
+    Returns:
+        A pydicom data set.
+
+    Raises:
+        CorruptSlideError: damaged.
+        OSError: the file cannot be opened.
+    """
+    from pydicom.errors import InvalidDicomError
+    from pydicom.filereader import read_partial
+
+    _silence_pydicom()
+    try:
+        with path.open("rb") as file:
+            return read_partial(
+                _BoundedFile(file),  # type: ignore[arg-type] # as in `_read_elements`
+                lambda tag, _, __: tag >= PER_FRAME_GROUPS,
+            )
+    except (InvalidDicomError, *_DAMAGED):
+        raise CorruptSlideError("its DICOM header cannot be read.") from None
 
 
 class _BoundedFile:
