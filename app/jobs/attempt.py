@@ -83,7 +83,7 @@ class Attempt:
         while process.is_running:
             progressed = process.read(_LOOK_PERIOD_S)
             if progressed is not None:
-                self.pace.note(progressed)
+                self.pace.note(progressed.stage, progressed.n_done, progressed.n_tiles)
             if time.monotonic() >= self._renew_at and not self._renew():
                 return Outcome(is_lost=True)
             if is_stopped.is_set():

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 
 from app.jobs.records import JobProgress
-from app.jobs.slide_messages import Progressed
 
 
 class Pace:
@@ -29,20 +28,13 @@ class Pace:
         self._first: tuple[float, int] | None = None
         self.progress = JobProgress(stage="opening")
 
-    def note(self, message: Progressed) -> None:
-        """Take in what the process tells."""
-        n_done, n_tiles = message.n_done, message.n_tiles
-        if message.stage != "classifying":
-            left_s = None
-            rate = self.progress.tiles_per_s
-        else:
+    def note(self, stage: str, n_done: int, n_tiles: int | None) -> None:
+        """Take in what the process tells; see `app.slides.run.Progress`."""
+        rate, left_s = self.progress.tiles_per_s, None
+        if stage == "classifying":
             rate, left_s = self._measure(n_done, n_tiles)
         self.progress = JobProgress(
-            stage=message.stage,
-            n_done=n_done,
-            n_tiles=n_tiles,
-            tiles_per_s=rate,
-            remaining_s=left_s,
+            stage=stage, n_done=n_done, n_tiles=n_tiles, tiles_per_s=rate, remaining_s=left_s
         )
 
     def _measure(self, n_done: int, n_tiles: int | None) -> tuple[float | None, float | None]:

@@ -24,8 +24,7 @@ class SlideOrder(_Message):
         path: the slide.
         out_dir: for the results and the checkpoint.
         sha256: of the slide.
-        mpp, min_tissue_share: see `app.slides.run.SlideRun`.
-        allow_companions: the same.
+        mpp, min_tissue_share, allow_companions: see `app.slides.run.SlideRun`.
     """
 
     settings: dict[str, Any]

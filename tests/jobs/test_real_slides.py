@@ -30,7 +30,6 @@ from app.slides.store import SlideStore, open_store
 from app.telemetry.metrics import Metrics
 from tests.bundles import MODEL_NAME
 from tests.conftest import RELEASED_MODELS, REPOSITORY
-from tests.jobs.working import is_alive
 from tests.servers import wait_until
 from tests.slides.drawn_slides import Drawing, draw_slide
 
@@ -130,8 +129,7 @@ def test_slide_resumes_when_its_process_is_killed(
         """Stop the process first, or it might end between two looks."""
         for process in processes_in(rows.parent):
             os.kill(process, signal.SIGSTOP)
-            done = queue.get(job.id)
-            if done is not None and done.progress.n_done >= COMMIT_ROWS:
+            if n_done(queue, job) >= COMMIT_ROWS:
                 os.kill(process, signal.SIGKILL)
                 killed.set()
                 return True
@@ -146,6 +144,37 @@ def test_slide_resumes_when_its_process_is_killed(
     assert done.attempts == 2
     assert len(places(rows.parent)) == COLUMNS * ROWS
     assert killed.is_set()
+
+
+def test_command_gives_a_slide_back_and_ends_it_later(
+    queue: JobQueue, job: Job, settings: Settings, store: SlideStore
+) -> None:
+    environ = {
+        **os.environ,
+        "OSTEO_STATE_DIR": str(settings.state_dir),
+        "OSTEO_MODELS_DIR": str(settings.models_dir),
+        "OSTEO_RUNTIME": "litert",
+        "OSTEO_SLIDE_THREADS": "1",
+    }
+    command = [sys.executable, "-m", "app", "worker"]
+    with subprocess.Popen(command, cwd=REPOSITORY, env=environ, stderr=subprocess.PIPE) as worker:
+        wait_until(lambda: n_done(queue, job) > 0, timeout_s=600)
+        worker.send_signal(signal.SIGTERM)
+        _, log = worker.communicate()
+    events = [json.loads(line) for line in log.splitlines()]
+    assert [event["event"] for event in events] == ["slide_job_started", "slide_job_ended"]
+    assert events[1]["outcome"] == "given back"
+    assert worker.returncode == 0
+    assert state_of(queue, job) == JobState.QUEUED
+    subprocess.run([*command, "--once"], cwd=REPOSITORY, env=environ, check=True)
+    assert state_of(queue, job) == JobState.SUCCEEDED
+    assert len(places(store.result_dir(job.id))) == COLUMNS * ROWS
+
+
+def n_done(queue: JobQueue, job: Job) -> int:
+    found = queue.get(job.id)
+    assert found is not None
+    return found.progress.n_done
 
 
 def processes_in(folder: Path) -> list[int]:
