@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import t
+from scipy.stats import norm, t
 
 from app.slides import block_bootstrap
 from app.slides.block_bootstrap import CountedTiles, bootstrap_ratio, draw_shares
@@ -61,6 +61,12 @@ def test_draws_are_the_same_each_time() -> None:
     blocks = np.random.default_rng(0).integers(0, 9, (20, 3)).astype(float)
     assert bootstrap_ratio([blocks]) == bootstrap_ratio([blocks])
     assert (draw_shares([blocks]) == draw_shares([blocks])).all()
+
+
+def test_few_blocks_widen_the_tails() -> None:
+    expected = norm.cdf(-np.sqrt(16 / 15) * t.ppf(0.975, 15))
+    assert block_bootstrap._expanded_tail(15, 16) == pytest.approx(expected, rel=0.01)
+    assert block_bootstrap._expanded_tail(9999, 10000) == pytest.approx(0.025, rel=0.01)
 
 
 @pytest.mark.parametrize("n_free", [3, 5, 15, 200])

@@ -210,3 +210,12 @@ def test_a_model_without_measured_errors_has_one_interval_and_no_group() -> None
     assert (found.bias, found.confusions) == (None, {})
     assert found.huvos_group == "undetermined"
     assert "were not measured" in (found.reason or "")
+
+
+def test_one_block_of_tissue_says_nothing_of_the_rest() -> None:
+    found = necrosis_of(square_of(*[DEAD] * 30, *[ALIVE] * 10, n_columns=8), manifest_with(), 1, 1)
+    assert found.ratio == 0.75
+    bootstrap = found.intervals[0]
+    assert (bootstrap.low, bootstrap.high) == (0, 1)
+    assert bootstrap.detail == "1 block of 8 x 8 tiles with tumour: too little tissue to say more."
+    assert found.huvos_group == "undetermined"
