@@ -53,6 +53,7 @@ SLOW = (
     *("core/formats/test_damage.py", "core/formats/test_tiff_deflate.py"),
     *("inference/test_classifier.py", "serving/test_tile_costs.py"),
     *("slides/dicom/test_dicomweb.py", "slides/dicom/test_dicomweb_failures.py"),
+    *("slides/dicom/test_dicom_fidelity.py",),
     *("training/augmentation", "training/evaluation", "training/test_native_output.py"),
     *("training/data/test_annotations.py", "training/data/test_collection_variants.py"),
     *("training/data/test_overlaps.py", "training/data/test_splits.py"),

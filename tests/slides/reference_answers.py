@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,6 +81,7 @@ class ReferenceModel:
         self._runtime.close()
 
 
+@functools.cache
 def varied_tiles() -> Tiles:
     """Four drawn tiles of each label."""
     return {
