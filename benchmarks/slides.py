@@ -22,11 +22,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from app.slides.opening import open_slide
 from numpy.typing import NDArray
 
 from app.core.tile import TileHeader
@@ -36,6 +36,8 @@ from app.settings import read_settings
 from app.slides.checkpoint import Checkpoint
 from app.slides.classify import TileWork, tissue_cells
 from app.slides.grid import make_grid
+from app.slides.opening import open_slide
+from app.slides.run import SlideRun, run_slide
 from app.slides.tissue import overview_px, tissue_shares
 from app.telemetry.metrics import Metrics
 from benchmarks.environments import WORK_DIR
@@ -81,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     parser = BENCHMARK.parser()
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each precision (5)")
+    parser.add_argument("--in-a-row", type=int, default=100, help="small slides in a row (100)")
     parser.add_argument("--slide", type=Path, help="another slide than the drawn one")
     return BENCHMARK.run(parser.parse_args(arguments), _measure, render_rounds)
 
@@ -98,6 +101,7 @@ def _measure(options: argparse.Namespace) -> Results:
         "host": describe_host(),
         "slide_bytes": path.stat().st_size,
         "rounds": [asdict(one) for one in rounds],
+        "in_a_row": _run_in_a_row(options.in_a_row),
     }
 
 
@@ -111,6 +115,31 @@ def _drawn_slide() -> Path:
         draw_slide(draft, drawing)
         draft.replace(path)
     return path
+
+
+def _run_in_a_row(n_slides: int) -> dict[str, float]:
+    """Memory of one process that classifies a small slide many times, in megabytes."""
+    if n_slides < 1:
+        return {}
+    settings = read_settings()
+    resident = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "small.tif"
+        draw_slide(path)
+        for number in range(n_slides):
+            run = SlideRun(path, Path(folder) / str(number))
+            run_slide(run, partial(open_classifier, settings, Metrics()))
+            resident.append(_resident_mb())
+    return {
+        "n_slides": n_slides,
+        "after_a_tenth_mb": resident[n_slides // 10],
+        "after_all_mb": resident[-1],
+    }
+
+
+def _resident_mb() -> float:
+    n_pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return n_pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def _run_command(path: Path, precision: str) -> tuple[float, float, float]:

@@ -60,6 +60,8 @@ SLOW = (
     *("slides/outputs/test_report_in_browser.py",),
     *("training/own_tiles/test_labels.py", "training/own_tiles/test_sources.py"),
     *("training/release/test_prepared_tiles.py", "training/reliability/test_input_gate.py"),
+    *("slides/test_byte_flips.py", "slides/test_damage.py", "slides/test_fidelity.py"),
+    *("slides/test_reading.py", "slides/test_refusals.py"),
 )
 """Tests that start servers, processes or fits, or write thousands of pictures, take seconds each;
 `make test-fast` skips them."""
@@ -67,6 +69,7 @@ SLOW = (
 LONGEST_FIRST = (
     *("contract/test_training_page.py", "training/gan/test_gan.py"),
     *("training/commands/test_commands.py", "training/own_tiles/test_end_to_end.py"),
+    "slides/test_fidelity.py",
     *("training/networks/test_registry.py", "training/release/test_system_bundles.py"),
     *("training/runs/test_resume_after_kill.py", "training/test_distributed.py"),
     *("training/fit/test_classifier.py", "training/experiments", "end_to_end/test_secrets.py"),

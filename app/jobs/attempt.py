@@ -67,7 +67,7 @@ class Attempt:
         self._period_s = min(RENEWAL_PERIOD_S, lease_s / 3)
         self._renew_at = 0.0
         self._is_queue_gone = False
-        self.pace = Pace(count_tiles)
+        self.pace = Pace(job.progress, count_tiles)
 
     def follow(
         self, process: SlideProcess, timeout_s: float, is_stopped: threading.Event

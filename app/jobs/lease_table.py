@@ -124,21 +124,25 @@ class LeaseTable:
     def release(self, job_id: str, worker: str, failure: JobFailure | None = None) -> None:
         """See `JobQueue.release`."""
         with self._transaction() as transaction:
+            job = _job(transaction, job_id)
+            if job is None:
+                return
+            own = {"id": job_id, "worker": worker}
+            waiting = {"stage": "waiting", "tiles_per_s": None, "remaining_s": None}
+            progress = job.progress.model_copy(update=waiting).model_dump_json()
             if failure is None:
-                transaction.change(statements.GIVE_BACK, id=job_id, worker=worker)
+                transaction.change(statements.GIVE_BACK, **own, progress=progress)
                 return
             has_failed = transaction.change(
                 statements.FAIL_LAST_ATTEMPT,
-                id=job_id,
-                worker=worker,
+                **own,
                 failure=failure.model_dump_json(),
                 max_attempts=MAX_ATTEMPTS,
                 now=transaction.now,
             )
             if not has_failed:  # at the end of the queue, so that it does not hold up the others
-                transaction.change(
-                    statements.QUEUE_AGAIN, id=job_id, worker=worker, now=transaction.now
-                )
+                now = transaction.now
+                transaction.change(statements.QUEUE_AGAIN, **own, progress=progress, now=now)
 
     def counts(self) -> Mapping[JobState, int]:
         """See `JobQueue.counts`."""

@@ -16,20 +16,26 @@ class Pace:
     """
 
     def __init__(
-        self, count_tiles: Callable[[int], None], clock: Callable[[], float] = time.monotonic
+        self,
+        earlier: JobProgress,
+        count_tiles: Callable[[int], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin an attempt.
 
         Args:
+            earlier: what the attempts before this one have reached.
             count_tiles: is told how many tiles more are done.
             clock: seconds.
         """
         self._count_tiles, self._clock = count_tiles, clock
         self._first: tuple[float, int] | None = None
-        self.progress = JobProgress(stage="opening")
+        self.progress = JobProgress(stage="opening", n_done=earlier.n_done, n_tiles=earlier.n_tiles)
 
     def note(self, stage: str, n_done: int, n_tiles: int | None) -> None:
         """Take in what the process tells; see `app.slides.run.Progress`."""
+        if n_tiles is None:  # the process does not know yet what is done already
+            n_done, n_tiles = self.progress.n_done, self.progress.n_tiles
         rate, left_s = self.progress.tiles_per_s, None
         if stage == "classifying":
             rate, left_s = self._measure(n_done, n_tiles)

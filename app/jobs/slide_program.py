@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import faulthandler
-import fcntl
 import os
 import resource
 import signal
@@ -17,10 +16,11 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from app.jobs.folder_lock import locked
 
 if TYPE_CHECKING:
     from app.jobs.slide_messages import Ended, SlideOrder
@@ -29,7 +29,6 @@ _LOWEST_PRIORITY: Final = 19
 _PR_SET_PDEATHSIG: Final = 1
 _OOM_SCORE: Final = "800"
 """Of 1000: if memory runs out, the kernel ends this process rather than the service."""
-_LOCK_NAME: Final = ".lock"
 _LOCK_WITHIN_S: Final = 60.0
 _PROGRESS_PERIOD_S: Final = 0.1
 _FULL_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -61,7 +60,7 @@ def _work(line: bytes, output: _Output, is_stopped: threading.Event, max_bytes: 
 
     order = SlideOrder.model_validate_json(line)
     try:
-        with _lock(order.out_dir):
+        with locked(order.out_dir, _LOCK_WITHIN_S):
             _classify(order, output, is_stopped)
     except InterruptedError as error:
         return Ended(is_stopped=True) if is_stopped.is_set() else _failed_by(error, order)
@@ -174,31 +173,6 @@ def _exit_at_end_of_input() -> None:
     """The worker writes nothing more; its end closes the pipe, also where prctl does not exist."""
     sys.stdin.buffer.read()
     os._exit(1)
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Wait for another process that still works in the folder.
-
-    A worker that was paused may have lost its job, while its process goes on.
-
-    Raises:
-        TimeoutError: the other process does not end.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + _LOCK_WITHIN_S
-    with (folder / _LOCK_NAME).open("ab") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise TimeoutError(
-                        f"another process has worked in the folder for {_LOCK_WITHIN_S:g} s"
-                    ) from None
-                time.sleep(0.05)
-        yield
 
 
 def _failed_by(error: Exception, order: SlideOrder) -> Ended:

@@ -84,10 +84,10 @@ UPDATE slide_jobs SET state = 'failed', failure = :failure, finished = :now
 WHERE id = :id AND worker = :worker AND state = 'running' AND attempts >= :max_attempts
 """
 QUEUE_AGAIN: Final = """
-UPDATE slide_jobs SET state = 'queued', queued = :now
+UPDATE slide_jobs SET state = 'queued', queued = :now, progress = :progress
 WHERE id = :id AND worker = :worker AND state = 'running'
 """
 GIVE_BACK: Final = """
-UPDATE slide_jobs SET state = 'queued', attempts = attempts - 1
+UPDATE slide_jobs SET state = 'queued', attempts = attempts - 1, progress = :progress
 WHERE id = :id AND worker = :worker AND state = 'running'
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -89,11 +90,18 @@ class Worker:
                 continue
             is_gone = False
             if job is not None:
-                self._work(job, is_stopped)
+                self._work_safely(job, is_stopped)
             elif until_empty:
                 return
             else:
                 is_stopped.wait(POLL_PERIOD_S)
+
+    def _work_safely(self, job: Job, is_stopped: threading.Event) -> None:
+        """Work, and survive an error of this program: the job's lease will run out."""
+        try:
+            self._work(job, is_stopped)
+        except Exception:
+            _logger.exception("slide_worker_failed", extra={"job_id": job.id})
 
     def _work(self, job: Job, is_stopped: threading.Event) -> None:
         """Make an attempt at a job, and tell the queue how it ended."""
@@ -145,7 +153,8 @@ class Worker:
             return attempt.follow(process, self._settings.slide_timeout_s, is_stopped)
         finally:
             process.close()
-            self._store.touch(job.slide_id)
+            with suppress(OSError):
+                self._store.touch(job.slide_id)
 
     def _end(self, job: Job, outcome: Outcome, is_stopped: threading.Event) -> str:
         """Tell the queue, as soon as it answers; when stopping, leave it to the lease.

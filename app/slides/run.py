@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from app import __version__
 from app.core.errors import OsteoError
+from app.core.manifest import Manifest
 from app.core.slide_errors import SlideChangedError, SlideError
 from app.core.slide_limits import DEFAULT_SLIDE_LIMITS, SlideLimits
 from app.core.tile import TILE_SIDE_PX
@@ -27,7 +28,8 @@ from app.slides.classify import TileWork, tissue_cells
 from app.slides.grid import Grid, make_grid
 from app.slides.identity import sha256_of_slide, stamp_of
 from app.slides.opening import open_slide
-from app.slides.outputs.writing import write_outputs
+from app.slides.outputs.colours import label_colours
+from app.slides.outputs.writing import ANNOTATIONS_NAME, write_outputs
 from app.slides.results import SlideSummary
 from app.slides.source import SlideSource
 from app.slides.summarize import ClassifiedSlide, summarize
@@ -37,6 +39,7 @@ from app.slides.tissue import overview_px, tissue_shares
 Stage = Literal["opening", "finding tissue", "classifying", "writing"]
 Progress = Callable[[Stage, int, int | None], None]
 """Called with the stage, the tiles done and the tissue tiles (None until they are known)."""
+Parameters = dict[str, float | int | str | None]
 CHECKPOINT_NAME: Final = "tiles.sqlite3"
 
 
@@ -91,49 +94,87 @@ def run_slide(
         InterruptedError: `is_stopped` was true.
         OSError: the slide cannot be read or the outputs cannot be written.
     """
-    progress("opening", 0, None)
     run.out_dir.mkdir(parents=True, exist_ok=True)
     stamp = stamp_of(run.path)
+    with _opened(run, open_model, progress) as opened:
+        manifest = opened.classifier.bundle.manifest
+        slide, parameters = _classify(run, opened, progress, is_stopped)
+        if stamp_of(run.path) != stamp:
+            raise SlideChangedError
+        progress("writing", len(slide.rows), len(slide.rows))
+        summary = summarize(
+            slide, manifest, opened.classifier.bundle.sha256, run.min_tumor_mm2, parameters
+        )
+        if slide.facts.format == "dicom":
+            _write_annotations(run.out_dir, opened.source, summary, slide.rows, manifest)
+        write_outputs(
+            run.out_dir,
+            summary,
+            slide.rows,
+            opened.overview,
+            manifest,
+            manifest.cam_shape,
+            partial(_tile_to_show, opened.source, slide.grid),
+        )
+    return summary
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A slide and a model, ready to work.
+
+    Attributes:
+        source: the slide.
+        overview: uint8 RGB `[h, w, 3]`, the whole slide.
+        sha256: of the slide.
+        classifier: the model.
+    """
+
+    source: SlideSource
+    overview: NDArray[np.uint8]
+    sha256: str
+    classifier: Classifier
+
+
+@contextmanager
+def _opened(
+    run: SlideRun, open_model: Callable[[], Classifier], progress: Progress
+) -> Iterator[_Opened]:
+    """Open slide and model, and hash the slide, at the same time; close both at the end."""
+    progress("opening", 0, None)
     with ThreadPoolExecutor(2) as pool:
         opening = pool.submit(open_model)
         hashing = pool.submit(sha256_of_slide, run.path) if run.sha256 is None else None
         try:
-            source = open_slide(run.path, run.mpp, run.limits, run.allow_companions)
-        except BaseException:
-            _close_when_open(opening)
-            raise
-        with closing(source):
-            progress("finding tissue", 0, None)
-            facts = source.facts
-            overview = source.read_overview(overview_px(facts))
-            sha256 = run.sha256 or (hashing.result() if hashing else "")
-            with closing(opening.result()) as classifier:
-                manifest = classifier.bundle.manifest
-                grid = make_grid(facts, manifest.input, run.limits)
-                shares = tissue_shares(overview, facts, grid)
-                parameters = _parameters(run, classifier.runtime.precision)
-                key = _key(sha256, classifier, parameters)
-                cells = tissue_cells(shares, run.min_tissue_share)
-                with closing(Checkpoint(run.out_dir / CHECKPOINT_NAME, key)) as checkpoint:
-                    told = partial(progress, "classifying")
-                    work = TileWork(source, classifier, grid, shares, checkpoint, told, is_stopped)
-                    work.classify(cells, run.n_threads or usable_cores())
-                    rows = list(checkpoint.rows())
-                if stamp_of(run.path) != stamp:
-                    raise SlideChangedError
-                progress("writing", len(rows), len(rows))
-                slide = ClassifiedSlide(sha256, facts, grid, len(cells), rows)
-                summary = summarize(
-                    slide, manifest, classifier.bundle.sha256, run.min_tumor_mm2, parameters
-                )
-                show = partial(_tile_to_show, source, grid)
-                write_outputs(
-                    run.out_dir, summary, rows, overview, manifest, manifest.cam_shape, show
-                )
-    return summary
+            with closing(open_slide(run.path, run.mpp, run.limits, run.allow_companions)) as source:
+                progress("finding tissue", 0, None)
+                overview = source.read_overview(overview_px(source.facts))
+                sha256 = run.sha256 or (hashing.result() if hashing else "")
+                yield _Opened(source, overview, sha256, opening.result())
+        finally:
+            with suppress(OsteoError):  # it was raised above
+                opening.result().close()
 
 
-def _parameters(run: SlideRun, precision: str) -> dict[str, float | int | str | None]:
+def _classify(
+    run: SlideRun, opened: _Opened, progress: Progress, is_stopped: Callable[[], bool]
+) -> tuple[ClassifiedSlide, Parameters]:
+    """Classify the tissue tiles that have no row yet."""
+    facts, classifier = opened.source.facts, opened.classifier
+    grid = make_grid(facts, classifier.bundle.manifest.input, run.limits)
+    shares = tissue_shares(opened.overview, facts, grid)
+    cells = tissue_cells(shares, run.min_tissue_share)
+    parameters = _parameters(run, classifier.runtime.precision)
+    key = _key(opened.sha256, classifier, parameters)
+    with closing(Checkpoint(run.out_dir / CHECKPOINT_NAME, key)) as checkpoint:
+        told = partial(progress, "classifying")
+        work = TileWork(opened.source, classifier, grid, shares, checkpoint, told, is_stopped)
+        work.classify(cells, run.n_threads or usable_cores())
+        rows = list(checkpoint.rows())
+    return ClassifiedSlide(opened.sha256, facts, grid, len(cells), rows), parameters
+
+
+def _parameters(run: SlideRun, precision: str) -> Parameters:
     """Settings that the answer depends on, as the summary states them."""
     return {
         "mpp_given": run.mpp,
@@ -150,10 +191,22 @@ def _key(sha256: str, classifier: Classifier, parameters: Mapping[str, object]) 
     return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
 
 
-def _close_when_open(opening: Future[Classifier]) -> None:
-    """Close a model that is still being opened, when the slide turned out to be unusable."""
-    with suppress(OsteoError):
-        opening.result().close()
+def _write_annotations(
+    folder: Path,
+    source: SlideSource,
+    summary: SlideSummary,
+    rows: Sequence[TileRow],
+    manifest: Manifest,
+) -> None:
+    """Write the tiles as a DICOM object, for a slide that came as DICOM."""
+    from app.slides.dicom_source import DicomSource
+    from app.slides.outputs.dicom_annotations import write_dicom_annotations
+
+    if isinstance(source, DicomSource):
+        colours = dict(zip(manifest.label_ids, label_colours(manifest.labels), strict=True))
+        path = folder / ANNOTATIONS_NAME
+        path.unlink(missing_ok=True)
+        write_dicom_annotations(path, summary, rows, source.level0_path, colours)
 
 
 def _tile_to_show(source: SlideSource, grid: Grid, row: TileRow) -> NDArray[np.uint8] | None:

@@ -155,6 +155,29 @@ def test_tables_of_another_version_are_refused(queue: JobQueue, settings: Settin
     assert "version 2, and this program knows version 1" in caught.value.reason
 
 
+def test_user_of_postgresql_needs_no_right_to_make_tables_that_exist(
+    cluster: Cluster, postgresql_settings: Settings
+) -> None:
+    owner = open_queue(postgresql_settings)
+    owner.submit(a_request())
+    owner.close()
+    assert postgresql_settings.jobs_url is not None
+    url = postgresql_settings.jobs_url.get_secret_value()
+    name = url.partition("@/")[2].partition("?")[0]
+    cluster.psql(
+        "CREATE ROLE guest LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC; "
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON slide_jobs TO guest; "
+        "GRANT SELECT ON slide_jobs_schema TO guest",
+        name,
+    )
+    queue = open_queue(Settings(jobs_url=cluster.url(name, "guest")))
+    job = queue.lease("w", 60.0)
+    assert job is not None
+    assert queue.finish(job.id, "w", None)
+    assert queue.delete(job.id)
+    queue.close()
+
+
 def test_file_is_readable_by_its_owner_only(sqlite_settings: Settings, sqlite_file: Path) -> None:
     open_queue(sqlite_settings).submit(a_request())
     for file in sqlite_file.parent.iterdir():
@@ -162,7 +185,7 @@ def test_file_is_readable_by_its_owner_only(sqlite_settings: Settings, sqlite_fi
     assert stat.S_IMODE(sqlite_file.parent.stat().st_mode) == 0o700
 
 
-def test_clock_set_back_or_forward_harms_no_live_worker(tmp_path: Path) -> None:
+def test_clock_set_back_or_forward_leaves_a_renewed_lease_valid(tmp_path: Path) -> None:
     now = [1_000_000.0]
     queue = LeaseTable(SqliteDatabase(tmp_path / "jobs.sqlite3", clock=lambda: now[0]))
     job, _ = queue.submit(a_request())

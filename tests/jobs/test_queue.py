@@ -158,6 +158,19 @@ def test_release_without_a_failure_keeps_place_and_attempts(queue: JobQueue) -> 
         queue.release(job.id, "w")
 
 
+@pytest.mark.parametrize("failure", [None, CRASH])
+def test_release_shows_that_the_job_waits(queue: JobQueue, failure: JobFailure | None) -> None:
+    queue.submit(a_request())
+    job = leased(queue)
+    reached = JobProgress(stage="classifying", n_done=32, n_tiles=600, tiles_per_s=80.5)
+    queue.renew(job.id, "w", LEASE_S, reached)
+    queue.release(job.id, "w", failure)
+    found = queue.get(job.id)
+    assert found is not None
+    assert found.progress == JobProgress(stage="waiting", n_done=32, n_tiles=600)
+    queue.release("no such job", "w", failure)
+
+
 def test_renew_stores_the_progress(queue: JobQueue) -> None:
     queue.submit(a_request())
     job = leased(queue)

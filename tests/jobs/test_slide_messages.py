@@ -1,4 +1,4 @@
-"""What a slide process is told, and what its worker makes of its answers."""
+"""What a slide process is told."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 from pydantic import SecretStr
 
 from app.jobs.opening import open_queue
-from app.jobs.pace import Pace
 from app.jobs.slide_messages import SlideOrder, order_of
 from app.settings import Settings
 from tests.jobs.requests import a_request
@@ -59,20 +58,3 @@ def test_only_slides_in_a_mount_may_name_other_files(
 ) -> None:
     path = tmp_path / folder / "slide"
     assert order(Settings(state_dir=tmp_path / "state"), path).allow_companions == may_name_others
-
-
-def test_pace_leaves_out_what_earlier_attempts_did() -> None:
-    now = [0.0]
-    counted: list[int] = []
-    pace = Pace(counted.append, clock=lambda: now[0])
-    pace.note("finding tissue", 0, None)
-    pace.note("classifying", 320, 620)
-    assert (pace.progress.n_done, pace.progress.tiles_per_s) == (320, None)
-    now[0] = 2.0
-    pace.note("classifying", 420, 620)
-    assert (pace.progress.tiles_per_s, pace.progress.remaining_s) == (50.0, 4.0)
-    now[0] = 4.0
-    pace.note("classifying", 620, 620)
-    pace.note("writing", 620, 620)
-    assert (pace.progress.stage, pace.progress.tiles_per_s) == ("writing", 75.0)
-    assert counted == [100, 200]

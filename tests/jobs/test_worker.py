@@ -184,6 +184,31 @@ def test_worker_ends_a_process_that_ignores_its_wish_to_stop(
     assert current(queue, job).state == JobState.QUEUED
 
 
+def test_worker_survives_an_error_of_its_own(
+    queue: JobQueue,
+    folders: Folders,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("app.jobs.worker.order_of", None)
+    queue.submit(a_request())
+    worker_of(queue, folders, settings, "work").run(threading.Event(), until_empty=True)
+    assert "slide_worker_failed" in caplog.messages
+
+
+def test_worker_tries_again_when_the_store_cannot_be_used(
+    queue: JobQueue, folders: Folders, settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "results").write_text("a file where a folder belongs")
+    job, _ = queue.submit(a_request())
+    worker_of(queue, folders, settings, "work").run(threading.Event(), until_empty=True)
+    failed = current(queue, job)
+    assert failed.failure is not None
+    assert (failed.attempts, failed.failure.code) == (MAX_ATTEMPTS, "slide-store-failed")
+    assert str(tmp_path) not in failed.failure.detail
+
+
 def test_process_has_the_lowest_priority_and_no_settings_in_its_environment(
     queue: JobQueue,
     folders: Folders,

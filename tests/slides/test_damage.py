@@ -129,12 +129,35 @@ def test_limits_of_an_upload_hold_for_each_tile(tile: bytes, reason: str, tmp_pa
 
 
 def test_padding_before_the_end_of_a_tile_is_no_damage(tmp_path: Path) -> None:
-    """Some scanners pad the encoded data, of which libjpeg warns."""
     plain = jpeg(256)
     path = tmp_path / "slide"
-    path.write_bytes(tiled(512, 512, plain[:-2] + b"\0\0\0" + plain[-2:]))
+    path.write_bytes(tiled(512, 512, plain[:-2] + bytes(100) + plain[-2:]))
     with closing(open_slide(path)) as source:
         assert source.read_square((0, 0), 512, SIDE_PX).shape == (SIDE_PX, SIDE_PX, 3)
+
+
+def test_data_before_the_end_of_a_tile_that_were_not_used_are_damage(tmp_path: Path) -> None:
+    """A decoder that lost its way has drawn something else."""
+    plain = jpeg(256)
+    path = tmp_path / "slide"
+    path.write_bytes(tiled(512, 512, plain[:-2] + b"\x11" * 100 + plain[-2:]))
+    with closing(open_slide(path)) as source, pytest.raises(CorruptSlideError):
+        source.read_square((0, 0), 512, SIDE_PX)
+
+
+def test_gaps_of_aperio_are_left_to_openslide(tmp_path: Path) -> None:
+    """It fills a gap of a lower level from the one above; white would read as glass."""
+    drawing = Drawing(kind="svs", mpp=0.5, columns=1, rows=1, labels=(("viable_tumor",),))
+    path = draw_slide(tmp_path / "slide.svs", drawing).path
+    with tifffile.TiffFile(path, mode="r+") as file:
+        lower = file.pages[2]  # behind level 0 and the thumbnail
+        assert isinstance(lower, tifffile.TiffPage)
+        assert lower.shape == (512, 512, 3)
+        tag = lower.tags["TileByteCounts"]
+        tag.overwrite((0, *tag.value[1:]))
+    with closing(open_slide(path)) as source:
+        assert source.facts.reads == "openslide"
+        assert source.read_square((0, 0), 2048, SIDE_PX)[:100, :100].mean() < 240
 
 
 def test_tile_that_the_file_leaves_out_is_white(tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ OUTPUT_NAMES: Final = (
     SUMMARY_NAME,
 )
 """In the order in which they appear: where there is a summary, there is everything."""
+ANNOTATIONS_NAME: Final = "annotations.dcm"
+"""Written first, for a slide that came as DICOM."""
 _DRAFTS: Final = ".outputs-"
 
 
