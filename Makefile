@@ -90,8 +90,8 @@ lock-peers: $(VENV)/dev.stamp  ## update the lock files of benchmarks/peers
 	    --python-version 3.11 --no-annotate --custom-compile-command 'make lock-peers' \
 	    requirements.in -o requirements.lock) || exit 1; done
 
-lock-clients: $(VENV)/dev.stamp  ## update the lock files of tests/clients/tools and tests/access/oidc (needs npm)
-	@for folder in tests/clients/tools tests/access/oidc; do (cd "$$folder" && \
+lock-clients: $(VENV)/dev.stamp  ## update the lock files of tests/clients/tools, tests/access/oidc and tests/api/slides/tus (needs npm)
+	@for folder in tests/clients/tools tests/access/oidc tests/api/slides/tus; do (cd "$$folder" && \
 	  $(CURDIR)/$(BIN)/uv pip compile --quiet --upgrade --universal \
 	  --generate-hashes --python-version 3.11 --no-annotate \
 	  --custom-compile-command 'make lock-clients' requirements.in -o requirements.lock && \

@@ -18,7 +18,12 @@ from starlette.types import Scope
 
 from app.api.answer_headers import add_answer_headers
 from app.api.request_context import request_context
-from app.api.unrouted import allowed_methods, describe_unknown_path, describe_wrong_method
+from app.api.unrouted import (
+    allowed_methods,
+    describe_unknown_path,
+    describe_wrong_method,
+    methods_of,
+)
 from app.core.access_errors import (
     CredentialsInvalidError,
     ScopeMissingError,
@@ -121,6 +126,7 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
         "slide-not-found": (404, "Slide not found"),
         "slide-in-use": (409, "Slide is in use"),
         "slide-archive": (502, "DICOMweb server failed"),
+        "series-not-found": (404, "Series not found"),
         "slide-readers-busy": (429, "Too many requests for pixels"),
         "zoom-tile-not-found": (404, "No such tile of the picture"),
         "job-not-found": (404, "Job not found"),
@@ -232,7 +238,8 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         problem = _problem(PROBLEM_TYPES["not-found"], detail, request_id, nearest)
         return _response(request.scope, problem, error.headers)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = allowed_methods((error.headers or {}).get("Allow", ""))
+        known = methods_of(request.scope["path"], request.app.state.methods_by_path)
+        allowed = allowed_methods(", ".join([(error.headers or {}).get("Allow", ""), *known]))
         detail = describe_wrong_method(request, allowed)
         problem = _problem(PROBLEM_TYPES["method-not-allowed"], detail, request_id)
         return _response(request.scope, problem, {"Allow": allowed})

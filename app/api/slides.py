@@ -28,7 +28,14 @@ READING: Final = ("slide-not-found", "slide-changed", "slide-reader", "slide-rea
 REFUSALS: Final = (*("unsupported-slide", "corrupt-slide", "slide-too-large", "slide-resolution"),)
 _ADDING: Final = (
     *("not-ready", "upload-not-found", "upload-busy", "upload-incomplete"),
-    *("slide-path", "slide-archive", "slides-full", "disk-full", "slide-reader"),
+    *(
+        "slide-path",
+        "slide-archive",
+        "series-not-found",
+        "slides-full",
+        "disk-full",
+        "slide-reader",
+    ),
     "slide-readers-busy",
 )
 _IMAGE: Final = {

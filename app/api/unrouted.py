@@ -27,10 +27,12 @@ def methods_by_path(routers: Iterable[APIRouter]) -> dict[str, list[str]]:
     The OpenAPI document has them too, but building it would block a running service.
     """
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
-    described = {
-        route.path: sorted(route.methods or ()) for route in routes if route.include_in_schema
-    }
-    return {path: ["GET"] for path in _PAGES} | described
+    described: dict[str, list[str]] = {path: ["GET"] for path in _PAGES}
+    for route in routes:
+        if route.include_in_schema:
+            known = described.get(route.path, [])
+            described[route.path] = sorted({*known, *(route.methods or ())})
+    return described
 
 
 def route_of(scope: Scope) -> str:
@@ -50,15 +52,17 @@ def route_path(path: str, routes: Iterable[str]) -> str:
     Returns:
         One of them, so that it can be the label of a metric; `UNMATCHED` if none fits.
     """
-    parts = path.split("/")
-    for route in routes:
-        wanted = route.split("/")
-        if len(wanted) == len(parts) and all(
-            one == other or (one.startswith("{") and other)
-            for one, other in zip(wanted, parts, strict=True)
-        ):
-            return route
-    return UNMATCHED
+    return next((route for route in routes if _fits(path, route)), UNMATCHED)
+
+
+def methods_of(path: str, methods: Mapping[str, Iterable[str]]) -> set[str]:
+    """The methods of all routes that have a path; Starlette names those of the first alone.
+
+    Args:
+        path: of a request.
+        methods: by the path of their route.
+    """
+    return {method for route, found in methods.items() if _fits(path, route) for method in found}
 
 
 def describe_unknown_path(request: Request, pages: Iterable[str]) -> tuple[str, dict[str, Any]]:
@@ -84,8 +88,18 @@ def describe_wrong_method(request: Request, allowed: str) -> str:
 
 def allowed_methods(allow: str) -> str:
     """The header `Allow` with HEAD, which every route with GET answers."""
-    methods = {method.strip() for method in allow.split(",")}
+    methods = {method.strip() for method in allow.split(",")} - {""}
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
+
+
+def _fits(path: str, route: str) -> bool:
+    """Whether a route has a path; a parameter at the end of a part, as in `{tile}.jpeg`, too."""
+    parts, wanted = path.split("/"), route.split("/")
+    return len(wanted) == len(parts) and all(
+        one == other
+        or (one.startswith("{") and bool(other) and other.endswith(one.partition("}")[2]))
+        for one, other in zip(wanted, parts, strict=True)
+    )
 
 
 def _nearest_routes(methods: Mapping[str, Iterable[str]], path: str) -> list[str]:

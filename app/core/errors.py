@@ -55,7 +55,9 @@ OsteoError
 │   ├── SlideResolutionError     no micrometres per pixel, or no plausible ones
 │   ├── SlideTileError           one tile of it cannot be read
 │   ├── SlideChangedError        the file changed during the work
-│   └── SpecimenError            slides that cannot be summed (`reason`)
+│   ├── SpecimenError            slides that cannot be summed (`reason`)
+│   └── SlideArchiveError        the DICOMweb server cannot deliver it (`reason`)
+│       └── SeriesNotFoundError  the server does not have the series
 ├── SlideStoreError              a slide cannot be stored, found or worked on (in
 │   │                            `slide_store_errors`)
 │   ├── SlidesFullError          the quota of `limit_bytes` does not have the room

@@ -77,6 +77,7 @@ class SlideService:
                 await asyncio.to_thread(workers.__exit__, None, None, None)
             if queue is not None:
                 await asyncio.to_thread(queue.close)
+        self.intake.close()
         await asyncio.to_thread(self.readers.close)
 
     async def submit(self, request: JobRequest) -> tuple[Job, bool]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from app.core.manifest import InputContract
 from app.core.slide_errors import SlideTooLargeError
@@ -21,8 +23,10 @@ from app.slides.readers import Readers, SlideFile
 from app.slides.slide_record import SlideRecord, short_stamp
 from app.slides.store import SlideStore
 
-_MAX_HASHING: Final = 2
-"""Slides that are hashed at once: each keeps a core busy."""
+_MAX_AT_ONCE: Final = 2
+"""Slides that are hashed or fetched at once: each keeps a core or the network busy."""
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ class SlideIntake:
         self._max_bytes = settings.max_slide_bytes
         self._mounts = settings.mounts
         self._dicomweb_url = settings.dicomweb_url
-        self._hashing = asyncio.Semaphore(_MAX_HASHING)
+        # Threads of their own: minutes of a large slide must not hold up other requests.
+        self._threads = ThreadPoolExecutor(_MAX_AT_ONCE, "slide intake")
 
     async def add_upload(
         self, upload_id: str, mpp: float | None, contract: InputContract
@@ -109,13 +114,17 @@ class SlideIntake:
             raise SlidePathError("No DICOMweb server is set (OSTEO_DICOMWEB_URL).")
         folder = await asyncio.to_thread(self._store.new_folder)
         try:
-            await asyncio.to_thread(self._fetch, self._dicomweb_url, name, folder)
+            await self._in_thread(self._fetch, self._dicomweb_url, name, folder)
             record = await self._inspect(
                 SlideFile(folder, mpp, allow_companions=True), contract, source="dicomweb"
             )
             return await self._keep(record, folder)
         finally:
             await asyncio.to_thread(self._store.remove_folder, folder)
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _fetch(self, url: str, name: SeriesName, folder: Path) -> None:
         from app.slides.dicomweb import fetch_series  # loads pydicom
@@ -127,8 +136,7 @@ class SlideIntake:
     async def _inspect(self, file: SlideFile, contract: InputContract, source: str) -> SlideRecord:
         facts = await self._readers.facts(file)
         grid = make_grid(facts, contract, self._limits)
-        async with self._hashing:
-            sha256 = await asyncio.to_thread(sha256_of_slide, file.path)
+        sha256 = await self._in_thread(sha256_of_slide, file.path)
         return SlideRecord.model_validate(
             {
                 "id": sha256,
@@ -140,6 +148,9 @@ class SlideIntake:
                 "created": datetime.now(UTC),
             }
         )
+
+    async def _in_thread(self, work: Callable[..., Value], *arguments: object) -> Value:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
     async def _keep(self, record: SlideRecord, path: Path | None) -> tuple[SlideRecord, bool]:
         return await asyncio.to_thread(self._store.add, record, path)

@@ -5,10 +5,13 @@ Only the elements below are read. Attributes of the patient are not among them.
 
 from __future__ import annotations
 
+import logging
 import math
 import struct
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal
 
 from app.core.slide_errors import CorruptSlideError, SlideFormatError, SlideTooLargeError
@@ -35,7 +38,7 @@ _COLOURS: Final[dict[Encoding, tuple[str, ...]]] = {
     "raw": ("RGB", "YBR_FULL"),
 }
 _KEYWORDS: Final = (
-    *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "ImageType"),
+    *("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "ImageType"),
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
     *("PlanarConfiguration", "BitsAllocated", "BitsStored", "PixelRepresentation"),
     *("TotalPixelMatrixColumns", "TotalPixelMatrixRows", "TotalPixelMatrixFocalPlanes"),
@@ -107,7 +110,7 @@ def read_header(file: BinaryIO, limits: SlideLimits) -> ImageHeader | None:
 
     try:
         elements = _read_elements(file)
-        if str(elements.get("SOPClassUID")) != WHOLE_SLIDE_IMAGE:
+        if _kind(elements) != WHOLE_SLIDE_IMAGE:
             return None
         kind = list(elements.ImageType)
         if len(kind) < 3 or kind[2] != "VOLUME":
@@ -119,6 +122,32 @@ def read_header(file: BinaryIO, limits: SlideLimits) -> ImageHeader | None:
     _require_known_tiling(elements)
     _require_within_limits(header, limits)
     return header
+
+
+def read_whole_header(path: Path) -> Any:
+    """All attributes up to the per-frame functional groups, the patient's included.
+
+    Only for objects that belong beside the slide in its archive and must name the same patient.
+
+    Returns:
+        A pydicom data set.
+
+    Raises:
+        CorruptSlideError: damaged.
+        OSError: the file cannot be opened.
+    """
+    from pydicom.errors import InvalidDicomError
+    from pydicom.filereader import read_partial
+
+    _silence_pydicom()
+    try:
+        with path.open("rb") as file:
+            return read_partial(
+                _BoundedFile(file),  # type: ignore[arg-type] # as in `_read_elements`
+                lambda tag, _, __: tag >= PER_FRAME_GROUPS,
+            )
+    except (InvalidDicomError, *_DAMAGED):
+        raise CorruptSlideError("its DICOM header cannot be read.") from None
 
 
 class _BoundedFile:
@@ -144,20 +173,31 @@ def _read_elements(file: BinaryIO) -> Any:
     from pydicom.filereader import read_partial
     from pydicom.tag import BaseTag
 
+    _silence_pydicom()
     tags: list[BaseTag | int] = [BaseTag(tag_for_keyword(word) or 0) for word in _KEYWORDS]
     elements = read_partial(
         _BoundedFile(file),  # type: ignore[arg-type] # reads, seeks and tells are all it needs
         lambda tag, _, __: tag >= PER_FRAME_GROUPS,
         specific_tags=tags,
     )
-    syntax = str(elements.file_meta.get("TransferSyntaxUID"))
-    if syntax not in _ENCODINGS and str(elements.get("SOPClassUID")) == WHOLE_SLIDE_IMAGE:
+    syntax = str(elements.file_meta.TransferSyntaxUID)
+    if syntax not in _ENCODINGS and _kind(elements) == WHOLE_SLIDE_IMAGE:
         raise SlideFormatError(
             "its frames are encoded in a way that is not read (transfer syntax "
             f"{syntax[:64] if syntax.replace('.', '').isdigit() else 'unknown'}); JPEG, JPEG 2000 "
             "and uncompressed frames are."
         )
     return elements
+
+
+def _kind(elements: Any) -> str:
+    return str(elements.file_meta.MediaStorageSOPClassUID)
+
+
+def _silence_pydicom() -> None:
+    """Keep values of the file out of logs and warnings, in which pydicom quotes what is wrong."""
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module="pydicom")  # which adds nothing the second time
 
 
 def _describe(elements: Any) -> ImageHeader:
@@ -201,7 +241,8 @@ def _mpp(elements: Any, size: tuple[int, int]) -> tuple[float, float] | None:
     height_mm = elements.get("ImagedVolumeHeight")
     if width_mm is None or height_mm is None or min(size) < 1:
         return None
-    return float(width_mm) * 1000 / size[0], float(height_mm) * 1000 / size[1]
+    # These are 32-bit floats, so that 2 um would read as 2.0000001.
+    return round(float(width_mm) * 1000 / size[0], 6), round(float(height_mm) * 1000 / size[1], 6)
 
 
 def _objective_power(elements: Any) -> float | None:

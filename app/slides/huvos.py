@@ -1,6 +1,7 @@
 """The Huvos group of a ratio, and what a slide without living tumour would read.
 
-From 90 % necrosis on, the response to chemotherapy counts as good (Huvos et al. 1977).
+From 90 % necrosis on, the response to chemotherapy counts as good: grades III and IV of Huvos,
+Rosen & Marcove (1977).
 """
 
 from __future__ import annotations

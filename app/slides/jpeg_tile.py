@@ -19,8 +19,10 @@ _COMPONENTS_AT: Final = 9
 _NO_HEADER: Final = b"none"
 _MAX_KNOWN_HEADERS: Final = 16
 _COLOURS: Final = ("YCbCr", "RGB")
-_HARMLESS: Final = "extraneous bytes before marker 0xd9"
-"""libjpeg's warning of padding before the end, which some scanners write; no pixel is affected."""
+_PADDING_WARNING: Final = "extraneous bytes before marker 0xd9"
+_PADDED_END: Final = bytes(8) + b"\xff\xd9"
+"""Of a tile that was padded with zeros to a fixed length. Other bytes in this place are what a
+decoder that lost its way through damaged data did not use."""
 
 
 class JpegTileDecoder:
@@ -99,7 +101,7 @@ def _decode(jpeg: bytes, shape: tuple[int, int]) -> NDArray[np.uint8]:
     except ValueError as error:
         if "memory" in str(error):
             raise MemoryError("too little memory to decode a tile of a slide") from error
-        if _HARMLESS not in str(error):
+        if _PADDING_WARNING not in str(error) or not jpeg.endswith(_PADDED_END):
             raise
         return _decode_strictly(jpeg, shape, strict=False)
 

@@ -72,7 +72,7 @@ def necrosis_of_slides(
     tumor_mm2 = float(areas[Kind.NON_VIABLE] + areas[Kind.VIABLE])
     is_enough = tumor_mm2 > 0 and tumor_mm2 >= min_tumor_mm2
     ratio = float(areas[Kind.NON_VIABLE] / tumor_mm2) if is_enough else None
-    intervals = [] if ratio is None else _intervals(ratio, blocks, confusions)
+    intervals = [] if ratio is None else _intervals(blocks, confusions)
     group, reason = huvos_group(intervals)
     if ratio is None:
         reason = _too_little(tumor_mm2, min_tumor_mm2)
@@ -111,15 +111,15 @@ def counted_tiles(
 
 
 def _intervals(
-    ratio: float, blocks: Sequence[NDArray[np.float64]], confusions: Confusions
+    blocks: Sequence[NDArray[np.float64]], confusions: Confusions
 ) -> list[RatioInterval]:
     found = bootstrap_ratio(blocks)
     intervals = [
         RatioInterval(
             method="block_bootstrap",
             level=LEVEL,
-            low=min(found.low, ratio),
-            high=max(found.high, ratio),
+            low=found.low,
+            high=found.high,
             detail=_bootstrap_detail(found.n_blocks),
         )
     ]

@@ -64,12 +64,13 @@ def open_slide(
         if is_dicom_file(head):
             return _open_dicom(path, mpp, limits)
         openslide = load_openslide()
-        vendor = require_slide(head, openslide.OpenSlide.detect_format(path))
+        detected = openslide.OpenSlide.detect_format(path)
+        tiff = None
+        if is_tiff(head) and detected != _HAMAMATSU:  # NDPI is not quite a TIFF
+            tiff = read_tiff_slide(file, os.fstat(file).st_size, limits)
+        vendor = require_slide(head, detected)
         if not allow_companions:
             require_one_file(head)
-        tiff = None
-        if is_tiff(head) and vendor != _HAMAMATSU:  # NDPI is not quite a TIFF
-            tiff = read_tiff_slide(file, os.fstat(file).st_size, limits)
         handles = OpenSlideHandles(openslide, path)
         stack.callback(handles.close)
         _require_within_limits(handles.level_sizes, limits)

@@ -22,7 +22,7 @@ _BAND_PIXELS: Final = 4 * 1024**2
 _BLOCK_PX: Final = 2048
 """Width of the parts of an overview."""
 _STRIP_PX: Final = 256
-"""Height of the strips of an overview; most files have tiles of 256 or 512 px."""
+"""Height of the strips of an overview; most files have tiles of 256 px or a multiple of it."""
 
 Pixels = NDArray[np.uint8]
 
@@ -97,14 +97,20 @@ class OpenSlideSource:
         for top in range(0, height, _STRIP_PX):
             n_rows = min(_STRIP_PX, height - top)
             strip = np.empty((n_rows, width, 3), np.uint8)
-            for left in range(0, width, _BLOCK_PX):
-                n_columns = min(_BLOCK_PX, width - left)
+            # From the right: a part that cannot be read is put back in pieces of a tile's width.
+            parts = [(left, _BLOCK_PX) for left in range(0, width, _BLOCK_PX)]
+            while parts:
+                left, n_columns = parts.pop()
+                size = min(n_columns, width - left), n_rows
                 try:
-                    part = self._read(level, (left, top), (n_columns, n_rows))
+                    strip[:, left : left + n_columns] = self._read(level, (left, top), size)
                     n_read += 1
                 except CorruptSlideError as error:
-                    part, damage = np.array(DAMAGED_COLOUR, np.uint8), error
-                strip[:, left : left + n_columns] = part
+                    damage = error
+                    strip[:, left : left + n_columns] = DAMAGED_COLOUR
+                    if n_columns > _STRIP_PX:
+                        pieces = range(left, left + size[0], _STRIP_PX)
+                        parts += [(piece, _STRIP_PX) for piece in pieces]
             yield strip
         if damage is not None and n_read == 0:
             raise damage

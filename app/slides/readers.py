@@ -13,8 +13,9 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from app.core import slide_errors, slide_store_errors
 from app.core.errors import OsteoError
@@ -30,6 +31,8 @@ _TIMEOUT_S: Final = 120.0
 """A thumbnail of a slide without a pyramid reads the whole slide."""
 _IDLE_S: Final = 300.0
 _PIECE_BYTES: Final = 64 * 1024
+
+Value = TypeVar("Value")
 
 _logger = logging.getLogger(LOGGER_NAME)
 
@@ -63,6 +66,9 @@ class Readers:
         """
         self._setup = {"limits": dataclasses.asdict(limits), "memory_bytes": memory_bytes}
         self._idle: list[_ReaderProcess] = []
+        self._busy: set[_ReaderProcess] = set()
+        # Threads of their own: minutes of a large thumbnail must not hold up other requests.
+        self._threads = ThreadPoolExecutor(N_READERS, "slide reader")
         self._lock = threading.Lock()
         self._is_closed = False
         self._places = asyncio.Semaphore(N_READERS)
@@ -94,12 +100,15 @@ class Readers:
         return (await self._ask(slide, "zoom_tile", [level, column, row]))[1]
 
     def close(self) -> None:
-        """End all processes that are idle, and the others after what they are doing."""
+        """End all processes; who waits for one gets a `SlideReaderError`."""
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
+            for process in self._busy:
+                process.kill()
         for process in idle:
             process.end()
+        self._threads.shutdown()
 
     def end_idle(self) -> None:
         """End the processes that nobody has needed for a while."""
@@ -126,27 +135,49 @@ class Readers:
         self._n_waiting += 1
         try:
             async with self._places:
-                # The process is used up even if the client leaves; another gets the next request.
-                return await asyncio.to_thread(self._ask_one, request)
+                loop = asyncio.get_running_loop()
+                asking = loop.run_in_executor(self._threads, self._ask_one, request)
+                return await _to_its_end(asking)
         finally:
             self._n_waiting -= 1
 
     def _ask_one(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        process = self._take_idle() if request["what"] != "facts" else None
+        if process is not None:
+            try:
+                return self._ask_process(process, request)
+            except _DiedError:
+                pass  # it may have died before this request
+        return self._ask_process(_ReaderProcess(self._setup), request)
+
+    def _take_idle(self) -> _ReaderProcess | None:
         with self._lock:
-            process = self._idle.pop() if self._idle and request["what"] != "facts" else None
-        process = process or _ReaderProcess(self._setup)
+            return self._idle.pop() if self._idle else None
+
+    def _ask_process(
+        self, process: _ReaderProcess, request: dict[str, Any]
+    ) -> tuple[dict[str, Any], bytes]:
+        with self._lock:
+            self._busy.add(process)
+            if self._is_closed:
+                process.kill()
+        is_kept = False
         try:
             head, content = process.ask(request)
-        except BaseException:
-            process.end()
-            raise
-        with self._lock:
-            is_kept = not self._is_closed and len(self._idle) < N_READERS
-            if is_kept:
-                self._idle.append(process)
-        if not is_kept:
-            process.end()
+            is_kept = True
+        finally:
+            with self._lock:
+                self._busy.discard(process)
+                is_kept = is_kept and not self._is_closed and len(self._idle) < N_READERS
+                if is_kept:
+                    self._idle.append(process)
+            if not is_kept:
+                process.end()
         return _judged(head), content
+
+
+class _DiedError(SlideReaderError):
+    """The process died before it answered."""
 
 
 class _ReaderProcess:
@@ -170,7 +201,8 @@ class _ReaderProcess:
         """Send a request and wait for the answer.
 
         Raises:
-            SlideReaderError: the process died, or took too long.
+            _DiedError: the process died.
+            SlideReaderError: it took too long.
         """
         self._send(request)
         until = time.monotonic() + _TIMEOUT_S
@@ -185,6 +217,10 @@ class _ReaderProcess:
         self.used_at = time.monotonic()
         return head, bytes(content)
 
+    def kill(self) -> None:
+        """Kill the process; the thread that uses it notices, and ends it."""
+        self._process.kill()
+
     def end(self) -> None:
         """Kill the process and wait for its end."""
         self._process.kill()
@@ -195,12 +231,12 @@ class _ReaderProcess:
         self._process.wait()
 
     def _send(self, document: dict[str, Any]) -> None:
-        assert_pipe = self._process.stdin
-        if assert_pipe is None:
+        pipe = self._process.stdin
+        if pipe is None:
             raise SlideReaderError("has no input")
         try:
-            assert_pipe.write(json.dumps(document).encode() + b"\n")
-            assert_pipe.flush()
+            pipe.write(json.dumps(document).encode() + b"\n")
+            pipe.flush()
         except OSError:
             raise self._death() from None
 
@@ -218,10 +254,19 @@ class _ReaderProcess:
             raise self._death()
         return piece
 
-    def _death(self) -> SlideReaderError:
+    def _death(self) -> _DiedError:
         code = self._process.wait()
         _logger.error("slide_reader_died", extra={"exit_code": code})
-        return SlideReaderError("died")
+        return _DiedError("died")
+
+
+async def _to_its_end(asking: asyncio.Future[Value]) -> Value:
+    """Await an answer. If the client leaves, its reader is still busy, so its place is kept."""
+    try:
+        return await asyncio.shield(asking)
+    except asyncio.CancelledError:
+        await asyncio.wait((asking,))
+        raise
 
 
 def _judged(head: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ _ADOBE: Final = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0"
 """An Adobe segment up to its last byte, which says how the colours are transformed."""
 _UNTRANSFORMED, _YCBCR = 0, 1
 _APPLICATION: Final = range(0xE0, 0xF0)
+_MAX_APPLICATION_SEGMENTS: Final = 8
 _SAMPLES: Final = 3
 
 
@@ -84,8 +85,8 @@ def is_jpeg_level(directory: Directory) -> bool:
 def _end_of_application_data(encoded: bytes) -> int:
     """Where a stream goes on behind segments that may contradict the tag Photometric."""
     at = len(_START)
-    while encoded[at : at + 1] == b"\xff" and encoded[at + 1 : at + 2]:
-        if encoded[at + 1] not in _APPLICATION:
+    for _ in range(_MAX_APPLICATION_SEGMENTS):
+        if encoded[at : at + 1] != b"\xff" or encoded[at + 1] not in _APPLICATION:
             break
-        at += 2 + int.from_bytes(encoded[at + 2 : at + 4])
-    return min(at, len(encoded))
+        at = min(at + 2 + int.from_bytes(encoded[at + 2 : at + 4]), len(encoded) - 1)
+    return at

@@ -59,7 +59,7 @@ class TiffSlide:
         if len(levels) < len(sizes):
             return None
         if vendor == _APERIO and any(_has_gaps(level) for level in levels):
-            return None  # OpenSlide fills gaps from the next level, as Aperio's own software does
+            return None  # OpenSlide fills gaps of a lower level from the one above it
         if self.ome_xml and len(levels) == 1:
             levels += sorted(self._levels_below(), key=lambda level: level.size, reverse=True)
         decoder, (width, height) = JpegTileDecoder(), sizes[0]

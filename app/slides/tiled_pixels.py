@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,10 @@ from app.core.slide_errors import CorruptSlideError, SlideTooLargeError
 from app.slides.overview import DAMAGED_COLOUR, Overview
 from app.slides.square import WHITE, resize_square
 from app.slides.tiled_level import TiledLevel, scale_for
+
+_OVERVIEW_PIXELS: Final = 2
+"""Decoded each way for a pixel of the overview, which averages them; one alone would give a jagged
+picture."""
 
 Pixels = NDArray[np.uint8]
 
@@ -76,7 +81,7 @@ def read_tiled_overview(level: TiledLevel, max_px: int) -> Pixels:
         CorruptSlideError: no tile can be decoded.
     """
     overview = Overview(level.size, max_px)
-    scale = scale_for(level.tile_size, overview.factor)
+    scale = scale_for(level.tile_size, overview.factor / _OVERVIEW_PIXELS)
     for strip in _strips(level, scale):
         overview.add(strip, scale)
     return overview.pixels()

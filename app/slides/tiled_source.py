@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from app.core.slide_limits import SlideLimits
 from app.slides.facts import SlideFacts
 from app.slides.levels import level_for_overview, level_for_square
+from app.slides.tile_cache import CachedLevel
 from app.slides.tiled_level import TiledLevel
 from app.slides.tiled_pixels import read_tiled_overview, read_tiled_square
 
@@ -33,6 +34,7 @@ class TiledSource:
             close: closes what the levels read from.
         """
         self._levels, self._facts, self._limits, self._close = levels, facts, limits, close
+        self._cached = [CachedLevel(level) for level in levels]
 
     @property
     def facts(self) -> SlideFacts:
@@ -44,7 +46,7 @@ class TiledSource:
     ) -> NDArray[np.uint8]:
         """Read a square as the model sees it; see `SlideSource`."""
         downsamples = [level.downsample for level in self._levels]
-        level = self._levels[level_for_square(downsamples, side_level0, side_px)]
+        level = self._cached[level_for_square(downsamples, side_level0, side_px)]
         return read_tiled_square(
             level, location_level0, side_level0, side_px, self._limits.max_read_pixels
         )

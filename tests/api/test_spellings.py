@@ -17,7 +17,9 @@ OPERATIONS = [
 ]
 UNDESCRIBED = ["/", "/docs", "/openapi.json", "/problems/queue-full"]
 UNDESCRIBED += ["/static-offline-docs/swagger-ui.css"]
-GET_PATHS = [path for method, path in OPERATIONS if method == "GET"] + UNDESCRIBED
+GET_PATHS = [
+    path for method, path in OPERATIONS if method == "GET" and "{" not in path
+] + UNDESCRIBED
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,8 @@ def test_head_of_a_service_that_is_not_ready_is_503(client: TestClient) -> None:
 
 
 def test_head_of_a_route_for_post_names_post(client: TestClient) -> None:
-    for path in (path for method, path in OPERATIONS if method == "POST"):
+    post_only = {path for method, path in OPERATIONS if method == "POST"} - set(GET_PATHS)
+    for path in post_only:
         answer = client.head(path)
         assert (answer.status_code, answer.headers["Allow"], answer.content) == (405, "POST", b"")
 

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from app.api import slide_bodies
+from app.core.slide_errors import JobsUnavailableError, SeriesNotFoundError
 from app.settings import Settings
 from tests.api.slides.finished_jobs import run_job
 from tests.conftest import RELEASED_MODELS
@@ -135,8 +136,6 @@ def _with(patch: AbstractContextManager[Any], send: Callable[[SlideStage], Any])
 
 
 def _dead_queue(stage: SlideStage) -> Any:
-    from app.core.slide_errors import JobsUnavailableError
-
     service = stage.client.app.state.slides  # type: ignore[attr-defined] # as above
     with mock.patch.object(service, "jobs", side_effect=JobsUnavailableError("gone")):
         return stage.client.get("/v1/jobs")
@@ -190,6 +189,9 @@ SLIDE_PROVOCATIONS: Final[dict[str, Callable[[SlideStage], Any]]] = {
     "slide-not-found": _get(f"/v1/slides/{_UNKNOWN}"),
     "slide-in-use": lambda stage: stage.client.delete(stage.slide),
     "slide-archive": _archive,
+    "series-not-found": _with(
+        mock.patch("app.slides.dicomweb.fetch_series", side_effect=SeriesNotFoundError()), _archive
+    ),
     "slide-readers-busy": _with(
         mock.patch("app.slides.readers.MAX_WAITING", 0), _get("{slide}/dzi_files/9/0_0.jpeg")
     ),

@@ -24,7 +24,7 @@ _GLASS_LEVEL: Final = 243
 
 Pixels = NDArray[np.uint8]
 Tiles = Mapping[str, Pixels]
-"""For each label one tile of 1024 px."""
+"""For each label one tile of 1024 px. A test may give tiles other names than labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,19 +132,26 @@ def _turned(pixels: Pixels, column: int, row: int) -> Pixels:
     return turned[:, ::-1] if (column + row) % 3 == 0 else turned
 
 
+_MAX_ENLARGED: Final = 16
 _enlarged_tiles: Final[dict[tuple[int, int, float], tuple[Pixels, Pixels]]] = {}
 """By the identity of the tile, which is kept beside the result so that it stays unique."""
 
 
 def _enlarged(tile: Pixels, side_px: int, noise: float) -> Pixels:
     key = (id(tile), side_px, noise)
-    if key not in _enlarged_tiles:
-        if len(_enlarged_tiles) >= 8:
-            _enlarged_tiles.clear()
-        image = Image.fromarray(tile).resize((side_px, side_px), Image.Resampling.BICUBIC)
-        pixels = np.asarray(image)
-        if noise:
-            grain = np.random.default_rng(side_px).normal(0, noise, (side_px, side_px, 1))
-            pixels = np.clip(pixels + grain, 0, 255).astype(np.uint8)
-        _enlarged_tiles[key] = pixels, tile
-    return _enlarged_tiles[key][0]
+    kept = _enlarged_tiles.pop(key, None)
+    if kept is None:
+        if len(_enlarged_tiles) == _MAX_ENLARGED:
+            _enlarged_tiles.pop(next(iter(_enlarged_tiles)))  # the one used longest ago
+        kept = _enlarge(tile, side_px, noise), tile
+    _enlarged_tiles[key] = kept
+    return kept[0]
+
+
+def _enlarge(tile: Pixels, side_px: int, noise: float) -> Pixels:
+    image = Image.fromarray(tile).resize((side_px, side_px), Image.Resampling.BICUBIC)
+    if not noise:
+        return np.asarray(image)
+    grain = np.random.default_rng(side_px).normal(0, noise, (side_px, side_px, 1))
+    grainy: Pixels = np.clip(np.asarray(image) + grain, 0, 255).astype(np.uint8)
+    return grainy

@@ -62,7 +62,7 @@ def robustness(
         Path | None, typer.Option(help="File to which the table is also written, as JSON.")
     ] = None,
 ) -> None:
-    """Measure how predictions change under compression, rotation, light, stain and resampling.
+    """Measure how predictions change under compression, rotation, light, stain, size and dust.
 
     Each changed tile is compared with the original; labels are not used.
 

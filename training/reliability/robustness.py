@@ -1,4 +1,4 @@
-"""Robustness: how predictions change under compression, rotation, light, stain and resampling."""
+"""How predictions change under compression, rotation, light, stain, resampling and dust."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ from training.storage.frozen_model import FrozenModel
 
 # The index has checked the tiles; resampled ones may exceed the limits of an upload.
 _LIMITS: Final = TileLimits(max_bytes=2**30, max_pixels=2**30, min_side_px=1)
+_SPECK_SIDES_PX: Final = (4, 8, 16)
+"""Sides of the black squares, in pixels of the tile's file."""
+_DUSTY_QUALITY: Final = 95
 Change = Callable[[Image.Image], bytes]
 """Turns the full-size RGB image of a tile into the file that a client might send instead."""
 
@@ -74,6 +77,18 @@ def _resampled(factor: float, image: Image.Image) -> bytes:
     return _lossless(image.resize((width, height), Image.Resampling.LANCZOS))
 
 
+def _with_speck(side_px: int, image: Image.Image) -> bytes:
+    """Cover a square in the middle with black, as a speck of dust does.
+
+    The file is a JPEG of high quality, because a lossless one is reduced in another way than the
+    original, and that alone changes probabilities more than a small speck does.
+    """
+    left, top = ((length - side_px) // 2 for length in image.size)
+    dusty = image.copy()
+    dusty.paste((0, 0, 0), (left, top, left + side_px, top + side_px))
+    return _jpeg(_DUSTY_QUALITY, dusty)
+
+
 def _stained(haematoxylin: float, eosin: float, image: Image.Image) -> bytes:
     tile = scale_stains(np.asarray(image), haematoxylin, eosin)
     return _lossless(Image.fromarray(tile))
@@ -98,6 +113,7 @@ CHANGES: Final[Mapping[str, Change]] = MappingProxyType(
         "resampled to 50 %": partial(_resampled, 0.5),
         "resampled to 25 %": partial(_resampled, 0.25),
     }
+    | {f"dark speck of {side_px} px": partial(_with_speck, side_px) for side_px in _SPECK_SIDES_PX}
 )
 
 

@@ -1,17 +1,21 @@
 """`tiles.geojson`: tiles and merged regions for QuPath and other viewers.
 
 A FeatureCollection in pixels of level 0 (not longitude and latitude, so not RFC 7946 in that
-respect), as QuPath 0.4 to 0.6 read it when it is dropped on the opened slide. The fields were
-checked against its source (`qupath.lib.io.QuPathTypeAdapters`, `ROITypeAdapters`, `GsonTools`):
+respect), as QuPath 0.4 and later read it when it is dropped on the opened slide. The fields are
+those that its source reads (`qupath.lib.io` of 0.4 and 0.5: `PathObjectTypeAdapters` or
+`QuPathTypeAdapters`, `ROITypeAdapters`, `GsonTools`):
 
 - `id`: a UUID.
-- `geometry`: `Polygon` or `MultiPolygon`; a polygon with four right angles becomes a rectangle.
+- `geometry`: `Polygon` or `MultiPolygon`, which must be valid for JTS; see `regions`. A tile at the
+  right or lower edge may reach beyond the slide, as what the model saw did: areas add up to the
+  counts.
 - `properties.objectType`: `tile` or `annotation`; QuPath makes an annotation of other types.
 - `properties.classification`: `name` and `color` `[r, g, b]`, both needed. A name has no colon (it
   would divide the name) and no line break. A name that ends in `*` is one that QuPath ignores in
   measurements and does not fill.
 - `properties.measurements`: an object of finite numbers; anything else is an error in QuPath.
-- `properties.metadata`: an object of strings. `isLocked`: a region cannot be moved by accident.
+- `properties.metadata`: an object of strings; 0.4 takes it for annotations only. `isLocked`: a
+  region cannot be moved by accident.
 
 Further members of the collection, such as `notice`, are skipped by QuPath.
 """

@@ -79,8 +79,6 @@ def _rings_of(part: set[Cell]) -> list[Ring]:
 
 def _trace(steps: dict[tuple[int, int], list[tuple[int, int]]]) -> Ring:
     """Follow sides from a corner until it comes again, and remove them from `steps`."""
-    # The first corner that is left is the upper left corner of a cell, or the end of a cell above a
-    # hole; both are corners of the ring, never a point on a straight side.
     start = at = next(iter(steps))
     heading = steps[at][0]
     ring: Ring = []
@@ -102,7 +100,7 @@ def _trace(steps: dict[tuple[int, int], list[tuple[int, int]]]) -> Ring:
         previous = heading
         if at == start:
             break
-    if len(ring) > 1 and _is_straight(ring[-1], ring[0], ring[1]):
+    if _is_straight(ring[-1], ring[0], ring[1]):  # it began in the middle of a side
         del ring[0]
     return [*ring, ring[0]]
 

@@ -10,6 +10,7 @@ from app.jobs.records import Job, JobFailure, JobProgress
 from app.settings import Settings
 from app.slides.checkpoint import Checkpoint
 from app.slides.outputs.writing import write_outputs
+from app.slides.run import CHECKPOINT_NAME
 from app.slides.store import open_store
 from tests.slides.outputs.making import (
     CAM_SHAPE,
@@ -64,5 +65,5 @@ def write_results(out_dir: Path, job: Job, folder: Path) -> None:
     overview = make_overview(rows, summary, 600)
     manifest = make_manifest(folder)
     write_outputs(out_dir, summary, rows, overview, manifest, CAM_SHAPE, make_square)
-    with Checkpoint(out_dir / "tiles.sqlite3", "key") as checkpoint:
+    with Checkpoint(out_dir / CHECKPOINT_NAME, "key") as checkpoint:
         checkpoint.append(rows)

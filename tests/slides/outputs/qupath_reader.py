@@ -1,6 +1,6 @@
 """Reads objects as QuPath does, and fails where QuPath fails or would silently do something else.
 
-After `qupath.lib.io` of QuPath 0.4 to 0.6: `PathIO.readObjectsFromGeoJSON`, `QuPathTypeAdapters`
+After `qupath.lib.io` of QuPath 0.4 and 0.5: `PathIO.readObjectsFromGeoJSON`, `QuPathTypeAdapters`
 (`PathObjectTypeAdapter`, `MeasurementListTypeAdapter`), `GsonTools.PathClassTypeAdapter`,
 `ROITypeAdapters.parseGeometry`; and after `PathClass.fromString`, which divides names at colons.
 """

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +80,16 @@ def test_write_heat_map_hatches_what_is_left_out_and_crosses_what_is_unreadable(
 def test_write_heat_map_facts_place_a_tile_where_the_grid_does(
     tmp_path: Path, subject: OutputSubject
 ) -> None:
+    # A side whose fraction adds up to many pixels at the far end of the grid.
+    summary = subject.summary.model_copy(update={"tile_side_level0": 1000.4})
+    subject = replace(subject, summary=summary)
     facts = _facts(tmp_path, subject)
     affine = np.array(facts["affine"])
     assert affine.shape == (2, 3)
     for row in subject.rows:
         corner = affine @ (row.column * facts["tile_px"], row.row * facts["tile_px"], 1)
         expected = subject.grid.location_level0(row.column, row.row)
-        assert corner == pytest.approx(expected, abs=0.5)
+        assert corner == pytest.approx(expected, abs=0.501)
     assert (facts["height_px"], facts["width_px"]) == _picture(tmp_path, subject).shape[:2]
 
 

@@ -84,7 +84,12 @@ def test_calibrate_records_parent_and_site_in_the_manifest(
     )
     assert recalibration.index_sha256 == read_index(site / "index.json")[1]
     assert (recalibration.n_tiles, recalibration.gate_widened) == (N_TILES, False)
+    confusion = np.array(recalibration.confusion)
+    assert confusion.sum(axis=1).tolist() == [N_TILES // 3] * 3
+    assert int(np.trace(confusion)) < N_TILES, "the drawn tiles are not those of the collection"
+    answered = dict(zip(manifest.label_ids, confusion.sum(axis=0).tolist(), strict=True))
     assert record is not None
+    assert record.drift.predictions == answered
     assert (record.conformal.split, len(record.conformal.scores)) == ("site", N_TILES)
     assert sum(record.drift.predictions.values()) == N_TILES
     assert manifest.temperature != before.manifest.temperature

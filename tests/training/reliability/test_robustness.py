@@ -25,6 +25,10 @@ def brightness(tile: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([tile.mean() / 32, 4.0, 0.0])
 
 
+def darkest_pixel(tile: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.array([tile.min() / 32, 1.0, 0.0])
+
+
 def left_against_right(tile: NDArray[np.float64]) -> NDArray[np.float64]:
     half = tile.shape[1] // 2
     return np.array([tile[:, :half].mean(), tile[:, half:].mean(), 0.0]) / 16
@@ -67,6 +71,26 @@ def test_measure_robustness_of_a_model_of_left_and_right() -> None:
     assert found["turned by 180 degrees"].unchanged == 0.0
     assert found["flipped top to bottom"].mean_difference == 0.0
     assert found["brightness -10 %"].unchanged == 1.0
+
+
+def test_measure_robustness_of_a_model_of_the_darkest_pixel() -> None:
+    light = [encode_tile(np.full((256, 256, 3), 200, np.uint8), "JPEG")]
+    of_darkest, of_brightness = measured(darkest_pixel, light), measured(brightness, light)
+    speck = "dark speck of 16 px"
+    assert of_darkest[speck].unchanged == 0.0
+    assert of_darkest[speck].mean_difference > 0.5
+    assert of_brightness[speck].unchanged == 1.0
+    assert of_brightness[speck].mean_difference < 0.02
+    assert of_darkest["JPEG quality 95"].mean_difference == pytest.approx(0.0, abs=1e-3)
+
+
+def test_a_dark_speck_has_its_side_and_lies_in_the_middle() -> None:
+    light = np.full((256, 256, 3), 200, np.uint8)
+    for side_px in (8, 16):
+        file = CHANGES[f"dark speck of {side_px} px"](Image.fromarray(light))
+        is_dark = decode_tile(file, side_px=256).max(axis=-1) < 100
+        assert np.count_nonzero(is_dark) == pytest.approx(side_px**2, rel=0.3)
+        assert np.argwhere(is_dark).mean(axis=0) == pytest.approx((127.5, 127.5), abs=1)
 
 
 def test_measure_robustness_counts_every_tile() -> None:

@@ -7,64 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.training.conftest import RAW_BY_LABEL, write_collection
-from tests.training.table.drawing import Rows, write_table
+from tests.training.experiments.nested.drawing import NESTED, draw_task
 from training.commands.nested import nested
-from training.data.annotations import find_table, read_table
-from training.data.drawn_tiles import draw_tile, encode_tile
-from training.data.index import Index, build_index
+from training.data.index import Index
 from training.errors import ConfigError, RunError
 from training.experiments.nested import parts
 from training.experiments.nested.config import NESTED_DIR, NestedConfig, read_nested
 from training.experiments.nested.run import CHOICES_NAME, NestedTask, run_nested
 from training.experiments.nested.tables import write_csv, write_markdown
-from training.features.supplements import NO_SUPPLEMENTS, read_supplements
-from training.storage.frozen_model import write_json
-
-SIDE_PX = 128
-CASES = ("Case 3", "Case 4", "Case 48 - P5")
-BASE = """
-model_name = "drawn"
-[data]
-tile_side_px = 128
-[splits]
-slide_folds = 3
-random_folds = 6
-[augment]
-n_views = 1
-low_resolution_px = 40
-[sampling]
-balance = "case_and_label"
-[network]
-system = "tiny"
-weights = "none"
-head = "logistic"
-texture_weight = 1.0
-[network.backbone]
-layers = ["conv1", "last"]
-side_px = 64
-"""
-NESTED = """
-base = "base.toml"
-today = "today.toml"
-seeds = [0]
-min_by_slide = 0.5
-[[grid]]
-layers = [["last"], ["conv1", "last"], []]
-texture_weight = [0.0, 1.0]
-"""
-TODAY = """
-model_name = "drawn"
-[data]
-tile_side_px = 128
-[network]
-system = "tiny"
-weights = "none"
-hidden_units = 4
-[head]
-epochs = 1
-learning_rate = 1e-3
-"""
+from training.features.supplements import NO_SUPPLEMENTS
 
 
 def fit_nothing(*arguments: Any) -> SimpleNamespace:
@@ -78,33 +29,7 @@ def task(tmp_path: Path, tiny_config: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """Three drawn cases of six slides, with thumbnails and a feature table."""
     assert tiny_config.is_file(), "the tiny system is registered"
     monkeypatch.setattr(parts, "fit_classifier", fit_nothing)
-    rows = [
-        (f"{case} A{block}-{1000 * block}-{900 * number}", label)
-        for case in CASES
-        for block in (1, 2)
-        for number, label in enumerate(RAW_BY_LABEL)
-    ]
-    data_dir = write_collection(tmp_path / "data", rows, SIDE_PX)
-    index, _ = build_index(data_dir, read_table(find_table(data_dir)), side_px=SIDE_PX)
-    for seed, (label, raw) in enumerate(RAW_BY_LABEL.items()):
-        folder = tmp_path / "thumbnails" / raw
-        folder.mkdir(parents=True)
-        content = encode_tile(draw_tile(label, 64, 90 + seed), "PNG")
-        (folder / "Case-3-A9-1-2.png").write_bytes(content)
-
-    def alternate(rows: Rows) -> None:
-        for number, row in enumerate(rows):
-            row["X_x"] = str(546 + number % 2)
-
-    table = write_table(tmp_path / "table", alternate)
-    for name, text in (("base", BASE), ("today", TODAY), ("nested", NESTED)):
-        (tmp_path / f"{name}.toml").write_text(text)
-    chosen, base, today = read_nested(
-        tmp_path / "nested.toml", None, tmp_path / "thumbnails", table
-    )
-    sha256 = write_json(tmp_path / "index.json", index)
-    supplements = read_supplements(base, index, data_dir)
-    return NestedTask(chosen, base, today, index, sha256, data_dir, supplements)
+    return draw_task(tmp_path)
 
 
 def test_run_nested_answers_each_tile_once_a_seed_without_having_seen_it(
