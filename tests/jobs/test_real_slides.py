@@ -6,10 +6,8 @@ import csv
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,15 +20,14 @@ from app.jobs.opening import open_queue, run_workers
 from app.jobs.queue import JobQueue
 from app.jobs.records import Job, JobRequest, JobState
 from app.settings import Settings
-from app.slides.checkpoint import COMMIT_ROWS
 from app.slides.identity import sha256_of_slide
 from app.slides.opening import open_slide
-from app.slides.run import CHECKPOINT_NAME
 from app.slides.slide_record import SlideRecord
 from app.slides.store import SlideStore, open_store
 from app.telemetry.metrics import Metrics
 from tests.bundles import MODEL_NAME
 from tests.conftest import RELEASED_MODELS, REPOSITORY
+from tests.jobs.slide_processes import n_committed, processes_in, stop_after_a_commit
 from tests.servers import wait_until
 from tests.slides.drawn_slides import Drawing, draw_slide
 
@@ -127,12 +124,7 @@ def test_slide_resumes_when_its_process_is_killed(
     with run_workers(settings, queue, store):
         wait_until(lambda: bool(processes_in(folder)), timeout_s=600)
         (process,) = processes_in(folder)
-        while True:
-            os.kill(process, signal.SIGSTOP)  # or it might end between the look and the kill
-            if n_committed(folder) >= COMMIT_ROWS:
-                break
-            os.kill(process, signal.SIGCONT)
-            time.sleep(0.05)
+        stop_after_a_commit(process, folder)
         n_kept = n_committed(folder)
         os.kill(process, signal.SIGKILL)
         wait_until(lambda: state_of(queue, job) == JobState.SUCCEEDED, timeout_s=600)
@@ -141,20 +133,6 @@ def test_slide_resumes_when_its_process_is_killed(
     assert done.attempts == 2
     assert n_kept < COLUMNS * ROWS
     assert len(places(folder)) == COLUMNS * ROWS
-
-
-def n_committed(folder: Path) -> int:
-    """Rows in the checkpoint."""
-    if not (folder / CHECKPOINT_NAME).exists():
-        return 0
-    connection = sqlite3.connect(f"file:{folder / CHECKPOINT_NAME}?mode=ro", uri=True)
-    try:
-        ((count,),) = connection.execute("SELECT COUNT(*) FROM tiles")
-    except sqlite3.OperationalError:  # there is no table yet
-        return 0
-    finally:
-        connection.close()
-    return int(count)
 
 
 def test_command_gives_a_slide_back_and_ends_it_later(
@@ -186,17 +164,3 @@ def n_done(queue: JobQueue, job: Job) -> int:
     found = queue.get(job.id)
     assert found is not None
     return found.progress.n_done
-
-
-def processes_in(folder: Path) -> list[int]:
-    """Processes that have a file of a folder open."""
-    found = []
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit() and process.name != str(os.getpid()):
-            try:
-                files = [str(file.readlink()) for file in (process / "fd").iterdir()]
-            except OSError:
-                continue
-            if any(file.startswith(f"{folder}/") for file in files):
-                found.append(int(process.name))
-    return found
