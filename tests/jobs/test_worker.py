@@ -174,6 +174,15 @@ def test_worker_gives_its_job_back_when_it_stops(
     assert folders.n_repeated(job) == 0
 
 
+def test_worker_that_stops_keeps_the_answer_of_a_process_that_was_about_to_end(
+    queue: JobQueue, folders: Folders, settings: Settings
+) -> None:
+    job, _ = queue.submit(a_request())
+    with running(worker_of(queue, folders, settings, "finish_late")):
+        wait_until(lambda: bool(folders.worked(job)))
+    assert current(queue, job).state == JobState.SUCCEEDED
+
+
 def test_worker_ends_a_process_that_ignores_its_wish_to_stop(
     queue: JobQueue, folders: Folders, settings: Settings
 ) -> None:
