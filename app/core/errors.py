@@ -46,7 +46,9 @@ OsteoError
 │   ├── SlideTooLargeError       more than `limit` of a `unit`
 │   ├── SlideResolutionError     no micrometres per pixel, or no plausible ones
 │   ├── SlideTileError           one tile of it cannot be read
-│   └── SlideChangedError        the file changed during the work
+│   ├── SlideChangedError        the file changed during the work
+│   └── SlideArchiveError        the DICOMweb server cannot deliver it (`reason`)
+│       └── SeriesNotFoundError  the server does not have the series
 ├── ExtraMissingError            an optional package is not installed (`extra`; in `slide_errors`)
 ├── ExplanationUnavailableError  the evidence map of this tile shows nothing
 ├── ModelNotFoundError           no such model or version

@@ -47,6 +47,17 @@ class SlideChangedError(SlideError, code="slide-changed"):
         super().__init__("The file of the slide changed while it was being classified.")
 
 
+class SlideArchiveError(SlideError, code="slide-archive"):
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"The slide cannot be fetched from the DICOMweb server: {reason}")
+
+
+class SeriesNotFoundError(SlideArchiveError, code="series-not-found"):
+    def __init__(self) -> None:
+        super().__init__("it has no such series of whole slide images.")
+
+
 class ExtraMissingError(OsteoError, code="extra-missing"):
     def __init__(self, what: str, extra: str) -> None:
         self.what, self.extra = what, extra

@@ -11,6 +11,7 @@ import struct
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal
 
 from app.core.slide_errors import CorruptSlideError, SlideFormatError, SlideTooLargeError
@@ -53,7 +54,7 @@ _DAMAGED: Final = (
     *(ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError),
     *(RecursionError, TypeError, ValueError, struct.error),
 )
-"""What pydicom raises on damaged files."""
+"""What pydicom raises on damaged files, besides errors of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,6 @@ def read_header(file: BinaryIO, limits: SlideLimits) -> ImageHeader | None:
         SlideTooLargeError: beyond the limits.
         CorruptSlideError: damaged, or no DICOM file at all.
     """
-    from pydicom.errors import InvalidDicomError
-
     try:
         elements = _read_elements(file)
         if _kind(elements) != WHOLE_SLIDE_IMAGE:
@@ -115,12 +114,44 @@ def read_header(file: BinaryIO, limits: SlideLimits) -> ImageHeader | None:
         if len(kind) < 3 or kind[2] != "VOLUME":
             return None
         header = _describe(elements)
-    except (InvalidDicomError, *_DAMAGED):
+        _require_known_tiling(elements)
+    except damage_errors():
         # The cause is left out: pydicom's messages quote values.
         raise CorruptSlideError("its DICOM header cannot be read.") from None
-    _require_known_tiling(elements)
     _require_within_limits(header, limits)
     return header
+
+
+def damage_errors() -> tuple[type[Exception], ...]:
+    """What pydicom, and highdicom behind it, raise on damaged files."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return BytesLengthException, InvalidDicomError, *_DAMAGED
+
+
+def read_whole_header(path: Path) -> Any:
+    """All attributes up to the per-frame functional groups, the patient's included.
+
+    Only for objects that belong beside the slide in its archive and must name the same patient.
+
+    Returns:
+        A pydicom data set.
+
+    Raises:
+        CorruptSlideError: damaged.
+        OSError: the file cannot be opened.
+    """
+    from pydicom.filereader import read_partial
+
+    _silence_pydicom()
+    try:
+        with path.open("rb") as file:
+            return read_partial(
+                _BoundedFile(file),  # type: ignore[arg-type] # as in `_read_elements`
+                lambda tag, _, __: tag >= PER_FRAME_GROUPS,
+            )
+    except damage_errors():
+        raise CorruptSlideError("its DICOM header cannot be read.") from None
 
 
 class _BoundedFile:

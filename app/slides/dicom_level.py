@@ -12,33 +12,39 @@ from numpy.typing import NDArray
 
 from app.core.slide_errors import CorruptSlideError, SlideFormatError
 from app.core.slide_limits import SlideLimits
-from app.core.tile_errors import CorruptTileError
-from app.slides.dicom_colours import with_stated_colours
 from app.slides.dicom_elements import find_pixel_data
 from app.slides.dicom_frames import Frames, locate_frames
 from app.slides.dicom_header import ImageHeader, read_header
-from app.slides.dicom_pixels import SCALES, decode_frame
+from app.slides.dicom_pixels import FrameDecoder
 
 _NONE: Final = -1
 
 
 class DicomLevel:
-    """An `EncodedLevel`, if its frames are JPEG; several threads may read at once.
+    """A `TiledLevel`; several threads may read at once.
 
     Attributes:
+        path: of the file.
         header: of the file.
         n_bytes: size of the file.
         downsample: level-0 pixels per pixel of this level; 1 until the level's place is known.
     """
 
     def __init__(
-        self, file: BinaryIO, header: ImageHeader, frames: Frames, places: NDArray[np.int32]
+        self,
+        path: Path,
+        file: BinaryIO,
+        header: ImageHeader,
+        frames: Frames,
+        places: NDArray[np.int32],
     ) -> None:
         """`places` has the frame of each place, `[rows, columns]`; -1 where there is none."""
+        self.path = path
         self.header = header
         self.n_bytes = file.seek(0, 2)
         self.downsample = 1.0
         self._file, self._frames, self._places = file, frames, places
+        self._decode = FrameDecoder(header).decode
 
     @property
     def size(self) -> tuple[int, int]:
@@ -50,26 +56,13 @@ class DicomLevel:
         """Width and height of a frame, in pixels."""
         return self.header.tile_size
 
-    @property
-    def scales(self) -> tuple[int, ...]:
-        """Reductions at which a frame can be decoded, the greatest first."""
-        return tuple(s for s in SCALES if not any(side % s for side in self.tile_size))
-
-    def encoded_tile(self, column: int, row: int) -> bytes | None:
-        """A frame as a whole JPEG file; see `EncodedLevel`."""
-        frame = self._frame(column, row)
-        try:
-            return frame and with_stated_colours(frame, self.header.photometric)
-        except CorruptTileError:
-            raise CorruptSlideError("a frame is no JPEG file.") from None
-
     def read_tile(self, column: int, row: int, scale: int) -> NDArray[np.uint8] | None:
         """Decode a frame.
 
         Args:
             column: in the grid of frames, from 0.
             row: likewise.
-            scale: one of `scales`.
+            scale: 1, 2, 4 or 8, which divides the sides of a frame.
 
         Returns:
             uint8 `[h / scale, w / scale, 3]`, RGB; None where the slide has no frame.
@@ -77,16 +70,12 @@ class DicomLevel:
         Raises:
             CorruptSlideError: it is damaged.
         """
-        frame = self._frame(column, row)
-        return None if frame is None else decode_frame(frame, self.header, scale)
+        index = int(self._places[row, column])
+        return None if index == _NONE else self._decode(self._frames.read(index), scale)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def _frame(self, column: int, row: int) -> bytes | None:
-        index = int(self._places[row, column])
-        return None if index == _NONE else self._frames.read(index)
 
 
 def open_level(path: Path, limits: SlideLimits) -> DicomLevel | None:
@@ -109,7 +98,7 @@ def open_level(path: Path, limits: SlideLimits) -> DicomLevel | None:
         if header is not None:
             pixels = find_pixel_data(file, header.is_implicit, header.n_frames, header.is_sparse)
             frames = locate_frames(file.fileno(), header, pixels, limits.max_encoded_tile_bytes)
-            return DicomLevel(file, header, frames, _places(header, pixels.positions))
+            return DicomLevel(path, file, header, frames, _places(header, pixels.positions))
     except BaseException:
         file.close()
         raise

@@ -10,15 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.core.errors import OsteoError
-from app.core.formats.jpeg import read_jpeg
-from app.core.formats.jpeg_pixels import decode_jpeg
 from app.core.slide_errors import CorruptSlideError
+from app.core.tile_errors import CorruptTileError
 from app.slides.dicom_colours import with_stated_colours
 from app.slides.dicom_header import ImageHeader
-
-SCALES: Final = (8, 4, 2, 1)
-"""At which JPEG decodes in less time than in full; the others follow."""
+from app.slides.jpeg_tile import JpegTileDecoder
 
 _CODE_STREAM: Final = b"\xff\x4f\xff\x51"
 _END: Final = b"\xff\xd9"
@@ -35,47 +31,43 @@ _MAX_LAYERS: Final = 64
 _DECODER_ERRORS: Final = (OSError, SyntaxError, ValueError, EOFError, LookupError, struct.error)
 
 
-def decode_frame(frame: bytes, header: ImageHeader, scale: int) -> NDArray[np.uint8]:
-    """Decode a frame.
+class FrameDecoder:
+    """Decodes the frames of one file; several threads may decode at once."""
 
-    Args:
-        frame: its bytes.
-        header: of its file.
-        scale: one of `SCALES`, which divides the frame's sides.
+    def __init__(self, header: ImageHeader) -> None:
+        self._header = header
+        self._jpeg = JpegTileDecoder()
 
-    Returns:
-        uint8 `[h / scale, w / scale, 3]`, RGB, 0 to 255.
+    def decode(self, frame: bytes, scale: int) -> NDArray[np.uint8]:
+        """Decode a frame.
 
-    Raises:
-        CorruptSlideError: the frame is damaged, has another size than the header states, or would
-            cost more than a tile may.
-    """
-    columns, rows = header.tile_size
-    decode = {"jpeg": _jpeg, "jpeg2000": _jpeg2000, "raw": _raw}[header.encoding]
-    try:
-        pixels = decode(frame, header, scale)
-    except OsteoError as error:
-        raise CorruptSlideError(f"a frame cannot be decoded: {error}") from error
-    except _DECODER_ERRORS as error:
-        raise CorruptSlideError("a frame cannot be decoded.") from error
-    if pixels.shape != (rows // scale, columns // scale, 3):
-        raise CorruptSlideError("a frame has another size than the file states.")
-    return pixels
+        Args:
+            frame: its bytes.
+            scale: 1, 2, 4 or 8, which divides the frame's sides.
 
+        Returns:
+            uint8 `[h / scale, w / scale, 3]`, RGB, 0 to 255.
 
-def _jpeg(frame: bytes, header: ImageHeader, scale: int) -> NDArray[np.uint8]:
-    columns, rows = header.tile_size
-    structure = read_jpeg(with_stated_colours(frame, header.photometric))
-    if (structure.width_px, structure.height_px) != (columns, rows):
-        raise CorruptSlideError("a frame has another size than the file states.")
-    # This side leads to exactly this scale.
-    decoded = decode_jpeg(structure, min(columns, rows) // scale)
-    if decoded is None:
-        raise CorruptSlideError("a frame has a chroma subsampling that is not read.")
-    image, is_damaged = decoded
-    if is_damaged:
-        raise CorruptSlideError("a frame is damaged.")
-    return np.asarray(image.convert("RGB"))
+        Raises:
+            CorruptSlideError: the frame is damaged, has another size than the header states, or
+                would cost more than a tile may.
+        """
+        header = self._header
+        if header.encoding == "jpeg":
+            try:
+                jpeg = with_stated_colours(frame, header.photometric)
+                return self._jpeg.decode(jpeg, header.tile_size, scale)
+            except (CorruptTileError, *_DECODER_ERRORS) as error:
+                raise CorruptSlideError("a frame cannot be decoded.") from error
+        decode = _jpeg2000 if header.encoding == "jpeg2000" else _raw
+        try:
+            pixels = decode(frame, header, scale)
+        except _DECODER_ERRORS as error:
+            raise CorruptSlideError("a frame cannot be decoded.") from error
+        columns, rows = header.tile_size
+        if pixels.shape != (rows // scale, columns // scale, 3):
+            raise CorruptSlideError("a frame has another size than the file states.")
+        return pixels
 
 
 def _jpeg2000(frame: bytes, header: ImageHeader, scale: int) -> NDArray[np.uint8]:

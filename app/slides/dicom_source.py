@@ -3,80 +3,60 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
-
-import numpy as np
-from numpy.typing import NDArray
 
 from app.core.slide_errors import (
     CorruptSlideError,
     ExtraMissingError,
     SlideFormatError,
-    SlideResolutionError,
     SlideTooLargeError,
 )
 from app.core.slide_limits import SlideLimits
+from app.slides.dicom_header import ImageHeader
 from app.slides.dicom_level import DicomLevel, open_level
-from app.slides.dicom_squares import read_level_overview, read_level_square
 from app.slides.facts import LevelFacts, SlideFacts
-from app.slides.source import MIN_TILE_LEVEL_PX
+from app.slides.recognition import HEAD_BYTES, is_dicom_file
+from app.slides.resolution import resolve
+from app.slides.tiled_source import TiledSource
 
 _MAX_FILES: Final = 1000
-_PREAMBLE_BYTES: Final = 128
-_MAGIC: Final = b"DICM"
 _MAX_RATIO: Final = 1.05
-"""Of the two axes' resolutions, and of the two axes' downsamples."""
+"""Of the two axes' downsamples."""
 
 
-class DicomSource:
+class DicomSource(TiledSource):
     """An opened series; several threads may read at once. See `SlideSource`."""
 
-    def __init__(self, levels: list[DicomLevel], facts: SlideFacts, limits: SlideLimits) -> None:
-        """`levels` come largest first."""
-        self._levels, self._facts, self._limits = levels, facts, limits
+    def __init__(
+        self, levels: Sequence[DicomLevel], facts: SlideFacts, limits: SlideLimits
+    ) -> None:
+        """`levels` come finest first."""
+        super().__init__(levels, facts, limits, lambda: _close(levels))
+        self._headers = [level.header for level in levels]
+        self._paths = [level.path for level in levels]
 
     @property
-    def facts(self) -> SlideFacts:
-        """What is known of the slide."""
-        return self._facts
+    def headers(self) -> Sequence[ImageHeader]:
+        """What is kept of each file, finest level first."""
+        return self._headers
 
-    def read_square(
-        self, location_level0: tuple[int, int], side_level0: float, side_px: int
-    ) -> NDArray[np.uint8]:
-        """Read a square as the model sees it; see `SlideSource`."""
-        min_side = max(MIN_TILE_LEVEL_PX, 2 * side_px)
-        level = self._coarsest(lambda level: side_level0 / level.downsample >= min_side)
-        x, y = (at / level.downsample for at in location_level0)
-        side = side_level0 / level.downsample
-        return read_level_square(level, (x, y), side, side_px, self._limits.max_read_pixels)
+    @property
+    def paths(self) -> Sequence[Path]:
+        """The files that are read, finest level first."""
+        return self._paths
 
-    def read_overview(self, max_px: int) -> NDArray[np.uint8]:
-        """Read the whole slide, reduced; see `SlideSource`."""
-        level = self._coarsest(lambda level: max(level.size) >= max_px)
-        return read_level_overview(level, max_px)
-
-    def close(self) -> None:
-        """Close all files."""
-        for level in self._levels:
-            level.close()
-
-    def _coarsest(self, is_enough: Callable[[DicomLevel], bool]) -> DicomLevel:
-        """The coarsest level that is enough; level 0 if none is."""
-        return next(filter(is_enough, reversed(self._levels)), self._levels[0])
+    @property
+    def level0_path(self) -> Path:
+        """The file of the largest level, to which annotations refer."""
+        return self._paths[0]
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file begins as a DICOM file does (PS3.10, section 7.1)."""
-    with path.open("rb") as file:
-        return file.read(_PREAMBLE_BYTES + len(_MAGIC))[_PREAMBLE_BYTES:] == _MAGIC
 
 
 def open_dicom(path: Path, mpp: float | None, limits: SlideLimits) -> DicomSource:
@@ -110,8 +90,7 @@ def open_dicom(path: Path, mpp: float | None, limits: SlideLimits) -> DicomSourc
         _require_one_pyramid(levels, limits)
         facts = _facts(levels, mpp, limits)
     except BaseException:
-        for level in levels:
-            level.close()
+        _close(levels)
         raise
     return DicomSource(levels, facts, limits)
 
@@ -119,13 +98,13 @@ def open_dicom(path: Path, mpp: float | None, limits: SlideLimits) -> DicomSourc
 def _files(path: Path) -> list[Path]:
     """The DICOM files, by name."""
     if not path.is_dir():
-        if not is_dicom(path):
+        if not _is_dicom(path):
             raise SlideFormatError("it is no DICOM file.")
         return [path]
     files = sorted(file for file in path.iterdir() if file.is_file())
     if len(files) > _MAX_FILES:
         raise SlideTooLargeError(len(files), _MAX_FILES, "files")
-    found = [file for file in files if is_dicom(file)]
+    found = [file for file in files if _is_dicom(file)]
     if any(file.suffix.lower() == ".dcm" for file in set(files).difference(found)):
         raise CorruptSlideError("a file of the folder that is named .dcm is no DICOM file.")
     return found
@@ -156,13 +135,14 @@ def _require_one_pyramid(levels: list[DicomLevel], limits: SlideLimits) -> None:
 
 def _facts(levels: list[DicomLevel], mpp: float | None, limits: SlideLimits) -> SlideFacts:
     base = levels[0].header
+    resolution = resolve(base.mpp, mpp, limits)
     return SlideFacts(
         format="dicom",
         n_bytes=sum(level.n_bytes for level in levels),
         width_px=base.size[0],
         height_px=base.size[1],
-        mpp=_mpp(base.mpp, mpp, limits),
-        mpp_source="file" if mpp is None else "caller",
+        mpp=resolution.mpp,
+        mpp_source=resolution.source,
         objective_power=base.objective_power,
         levels=[
             LevelFacts(width_px=level.size[0], height_px=level.size[1], downsample=level.downsample)
@@ -172,20 +152,11 @@ def _facts(levels: list[DicomLevel], mpp: float | None, limits: SlideLimits) -> 
     )
 
 
-def _mpp(stated: tuple[float, float] | None, mpp: float | None, limits: SlideLimits) -> float:
-    between = f"{limits.min_mpp:g} to {limits.max_mpp:g}"
-    if mpp is not None:
-        if not limits.min_mpp <= mpp <= limits.max_mpp:
-            raise SlideResolutionError(f"{mpp:g} is not plausible; slides have {between}.")
-        return mpp
-    if stated is None:
-        raise SlideResolutionError("the file does not state it.")
-    if not all(limits.min_mpp <= axis <= limits.max_mpp for axis in stated):
-        raise SlideResolutionError(
-            f"the file states {stated[0]:g} x {stated[1]:g}; slides have {between}."
-        )
-    if max(stated) > _MAX_RATIO * min(stated):
-        raise SlideResolutionError(
-            f"the file states different axes, {stated[0]:g} x {stated[1]:g}."
-        )
-    return (stated[0] + stated[1]) / 2
+def _is_dicom(path: Path) -> bool:
+    with path.open("rb") as file:
+        return is_dicom_file(file.read(HEAD_BYTES))
+
+
+def _close(levels: Sequence[DicomLevel]) -> None:
+    for level in levels:
+        level.close()
