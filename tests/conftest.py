@@ -49,6 +49,7 @@ SLOW = (
     *("access/test_rate_limits_in_redis.py", "audit"),
     *("bundle/test_mutations.py", "inference/test_colour_scale.py", "telemetry"),
     *("api/slides/test_tus_clients.py", "api/slides/test_upload_server.py"),
+    *("api/slides/test_jobs.py", "api/slides/test_job_server.py", "slides/test_readers.py"),
     *("api/test_explain.py", "contract/test_imports.py", "contract/test_markers.py"),
     *("core/formats/test_damage.py", "core/formats/test_tiff_deflate.py"),
     *("inference/test_classifier.py", "serving/test_tile_costs.py"),

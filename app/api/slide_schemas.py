@@ -96,16 +96,17 @@ class SlideAnswer(Answer):
     slide: SlideFacts
     columns: int = Field(description="Columns of the grid of the model's tiles.")
     rows: int
-    max_tiles: int = Field(description="Tiles to classify if there is no glass on the slide.")
-    estimated_s: float = Field(
-        description="Estimated seconds for so many tiles on this machine; glass takes no time."
+    estimated_tiles: int = Field(
+        description="Tiles with tissue; those of the whole grid if the slide has no small level in "
+        "which tissue could be looked for at once."
     )
+    estimated_s: float = Field(description="Estimated seconds of a job on this machine.")
     created: datetime
 
     @classmethod
     def of(cls, record: SlideRecord, n_threads: int) -> Self:
         """The answer about a slide that so many threads would work on."""
-        max_tiles = record.columns * record.rows
+        n_tiles = record.columns * record.rows if record.n_tissue is None else record.n_tissue
         return cls(
             id=record.id,
             sha256=record.id,
@@ -113,8 +114,8 @@ class SlideAnswer(Answer):
             slide=record.facts,
             columns=record.columns,
             rows=record.rows,
-            max_tiles=max_tiles,
-            estimated_s=round(_START_S + max_tiles * _TILE_S / max(1, n_threads), 1),
+            estimated_tiles=n_tiles,
+            estimated_s=round(_START_S + n_tiles * _TILE_S / max(1, n_threads), 1),
             created=record.created,
         )
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from app.core.errors import OsteoError
-from app.core.slide_errors import JobsUnavailableError
+from app.core.slide_errors import ExtraMissingError, JobsUnavailableError
 from app.core.slide_store_errors import (
     JobNotFoundError,
     JobStateError,
@@ -61,9 +61,9 @@ class SlideService:
         if self.store.exists or self.settings.jobs_url is not None:
             try:
                 await self._require_queue()
-            except JobsUnavailableError as error:
-                # Tiles are classified all the same; the next request for a slide tries again.
-                _logger.warning("slide_queue_unavailable", extra={"reason": error.reason})
+            except (ExtraMissingError, JobsUnavailableError) as error:
+                # Tiles are classified all the same; the next request for a job tries again.
+                _logger.warning("slide_queue_unavailable", extra={"reason": error.code})
 
     async def stop(self) -> None:
         """Give back unfinished jobs, and end all processes."""

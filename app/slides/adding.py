@@ -12,12 +12,10 @@ from typing import Final, TypeVar
 
 from app.core.manifest import InputContract
 from app.core.slide_errors import SlideTooLargeError
-from app.core.slide_limits import SlideLimits
 from app.core.slide_store_errors import SlidePathError
 from app.settings import Settings
 from app.slides import mounts
 from app.slides.disk import bytes_below, naming_full_disk
-from app.slides.grid import make_grid
 from app.slides.identity import sha256_of_slide
 from app.slides.readers import Readers, SlideFile
 from app.slides.slide_record import SlideRecord, short_stamp
@@ -44,7 +42,6 @@ class SlideIntake:
         """Use a store and the processes that open slides."""
         self._store = store
         self._readers = readers
-        self._limits: SlideLimits = settings.slide_limits
         self._max_bytes = settings.max_slide_bytes
         self._mounts = settings.mounts
         self._dicomweb_url = settings.dicomweb_url
@@ -134,20 +131,10 @@ class SlideIntake:
             fetch_series(url, name.study, name.series, folder, max_bytes)
 
     async def _inspect(self, file: SlideFile, contract: InputContract, source: str) -> SlideRecord:
-        facts = await self._readers.facts(file)
-        grid = make_grid(facts, contract, self._limits)
+        found = await self._readers.inspect(file, contract)
         sha256 = await self._in_thread(sha256_of_slide, file.path)
-        return SlideRecord.model_validate(
-            {
-                "id": sha256,
-                "source": source,
-                "facts": facts,
-                "mpp": file.mpp,
-                "columns": grid.columns,
-                "rows": grid.rows,
-                "created": datetime.now(UTC),
-            }
-        )
+        known = {"id": sha256, "source": source, "mpp": file.mpp, "created": datetime.now(UTC)}
+        return SlideRecord.model_validate(dict(found) | known)
 
     async def _in_thread(self, work: Callable[..., Value], *arguments: object) -> Value:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)

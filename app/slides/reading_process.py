@@ -20,14 +20,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.core.errors import OsteoError
+from app.core.manifest import InputContract
 from app.core.slide_errors import SlideError
 from app.core.slide_limits import SlideLimits
 from app.slides.deep_zoom import TILE_PX, ZoomTile, zoom_tile
+from app.slides.grid import make_grid
 from app.slides.source import SlideSource
+from app.slides.tissue import overview_px, tissue_shares
 
 _MAX_OPEN: Final = 8
 """Slides that are kept open: a viewer asks for many tiles of one."""
 _OVERVIEW_PX: Final = 1024
+_QUICK_PIXELS: Final = 16 * 10**6
+"""Of the coarsest level: with more, looking for tissue takes seconds, and is left to the job."""
+_MIN_TISSUE_SHARE: Final = 0.1
+"""As jobs have it if nothing else is asked for."""
 _QUALITY: Final = 85
 _NICENESS: Final = 5  # behind tiles that are being classified
 
@@ -52,8 +59,9 @@ class Slides:
         """
         key = json.dumps([request["path"], request["stamp"], request["mpp"]])
         slide = self._opened(key, request)
-        if request["what"] == "facts":
-            return slide.facts.model_dump(mode="json"), b""
+        if request["what"] == "inspect":
+            contract = InputContract.model_validate(request["contract"])
+            return self._inspect(slide, contract), b""
         if request["what"] == "thumbnail":
             return {}, _encode(self._overview(key, slide))
         return {}, _encode(self._zoom_tile(key, slide, *request["tile"]))
@@ -74,6 +82,21 @@ class Slides:
             self._overviews.pop(former, None)
             source.close()
         return self._open[key]
+
+    def _inspect(self, slide: SlideSource, contract: InputContract) -> dict[str, Any]:
+        facts = slide.facts
+        grid = make_grid(facts, contract, self._limits)
+        coarsest = facts.levels[-1]
+        n_tissue = None
+        if coarsest.width_px * coarsest.height_px <= _QUICK_PIXELS:
+            shares = tissue_shares(slide.read_overview(overview_px(facts)), facts, grid)
+            n_tissue = int((shares >= _MIN_TISSUE_SHARE).sum())
+        return {
+            "facts": facts.model_dump(mode="json"),
+            "columns": grid.columns,
+            "rows": grid.rows,
+            "n_tissue": n_tissue,
+        }
 
     def _overview(self, key: str, slide: SlideSource) -> NDArray[np.uint8]:
         if key not in self._overviews:

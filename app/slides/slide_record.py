@@ -23,6 +23,7 @@ class SlideRecord(Answer):
     mpp: float | None = Field(default=None, description="Micrometres per pixel, by the caller.")
     columns: int = Field(description="Columns of the grid of the model's tiles.")
     rows: int = Field(description="Rows of the grid.")
+    n_tissue: int | None = None
     created: datetime
     mount: str | None = None
     path: str | None = Field(default=None, description="Beneath the mount.")

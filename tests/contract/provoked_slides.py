@@ -182,7 +182,7 @@ SLIDE_PROVOCATIONS: Final[dict[str, Callable[[SlideStage], Any]]] = {
     "slide-too-large": lambda stage: begin(stage.client, 10**12),
     "slide-resolution": lambda stage: _added(stage, path="unscaled.tif"),
     "slide-reader": _with(
-        mock.patch("app.slides.readers._TIMEOUT_S", 0.0),
+        mock.patch("app.slides.reader_process.TIMEOUT_S", 0.0),
         lambda stage: _added(stage, path="known.tif"),
     ),
     "slide-changed": _changed,

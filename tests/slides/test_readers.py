@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.core.manifest import InputContract
 from app.core.slide_errors import SlideFormatError, SlideResolutionError
 from app.core.slide_limits import SlideLimits
 from app.core.slide_store_errors import ReadersBusyError, SlideReaderError, ZoomTileNotFoundError
@@ -25,6 +26,7 @@ from tests.slides.drawn_slides import Drawing, DrawnSlide, draw_slide
 
 Value = TypeVar("Value")
 GIBIBYTE = 1024**3
+CONTRACT = InputContract()
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,12 @@ def test_zoom_tile_that_takes_too_many_pixels_is_drawn_blurred(tmp_path: Path) -
     assert np.abs(tile.mean((0, 1)) - whole.mean((0, 1))).max() < 12
 
 
+def test_inspection_counts_the_tiles_with_tissue(drawn: DrawnSlide) -> None:
+    found = ask(lambda readers: readers.inspect(file_of(drawn), CONTRACT))
+    assert (found.columns, found.rows) == (3, 2)
+    assert found.n_tissue == len(list(drawn.cells()))
+
+
 def test_pyramid_is_described_as_viewers_read_it() -> None:
     assert describe_pyramid(3072, 2048).splitlines()[1] == (
         '<Image xmlns="http://schemas.microsoft.com/deepzoom/2008" Format="jpeg" Overlap="0" '
@@ -99,11 +107,11 @@ def test_refusal_is_the_error_that_the_process_raised(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no slide")
     file = SlideFile(tmp_path / "notes.txt", None, allow_companions=False)
     with pytest.raises(SlideFormatError) as refusal:
-        ask(lambda readers: readers.facts(file))
+        ask(lambda readers: readers.inspect(file, CONTRACT))
     assert refusal.value.reason in str(refusal.value)
     drawn = draw_slide(tmp_path / "x.tif", Drawing(columns=1, rows=1, states_mpp=False))
     with pytest.raises(SlideResolutionError):
-        ask(lambda readers: readers.facts(file_of(drawn)))
+        ask(lambda readers: readers.inspect(file_of(drawn), CONTRACT))
 
 
 def children() -> Iterator[int]:
@@ -139,12 +147,12 @@ def test_killed_reader_is_replaced_and_none_is_left(drawn: DrawnSlide) -> None:
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
 def test_reader_that_dies_at_work_fails_its_request_alone(drawn: DrawnSlide) -> None:
     async def kill_at_work(readers: Readers) -> int:
-        asking = asyncio.create_task(readers.facts(file_of(drawn)))
+        asking = asyncio.create_task(readers.inspect(file_of(drawn), CONTRACT))
         found = await asyncio.to_thread(first_child)
         os.kill(found, signal.SIGKILL)
         with pytest.raises(SlideReaderError):
             await asking
-        return (await readers.facts(file_of(drawn))).width_px
+        return (await readers.inspect(file_of(drawn), CONTRACT)).facts.width_px
 
     assert ask(kill_at_work) == drawn.size[0]
 
@@ -152,9 +160,9 @@ def test_reader_that_dies_at_work_fails_its_request_alone(drawn: DrawnSlide) -> 
 def test_reader_that_takes_too_long_is_ended(
     drawn: DrawnSlide, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers_module, "_TIMEOUT_S", 0.0)
+    monkeypatch.setattr("app.slides.reader_process.TIMEOUT_S", 0.0)
     with pytest.raises(SlideReaderError, match="longer than"):
-        ask(lambda readers: readers.facts(file_of(drawn)))
+        ask(lambda readers: readers.inspect(file_of(drawn), CONTRACT))
 
 
 def test_reader_without_memory_fails_its_request_alone(drawn: DrawnSlide) -> None:

@@ -73,7 +73,7 @@ def test_tus_js_client_resumes_after_it_was_ended_in_the_middle(
     tools: Tools, server: RunningServer, file: Path, content: bytes, tmp_path_factory: Any
 ) -> None:
     begun = tools.run(
-        *("node", "upload.mjs", f"{server.url}/v1/uploads", file, N_BYTES, CHUNK_BYTES),
+        *("node", "upload.mjs", f"{server.url}/v1/uploads", file, CHUNK_BYTES, CHUNK_BYTES),
         cwd=file.parent,
     ).strip()
     n_kept = int(server.client.head(begun).headers["Upload-Offset"])

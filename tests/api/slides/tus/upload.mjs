@@ -15,10 +15,10 @@ const upload = new Upload(fs.createReadStream(file), {
     console.error(String(error));
     process.exit(1);
   },
-  onProgress: (sent) => {
-    if (then && !isResumed && sent >= Number(then)) {
+  onChunkComplete: (_size, accepted) => {
+    if (then && !isResumed && accepted >= Number(then)) {
       console.log(upload.url);
-      process.exit(0); // in the middle of a request
+      process.exit(0); // between two requests
     }
   },
   onSuccess: () => console.log(upload.url),
