@@ -100,7 +100,7 @@ def _document(
         manufacturer_model_name=summary.model.name,
         software_versions=app.__version__,
         device_serial_number=summary.model.version,
-        content_label="OSTEO_TILES",
+        content_label="TILE_LABELS",
         content_description="PRELIMINARY, research use only: labels of tiles",
     )
 
