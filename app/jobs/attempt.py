@@ -88,7 +88,9 @@ class Attempt:
                 return Outcome(is_lost=True)
             if is_stopped.is_set():
                 process.stop()
-                return Outcome(is_stopped=True)
+                if process.ended is None:
+                    return Outcome(is_stopped=True)
+                break  # it may have been at its last tile
             if time.monotonic() > deadline:
                 return Outcome(_too_slow(timeout_s), may_retry=True)
         return self._outcome_of(process)

@@ -109,10 +109,14 @@ class SlideProcess:
         return progressed
 
     def stop(self) -> None:
-        """Ask it to end at the next tile, which keeps its rows; kill it if that takes too long."""
+        """Ask it to end at the next tile, which keeps its rows; `close` follows and kills it."""
         self._process.send_signal(signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
+        try:
             self._process.wait(_STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            return
+        while self.is_running:  # its pipes are closed, so this does not wait
+            self.read(_STOP_WITHIN_S)
 
     def close(self) -> None:
         """Kill it if it still runs, and free what belongs to it."""

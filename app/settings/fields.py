@@ -12,7 +12,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.core.manifest import VERSION_PATTERN
 from app.core.signature import PublicKey
@@ -38,6 +38,19 @@ class Settings(SlideSettings, AuditSettings, AccessSettings):
         extra="forbid",
         protected_namespaces=(),
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read no `.env` file: none is named, and looking in it takes as long as the environment."""
+        del settings_cls, dotenv_settings  # pydantic-settings passes all of them by name
+        return init_settings, env_settings, file_secret_settings
 
     host: str = Field(
         default="127.0.0.1",

@@ -54,7 +54,7 @@ _DAMAGED: Final = (
     *(ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError),
     *(RecursionError, TypeError, ValueError, struct.error),
 )
-"""What pydicom raises on damaged files."""
+"""What pydicom raises on damaged files, besides errors of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,6 @@ def read_header(file: BinaryIO, limits: SlideLimits) -> ImageHeader | None:
         SlideTooLargeError: beyond the limits.
         CorruptSlideError: damaged, or no DICOM file at all.
     """
-    from pydicom.errors import InvalidDicomError
-
     try:
         elements = _read_elements(file)
         if _kind(elements) != WHOLE_SLIDE_IMAGE:
@@ -116,12 +114,19 @@ def read_header(file: BinaryIO, limits: SlideLimits) -> ImageHeader | None:
         if len(kind) < 3 or kind[2] != "VOLUME":
             return None
         header = _describe(elements)
-    except (InvalidDicomError, *_DAMAGED):
+        _require_known_tiling(elements)
+    except damage_errors():
         # The cause is left out: pydicom's messages quote values.
         raise CorruptSlideError("its DICOM header cannot be read.") from None
-    _require_known_tiling(elements)
     _require_within_limits(header, limits)
     return header
+
+
+def damage_errors() -> tuple[type[Exception], ...]:
+    """What pydicom, and highdicom behind it, raise on damaged files."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return BytesLengthException, InvalidDicomError, *_DAMAGED
 
 
 def read_whole_header(path: Path) -> Any:
@@ -136,7 +141,6 @@ def read_whole_header(path: Path) -> Any:
         CorruptSlideError: damaged.
         OSError: the file cannot be opened.
     """
-    from pydicom.errors import InvalidDicomError
     from pydicom.filereader import read_partial
 
     _silence_pydicom()
@@ -146,7 +150,7 @@ def read_whole_header(path: Path) -> Any:
                 _BoundedFile(file),  # type: ignore[arg-type] # as in `_read_elements`
                 lambda tag, _, __: tag >= PER_FRAME_GROUPS,
             )
-    except (InvalidDicomError, *_DAMAGED):
+    except damage_errors():
         raise CorruptSlideError("its DICOM header cannot be read.") from None
 
 

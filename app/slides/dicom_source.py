@@ -35,7 +35,7 @@ class DicomSource(TiledSource):
         """`levels` come finest first."""
         super().__init__(levels, facts, limits, lambda: _close(levels))
         self._headers = [level.header for level in levels]
-        self._level0_path = levels[0].path
+        self._paths = [level.path for level in levels]
 
     @property
     def headers(self) -> Sequence[ImageHeader]:
@@ -43,9 +43,14 @@ class DicomSource(TiledSource):
         return self._headers
 
     @property
+    def paths(self) -> Sequence[Path]:
+        """The files that are read, finest level first."""
+        return self._paths
+
+    @property
     def level0_path(self) -> Path:
         """The file of the largest level, to which annotations refer."""
-        return self._level0_path
+        return self._paths[0]
 
     def __enter__(self) -> Self:
         return self

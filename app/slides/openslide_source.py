@@ -57,7 +57,7 @@ class OpenSlideSource:
     ) -> Pixels:
         """Read a square as the model sees it, on whole pixels of a level; see `SlideSource`.
 
-        OpenSlide takes three times as long between pixels.
+        Between pixels, OpenSlide takes several times as long.
         """
         downsamples = self._handles.downsamples
         level = level_for_square(downsamples, side_level0, side_px)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from app import __version__
 from app.core.errors import OsteoError
 from app.core.manifest import Manifest
-from app.core.slide_errors import SlideChangedError, SlideError
+from app.core.slide_errors import ExtraMissingError, SlideChangedError, SlideError
 from app.core.slide_limits import DEFAULT_SLIDE_LIMITS, SlideLimits
 from app.core.tile import TILE_SIDE_PX
 from app.inference.classifier import Classifier
@@ -35,12 +36,15 @@ from app.slides.source import SlideSource
 from app.slides.summarize import ClassifiedSlide, summarize
 from app.slides.tile_rows import TileRow
 from app.slides.tissue import overview_px, tissue_shares
+from app.telemetry.logs import LOGGER_NAME
 
 Stage = Literal["opening", "finding tissue", "classifying", "writing"]
 Progress = Callable[[Stage, int, int | None], None]
 """Called with the stage, the tiles done and the tissue tiles (None until they are known)."""
 Parameters = dict[str, float | int | str | None]
 CHECKPOINT_NAME: Final = "tiles.sqlite3"
+
+_logger = logging.getLogger(LOGGER_NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +210,11 @@ def _write_annotations(
         colours = dict(zip(manifest.label_ids, label_colours(manifest.labels), strict=True))
         path = folder / ANNOTATIONS_NAME
         path.unlink(missing_ok=True)
-        write_dicom_annotations(path, summary, rows, source.level0_path, colours)
+        try:
+            write_dicom_annotations(path, summary, rows, source.level0_path, colours)
+        except (SlideError, ExtraMissingError) as error:
+            # A header without attributes of the specimen must not cost a finished run.
+            _logger.warning("dicom_annotations_not_written", extra={"reason": str(error)})
 
 
 def _tile_to_show(source: SlideSource, grid: Grid, row: TileRow) -> NDArray[np.uint8] | None:

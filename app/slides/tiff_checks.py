@@ -41,15 +41,9 @@ def require_sound_levels(
         )
     for directory in tiled:
         _require_size(directory, limits)
-    base = max(tiled, key=lambda directory: directory.size[0] * directory.size[1])
-    same = [directory for directory in tiled if _kind(directory) == _kind(base)]
-    _require_colours(base)
-    for directory in same:
+    _require_colours(max(tiled, key=lambda directory: directory.size[0] * directory.size[1]))
+    for directory in tiled:
         _require_tiles(directory, n_bytes)
-
-
-def _kind(directory: Directory) -> tuple[int, ...]:
-    return tuple(directory.one(tag) for tag in (t.COMPRESSION, t.PHOTOMETRIC, t.SAMPLES_PER_PIXEL))
 
 
 def _require_size(directory: Directory, limits: SlideLimits) -> None:
@@ -83,6 +77,8 @@ def _require_colours(directory: Directory) -> None:
 def _require_tiles(directory: Directory, n_bytes: int) -> None:
     width, height = directory.size
     n_tiles = -(-width // directory.one(t.TILE_WIDTH)) * -(-height // directory.one(t.TILE_HEIGHT))
+    if directory.one(t.PLANAR, 1) != 1:  # of a picture that is no level
+        n_tiles *= directory.one(t.SAMPLES_PER_PIXEL, 1)
     offsets = directory.tags[t.TILE_OFFSETS]
     counts = directory.tags.get(t.TILE_COUNTS, np.empty(0, np.uint64))
     if not len(offsets) == len(counts) == n_tiles:

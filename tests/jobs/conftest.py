@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import tempfile
@@ -15,8 +14,6 @@ from app.jobs.opening import open_queue
 from app.jobs.queue import JobQueue
 from app.settings import Settings
 from tests.audit.postgresql import Cluster, NoPostgresqlError
-
-_numbers = itertools.count()
 
 OpenQueue = Callable[[], JobQueue]
 
@@ -42,12 +39,11 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def postgresql_url(cluster: Cluster) -> str:
-    """The URL of an empty database."""
+    """The URL of a database without tables of jobs."""
     if not cluster.is_running():
         cluster.start()
-    name = f"jobs{next(_numbers)}"
-    cluster.psql(f"CREATE DATABASE {name}")
-    return cluster.url(name)
+    cluster.psql("DROP TABLE IF EXISTS slide_jobs, slide_jobs_schema")
+    return cluster.url()
 
 
 @pytest.fixture

@@ -81,6 +81,13 @@ def sleep(ordered: Any, *_: object) -> None:
         time.sleep(1)
 
 
+def finish_late(ordered: Any, _: object, is_stopped: Callable[[], bool]) -> None:
+    """Be at the last tile when asked to stop."""
+    (ordered.out_dir / WORKED).write_text(f"{os.getpid()} 0\n")
+    while not is_stopped():
+        time.sleep(0.005)
+
+
 def crash(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 

@@ -20,7 +20,8 @@ from tests.conftest import REPOSITORY
 from tests.jobs.conftest import OpenQueue
 from tests.jobs.fake_slides import N_ROWS
 from tests.jobs.requests import a_request
-from tests.jobs.working import Folders, is_alive, running, worker_of
+from tests.jobs.slide_processes import is_alive
+from tests.jobs.working import Folders, running, worker_of
 from tests.servers import wait_until
 
 LEASE_S = 3.0

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,15 +20,14 @@ from app.jobs.opening import open_queue, run_workers
 from app.jobs.queue import JobQueue
 from app.jobs.records import Job, JobRequest, JobState
 from app.settings import Settings
-from app.slides.checkpoint import COMMIT_ROWS
 from app.slides.identity import sha256_of_slide
 from app.slides.opening import open_slide
-from app.slides.run import CHECKPOINT_NAME
 from app.slides.slide_record import SlideRecord
 from app.slides.store import SlideStore, open_store
 from app.telemetry.metrics import Metrics
 from tests.bundles import MODEL_NAME
 from tests.conftest import RELEASED_MODELS, REPOSITORY
+from tests.jobs.slide_processes import n_committed, processes_in, stop_after_a_commit
 from tests.servers import wait_until
 from tests.slides.drawn_slides import Drawing, draw_slide
 
@@ -122,28 +120,19 @@ def test_workers_of_a_service_answer_a_slide(
 def test_slide_resumes_when_its_process_is_killed(
     store: SlideStore, queue: JobQueue, job: Job, settings: Settings
 ) -> None:
-    rows = store.result_dir(job.id) / CHECKPOINT_NAME
-    killed = threading.Event()
-
-    def kill_after_a_commit() -> bool:
-        """Stop the process first, or it might end between two looks."""
-        for process in processes_in(rows.parent):
-            os.kill(process, signal.SIGSTOP)
-            if n_done(queue, job) >= COMMIT_ROWS:
-                os.kill(process, signal.SIGKILL)
-                killed.set()
-                return True
-            os.kill(process, signal.SIGCONT)
-        return False
-
+    folder = store.result_dir(job.id)
     with run_workers(settings, queue, store):
-        wait_until(kill_after_a_commit, timeout_s=600)
+        wait_until(lambda: bool(processes_in(folder)), timeout_s=600)
+        (process,) = processes_in(folder)
+        stop_after_a_commit(process, folder)
+        n_kept = n_committed(folder)
+        os.kill(process, signal.SIGKILL)
         wait_until(lambda: state_of(queue, job) == JobState.SUCCEEDED, timeout_s=600)
     done = queue.get(job.id)
     assert done is not None
     assert done.attempts == 2
-    assert len(places(rows.parent)) == COLUMNS * ROWS
-    assert killed.is_set()
+    assert n_kept < COLUMNS * ROWS
+    assert len(places(folder)) == COLUMNS * ROWS
 
 
 def test_command_gives_a_slide_back_and_ends_it_later(
@@ -175,17 +164,3 @@ def n_done(queue: JobQueue, job: Job) -> int:
     found = queue.get(job.id)
     assert found is not None
     return found.progress.n_done
-
-
-def processes_in(folder: Path) -> list[int]:
-    """Processes that have a file of a folder open."""
-    found = []
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit() and process.name != str(os.getpid()):
-            try:
-                files = [str(file.readlink()) for file in (process / "fd").iterdir()]
-            except OSError:
-                continue
-            if any(file.startswith(f"{folder}/") for file in files):
-                found.append(int(process.name))
-    return found

@@ -17,7 +17,8 @@ from app.jobs.records import MAX_ATTEMPTS, Job, JobState
 from app.settings import Settings
 from tests.jobs.fake_slides import N_ROWS
 from tests.jobs.requests import a_request
-from tests.jobs.working import Folders, is_alive, running, worker_of
+from tests.jobs.slide_processes import is_alive
+from tests.jobs.working import Folders, running, worker_of
 from tests.servers import wait_until
 
 
@@ -171,6 +172,15 @@ def test_worker_gives_its_job_back_when_it_stops(
     done = worked_off(queue, folders, settings, "work")
     assert (done.state, done.attempts) == (JobState.SUCCEEDED, 1)
     assert folders.n_repeated(job) == 0
+
+
+def test_worker_that_stops_keeps_the_answer_of_a_process_that_was_about_to_end(
+    queue: JobQueue, folders: Folders, settings: Settings
+) -> None:
+    job, _ = queue.submit(a_request())
+    with running(worker_of(queue, folders, settings, "finish_late")):
+        wait_until(lambda: bool(folders.worked(job)))
+    assert current(queue, job).state == JobState.SUCCEEDED
 
 
 def test_worker_ends_a_process_that_ignores_its_wish_to_stop(

@@ -75,15 +75,6 @@ def running(worker: Worker) -> Iterator[None]:
         thread.join()
 
 
-def is_alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}
-
-
 def main() -> None:
     """A program that works until it is killed; its settings are variables."""
     root, name, behaviour = sys.argv[1:]

@@ -67,6 +67,36 @@ def _forged_count(_: Path) -> bytes:
     return bytes(content)
 
 
+def _lower_level_behind_the_end(_: Path) -> bytes:
+    """The second image is RGB, unlike the first, and its last tile has no data."""
+    stream = io.BytesIO()
+    one = jpeg(_SIDE)
+    with tifffile.TiffWriter(stream) as out:
+        for side, photometric in ((1024, "ycbcr"), (512, "rgb")):
+            n_tiles = (side // _SIDE) ** 2
+            out.write(
+                iter([one] * n_tiles),
+                shape=(side, side, 3),
+                dtype=np.uint8,
+                tile=(_SIDE, _SIDE),
+                compression="jpeg",
+                photometric=photometric,
+                subfiletype=int(side == 512),
+                resolution=(10_000, 10_000),
+                resolutionunit="CENTIMETER",
+                metadata=None,
+                compressionargs={"outcolorspace": photometric},
+            )
+        stream.seek(0)
+    with tifffile.TiffFile(stream) as file:
+        page = file.pages[1]
+        assert isinstance(page, tifffile.TiffPage)
+        at = page.tags["TileOffsets"].valueoffset
+    content = bytearray(stream.getvalue())
+    struct.pack_into("<I", content, at + 12, 2**32 - 2)
+    return bytes(content)
+
+
 def _many_images(_: Path) -> bytes:
     stream = io.BytesIO()
     with tifffile.TiffWriter(stream) as out:
@@ -134,6 +164,11 @@ REFUSED: Final[Mapping[str, tuple[Maker, str, str]]] = {
     "header only": (lambda at: _drawn(at)[:100], "corrupt-slide", "may be incomplete"),
     "tiles behind the end": (
         lambda _: tiled(512, 512, jpeg(_SIDE), {324: ("I", [8, 8, 8, 10**9])}),
+        "corrupt-slide",
+        "1 of 4 tiles of an image lie behind the end",
+    ),
+    "tiles of a lower level behind the end": (
+        _lower_level_behind_the_end,
         "corrupt-slide",
         "1 of 4 tiles of an image lie behind the end",
     ),

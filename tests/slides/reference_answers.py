@@ -76,7 +76,7 @@ class ReferenceModel:
 
     def _of_file(self, tile: Pixels) -> NDArray[np.float32]:
         """Probabilities of a tile as a JPEG file; the tiles of a mosaic repeat."""
-        key = hashlib.sha256(tile).digest()
+        key = hashlib.sha256(tile.tobytes()).digest()
         if key not in self._known:
             decoded = decode_tile(_as_file(tile), side_px=SIDE_PX)
             (self._known[key],) = self._probabilities([decoded])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -32,6 +34,15 @@ def write_slide(slide: DrawnSlide) -> None:
         if drawing.kind == "svs":
             _write_picture(out, _label_image(), "label 387x463", 1)
             _write_picture(out, _label_image(), "macro 387x463", 9)
+
+
+def without_lower_levels(path: Path, copy: Path) -> None:
+    """Copy a generic TIFF (not BigTIFF), so that its first directory is the last."""
+    content = bytearray(path.read_bytes())
+    (at,) = struct.unpack_from("<I", content, 4)
+    (n_tags,) = struct.unpack_from("<H", content, at)
+    struct.pack_into("<I", content, at + 2 + 12 * n_tags, 0)
+    copy.write_bytes(content)
 
 
 class _Level:

@@ -28,6 +28,14 @@ from training.errors import RunError
 
 app = typer.Typer()
 
+_NestedAnswers = Annotated[
+    Path | None,
+    typer.Option(
+        "--nested",
+        help="`answers.csv` of `osteo-train nested`; the model card then says how the choice of "
+        "the recipe does on cases that it did not see.",
+    ),
+]
 _ModelsDir = Annotated[Path, typer.Option(help="Folder in which NAME/VERSION/ is created.")]
 
 
@@ -46,6 +54,7 @@ def export(
     data_dir: DataDir,
     index_file: IndexFile = Path("runs/index.json"),
     models_dir: _ModelsDir = Path("models"),
+    nested: _NestedAnswers = None,
 ) -> None:
     """Write and check a bundle from a fit on all tiles and its cross-validations.
 
@@ -54,6 +63,7 @@ def export(
     from training.data.index import read_index
     from training.data.labelled_tiles import LabelledTiles
     from training.data.tiles import TileStream
+    from training.evaluation.nested_answers import read_nested_answers
     from training.features.supplements import read_supplements
     from training.release.assembly import assemble_bundle
     from training.runs.records import read_cross_validation, read_final_fit
@@ -69,7 +79,8 @@ def export(
     labelled = LabelledTiles(found, index_sha256, data_dir, tiles)
     weights = backbone_weights, head_weights
     supplements = read_supplements(config, found, data_dir)
-    assemble_bundle(bundle_dir, labelled, weights, crossed, config, supplements)
+    result = None if nested is None else read_nested_answers(nested, found, config.labels)
+    assemble_bundle(bundle_dir, labelled, weights, crossed, config, supplements, result)
     say(f"{bundle_dir}: checked; the runtimes agree.")
 
 
@@ -89,6 +100,7 @@ def release(  # noqa: PLR0913, PLR0917 # each option of the command is an argume
     ),
     models_dir: _ModelsDir = Path("models"),
     mlflow: MlflowOption = None,
+    nested: _NestedAnswers = None,
 ) -> None:
     """Run every step: index, three splits, cross-validations, calibration, fit, bundle, check.
 
@@ -103,7 +115,7 @@ def release(  # noqa: PLR0913, PLR0917 # each option of the command is an argume
     sink = open_sink(mlflow, config.model_name)
     folders = Folders(data_dir, runs_dir, models_dir)
     with stoppable():
-        bundle_dir, manifest = release_bundle(config, folders, table, layout, strict)
+        bundle_dir, manifest = release_bundle(config, folders, table, layout, strict, nested)
     kinds = [entry.split for entry in manifest.metrics]
     log_runs(sink, {kind: read_cross_validation(runs_dir / kind) for kind in kinds})
     log_runs(sink, {"final": read_final_fit(runs_dir / "final")[0]})

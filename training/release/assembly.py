@@ -25,6 +25,7 @@ from training.errors import RunError
 from training.evaluation.calibration import calibrate, calibrating_run
 from training.evaluation.leakage import Leaks, find_leaks
 from training.evaluation.metrics import evaluate
+from training.evaluation.nested_answers import NestedResult
 from training.evaluation.plots import plot_confusion, plot_epochs, plot_reliability
 from training.features.supplements import NO_SUPPLEMENTS, Supplements
 from training.networks.graphs import Weights
@@ -58,6 +59,7 @@ def assemble_bundle(
     runs: Sequence[CrossValidation],
     config: TrainingConfig,
     supplements: Supplements = NO_SUPPLEMENTS,
+    nested: NestedResult | None = None,
 ) -> Manifest:
     """Write a bundle and check it as the service will; one that fails is removed.
 
@@ -69,6 +71,7 @@ def assemble_bundle(
             split if slides are unknown).
         config: the resolved configuration.
         supplements: what else taught the model.
+        nested: how the choice of the recipe does on cases that it did not see, for the card.
 
     Raises:
         RunError: the bundle exists, a run does not match, or the runtimes disagree.
@@ -119,6 +122,7 @@ def assemble_bundle(
             n_mixed=sum(is_mixed(tile.raw_label) for tile in index.tiles) if is_collection else 0,
             leaks=[leak for run in runs if run.kind == "random" for leak in _leaks_of(index, run)],
             source=None if is_collection else config.data.source or SourceConfig(),
+            nested=nested,
         )
         write_card(draft / MODEL_CARD_NAME, manifest, card)
         begin("check")

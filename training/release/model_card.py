@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Final
 
 from app.core.manifest import Manifest, SplitKind
 from training.config import SourceConfig
 from training.console.markdown import markdown_table
+from training.console.plural import plural
 from training.evaluation.leakage import Leaks
+from training.evaluation.nested_answers import NestedResult, NestedSplit
 from training.evaluation.published import PUBLISHED
 from training.evaluation.split_tables import (
     MIXED_POLICY,
@@ -31,7 +34,6 @@ from training.release.model_card_reliability import (
 )
 from training.release.provenance import has_licence
 from training.reliability.assessment_report import AssessmentReport
-from training.reliability.own_tiles import OwnTiles
 
 _NUMBERS: Final = {2: "two", 3: "three", 4: "four", 5: "five"}
 _FEW_TILES: Final = 1000
@@ -52,6 +54,7 @@ class CardFacts:
         n_mixed: number of the collection's mixed tiles.
         leaks: leaks of the random split, at each footprint.
         source: where one's own tiles come from; None for the collection.
+        nested: the recipe's choice, tested on cases that it did not see; None if not measured.
     """
 
     report: AssessmentReport
@@ -59,6 +62,7 @@ class CardFacts:
     n_mixed: int = 0
     leaks: Sequence[Leaks] = ()
     source: SourceConfig | None = None
+    nested: NestedResult | None = None
 
 
 def write_card(path: Path, manifest: Manifest, facts: CardFacts) -> None:
@@ -73,7 +77,7 @@ def write_card(path: Path, manifest: Manifest, facts: CardFacts) -> None:
         _head(manifest, facts.source),
         *_use(manifest, facts.source),
         _data(manifest, facts.n_mixed),
-        _results(manifest, facts.leaks, facts.report.own),
+        _results(manifest, facts),
         _by_label(manifest),
         _by_case(manifest),
         *assessment_sections(facts.report, facts.calibrated_by),
@@ -160,9 +164,9 @@ def _data(manifest: Manifest, n_mixed: int) -> str:
     )
 
 
-def _results(manifest: Manifest, leaks: Sequence[Leaks], own: OwnTiles | None) -> str:
-    data = manifest.data
-    notes = [f"random: {leak}." for leak in leaks]
+def _results(manifest: Manifest, facts: CardFacts) -> str:
+    data, nested = manifest.data, facts.nested
+    notes = [f"random: {leak}." for leak in facts.leaks]
     if data.mixed_tiles is not None:
         notes += [f"Mixed tiles: {MIXED_POLICY[data.mixed_tiles]}.", PUBLISHED]
     notes += unknown_places(data)
@@ -172,9 +176,36 @@ def _results(manifest: Manifest, leaks: Sequence[Leaks], own: OwnTiles | None) -
         f"resampling {'tiles' if data.n_slides is None else 'slides'}.",
         markdown_table(SPLIT_HEADER, split_rows(manifest.metrics)),
         "For new slides of known cases, expect the result of the slide split; for new patients, "
-        "that of the patient split. Do not quote the random split as expected performance.",
-        *own_tiles_paragraphs(own),
+        f"that of {'the patient split' if nested is None else 'the nested choice below'}. Do not "
+        "quote the random split as expected performance.",
+        *([] if nested is None else _nested_paragraphs(nested)),
+        *own_tiles_paragraphs(facts.report.own),
         *(["\n".join(f"- {note}" for note in notes)] if notes else []),
+    )
+
+
+def _nested_paragraphs(nested: NestedResult) -> list[str]:
+    by = [f"**{_nested_counts(nested.patient)} by patient**"]
+    by += [f"{_nested_counts(nested.slide)} by slide"] if nested.slide else []
+    return [
+        f"The nested choice: correct answers about {'; '.join(by)}. These are means of "
+        f"{plural(nested.seeds, 'training seed')}.",
+        "Its rule: a case is left out, with everything else that comes from it. On the other cases "
+        "alone, each is left out in turn, every candidate recipe is fitted on the rest, and the "
+        "one with the most correct answers is chosen among those that are accurate enough by "
+        "slide. It is fitted on the other cases and answers the left-out case once. By slide, "
+        "slides are left out instead. The patient row of the table is the recipe that was chosen "
+        "on all cases, so part of it is luck.",
+    ]
+
+
+def _nested_counts(split: NestedSplit) -> str:
+    counts, n_tiles = split.n_correct, split.n_tiles
+    average = mean(counts)
+    span = "" if counts[0] == counts[-1] else f"; {counts[0]} to {counts[-1]}"
+    return (
+        f"{average:g} of {n_tiles} tiles ({percent(average / n_tiles)}{span}; "
+        f"macro F1 {number(split.macro_f1)})"
     )
 
 

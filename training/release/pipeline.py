@@ -18,6 +18,7 @@ from training.data.splits import make_split, possible_kinds
 from training.data.tiles import TileStream
 from training.errors import RunError
 from training.evaluation.calibration import calibrating_kind
+from training.evaluation.nested_answers import read_nested_answers
 from training.features.supplements import read_supplements
 from training.gan.supply import supply_synthetic, training_parts
 from training.networks.graphs import build_backbone, require_weights
@@ -56,6 +57,7 @@ def release_bundle(
     table: Path | None = None,
     layout: LayoutChoice = "auto",
     strict: bool = True,
+    nested_answers: Path | None = None,
 ) -> tuple[Path, Manifest]:
     """Index, split three ways, cross-validate each split, fit on all tiles, export and check.
 
@@ -68,6 +70,7 @@ def release_bundle(
         table: the table; if None, it is searched in the data folder.
         layout: how the data folder names its tiles.
         strict: stop at a tile that breaks a rule instead of leaving it out.
+        nested_answers: the answers of a nested choice on these tiles, for the card.
 
     Returns:
         The bundle's folder and its manifest.
@@ -85,6 +88,9 @@ def release_bundle(
         require_no_problems(problems, config.labels, index.labels)
     require_tiles(index, problems)
     require_trainable(index, config)
+    nested = None
+    if nested_answers is not None:
+        nested = read_nested_answers(nested_answers, index, config.labels)
     supplements = read_supplements(config, index, folders.data_dir)
     index_sha256 = write_json(folders.runs_dir / "index.json", index)
     # Make all splits before the first fit, so that an impossible split fails early.
@@ -115,7 +121,7 @@ def release_bundle(
     tiles = TileStream(index, folders.data_dir, config.network.input_side_px)
     labelled = LabelledTiles(index, index_sha256, folders.data_dir, tiles)
     weights = backbone_weights, head_weights
-    manifest = assemble_bundle(bundle_dir, labelled, weights, runs, config, supplements)
+    manifest = assemble_bundle(bundle_dir, labelled, weights, runs, config, supplements, nested)
     shutil.rmtree(folders.runs_dir / RESUME_DIR_NAME, ignore_errors=True)
     return bundle_dir, manifest
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import app
-from app.core.slide_errors import ExtraMissingError
-from app.slides.dicom_header import read_whole_header
+from app.core.slide_errors import CorruptSlideError, ExtraMissingError
+from app.slides.dicom_header import damage_errors, read_whole_header
 from app.slides.outputs.colours import EXCLUDED, Rgb
 from app.slides.results import SlideSummary
 from app.slides.tile_rows import TileRow
@@ -53,7 +53,7 @@ def write_dicom_annotations(
 
     Raises:
         ExtraMissingError: highdicom is not installed.
-        CorruptSlideError: the header of `level0` cannot be read.
+        CorruptSlideError: the header of `level0` cannot be read, or lacks what DICOM asks for.
         OSError: the file cannot be written.
     """
     if importlib.util.find_spec("highdicom") is None:
@@ -61,11 +61,31 @@ def write_dicom_annotations(
     tiles = _by_group(summary, rows)
     if not tiles:
         return False
+    source = _completed(read_whole_header(level0))
+    try:
+        document = _document(source, tiles, summary, colours)
+    except damage_errors():
+        # The cause is left out: it may quote values.
+        raise CorruptSlideError("its DICOM header lacks what annotations need.") from None
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        document.save_as(draft, enforce_file_format=True)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return True
+
+
+def _document(
+    source: Any,
+    tiles: Mapping[str, list[TileRow]],
+    summary: SlideSummary,
+    colours: Mapping[str, Rgb],
+) -> Any:
     from highdicom.ann import MicroscopyBulkSimpleAnnotations
 
-    source = _completed(read_whole_header(level0))
     identity = f"{summary.sha256} {summary.model.bundle_sha256} {summary.parameters}"
-    document = MicroscopyBulkSimpleAnnotations(
+    return MicroscopyBulkSimpleAnnotations(
         source_images=[source],
         annotation_coordinate_type="2D",
         annotation_groups=[
@@ -80,16 +100,9 @@ def write_dicom_annotations(
         manufacturer_model_name=summary.model.name,
         software_versions=app.__version__,
         device_serial_number=summary.model.version,
-        content_label="OSTEO_TILES",
+        content_label="TILE_LABELS",
         content_description="PRELIMINARY, research use only: labels of tiles",
     )
-    draft = path.with_name(f".{path.name}.part")
-    try:
-        document.save_as(draft, enforce_file_format=True)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    return True
 
 
 def _by_group(summary: SlideSummary, rows: Sequence[TileRow]) -> dict[str, list[TileRow]]:

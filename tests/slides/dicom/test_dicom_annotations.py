@@ -145,6 +145,17 @@ def test_a_damaged_slide_leaves_no_file(series: Path, tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_a_slide_without_a_specimen_cannot_be_annotated(series: Path, tmp_path: Path) -> None:
+    level0 = pydicom.dcmread(series / "level1.dcm")
+    del level0.SpecimenDescriptionSequence, level0.StudyInstanceUID
+    level0.save_as(tmp_path / "level1.dcm")
+    path = tmp_path / "annotations.dcm"
+    summary = summary_of(ROWS, series)
+    with pytest.raises(CorruptSlideError, match="lacks what annotations need"):
+        write_dicom_annotations(path, summary, ROWS, tmp_path / "level1.dcm", COLOURS)
+    assert not path.exists()
+
+
 def test_a_missing_highdicom_is_said_by_name(
     series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

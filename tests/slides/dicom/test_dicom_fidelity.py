@@ -49,12 +49,18 @@ def test_square_is_the_tile(
 
 @pytest.mark.real_tiles
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("mpp", [1.0, 2.0])
-@pytest.mark.parametrize("style", [JPEG, JPEG_RGB, JPEG_2000, RAW])
+@pytest.mark.parametrize(
+    ("style", "mpp", "rows"), [(JPEG, 1.0, 26), (JPEG, 2.0, 26), (JPEG_2000, 1.0, 6)]
+)
 def test_square_is_the_real_tile(
-    style: Style, mpp: float, model: ReferenceModel, tmp_path: Path, real_tiles_dir: Path
+    style: Style,
+    mpp: float,
+    rows: int,
+    model: ReferenceModel,
+    tmp_path: Path,
+    real_tiles_dir: Path,
 ) -> None:
-    compare(model, tmp_path, real_tiles(real_tiles_dir), style, mpp, 26)
+    compare(model, tmp_path, real_tiles(real_tiles_dir), style, mpp, rows)
 
 
 def compare(

@@ -161,12 +161,13 @@ def test_a_folder_without_dicom_is_refused(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
-def test_a_header_without_end_is_refused(tmp_path: Path) -> None:
+def test_a_header_of_too_many_parts_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "one.dcm")
     content = path.read_bytes()
-    # OpticalPathSequence of undefined length, with a million empty items.
+    # OpticalPathSequence with many empty items, each of which pydicom would make an object of.
     bomb = struct.pack("<HH2sHL", 0x48, 0x105, b"SQ", 0, 0xFFFFFFFF)
-    bomb += struct.pack("<HHL", 0xFFFE, 0xE000, 0) * 1_000_000
+    bomb += struct.pack("<HHL", 0xFFFE, 0xE000, 0) * 100_000
+    bomb += struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
     at = content.index(struct.pack("<HH2s", 0x48, 0x105, b"SQ"))
     path.write_bytes(content[:at] + bomb + content[at:])
     with pytest.raises(CorruptSlideError, match="no end"):

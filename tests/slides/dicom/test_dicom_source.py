@@ -144,6 +144,8 @@ def test_read_overview_needs_no_pyramid(series: Path) -> None:
 def test_facts_describe_the_levels_and_leave_out_label_overview_and_thumbnail(series: Path) -> None:
     with opened(series) as source:
         facts = source.facts
+        assert [path.name for path in source.paths] == ["level1.dcm", "level2.dcm", "level4.dcm"]
+        assert source.level0_path == series / "level1.dcm"
     assert (facts.format, facts.width_px, facts.height_px, facts.mpp) == ("dicom", 1024, 1024, 2.0)
     assert [level.width_px for level in facts.levels] == [1024, 512, 256]
     assert [level.downsample for level in facts.levels] == [1, 2, 4]

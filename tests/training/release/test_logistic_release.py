@@ -8,9 +8,13 @@ import pytest
 
 from app.bundle import check_golden_tiles, open_bundle
 from app.runtime.litert import LiteRtRuntime
+from tests.training.evaluation.test_nested_answers import rows_of
 from tests.training.table.drawing import drawn_rows, write_rows
 from training.config import read_config
+from training.data.annotations import find_table, read_table
 from training.data.drawn_tiles import draw_tile, encode_tile
+from training.data.index import build_index
+from training.evaluation.nested_answers import COLUMNS
 from training.release.pipeline import Folders, release_bundle
 
 pytestmark = pytest.mark.tensorflow
@@ -42,7 +46,12 @@ def test_release_of_layers_texture_and_thumbnails(
     tiny_config.write_text(text.partition("[fine_tune]")[0] + BALANCED)
     config = read_config(tiny_config, "none", tmp_path / "thumbnails", table)
     folders = Folders(drawn_dir, tmp_path / "runs", tmp_path / "models")
-    path, manifest = release_bundle(config, folders)
+    index, _ = build_index(drawn_dir, read_table(find_table(drawn_dir)), side_px=128)
+    n_wrong = {("0", "patient"): 3, ("1", "patient"): 2, ("0", "slide"): 1, ("1", "slide"): 1}
+    answers = rows_of(index, n_wrong)
+    nested = tmp_path / "answers.csv"
+    nested.write_text("\n".join(",".join(row) for row in [list(COLUMNS), *answers]))
+    path, manifest = release_bundle(config, folders, nested_answers=nested)
 
     assert manifest.input.side_px == 64
     assert manifest.embedding_size == 8 + 16
@@ -51,6 +60,11 @@ def test_release_of_layers_texture_and_thumbnails(
         "thumbnails": "thumbnails",
         "feature_table": "table.csv",
     }
+    card = (path / "model-card.md").read_text()
+    assert "for new patients, that of the nested choice below. Do not quote the random" in card
+    by_patient = "**9.5 of 12 tiles (79.2 %; 9 to 10; macro F1 0.791) by patient**"
+    assert f"correct answers about {by_patient}; 11 of 12 tiles (91.7 %; macro F1" in card
+    assert "These are means of 2 training seeds." in card
     bundle = open_bundle(path)
     runtime = LiteRtRuntime(bundle.litert_file, n_workers=1)
     assert check_golden_tiles(bundle, lambda tiles: runtime.infer(tiles).logits) < 1e-3

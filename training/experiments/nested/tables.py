@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from statistics import mean
 
 from training.console.markdown import markdown_table
+from training.evaluation.nested_answers import COLUMNS, macro_f1
 from training.experiments.nested.run import Answered, Choice
 
 NESTED: str = "**the nested choice**"
@@ -23,7 +24,7 @@ def write_csv(choices: Sequence[Choice]) -> str:
     """One row an answer of the chosen candidate."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["seed", "left_out", "fold", "tile", "thumbnail", "label", "predicted"])
+    writer.writerow(COLUMNS)
     for choice in choices:
         if choice.chosen is None:
             continue
@@ -99,13 +100,8 @@ def _n_right(answers: Sequence[Answer]) -> int:
 
 
 def _macro_f1(answers: Sequence[Answer]) -> float:
-    from sklearn.metrics import f1_score
-
-    if not answers:
-        return 0.0
     truth = [answer.class_index for answer, _ in answers]
-    predicted = [predicted for _, predicted in answers]
-    return float(f1_score(truth, predicted, average="macro", zero_division=0.0))
+    return macro_f1(truth, [predicted for _, predicted in answers])
 
 
 def _mean_and_range(counts: Sequence[int]) -> str:

@@ -11,6 +11,7 @@ from tests.training.experiments.nested.drawing import NESTED, draw_task
 from training.commands.nested import nested
 from training.data.index import Index
 from training.errors import ConfigError, RunError
+from training.evaluation.nested_answers import read_nested_answers
 from training.experiments.nested import parts
 from training.experiments.nested.config import NESTED_DIR, NestedConfig, read_nested
 from training.experiments.nested.run import CHOICES_NAME, NestedTask, run_nested
@@ -109,3 +110,8 @@ def test_the_command_writes_the_table_and_the_answers(task: NestedTask, tmp_path
     assert "the nested choice" in table
     answers = np.genfromtxt(tmp_path / "out" / "answers.csv", delimiter=",", dtype=str)
     assert set(answers[1:, 0]) == {"3"}
+    found = read_nested_answers(tmp_path / "out" / "answers.csv", task.index, task.base.labels)
+    assert found.seeds == 1
+    assert found.slide is not None
+    assert f"| {found.patient.n_correct[0]}.0 (" in table
+    assert f"| {found.patient.macro_f1:.3f} |" in table
