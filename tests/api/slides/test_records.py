@@ -38,6 +38,7 @@ def guarded(
     make_slide_client: MakeClient, tmp_path: Path, audit_url: str, other_key: dict[str, str]
 ) -> TestClient:
     """A service that identifies and records its callers; its client has the scope `slides`."""
+    assert other_key, "is in the file that the service reads at start"
     keys = tmp_path / "keys.json"
     key = make_key(keys, "scanner", Scope.SLIDES)
     mount = tmp_path / "mount"
