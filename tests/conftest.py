@@ -49,7 +49,7 @@ SLOW = (
     *("access/test_rate_limits_in_redis.py", "audit"),
     *("bundle/test_mutations.py", "inference/test_colour_scale.py", "telemetry"),
     *("api/slides/test_tus_clients.py", "api/slides/test_upload_server.py"),
-    *("api/slides/test_jobs.py", "api/slides/test_job_server.py", "slides/test_readers.py"),
+    *("api/slides/test_jobs.py", "api/slides/test_job_server.py", "slides/viewing/test_readers.py"),
     *("api/test_explain.py", "contract/test_imports.py", "contract/test_markers.py"),
     *("core/formats/test_damage.py", "core/formats/test_tiff_deflate.py"),
     *("inference/test_classifier.py", "serving/test_tile_costs.py"),
@@ -61,8 +61,12 @@ SLOW = (
     *("slides/outputs/test_report_in_browser.py",),
     *("training/own_tiles/test_labels.py", "training/own_tiles/test_sources.py"),
     *("training/release/test_prepared_tiles.py", "training/reliability/test_input_gate.py"),
-    *("slides/test_byte_flips.py", "slides/test_damage.py", "slides/test_fidelity.py"),
-    *("slides/test_reading.py", "slides/test_refusals.py"),
+    *(
+        "slides/reading/test_byte_flips.py",
+        "slides/reading/test_damage.py",
+        "slides/reading/test_fidelity.py",
+    ),
+    *("slides/reading/test_reading.py", "slides/reading/test_refusals.py"),
 )
 """Tests that start servers, processes or fits, or write thousands of pictures, take seconds each;
 `make test-fast` skips them."""
@@ -70,7 +74,7 @@ SLOW = (
 LONGEST_FIRST = (
     *("contract/test_training_page.py", "training/gan/test_gan.py"),
     *("training/commands/test_commands.py", "training/own_tiles/test_end_to_end.py"),
-    "slides/test_fidelity.py",
+    "slides/reading/test_fidelity.py",
     *("training/networks/test_registry.py", "training/release/test_system_bundles.py"),
     *("training/runs/test_resume_after_kill.py", "training/test_distributed.py"),
     *("training/fit/test_classifier.py", "training/experiments", "end_to_end/test_secrets.py"),

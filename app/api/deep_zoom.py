@@ -11,7 +11,7 @@ from app.api.openapi import BINARY
 from app.api.slide_access import slide_problems, slide_router
 from app.api.slides import READING, REFUSALS, SlideId
 from app.jobs.slide_service import SlideService
-from app.slides.deep_zoom import describe_pyramid
+from app.slides.viewing.deep_zoom import describe_pyramid
 
 _XML: Final = "application/xml"
 Level = Annotated[int, Path(ge=0, le=40, description="0 is one pixel; each next one is twice it.")]

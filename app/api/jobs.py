@@ -22,7 +22,7 @@ from app.jobs.records import FINAL_STATES, Job, JobParameters, JobRequest, JobSt
 from app.jobs.slide_service import SlideService
 from app.serving.lifecycle import Lifecycle
 from app.slides.results import SlideSummary
-from app.slides.stored_answers import read_summary
+from app.slides.storage.stored_answers import read_summary
 
 RESULT_TYPES: Final[Mapping[str, str]] = {
     "summary.json": "application/json",

@@ -14,7 +14,7 @@ from app.api.tus import Checksum
 from app.api.upload_pace import UploadPace
 from app.core.slide_store_errors import TooManyUploadsError, UploadTooLongError
 from app.settings import Settings
-from app.slides.upload_writer import UploadWriter
+from app.slides.storage.upload_writer import UploadWriter
 
 _PIECE_BYTES: Final = 512 * 1024
 MAX_RECEIVING: Final = 64

@@ -11,8 +11,8 @@ from app.core.slide_limits import DEFAULT_SLIDE_LIMITS
 from app.inference.results import RESEARCH_USE, Answer, Probability
 from app.jobs.records import Job
 from app.slides.facts import SlideFacts
-from app.slides.slide_record import SlideRecord
-from app.slides.upload_writer import Upload
+from app.slides.storage.slide_record import SlideRecord
+from app.slides.storage.upload_writer import Upload
 
 Mpp = Annotated[
     float,

@@ -18,7 +18,7 @@ from app.api.tile_upload import json_response
 from app.core.slide_store_errors import InvalidUploadError, UploadNotFoundError
 from app.jobs.slide_service import SlideService
 from app.settings import Settings
-from app.slides.upload_writer import Upload
+from app.slides.storage.upload_writer import Upload
 
 _HOUR_S: Final = 3600.0
 _OF_LENGTH: Final = ("slide-too-large", "slides-full", "disk-full", "too-many-uploads")

@@ -18,9 +18,9 @@ from app.jobs.slide_service import SlideService
 from app.runtime.cores import usable_cores
 from app.serving.lifecycle import Lifecycle
 from app.settings import Settings
-from app.slides.adding import SeriesName
-from app.slides.disk import write_file
-from app.slides.slide_record import SlideRecord
+from app.slides.storage.adding import SeriesName
+from app.slides.storage.disk import write_file
+from app.slides.storage.slide_record import SlideRecord
 
 SlideId = Annotated[str, Path(max_length=64, description="Of the slide.")]
 READING: Final = ("slide-not-found", "slide-changed", "slide-reader", "slide-readers-busy")

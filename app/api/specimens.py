@@ -11,7 +11,7 @@ from app.api.slide_access import note, slide_problems, slide_router
 from app.api.slide_schemas import NewSpecimen
 from app.jobs.slide_service import SUMMARY_NAME, SlideService
 from app.slides.results import SpecimenSummary
-from app.slides.stored_answers import read_answer
+from app.slides.storage.stored_answers import read_answer
 
 
 def build_router(slides: SlideService) -> APIRouter:
@@ -45,6 +45,6 @@ def build_router(slides: SlideService) -> APIRouter:
 
 
 def _summed(folders: list[Path]) -> SpecimenSummary:
-    from app.slides.specimen import specimen_of
+    from app.slides.necrosis.specimen import specimen_of
 
     return specimen_of([read_answer(folder) for folder in folders])

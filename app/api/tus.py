@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 
 from app.core.header_errors import ContentCodingError, MediaTypeError
 from app.core.slide_store_errors import InvalidUploadError, TusVersionError
-from app.slides.upload_writer import CHECKSUM_ALGORITHMS, Upload
+from app.slides.storage.upload_writer import CHECKSUM_ALGORITHMS, Upload
 
 VERSION: Final = "1.0.0"
 EXTENSIONS: Final = ("creation", "creation-with-upload", "expiration", "termination", "checksum")

@@ -28,10 +28,10 @@ from app.inference.results import RESEARCH_USE
 from app.serving.loading import open_classifier
 from app.settings import read_settings
 from app.slides.checkpoint import stored_rows
+from app.slides.necrosis.specimen import specimen_of
 from app.slides.results import Necrosis, SlideSummary
 from app.slides.run import CHECKPOINT_NAME, SlideRun, run_slide
 from app.slides.run import Progress as Told
-from app.slides.specimen import specimen_of
 from app.telemetry.metrics import Metrics
 
 

@@ -44,7 +44,7 @@ def worker(
     Exit code 0: it stopped as asked. 1: the queue cannot be used (with
     --once). 2: a setting is wrong.
     """
-    from app.slides.store import open_store
+    from app.slides.storage.store import open_store
 
     with plain_errors():
         settings = read_settings()

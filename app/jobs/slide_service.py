@@ -22,10 +22,10 @@ from app.core.slide_store_errors import (
 from app.jobs.queue import JobQueue
 from app.jobs.records import FINAL_STATES, Job, JobRequest, JobState
 from app.settings import Settings
-from app.slides.adding import SlideIntake
-from app.slides.readers import Readers, SlideFile
-from app.slides.slide_record import SlideRecord
-from app.slides.store import open_store
+from app.slides.storage.adding import SlideIntake
+from app.slides.storage.slide_record import SlideRecord
+from app.slides.storage.store import open_store
+from app.slides.viewing.readers import Readers, SlideFile
 from app.telemetry.logs import LOGGER_NAME
 from app.telemetry.metrics import Metrics
 

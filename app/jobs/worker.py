@@ -28,7 +28,7 @@ _RETRY_PERIOD_S: Final = 1.0
 
 
 class SlideFolders(Protocol):
-    """Where slides and results are; `app.slides.store.SlideStore` is one."""
+    """Where slides and results are; `app.slides.storage.store.SlideStore` is one."""
 
     def path_of(self, slide_id: str) -> Path:
         """The file of a slide, or the folder of a series."""

@@ -28,11 +28,11 @@ from app.slides.checkpoint import Checkpoint
 from app.slides.classify import TileWork, tissue_cells
 from app.slides.grid import Grid, make_grid
 from app.slides.identity import sha256_of_slide, stamp_of
-from app.slides.opening import open_slide
 from app.slides.outputs.colours import label_colours
 from app.slides.outputs.writing import ANNOTATIONS_NAME, write_outputs
+from app.slides.reading.opening import open_slide
+from app.slides.reading.source import SlideSource
 from app.slides.results import SlideSummary
-from app.slides.source import SlideSource
 from app.slides.summarize import ClassifiedSlide, summarize
 from app.slides.tile_rows import TileRow
 from app.slides.tissue import overview_px, tissue_shares
@@ -203,7 +203,7 @@ def _write_annotations(
     manifest: Manifest,
 ) -> None:
     """Write the tiles as a DICOM object, for a slide that came as DICOM."""
-    from app.slides.dicom_source import DicomSource
+    from app.slides.dicom.source import DicomSource
     from app.slides.outputs.dicom_annotations import write_dicom_annotations
 
     if isinstance(source, DicomSource):

@@ -10,9 +10,9 @@ from app.core.manifest import Manifest
 from app.inference.results import ModelIdentity
 from app.slides.facts import SlideFacts
 from app.slides.grid import Grid
-from app.slides.necrosis import necrosis_of
+from app.slides.necrosis.ratio import necrosis_of
+from app.slides.necrosis.tile_counts import count_tiles
 from app.slides.results import SlideSummary, UnreadableTile
-from app.slides.tile_counts import count_tiles
 from app.slides.tile_rows import TileRow
 
 MAX_UNREADABLE: Final = 100

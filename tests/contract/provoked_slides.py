@@ -173,7 +173,7 @@ SLIDE_PROVOCATIONS: Final[dict[str, Callable[[SlideStage], Any]]] = {
     ),
     "slides-full": lambda stage: begin(stage.client, 10**9 + 1),
     "disk-full": _with(
-        mock.patch("app.slides.quota.shutil.disk_usage", return_value=_FULL_DISK),
+        mock.patch("app.slides.storage.quota.shutil.disk_usage", return_value=_FULL_DISK),
         lambda stage: begin(stage.client, 2),
     ),
     "slide-path": lambda stage: _added(stage, path="../state/keys.json"),
@@ -182,7 +182,7 @@ SLIDE_PROVOCATIONS: Final[dict[str, Callable[[SlideStage], Any]]] = {
     "slide-too-large": lambda stage: begin(stage.client, 10**12),
     "slide-resolution": lambda stage: _added(stage, path="unscaled.tif"),
     "slide-reader": _with(
-        mock.patch("app.slides.reader_process.TIMEOUT_S", 0.0),
+        mock.patch("app.slides.viewing.reader_process.TIMEOUT_S", 0.0),
         lambda stage: _added(stage, path="known.tif"),
     ),
     "slide-changed": _changed,
@@ -190,10 +190,12 @@ SLIDE_PROVOCATIONS: Final[dict[str, Callable[[SlideStage], Any]]] = {
     "slide-in-use": lambda stage: stage.client.delete(stage.slide),
     "slide-archive": _archive,
     "series-not-found": _with(
-        mock.patch("app.slides.dicomweb.fetch_series", side_effect=SeriesNotFoundError()), _archive
+        mock.patch("app.slides.dicom.dicomweb.fetch_series", side_effect=SeriesNotFoundError()),
+        _archive,
     ),
     "slide-readers-busy": _with(
-        mock.patch("app.slides.readers.MAX_WAITING", 0), _get("{slide}/dzi_files/9/0_0.jpeg")
+        mock.patch("app.slides.viewing.readers.MAX_WAITING", 0),
+        _get("{slide}/dzi_files/9/0_0.jpeg"),
     ),
     "zoom-tile-not-found": _get("{slide}/dzi_files/9/99_0.jpeg"),
     "job-not-found": _get(f"/v1/jobs/{_UNKNOWN}"),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 from app.core.review import ReviewReason
+from app.slides.necrosis.tile_counts import count_tiles
 from app.slides.results import SlideSummary
-from app.slides.tile_counts import count_tiles
 from app.slides.tile_rows import TileRow
-from tests.slides.patchy_slides import square_of, tile_rows
-from tests.slides.test_specimen import summed
+from tests.slides.necrosis.patchy_slides import square_of, tile_rows
+from tests.slides.necrosis.test_specimen import summed
 
 DEAD, ALIVE = 1, 2
 BLANK, NOT_TISSUE = ReviewReason.BLANK, ReviewReason.NOT_TISSUE

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import app
 from app.core.slide_errors import CorruptSlideError, ExtraMissingError
-from app.slides.dicom_header import damage_errors, read_whole_header
+from app.slides.dicom.header import damage_errors, read_whole_header
 from app.slides.outputs.colours import EXCLUDED, Rgb
 from app.slides.results import SlideSummary
 from app.slides.tile_rows import TileRow

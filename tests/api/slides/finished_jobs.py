@@ -11,7 +11,7 @@ from app.settings import Settings
 from app.slides.checkpoint import Checkpoint
 from app.slides.outputs.writing import write_outputs
 from app.slides.run import CHECKPOINT_NAME
-from app.slides.store import open_store
+from app.slides.storage.store import open_store
 from tests.slides.outputs.making import (
     CAM_SHAPE,
     make_manifest,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from app.slides.uploads import MAX_UPLOADS
+from app.slides.storage.uploads import MAX_UPLOADS
 from tests.conftest import MakeClient
 
 TUS = {"Tus-Resumable": "1.0.0"}

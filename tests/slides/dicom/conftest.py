@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.core.slide_limits import DEFAULT_SLIDE_LIMITS
-from app.slides.dicom_source import DicomSource, open_dicom
+from app.slides.dicom.source import DicomSource, open_dicom
 from tests.slides.dicom.drawn_dicom import Style, write_series
 from tests.slides.drawn_slides import (
     GLASS,

@@ -11,7 +11,12 @@ import pytest
 from tests.slides.dicom.conftest import opened
 from tests.slides.dicom.drawn_dicom import Style, write_level
 from tests.slides.drawn_slides import Drawing, DrawnSlide, Tiles
-from tests.slides.reference_answers import ReferenceModel, mosaic_of, real_tiles, varied_tiles
+from tests.slides.reading.reference_answers import (
+    ReferenceModel,
+    mosaic_of,
+    real_tiles,
+    varied_tiles,
+)
 
 MAX_MEAN_DIFFERENCE: Final = 0.01
 """Of a probability."""

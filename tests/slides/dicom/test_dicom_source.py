@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from app.core.slide_errors import CorruptSlideError, SlideResolutionError
-from app.slides.dicom_source import DicomSource
+from app.slides.dicom.source import DicomSource
 from tests.slides.dicom.conftest import MakeSeries, opened
 from tests.slides.dicom.drawn_dicom import Style, write_level
 from tests.slides.mosaic import FALSE_IDS, DrawnSlide, Pixels

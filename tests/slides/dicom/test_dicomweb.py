@@ -15,7 +15,7 @@ from app.core.slide_errors import (
     SlideFormatError,
     SlideTooLargeError,
 )
-from app.slides.dicomweb import fetch_series
+from app.slides.dicom.dicomweb import fetch_series
 from tests.slides.dicom.conftest import opened
 from tests.slides.dicom.drawn_dicom import Style, write_level
 from tests.slides.dicom.orthanc import PASSWORD, Orthanc

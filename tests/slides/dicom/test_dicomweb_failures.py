@@ -18,9 +18,9 @@ from app.core.slide_errors import (
     SlideError,
     SlideTooLargeError,
 )
-from app.slides import dicomweb
-from app.slides.dicom_multipart import dicom_file
-from app.slides.dicomweb import fetch_series
+from app.slides.dicom import dicomweb
+from app.slides.dicom.dicomweb import fetch_series
+from app.slides.dicom.multipart import dicom_file
 from tests.servers import free_port
 from tests.slides.dicom.drawn_dicom import Style, write_level
 from tests.slides.dicom.failing_archive import (

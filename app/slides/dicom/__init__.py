@@ -1,0 +1,1 @@
+"""Slides as DICOM series: files, and a DICOMweb server."""

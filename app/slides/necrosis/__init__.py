@@ -1,0 +1,1 @@
+"""The share of dead tumour, and how sure it is."""

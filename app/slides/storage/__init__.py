@@ -1,0 +1,1 @@
+"""Slides, uploads and results on the disk of a service."""

@@ -1,0 +1,1 @@
+"""Show slides in processes of their own: facts, thumbnails, deep zoom tiles."""

@@ -1,0 +1,118 @@
+"""A tile of a slide is the tile that the model was trained on: the same label and nearly the same
+probabilities as `decode_tile` leads to for the tile as a file of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from app.slides.reading.opening import open_slide
+from tests.slides.drawn_slides import Drawing, DrawnSlide, Tiles, draw_slide
+from tests.slides.reading.reference_answers import (
+    ReferenceModel,
+    mosaic_of,
+    real_tiles,
+    varied_tiles,
+)
+from tests.slides.slide_files import without_lower_levels
+
+MAX_MEAN_DIFFERENCE: Final = 0.01
+"""Of a probability. What a scanner's JPEG of lower quality changes is no fault of the reading: at
+quality 75, scans off the grid differ by 0.011."""
+OFF_GRID_PX: Final = (517, 333)
+"""Where a mosaic begins, so that no cell begins at a tile of the file, at any level."""
+
+AT_10X: Final = Drawing(columns=8, rows=26, quality=75)
+AT_20X: Final = Drawing(kind="svs", mpp=0.5, columns=4, rows=3, quality=90, noise=2)
+AT_0_243: Final = Drawing(kind="svs", mpp=0.243, columns=2, rows=2, quality=90, noise=3)
+"""Um per pixel, as scanners write that have a camera between 20x and 40x; its tiles are 1053.5 px
+wide on the level that is read.
+"""
+
+SCANS: Final = {
+    "svs": AT_20X,
+    "svs-rgb": replace(AT_20X, colours="rgb"),
+    "svs-off-grid": replace(AT_20X, offset_px=OFF_GRID_PX),
+    "svs-0.243": AT_0_243,
+    "ome": replace(AT_20X, kind="ome"),
+}
+"""Enlarged, they take many times as long to draw; `make test-exhaustive` draws large ones."""
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[ReferenceModel]:
+    model = ReferenceModel()
+    yield model
+    model.close()
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> DrawnSlide:
+    return _draw(tmp_path_factory.mktemp("drawn") / "slide", AT_10X, varied_tiles())
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory, real_tiles_dir: Path) -> DrawnSlide:
+    return _draw(tmp_path_factory.mktemp("real") / "slide", AT_10X, real_tiles(real_tiles_dir))
+
+
+@pytest.fixture(params=["drawn", pytest.param("real", marks=pytest.mark.real_tiles)])
+def at_10x(request: pytest.FixtureRequest) -> DrawnSlide:
+    """A slide of 208 tiles with levels of 1, 2 and more um per pixel."""
+    slide: DrawnSlide = request.getfixturevalue(request.param)
+    return slide
+
+
+def test_square_of_2_um_per_pixel_is_the_tile(model: ReferenceModel, at_10x: DrawnSlide) -> None:
+    assert _require_same(model, at_10x) >= 200
+
+
+def test_square_of_1_um_per_pixel_is_the_tile(
+    model: ReferenceModel, at_10x: DrawnSlide, tmp_path: Path
+) -> None:
+    without_lower_levels(at_10x.path, tmp_path / "slide")
+    assert _require_same(model, replace(at_10x, path=tmp_path / "slide")) >= 200
+
+
+@pytest.mark.parametrize("name", SCANS)
+def test_square_of_a_scan_is_the_tile(name: str, model: ReferenceModel, tmp_path: Path) -> None:
+    slide = _draw(tmp_path / "slide", SCANS[name], varied_tiles())
+    assert _require_same(model, slide) >= 4
+
+
+@pytest.mark.exhaustive
+@pytest.mark.real_tiles
+@pytest.mark.parametrize(
+    ("name", "columns", "rows"), [("svs-off-grid", 9, 27), ("svs-0.243", 5, 5)]
+)
+def test_square_of_a_large_scan_is_the_tile(
+    name: str,
+    columns: int,
+    rows: int,
+    model: ReferenceModel,
+    tmp_path: Path,
+    real_tiles_dir: Path,
+) -> None:
+    drawing = replace(SCANS[name], columns=columns, rows=rows)
+    slide = _draw(tmp_path / "slide", drawing, real_tiles(real_tiles_dir))
+    assert _require_same(model, slide) >= 25
+
+
+def _draw(path: Path, drawing: Drawing, tiles: Tiles) -> DrawnSlide:
+    labels = mosaic_of(tiles, drawing.columns, drawing.rows)
+    return draw_slide(path, replace(drawing, labels=labels), tiles)
+
+
+def _require_same(model: ReferenceModel, slide: DrawnSlide) -> int:
+    """Require the same answers, and return the number of tiles."""
+    with closing(open_slide(slide.path)) as source:
+        compared = model.compare(source, slide)
+    assert compared.n_other_labels == 0
+    assert compared.mean_difference <= MAX_MEAN_DIFFERENCE
+    return compared.n_tiles
