@@ -46,9 +46,10 @@ from benchmarks.publish import Benchmark, Results
 from benchmarks.tables import render_table
 from tests.slides.drawn_slides import Drawing, draw_slide
 
-BENCHMARK: Final = Benchmark("slides", "benchmarks.md", __doc__)
+BENCHMARK: Final = Benchmark("slides", "slides.md", __doc__)
 COLUMNS, ROWS, N_TISSUE = 39, 29, 609
 MIN_TISSUE_SHARE: Final = 0.1
+_POLL_S: Final = 0.02
 PRECISIONS: Final = ("fp32", "int8")
 
 
@@ -137,6 +138,13 @@ def _run_in_a_row(n_slides: int) -> dict[str, float]:
     }
 
 
+def _peak_mb(pid: int) -> float:
+    """Largest resident memory of a process so far; 0 once it has ended."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    peak = next((line for line in lines if line.startswith("VmHWM:")), "VmHWM: 0 kB")
+    return int(peak.split()[1]) / 1024
+
+
 def _resident_mb() -> float:
     n_pages = int(Path("/proc/self/statm").read_text().split()[1])
     return n_pages * os.sysconf("SC_PAGE_SIZE") / 1e6
@@ -151,12 +159,17 @@ def _run_command(path: Path, precision: str) -> tuple[float, float, float]:
             env=os.environ | {"OSTEO_PRECISION": precision},
             stdout=subprocess.DEVNULL,
         )
+        # `ru_maxrss` would begin at the memory of this process, from which the command is forked.
+        peak_mb = 0.0
+        while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            peak_mb = max(peak_mb, _peak_mb(process.pid))
+            time.sleep(_POLL_S)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.perf_counter() - started
     if process.returncode:
         raise SystemExit(f"osteo slide ended with {process.returncode}")
-    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    return seconds, usage.ru_utime + usage.ru_stime, peak_mb
 
 
 def _run_parts(path: Path, precision: str) -> tuple[float, float, float]:
@@ -232,11 +245,14 @@ def render_rounds(results: Results) -> str:
         "classifying alone, s",
         "parts over phase",
     ]
+    host = results["host"]
     megabytes = results["slide_bytes"] / 1e6
     return "\n".join(
         [
             f"A drawn slide of {megabytes:.0f} MB, {N_TISSUE} tissue tiles at 10x, "
-            f"{len(rounds) // len(PRECISIONS)} rounds, medians. {results['host']}",
+            f"{len(rounds) // len(PRECISIONS)} rounds, medians; {host['cpu']}, "
+            f"{host['cores']} cores, load {host['load_at_start']} at the start, "
+            f"{host['date'][:10]}.",
             "",
             render_table(header, rows),
         ]

@@ -53,6 +53,8 @@ class JpegTileDecoder:
             jpeg, found = self._checked(jpeg)
         except TileError as error:
             raise CorruptSlideError(f"a tile inside: {error}") from error
+        except (ValueError, KeyError) as error:  # chroma subsampling that libjpeg-turbo lacks
+            raise CorruptSlideError("a tile inside is of a kind that is not read.") from error
         if found != size:
             raise CorruptSlideError(
                 f"a tile inside has {found[0]} x {found[1]} px instead of {size[0]} x {size[1]}."
