@@ -1,4 +1,4 @@
-"""The Huvos group of a ratio, and what a slide without living tumour would read.
+"""The Huvos group of a ratio, and what a slide without viable tumour would read.
 
 From 90 % necrosis on, the response to chemotherapy counts as good: grades III and IV of Huvos,
 Rosen & Marcove (1977).
@@ -34,14 +34,13 @@ def huvos_group(
     """
     crossing = [one for one in intervals if one.low < GOOD_RESPONSE <= one.high]
     if crossing:
-        listed = ", ".join(f"{one.method} {one.low:.2f} to {one.high:.2f}" for one in crossing)
+        listed = ", ".join(_described(one) for one in crossing)
         return "undetermined", f"The ratio may lie on either side of {GOOD_RESPONSE:.2f}: {listed}."
     good = [one for one in intervals if one.low >= GOOD_RESPONSE]
     if good and len(good) < len(intervals):
         poor = next(one for one in intervals if one not in good)
         return "undetermined", (
-            f"The intervals contradict each other: {good[0].method} is {good[0].low:.2f} to "
-            f"{good[0].high:.2f}, but {poor.method} is {poor.low:.2f} to {poor.high:.2f}."
+            f"The intervals contradict each other: {_described(good[0])}, but {_described(poor)}."
         )
     if not any(one.method in _UNSEEN for one in intervals):
         return "undetermined", (
@@ -51,7 +50,7 @@ def huvos_group(
 
 
 def dead_slide_bias(confusions: Confusions) -> str | None:
-    """What a slide without living tumour would read, 30 % of its tissue being no tumour.
+    """What a slide without viable tumour would read, with 30 % other tissue.
 
     The mean answers to it, by the measured errors without their uncertainty.
 
@@ -60,20 +59,28 @@ def dead_slide_bias(confusions: Confusions) -> str | None:
     """
     readings = {method: dead_slide_reading(counts) for method, counts in confusions.items()}
     known = [
-        f"about {reading:.2f} by its errors on {MEASURED_ON[method]}"
+        f"{reading:.2f} by the errors on {MEASURED_ON[method]}"
         for method, reading in readings.items()
         if reading is not None
     ]
     if not known:
         return None
     return (
-        f"With this model a slide without living tumour, {100 * DEAD_SLIDE_OTHER_SHARE:.0f} % of "
-        f"whose tissue is no tumour, reads {' and '.join(known)}."
+        f"This model would give a slide without viable tumour, with "
+        f"{100 * DEAD_SLIDE_OTHER_SHARE:.0f} % other tissue, a ratio of {' and '.join(known)}."
     )
 
 
+def _described(interval: RatioInterval) -> str:
+    """Such as `0.58 to 1.00 with the errors on unseen patients`."""
+    ends = f"{interval.low:.2f} to {interval.high:.2f}"
+    if interval.method == "block_bootstrap":
+        return f"{ends} by the tiles of the slide alone"
+    return f"{ends} with the errors on {MEASURED_ON[interval.method]}"
+
+
 def dead_slide_reading(confusion: Sequence[Sequence[int]]) -> float | None:
-    """Mean ratio that the answers give for a slide without living tumour.
+    """Mean ratio that the answers give for a slide without viable tumour.
 
     Args:
         confusion: counts of tiles by true and by answered kind, `[3][3]`.

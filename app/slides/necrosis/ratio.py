@@ -159,7 +159,7 @@ def _too_little(tumor_mm2: float, min_tumor_mm2: float) -> str:
 def _without_labels(
     rows: Sequence[TileRow], manifest: Manifest, tile_area_mm2: float, min_tumor_mm2: float
 ) -> Necrosis:
-    """The answer for a model that does not tell dead from living tumour."""
+    """The answer for a model that does not tell dead from viable tumour."""
     is_tumor = [label.is_tumor for label in manifest.labels]
     found = [
         is_tumor[row.class_index]

@@ -1,4 +1,4 @@
-"""Which labels of a model are dead and living tumour, and how often it took one for another.
+"""Which labels of a model are dead and viable tumour, and how often it took one for another.
 
 The ratio of dead tumour needs three kinds of tissue. A model's labels are sorted into them by the
 ids of the released model, and its confusion matrices are summed to them.
@@ -34,8 +34,8 @@ class Kind(IntEnum):
 
 N_KINDS: Final = len(Kind)
 MEASURED_ON: Final[dict[ConfusionMethod, str]] = {
-    "slide_confusion": "slides that it was not trained on",
-    "patient_confusion": "patients that it was not trained on",
+    "slide_confusion": "unseen slides",
+    "patient_confusion": "unseen patients",
     "site_confusion": "the site's own tiles",
 }
 KIND_NAMES: Final = ("other tissue", "non-viable tumour", "viable tumour")

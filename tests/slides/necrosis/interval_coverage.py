@@ -95,7 +95,7 @@ def confusion_coverage(
 
 def _coverage(found: Sequence[tuple[float, float, float]]) -> Coverage:
     low, high, truth = np.array(found).T
-    # A slide without living tumour has a ratio of 1, and its interval may end a rounding below.
+    # A slide without viable tumour has a ratio of 1, and its interval may end a rounding below.
     is_covered = (low <= truth + 1e-9) & (truth <= high + 1e-9)
     return Coverage(float(is_covered.mean()), float((high - low).mean()))
 

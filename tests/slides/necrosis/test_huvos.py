@@ -38,15 +38,17 @@ def test_group_is_named_if_every_interval_lies_on_one_side(
 def test_reason_names_the_interval_on_both_sides() -> None:
     ends = [interval("block_bootstrap", (0.92, 0.99)), interval("patient_confusion", (0.58, 1.0))]
     _, reason = huvos_group(ends)
-    assert reason == "The ratio may lie on either side of 0.90: patient_confusion 0.58 to 1.00."
+    assert reason == (
+        "The ratio may lie on either side of 0.90: 0.58 to 1.00 with the errors on unseen patients."
+    )
 
 
 def test_reason_names_intervals_that_contradict_each_other() -> None:
     ends = [interval("block_bootstrap", (0.92, 0.99)), interval("patient_confusion", (0.2, 0.8))]
     _, reason = huvos_group(ends)
     assert reason == (
-        "The intervals contradict each other: block_bootstrap is 0.92 to 0.99, but "
-        "patient_confusion is 0.20 to 0.80."
+        "The intervals contradict each other: 0.92 to 0.99 by the tiles of the slide alone, but "
+        "0.20 to 0.80 with the errors on unseen patients."
     )
 
 
@@ -84,7 +86,6 @@ def test_dead_slide_reads_nothing_if_it_was_not_measured(confusion: list[list[in
 def test_bias_names_both_measurements() -> None:
     bias = dead_slide_bias({"slide_confusion": SLIDE_V3, "patient_confusion": PATIENT_V3})
     assert bias == (
-        "With this model a slide without living tumour, 30 % of whose tissue is no tumour, reads "
-        "about 0.89 by its errors on slides that it was not trained on and about 0.91 by its "
-        "errors on patients that it was not trained on."
+        "This model would give a slide without viable tumour, with 30 % other tissue, a ratio of "
+        "0.89 by the errors on unseen slides and 0.91 by the errors on unseen patients."
     )
