@@ -18,7 +18,7 @@ from app.api.slide_schemas import JobAnswer, JobsAnswer, NewJob
 from app.api.slides import SlideId, known_response
 from app.api.tile_upload import json_response
 from app.inference.results import ModelIdentity
-from app.jobs.records import FINAL_STATES, Job, JobParameters, JobRequest, JobState
+from app.jobs.records import FINAL_STATES, Job, JobParameters, JobRequest, JobState, settings_sha256
 from app.jobs.slide_service import SlideService
 from app.serving.lifecycle import Lifecycle
 from app.slides.results import SlideSummary
@@ -72,8 +72,8 @@ def build_router(slides: SlideService, lifecycle: Lifecycle) -> APIRouter:
     ) -> Response:
         """Classify a slide in the background; `Location` is the job.
 
-        The job of the same slide, model and parameters is never worked on twice: the answer is
-        200 if it is over, and 202 while it waits or runs.
+        The job of the same slide, model, parameters and settings is never worked on twice: the
+        answer is 200 if it is over, and 202 while it waits or runs.
         """
         job, is_new = await slides.submit(
             await _request_of(slides, lifecycle, slide_id, new or NewJob())
@@ -188,6 +188,7 @@ async def _request_of(
         model_version=model.version,
         bundle_sha256=model.bundle_sha256,
         parameters=JobParameters(mpp=mpp, min_tissue_share=new.min_tissue_share),
+        settings_sha256=settings_sha256(slides.settings),
     )
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 from pydantic import Field
 
+from app import __version__
 from app.inference.results import Answer, Probability
+from app.settings import Settings
 
 MAX_ATTEMPTS: Final = 3
 """Starts of a job, the first included; after that many deaths of its process it has failed."""
@@ -48,12 +51,28 @@ class JobRequest(Answer):
     model_version: str
     bundle_sha256: str
     parameters: JobParameters = JobParameters()
+    settings_sha256: str = Field(default="", description="See the function of that name.")
 
     @property
     def key(self) -> str:
-        """SHA-256 of slide, bundle and parameters: the same question has the same key."""
-        document = f"{self.slide_sha256} {self.bundle_sha256} {self.parameters.model_dump_json()}"
-        return hashlib.sha256(document.encode()).hexdigest()
+        """SHA-256 of all that decides the answer: the same question has the same key."""
+        parameters = self.parameters.model_dump_json()
+        decided = (self.slide_sha256, self.bundle_sha256, self.settings_sha256, parameters)
+        return hashlib.sha256(" ".join(decided).encode()).hexdigest()
+
+
+def settings_sha256(settings: Settings) -> str:
+    """SHA-256 of the settings and the program's version, on which the answer for a slide depends.
+
+    With other settings the same question is another job, instead of an old answer.
+    """
+    decided = [
+        __version__,
+        settings.precision,
+        settings.slide_min_tumor_mm2,
+        settings.answer_settings,
+    ]
+    return hashlib.sha256(json.dumps(decided).encode()).hexdigest()
 
 
 class JobProgress(Answer):
