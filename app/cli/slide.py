@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -33,6 +33,8 @@ from app.slides.results import Necrosis, SlideSummary
 from app.slides.run import CHECKPOINT_NAME, SlideRun, run_slide
 from app.slides.run import Progress as Told
 from app.telemetry.metrics import Metrics
+
+SPECIMEN_NAME: Final = "specimen.json"
 
 
 def slide(
@@ -71,7 +73,8 @@ def slide(
     """
     with plain_errors():
         settings = read_settings()
-    _require_slides(paths)
+    _require_slides(paths, output)
+    (output / SPECIMEN_NAME).unlink(missing_ok=True)  # an older one is of other slides
     summaries: list[tuple[SlideSummary, Path]] = []
     for path, folder in zip(paths, _folders(paths, output), strict=True):
         run = SlideRun(
@@ -97,20 +100,25 @@ def slide(
         else:
             summaries.append((summary, folder))
             typer.echo(f"{shown(path)}: {_sentence(summary)}\n  {shown(folder / 'report.html')}")
-    if len(summaries) > 1:
-        _write_specimen(summaries, output)
+            for warning in summary.warnings:
+                say(f"{shown(path)}: {warning}")
     n_failed = len(paths) - len(summaries)
+    if len(paths) > 1 and summaries:
+        _write_specimen(summaries, n_failed, output)
     if n_failed:
         fail(f"{n_failed} of {counted(len(paths), 'slide')} could not be classified.", EXIT_FAILED)
 
 
-def _require_slides(paths: Sequence[Path]) -> None:
+def _require_slides(paths: Sequence[Path], output: Path) -> None:
     """End the command if nothing can be tried."""
     missing = [path for path in paths if not path.exists()]
     if missing:
         fail(f"There is no slide {shown(missing[0])}.", EXIT_USAGE)
     if len({path.resolve() for path in paths}) < len(paths):
         fail("A slide is named twice.", EXIT_USAGE)
+    for path in paths:
+        if path.is_dir() and output.resolve().is_relative_to(path.resolve()):
+            fail(f"The results cannot go into the slide {shown(path)} itself.", EXIT_USAGE)
 
 
 def _folders(paths: Sequence[Path], output: Path) -> list[Path]:
@@ -155,21 +163,25 @@ def _ratio(necrosis: Necrosis) -> str:
         return f"No necrosis ratio: {necrosis.reason}"
     widest = min(one.low for one in necrosis.intervals), max(one.high for one in necrosis.intervals)
     return (
-        f"Necrosis ratio {necrosis.ratio:.2f} (between {widest[0]:.2f} and {widest[1]:.2f} by all "
-        f"intervals; Huvos group {necrosis.huvos_group}). {RESEARCH_USE}"
+        f"Necrosis ratio {necrosis.ratio:.2f} (95 % intervals together: {widest[0]:.2f} to "
+        f"{widest[1]:.2f}; Huvos group: {necrosis.huvos_group}). {RESEARCH_USE}"
     )
 
 
-def _write_specimen(summaries: Sequence[tuple[SlideSummary, Path]], output: Path) -> None:
+def _write_specimen(
+    summaries: Sequence[tuple[SlideSummary, Path]], n_missing: int, output: Path
+) -> None:
     """Write the common ratio of all slides that were classified."""
     with plain_errors(EXIT_FAILED):
         specimen = specimen_of(
-            [(summary, stored_rows(folder / CHECKPOINT_NAME)) for summary, folder in summaries]
+            [(summary, stored_rows(folder / CHECKPOINT_NAME)) for summary, folder in summaries],
+            n_missing,
         )
     try:
-        (output / "specimen.json").write_text(
+        (output / SPECIMEN_NAME).write_text(
             json.dumps(specimen.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8"
         )
     except OSError as error:
         fail(f"{shown(output)}: {reason_of(error)}.", EXIT_FAILED)
-    typer.echo(f"Specimen: {_ratio(specimen.necrosis)}\n  {shown(output / 'specimen.json')}")
+    what = "Specimen, incomplete" if n_missing else "Specimen"
+    typer.echo(f"{what}: {_ratio(specimen.necrosis)}\n  {shown(output / SPECIMEN_NAME)}")

@@ -20,8 +20,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from app.jobs.folder_lock import locked
-
 if TYPE_CHECKING:
     from app.jobs.slide_messages import Ended, SlideOrder
 
@@ -60,8 +58,7 @@ def _work(line: bytes, output: _Output, is_stopped: threading.Event, max_bytes: 
 
     order = SlideOrder.model_validate_json(line)
     try:
-        with locked(order.out_dir, _LOCK_WITHIN_S):
-            _classify(order, output, is_stopped)
+        _classify(order, output, is_stopped)
     except InterruptedError as error:
         return Ended(is_stopped=True) if is_stopped.is_set() else _failed_by(error, order)
     except MemoryError:
@@ -106,6 +103,7 @@ def _classify(order: SlideOrder, output: _Output, is_stopped: threading.Event) -
         n_threads=settings.slide_threads,
         limits=settings.slide_limits,
         allow_companions=order.allow_companions,
+        lock_within_s=_LOCK_WITHIN_S,
     )
     run_slide(run, open_model, output.progress, is_stopped.is_set)
 

@@ -47,7 +47,7 @@ class Checkpoint:
         try:
             self._connection = self._open(key)
         except sqlite3.DatabaseError:
-            # A file that is no database is left over from a full disk; its tiles are lost anyway.
+            # Damaged, or left over from a full disk: its tiles have to be classified again.
             path.unlink(missing_ok=True)
             self._connection = self._open(key)
 
@@ -101,9 +101,12 @@ class Checkpoint:
     def _open(self, key: str) -> sqlite3.Connection:
         try:
             connection = sqlite3.connect(self._path, check_same_thread=False)
-            # A commit survives a kill of the process in this mode; a power cut may cost the last.
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
+            # Not WAL, which shared folders of several machines do not support.
+            connection.execute("PRAGMA journal_mode = DELETE")
+            (state,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if state != "ok":
+                connection.close()
+                raise sqlite3.DatabaseError(state)
             connection.executescript(_SCHEMA)
             with connection:
                 if connection.execute("SELECT key FROM run").fetchone() != (key,):
@@ -116,13 +119,14 @@ class Checkpoint:
 
 
 def stored_rows(path: Path) -> list[TileRow]:
-    """The rows of a finished run, by row and column of the grid; the file is only read.
+    """The rows of a run, by row and column of the grid.
 
     Raises:
         OSError: there is no such file, or it is damaged.
     """
     try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        # Not read-only: after a kill, the first reader rolls the last commit back.
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)
         try:
             return list(_read(connection))
         finally:

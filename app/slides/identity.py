@@ -12,10 +12,21 @@ Stamp = tuple[tuple[str, int, int], ...]
 
 
 def files_of(path: Path) -> list[Path]:
-    """The files of a slide: the file itself, or those in the folder of a series, by name."""
+    """The files of a slide, by name.
+
+    The file itself; those in the folder of a series; of MIRAX also those in the folder beside it,
+    and of Hamamatsu's VMS and VMU all files beside it, since any of them may hold pixels.
+    """
     if path.is_dir():
-        return sorted(file for file in path.iterdir() if file.is_file())
-    return [path]
+        return _files_in(path)
+    suffix = path.suffix.lower()
+    if suffix == ".mrxs" and path.with_suffix("").is_dir():
+        return [path, *_files_in(path.with_suffix(""))]
+    return _files_in(path.parent) if suffix in {".vms", ".vmu"} else [path]
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.is_file())
 
 
 def stamp_of(path: Path) -> Stamp:
@@ -29,12 +40,13 @@ def stamp_of(path: Path) -> Stamp:
 
 
 def sha256_of_slide(path: Path) -> str:
-    """SHA-256 of a file; of a folder, that of the sorted SHA-256s of its files, one a line.
+    """SHA-256 of a file; of several, that of the sorted SHA-256s of all, one a line.
 
     Raises:
         OSError: a file cannot be read.
     """
-    if not path.is_dir():
+    files = files_of(path)
+    if files == [path]:
         return sha256_of_file(path)
-    lines = sorted(sha256_of_file(file) for file in files_of(path))
+    lines = sorted(sha256_of_file(file) for file in files)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -101,6 +101,9 @@ class SlideSummary(Answer):
     rows: int
     tiles: TileCounts
     unreadable: list[UnreadableTile] = Field(description="The first 100.")
+    warnings: list[str] = Field(
+        default=[], description="Outputs that could not be written, and why."
+    )
     necrosis: Necrosis
     labels: list[str] = Field(description="Label ids in the order of the probabilities.")
     model: ModelIdentity

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -26,6 +25,7 @@ from app.inference.classifier import Classifier
 from app.runtime.cores import usable_cores
 from app.slides.checkpoint import Checkpoint
 from app.slides.classify import TileWork, tissue_cells
+from app.slides.folder_lock import locked
 from app.slides.grid import Grid, make_grid
 from app.slides.identity import sha256_of_slide, stamp_of
 from app.slides.outputs.colours import label_colours
@@ -36,15 +36,12 @@ from app.slides.results import SlideSummary
 from app.slides.summarize import ClassifiedSlide, summarize
 from app.slides.tile_rows import TileRow
 from app.slides.tissue import overview_px, tissue_shares
-from app.telemetry.logs import LOGGER_NAME
 
 Stage = Literal["opening", "finding tissue", "classifying", "writing"]
 Progress = Callable[[Stage, int, int | None], None]
 """Called with the stage, the tiles done and the tissue tiles (None until they are known)."""
 Parameters = dict[str, float | int | str | None]
 CHECKPOINT_NAME: Final = "tiles.sqlite3"
-
-_logger = logging.getLogger(LOGGER_NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +58,7 @@ class SlideRun:
         n_threads: threads that read and classify; the number of usable cores if None.
         limits: on the slide.
         allow_companions: whether formats of several files are read; see `open_slide`.
+        lock_within_s: how long to wait for another run in the same folder, in seconds.
     """
 
     path: Path
@@ -72,6 +70,7 @@ class SlideRun:
     n_threads: int | None = None
     limits: SlideLimits = field(default=DEFAULT_SLIDE_LIMITS)
     allow_companions: bool = True
+    lock_within_s: float = 0.0
 
 
 def run_slide(
@@ -96,11 +95,14 @@ def run_slide(
     Raises:
         SlideError: the slide cannot be used.
         InterruptedError: `is_stopped` was true.
+        TimeoutError: another run works in the folder.
         OSError: the slide cannot be read or the outputs cannot be written.
     """
-    run.out_dir.mkdir(parents=True, exist_ok=True)
     stamp = stamp_of(run.path)
-    with _opened(run, open_model, progress) as opened:
+    with (
+        locked(run.out_dir, run.lock_within_s),
+        _opened(run, open_model, progress) as opened,
+    ):
         manifest = opened.classifier.bundle.manifest
         slide, parameters = _classify(run, opened, progress, is_stopped)
         if stamp_of(run.path) != stamp:
@@ -110,7 +112,8 @@ def run_slide(
             slide, manifest, opened.classifier.bundle.sha256, run.min_tumor_mm2, parameters
         )
         if slide.facts.format == "dicom":
-            _write_annotations(run.out_dir, opened.source, summary, slide.rows, manifest)
+            failure = _write_annotations(run.out_dir, opened.source, summary, slide.rows, manifest)
+            summary = summary.model_copy(update={"warnings": [failure] if failure else []})
         write_outputs(
             run.out_dir,
             summary,
@@ -201,8 +204,13 @@ def _write_annotations(
     summary: SlideSummary,
     rows: Sequence[TileRow],
     manifest: Manifest,
-) -> None:
-    """Write the tiles as a DICOM object, for a slide that came as DICOM."""
+) -> str | None:
+    """Write the tiles as a DICOM object, for a slide that came as DICOM.
+
+    Returns:
+        Why it was not written: a header without attributes of the specimen, or a package that is
+        not installed, must not cost a finished run.
+    """
     from app.slides.dicom.source import DicomSource
     from app.slides.outputs.dicom_annotations import write_dicom_annotations
 
@@ -213,8 +221,8 @@ def _write_annotations(
         try:
             write_dicom_annotations(path, summary, rows, source.level0_path, colours)
         except (SlideError, ExtraMissingError) as error:
-            # A header without attributes of the specimen must not cost a finished run.
-            _logger.warning("dicom_annotations_not_written", extra={"reason": str(error)})
+            return f"{ANNOTATIONS_NAME} was not written: {error}"
+    return None
 
 
 def _tile_to_show(source: SlideSource, grid: Grid, row: TileRow) -> NDArray[np.uint8] | None:

@@ -14,6 +14,7 @@ import pytest
 
 from app.cli.endings import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from app.slides.checkpoint import COMMIT_ROWS, stored_rows
+from app.slides.folder_lock import LOCK_NAME, locked
 from app.slides.outputs.writing import OUTPUT_NAMES
 from app.slides.run import CHECKPOINT_NAME
 from app.slides.tile_rows import TileRow
@@ -55,7 +56,8 @@ def test_slide_writes_every_output_and_says_what_it_found(
 ) -> None:
     ended, folder = answered
     assert ended.returncode == 0, ended.stderr
-    assert {path.name for path in folder.iterdir()} == {*OUTPUT_NAMES, CHECKPOINT_NAME}
+    written = {path.name for path in folder.iterdir()}
+    assert written == {*OUTPUT_NAMES, CHECKPOINT_NAME, LOCK_NAME}
     summary, n_tissue = summary_of(folder), sum(1 for _ in biopsy.cells())
     assert summary["complete"]
     assert summary["tiles"]["n_tissue"] == summary["tiles"]["n_classified"] == n_tissue
@@ -150,6 +152,24 @@ def test_a_slide_that_cannot_be_used_is_named_and_the_others_are_classified(
     assert f"{bad}: The file cannot be used as a slide" in ended.stderr
     assert "1 of 2 slides could not be classified." in ended.stderr
     assert summary_of(tmp_path / "out" / "good")["complete"]
+    assert not json.loads((tmp_path / "out" / "specimen.json").read_text())["complete"]
+    assert "Specimen, incomplete: " in ended.stdout
+
+
+def test_a_folder_in_which_another_run_works_is_left_alone(tmp_path: Path) -> None:
+    path, out = draw_slide(tmp_path / "scan.tif").path, tmp_path / "out"
+    with locked(out, 0):
+        ended = run(path, "-o", out)
+    assert ended.returncode == EXIT_FAILED
+    assert f"{out}: another process works in the folder." in ended.stderr
+
+
+def test_results_do_not_go_into_the_slide(tmp_path: Path) -> None:
+    series = tmp_path / "series"
+    series.mkdir()
+    ended = run(series, "-o", series / "out")
+    assert ended.returncode == EXIT_USAGE
+    assert "cannot go into the slide" in ended.stderr
 
 
 def test_a_missing_resolution_is_asked_for_and_then_stated(tmp_path: Path) -> None:

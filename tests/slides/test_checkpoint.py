@@ -65,6 +65,19 @@ def test_a_file_that_is_no_database_is_replaced(tmp_path: Path, content: bytes) 
     assert stored_rows(path) == [WHOLE]
 
 
+def test_a_damaged_file_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "tiles"
+    with Checkpoint(path, "key") as checkpoint:
+        checkpoint.append(TileRow(column, 0, 0.5, evidence=b"0" * 400) for column in range(200))
+    content = bytearray(path.read_bytes())
+    content[8192:20480] = bytes(12288)
+    path.write_bytes(content)
+    with Checkpoint(path, "key") as checkpoint:
+        assert checkpoint.done() == set()
+        checkpoint.append([WHOLE])
+        assert list(checkpoint.rows()) == [WHOLE]
+
+
 def test_a_folder_that_cannot_be_written_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="tiles cannot be opened"):
         Checkpoint(tmp_path / "missing" / "tiles", "key")

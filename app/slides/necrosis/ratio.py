@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,8 @@ from app.slides.necrosis.viability import (
 )
 from app.slides.results import Necrosis, RatioInterval
 from app.slides.tile_rows import TileRow
+
+_EDGE: Final = 1e-6
 
 
 def necrosis_of(
@@ -72,7 +75,7 @@ def necrosis_of_slides(
     tumor_mm2 = float(areas[Kind.NON_VIABLE] + areas[Kind.VIABLE])
     is_enough = tumor_mm2 > 0 and tumor_mm2 >= min_tumor_mm2
     ratio = float(areas[Kind.NON_VIABLE] / tumor_mm2) if is_enough else None
-    intervals = [] if ratio is None else _intervals(blocks, confusions)
+    intervals = [] if ratio is None else _intervals(blocks, ratio, confusions)
     group, reason = huvos_group(intervals)
     if ratio is None:
         reason = _too_little(tumor_mm2, min_tumor_mm2)
@@ -111,7 +114,7 @@ def counted_tiles(
 
 
 def _intervals(
-    blocks: Sequence[NDArray[np.float64]], confusions: Confusions
+    blocks: Sequence[NDArray[np.float64]], ratio: float, confusions: Confusions
 ) -> list[RatioInterval]:
     found = bootstrap_ratio(blocks)
     intervals = [
@@ -133,8 +136,10 @@ def _intervals(
             RatioInterval(
                 method=method,
                 level=LEVEL,
-                low=low,
-                high=high,
+                # If nearly all draws lie on an edge, the interval has no width, though both kinds
+                # were answered: it then reaches to the ratio of the answers.
+                low=min(low, ratio) if low >= 1 - _EDGE else low,
+                high=max(high, ratio) if high <= _EDGE else high,
                 detail="The answers, corrected by the model's errors on "
                 f"{MEASURED_ON[method]} (tiles: {', '.join(tiles)}). It allows for the small "
                 "number of these tiles and for the blocks that the slide happens to have.",

@@ -18,11 +18,14 @@ from app.slides.tile_rows import TileRow
 _UM_PER_MM: Final = 1000
 
 
-def specimen_of(slides: Sequence[tuple[SlideSummary, Sequence[TileRow]]]) -> SpecimenSummary:
+def specimen_of(
+    slides: Sequence[tuple[SlideSummary, Sequence[TileRow]]], n_missing: int = 0
+) -> SpecimenSummary:
     """Sum the slides of a specimen, each tile by its area.
 
     Args:
         slides: the summary and the tiles of each slide, in any order.
+        n_missing: further slides that could not be classified.
 
     Raises:
         SpecimenError: there is no slide, a slide comes twice, or other models classified them.
@@ -34,7 +37,7 @@ def specimen_of(slides: Sequence[tuple[SlideSummary, Sequence[TileRow]]]) -> Spe
     _require_different_slides(summaries)
     _require_one_model(summaries)
     return SpecimenSummary(
-        complete=all(summary.complete for summary in summaries),
+        complete=n_missing == 0 and all(summary.complete for summary in summaries),
         slides=[summary.sha256 for summary in summaries],
         necrosis=_necrosis(slides),
         model=summaries[0].model,

@@ -15,7 +15,7 @@ from app.core.provenance import Recalibration
 from app.core.review import ReviewReason
 from app.slides.necrosis.ratio import necrosis_of
 from app.slides.tile_rows import EXCLUDING_REASONS, TileRow
-from tests.bundles import LABELS
+from tests.bundles import LABELS, MODEL_NAME
 from tests.conftest import RELEASED_MODELS
 from tests.slides.necrosis.patchy_slides import (
     SLIDE_V3,
@@ -219,3 +219,19 @@ def test_one_block_of_tissue_says_nothing_of_the_rest() -> None:
     assert (bootstrap.low, bootstrap.high) == (0, 1)
     assert bootstrap.detail == "1 block of 8 x 8 tiles with tumour: too little tissue to say more."
     assert found.huvos_group == "undetermined"
+
+
+@pytest.mark.parametrize(("n_dead", "n_viable"), [(430, 1), (1, 86)])
+def test_an_interval_at_an_edge_reaches_to_the_ratio(n_dead: int, n_viable: int) -> None:
+    manifest = read_manifest(RELEASED_MODELS / MODEL_NAME / "4" / "manifest.json")[0]
+    answers = [0] * 100 + [1] * n_dead + [2] * n_viable
+    rows = [
+        TileRow(number % 25, number // 25, 1.0, tuple(float(i == label) for i in range(3)))
+        for number, label in enumerate(answers)
+    ]
+    found = necrosis_of(rows, manifest, 1.05, 20.0)
+    assert found.ratio is not None
+    for interval in found.intervals:
+        assert interval.low < interval.high
+        assert interval.low <= found.ratio or interval.low < 1 - 1e-6
+        assert interval.high >= found.ratio or interval.high > 1e-6

@@ -1,7 +1,8 @@
-"""A lock on the folder of a job's results, which ends with the process that has it."""
+"""A lock on the folder of a slide's results, which ends with the process that has it."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import time
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ _LOOK_PERIOD_S: Final = 0.05
 def locked(folder: Path, within_s: float) -> Iterator[None]:
     """Wait for another process that still works in the folder.
 
-    A worker that was paused may have lost its job, while its process goes on.
+    Two runs in one folder would mix their tiles. A worker that was paused may have lost its job,
+    while its process goes on.
 
     Args:
         folder: it is made if it does not exist.
@@ -37,7 +39,7 @@ def locked(folder: Path, within_s: float) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise TimeoutError(
-                        f"Another process has worked in the folder for {within_s:g} s."
+                        errno.ETIMEDOUT, "another process works in the folder"
                     ) from None
                 time.sleep(_LOOK_PERIOD_S)
         yield

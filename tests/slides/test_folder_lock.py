@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs.folder_lock import locked
+from app.slides.folder_lock import locked
 from tests.conftest import REPOSITORY
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from app.jobs.folder_lock import locked
+from app.slides.folder_lock import locked
 with locked(Path(sys.argv[1]), 0):
     print("locked", flush=True)
     time.sleep(600)
