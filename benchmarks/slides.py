@@ -36,7 +36,7 @@ from app.settings import read_settings
 from app.slides.checkpoint import Checkpoint
 from app.slides.classify import TileWork, tissue_cells
 from app.slides.grid import make_grid
-from app.slides.reading.opening import open_slide
+from app.slides.opening import open_slide
 from app.slides.run import SlideRun, run_slide
 from app.slides.tissue import overview_px, tissue_shares
 from app.telemetry.metrics import Metrics

@@ -15,7 +15,7 @@ from app.core.tile import TileHeader
 from app.inference.classifier import Classifier
 from app.slides.checkpoint import COMMIT_ROWS, Checkpoint
 from app.slides.grid import Grid
-from app.slides.reading.source import SlideSource
+from app.slides.source import SlideSource
 from app.slides.tile_rows import TileRow
 
 Cell = tuple[int, int]

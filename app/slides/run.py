@@ -28,11 +28,11 @@ from app.slides.classify import TileWork, tissue_cells
 from app.slides.folder_lock import locked
 from app.slides.grid import Grid, make_grid
 from app.slides.identity import sha256_of_slide, stamp_of
+from app.slides.opening import open_slide
 from app.slides.outputs.colours import label_colours
 from app.slides.outputs.writing import ANNOTATIONS_NAME, write_outputs
-from app.slides.reading.opening import open_slide
-from app.slides.reading.source import SlideSource
 from app.slides.results import SlideSummary
+from app.slides.source import SlideSource
 from app.slides.summarize import ClassifiedSlide, summarize
 from app.slides.tile_rows import TileRow
 from app.slides.tissue import overview_px, tissue_shares

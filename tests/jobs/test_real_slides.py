@@ -21,7 +21,7 @@ from app.jobs.queue import JobQueue
 from app.jobs.records import Job, JobRequest, JobState
 from app.settings import Settings
 from app.slides.identity import sha256_of_slide
-from app.slides.reading.opening import open_slide
+from app.slides.opening import open_slide
 from app.slides.storage.slide_record import SlideRecord
 from app.slides.storage.store import SlideStore, open_store
 from app.telemetry.metrics import Metrics

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from app.slides.reading.source import MIN_TILE_LEVEL_PX
+from app.slides.source import MIN_TILE_LEVEL_PX
 
 _OVERVIEW_SHARE: Final = 0.75
 """Of the asked size: a level a little smaller is taken, since the next one may be 16 times larger.

@@ -24,7 +24,7 @@ from app.core.manifest import InputContract
 from app.core.slide_errors import SlideError
 from app.core.slide_limits import SlideLimits
 from app.slides.grid import make_grid
-from app.slides.reading.source import SlideSource
+from app.slides.source import SlideSource
 from app.slides.tissue import overview_px, tissue_shares
 from app.slides.viewing.deep_zoom import TILE_PX, ZoomTile, zoom_tile
 
@@ -67,7 +67,7 @@ class Slides:
         return {}, _encode(self._zoom_tile(key, slide, *request["tile"]))
 
     def _opened(self, key: str, request: dict[str, Any]) -> SlideSource:
-        from app.slides.reading.opening import open_slide  # loads OpenSlide
+        from app.slides.opening import open_slide  # loads OpenSlide
 
         if key not in self._open:
             self._open[key] = open_slide(

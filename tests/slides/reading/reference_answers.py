@@ -18,7 +18,7 @@ from app.bundle import find_bundle, open_bundle
 from app.core.calibration import probabilities_from_logits
 from app.core.tile import decode_tile
 from app.runtime.select import open_runtime
-from app.slides.reading.source import SlideSource
+from app.slides.source import SlideSource
 from tests.bundles import MODEL_NAME
 from tests.conftest import RELEASED_MODELS
 from tests.slides.drawn_slides import CELL_UM, NON_TUMOR, NON_VIABLE, VIABLE, DrawnSlide, Tiles

@@ -24,7 +24,7 @@ from contextlib import closing
 from pathlib import Path
 from hypothesis import given, settings, strategies as st
 from app.core.errors import OsteoError
-from app.slides.reading.opening import open_slide
+from app.slides.opening import open_slide
 
 path, n_examples, *ranges = sys.argv[1:]
 content = Path(path).read_bytes()

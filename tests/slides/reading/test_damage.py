@@ -17,7 +17,7 @@ import tifffile
 
 from app.core.slide_errors import CorruptSlideError
 from app.core.slide_limits import SlideLimits
-from app.slides.reading.opening import open_slide
+from app.slides.opening import open_slide
 from app.slides.reading.overview import DAMAGED_COLOUR
 from tests.conftest import REPOSITORY
 from tests.encoders import jpeg
@@ -182,7 +182,7 @@ def test_file_that_shrinks_while_it_is_read_is_damaged(tmp_path: Path) -> None:
 _READ_ALL: Final = """
 import resource, sys
 from pathlib import Path
-from app.slides.reading.opening import open_slide
+from app.slides.opening import open_slide
 
 path, small, max_bytes = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 for name in (small, path):

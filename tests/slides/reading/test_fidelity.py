@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from app.slides.reading.opening import open_slide
+from app.slides.opening import open_slide
 from tests.slides.drawn_slides import Drawing, DrawnSlide, Tiles, draw_slide
 from tests.slides.reading.reference_answers import (
     ReferenceModel,

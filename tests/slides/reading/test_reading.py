@@ -16,9 +16,9 @@ from PIL import Image
 
 from app.core.slide_errors import SlideTooLargeError
 from app.core.slide_limits import SlideLimits
+from app.slides.opening import open_slide
 from app.slides.reading.levels import level_for_overview, level_for_square
-from app.slides.reading.opening import open_slide
-from app.slides.reading.source import SlideSource
+from app.slides.source import SlideSource
 from tests.slides.drawn_slides import FALSE_IDS, Drawing, DrawnSlide, draw_slide
 
 SIDE_PX: Final = 224

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.slides.reading.opening import open_slide
+from app.slides.opening import open_slide
 from app.slides.reading.openslide_library import load_openslide
-from app.slides.reading.source import SlideSource
+from app.slides.source import SlideSource
 from tests.conftest import REPOSITORY
 
 SCAN: Final = REPOSITORY.parent / "shared" / "slides" / "CMU-1-Small-Region.svs"

@@ -19,8 +19,8 @@ from app.core.slide_errors import (
     SlideTooLargeError,
 )
 from app.core.slide_limits import SlideLimits
+from app.slides.opening import open_slide
 from app.slides.reading import openslide_library
-from app.slides.reading.opening import open_slide
 from app.slides.reading.openslide_library import load_openslide
 from tests.conftest import REPOSITORY
 from tests.encoders import jpeg
@@ -31,7 +31,7 @@ _PROGRAM: Final = """
 import json, resource, sys
 from pathlib import Path
 from app.core.errors import OsteoError
-from app.slides.reading.opening import open_slide
+from app.slides.opening import open_slide
 
 max_bytes, good, *paths = sys.argv[1:]
 open_slide(Path(good)).close()

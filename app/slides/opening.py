@@ -22,11 +22,11 @@ from app.slides.reading.recognition import (
     require_slide,
 )
 from app.slides.reading.resolution import Resolution, number, ome_resolution, resolve
-from app.slides.reading.source import SlideSource
 from app.slides.reading.tiff_directories import is_tiff
 from app.slides.reading.tiff_slide import TiffSlide, read_tiff_slide
 from app.slides.reading.tiled_level import TiledLevel
 from app.slides.reading.tiled_source import TiledSource
+from app.slides.source import SlideSource
 
 _HAMAMATSU: Final = "hamamatsu"
 _OME_TIFF: Final = "ome-tiff"
