@@ -6,6 +6,7 @@ something else, and is begun anew.
 
 from __future__ import annotations
 
+import errno
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -82,7 +83,7 @@ class Checkpoint:
                     values,
                 )
         except sqlite3.OperationalError as error:
-            raise OSError(f"{self._path.name} cannot be written: {error}") from error
+            raise _os_error(error, f"{self._path.name} cannot be written") from error
 
     def rows(self) -> Iterator[TileRow]:
         """All rows, by row and column of the grid."""
@@ -114,7 +115,7 @@ class Checkpoint:
                     connection.execute("DELETE FROM tiles")
                     connection.execute("INSERT INTO run VALUES (?)", (key,))
         except sqlite3.OperationalError as error:
-            raise OSError(f"{self._path.name} cannot be opened: {error}") from error
+            raise _os_error(error, f"{self._path.name} cannot be opened") from error
         return connection
 
 
@@ -132,7 +133,13 @@ def stored_rows(path: Path) -> list[TileRow]:
         finally:
             connection.close()
     except sqlite3.DatabaseError as error:
-        raise OSError(f"{path.name} cannot be read: {error}") from error
+        raise _os_error(error, f"{path.name} cannot be read") from error
+
+
+def _os_error(error: sqlite3.DatabaseError, what: str) -> OSError:
+    """The error of the system that a database met: its disk is full, or it failed."""
+    is_full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return OSError(errno.ENOSPC if is_full else errno.EIO, f"{what}: {error}")
 
 
 def _read(connection: sqlite3.Connection) -> Iterator[TileRow]:

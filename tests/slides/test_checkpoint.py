@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -107,3 +108,15 @@ def test_committed_rows_survive_a_kill(tmp_path: Path) -> None:
     assert died.returncode == -signal.SIGKILL
     with Checkpoint(tmp_path / "tiles", "key") as checkpoint:
         assert len(checkpoint.done()) == 96
+
+
+def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
+    with Checkpoint(tmp_path / "tiles", "key") as checkpoint:
+        # As a full disk, but without one: no more pages than there are.
+        checkpoint._connection.execute("PRAGMA max_page_count = 8")
+        with pytest.raises(
+            OSError, match="tiles cannot be written: database or disk is full"
+        ) as it:
+            checkpoint.append(TileRow(column, 0, 0.5, evidence=b"0" * 400) for column in range(500))
+        assert it.value.errno == errno.ENOSPC
+        assert checkpoint.done() == set(), "all rows of a commit, or none"
