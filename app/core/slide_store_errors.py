@@ -120,7 +120,7 @@ class SlideInUseError(SlideStoreError, code="slide-in-use"):
 class SlideReaderError(SlideStoreError, code="slide-reader"):
     def __init__(self, reason: str) -> None:
         self.reason = reason
-        super().__init__(f"The slide cannot be read: the process that read it {reason}.")
+        super().__init__(f"The process that was reading the slide {reason}. Try again.")
 
 
 class JobNotFoundError(SlideStoreError, code="job-not-found"):

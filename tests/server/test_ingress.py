@@ -55,7 +55,11 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> CountedConnections:
     """The service, with a route that fails."""
     models_dir = tmp_path_factory.mktemp("behind") / "models"
     build_bundle(models_dir)
-    settings = Settings(models_dir=models_dir, max_tiles_in_flight=LIMIT_TILES)
+    settings = Settings(
+        models_dir=models_dir,
+        state_dir=models_dir.parent / "state",
+        max_tiles_in_flight=LIMIT_TILES,
+    )
     app = create_app(settings, opener_of(FakeRuntime()))
 
     @app.post("/fail")
@@ -140,6 +144,27 @@ def test_large_tile_is_classified(url: str) -> None:
     assert 16 * 1024**2 < file.tell() < Settings().max_tile_bytes
     answer = httpx2.post(f"{url}/v1/classify", content=file.getvalue(), timeout=60)
     assert answer.status_code == 200
+
+
+def test_slide_is_uploaded_though_it_is_larger_than_a_request_with_tiles(url: str) -> None:
+    n_bytes = Settings().max_request_bytes + 1024**2
+    with httpx2.Client(base_url=url, timeout=60) as client:
+        begun = client.post("/v1/uploads", headers={"Upload-Length": str(n_bytes)})
+        answer = client.put(f"/v1/uploads/{begun.json()['id']}", content=bytes(n_bytes))
+        assert answer.json()["offset"] == n_bytes
+
+
+def test_what_arrived_of_an_interrupted_upload_is_kept(url: str) -> None:
+    n_bytes, n_sent = 64 * 1024**2, 1024**2
+    with httpx2.Client(base_url=url, timeout=60) as client:
+        begun = client.post("/v1/uploads", headers={"Upload-Length": str(n_bytes)})
+        path = f"/v1/uploads/{begun.json()['id']}"
+        host, _, port = url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port))) as connection:
+            head = f"PUT {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {n_bytes}\r\n\r\n"
+            connection.sendall(head.encode() + bytes(n_sent))
+            wait_until(lambda: client.get(path).json()["offset"] > 0)
+        wait_until(lambda: client.get(path).json()["offset"] == n_sent)
 
 
 def test_idle_connection_is_used_again(url: str, counted: CountedConnections) -> None:

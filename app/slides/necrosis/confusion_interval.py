@@ -1,10 +1,11 @@
 """The ratio that the answers point to, given how often a model took one kind for another.
 
 Rogan & Gladen (1978) correct the share of positive answers of a test by its sensitivity and
-specificity: the answers are the true shares times the confusion matrix, so its inverse leads back.
-The matrix comes from few tiles, so it is uncertain itself (Lang & Reiczigel 2014). Here each of its
-rows is drawn from a Dirichlet posterior (Gelman & Carpenter 2020 for a test of two outcomes; Pérez
-et al. 2007 for several), and the true shares are the nearest that are not negative.
+specificity: the answers are the true shares times the confusion matrix, so multiplying by its
+inverse recovers the true shares. The matrix comes from few tiles, so it is uncertain itself (Lang &
+Reiczigel 2014). Here each of its rows is drawn from a Dirichlet posterior (Gelman & Carpenter 2020
+for a test of two outcomes; Pérez et al. 2007 for several), and the true shares are the nearest that
+are not negative.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ _MAX_PX: Final = 1600
 _OPACITY: Final = 0.85
 """Opacity of the layer at the top of the scale."""
 _TOP_PERCENTILE: Final = 99.0
-"""Evidence at this percentile of the slide's positive evidence is drawn at full strength. By the
-maximum, one outlier would make all other tiles pale."""
+"""Evidence at this percentile of the slide's positive evidence is drawn at full strength. With
+the maximum, one outlier would set the scale, and all other tiles would be faint."""
 _MAX_VALUES: Final = 10**6
 _STRIP_ROWS: Final = 128
 """Rows of pixels in which glass is looked for at once: the densities of a whole overview would take

@@ -20,7 +20,7 @@ def load_openslide() -> ModuleType:
     try:
         import openslide
     except (ImportError, OSError) as error:  # OSError: without openslide-bin and libopenslide
-        raise ExtraMissingError("Whole slides", "slides") from error
+        raise ExtraMissingError("Reading whole slides", "slides") from error
     version = openslide.__library_version__
     if _numbers(version) < MIN_VERSION:
         least = ".".join(map(str, MIN_VERSION))

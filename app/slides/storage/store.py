@@ -2,7 +2,8 @@
 
 `OSTEO_STATE_DIR/slides` has three folders. `incoming` holds uploads and series that are being
 fetched; `slides/ID` the file or folder `slide` and its `record.json`; `results/ID` what a job has
-written. Names that clients give to files are never stored: they carry names of patients.
+written. The name that a client gives to an uploaded file is never stored, because it may contain
+the name of a patient. The path of a slide beneath a mount is stored in `record.json`.
 """
 
 from __future__ import annotations

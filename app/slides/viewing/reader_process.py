@@ -105,4 +105,4 @@ class ReaderProcess:
     def _death(self) -> ReaderDiedError:
         code = self._process.wait()
         _logger.error("slide_reader_died", extra={"exit_code": code})
-        return ReaderDiedError("died")
+        return ReaderDiedError("crashed")

@@ -1,6 +1,6 @@
 """How often the intervals of the ratio cover a known truth on drawn slides.
 
-The tests look at 20 slides a setting. `docs/slides.md` states the shares over many more:
+The tests look at 20 slides a setting. `docs/necrosis.md` states the shares over many more:
 
     python -m tests.slides.necrosis.interval_coverage 500
 """

@@ -137,7 +137,7 @@ def test_padding_before_the_end_of_a_tile_is_no_damage(tmp_path: Path) -> None:
 
 
 def test_data_before_the_end_of_a_tile_that_were_not_used_are_damage(tmp_path: Path) -> None:
-    """A decoder that lost its way has drawn something else."""
+    """If decoding went out of step, the tile shows something else."""
     plain = jpeg(256)
     path = tmp_path / "slide"
     path.write_bytes(tiled(512, 512, plain[:-2] + b"\x11" * 100 + plain[-2:]))

@@ -150,7 +150,7 @@ def test_reader_that_dies_at_work_fails_its_request_alone(drawn: DrawnSlide) -> 
         asking = asyncio.create_task(readers.inspect(file_of(drawn), CONTRACT))
         found = await asyncio.to_thread(first_child)
         os.kill(found, signal.SIGKILL)
-        with pytest.raises(SlideReaderError):
+        with pytest.raises(SlideReaderError, match=r"was reading the slide crashed\. Try again\.$"):
             await asking
         return (await readers.inspect(file_of(drawn), CONTRACT)).facts.width_px
 
