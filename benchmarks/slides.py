@@ -1,7 +1,7 @@
 """Time whole slides from the command to the finished outputs, and compare with their parts.
 
     .venv/bin/python -m benchmarks.slides
-    OSTEO_DATA_DIR=/data/tcia .venv/bin/python -m benchmarks.slides --write-docs
+    .venv/bin/python -m benchmarks.slides --write-docs
 
 The slide is drawn: 39,936 x 29,696 px at 1 um per pixel, 609 tissue tiles. Every round runs
 `osteo slide` in fp32 and int8, then reads and classifies the same tiles alone, on as many threads.
