@@ -140,7 +140,9 @@ def build_router(slides: SlideService, lifecycle: Lifecycle) -> APIRouter:
             200: {
                 "description": "The file.",
                 "content": {
-                    media_type.split(";")[0]: {"schema": BINARY}
+                    media_type.split(";")[0]: {
+                        "schema": {"type": "object"} if "json" in media_type else BINARY
+                    }
                     for media_type in RESULT_TYPES.values()
                 },
             }

@@ -31,6 +31,7 @@ UploadId = Annotated[str, Path(max_length=64, description="Of the upload.")]
 Name = Annotated[
     str,
     Path(
+        alias="upload_id",
         max_length=1024,
         description="Id of an upload to write to; any other name begins a new upload and is "
         "not stored.",
@@ -87,7 +88,7 @@ def build_router(slides: SlideService, settings: Settings) -> APIRouter:
         return await uploads.delete(request, upload_id)
 
     @router.put(
-        "/uploads/{name}",
+        "/uploads/{upload_id}",
         status_code=201,
         response_model=UploadAnswer,
         responses=slide_problems("upload-not-found", *_OF_HEADERS, *_OF_LENGTH, *_OF_DATA),

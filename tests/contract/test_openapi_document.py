@@ -47,7 +47,7 @@ def test_operations_have_short_names() -> None:
         "GET /v1/uploads/{upload_id}": "get_upload",
         "PATCH /v1/uploads/{upload_id}": "append_to_upload",
         "DELETE /v1/uploads/{upload_id}": "delete_upload",
-        "PUT /v1/uploads/{name}": "put_upload",
+        "PUT /v1/uploads/{upload_id}": "put_upload",
         "POST /v1/slides": "add_slide",
         "GET /v1/slides": "list_slides",
         "GET /v1/slides/{slide_id}": "get_slide",
