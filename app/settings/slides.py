@@ -69,7 +69,7 @@ class SlideSettings(BaseSettings):
         "if not set.",
     )
     slide_memory_bytes: PositiveInt = Field(
-        default=2 * _GIBIBYTE,
+        default=_GIBIBYTE,
         description="Maximum memory of the process that works on a slide, in bytes.",
     )
     slide_timeout_s: PositiveFloat = Field(

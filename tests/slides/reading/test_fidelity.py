@@ -62,7 +62,12 @@ def real(tmp_path_factory: pytest.TempPathFactory, real_tiles_dir: Path) -> Draw
     return _draw(tmp_path_factory.mktemp("real") / "slide", AT_10X, real_tiles(real_tiles_dir))
 
 
-@pytest.fixture(params=["drawn", pytest.param("real", marks=pytest.mark.real_tiles)])
+@pytest.fixture(
+    params=[
+        pytest.param("drawn", marks=pytest.mark.exhaustive),
+        pytest.param("real", marks=pytest.mark.real_tiles),
+    ]
+)
 def at_10x(request: pytest.FixtureRequest) -> DrawnSlide:
     """A slide of 208 tiles with levels of 1, 2 and more um per pixel."""
     slide: DrawnSlide = request.getfixturevalue(request.param)
@@ -80,7 +85,13 @@ def test_square_of_1_um_per_pixel_is_the_tile(
     assert _require_same(model, replace(at_10x, path=tmp_path / "slide")) >= 200
 
 
-@pytest.mark.parametrize("name", SCANS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.exhaustive if name == "svs-0.243" else ())
+        for name in SCANS
+    ],
+)
 def test_square_of_a_scan_is_the_tile(name: str, model: ReferenceModel, tmp_path: Path) -> None:
     slide = _draw(tmp_path / "slide", SCANS[name], varied_tiles())
     assert _require_same(model, slide) >= 4
