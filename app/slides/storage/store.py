@@ -66,8 +66,11 @@ class SlideStore:
 
     @property
     def exists(self) -> bool:
-        """Whether anything was ever stored."""
-        return self._root.is_dir()
+        """Whether anything was ever stored; False if the folder above may not be opened."""
+        try:
+            return self._root.is_dir()
+        except OSError:
+            return False
 
     def path_of(self, slide_id: str) -> Path:
         """The file of a slide, or the folder of a DICOM series.
