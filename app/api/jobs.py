@@ -14,6 +14,7 @@ from app.api.job_events import EVENT_STREAM, JobEvents
 from app.api.openapi import BINARY
 from app.api.request_context import SlideEvent
 from app.api.slide_access import note, slide_problems, slide_router
+from app.api.slide_json import JSON_PROBLEMS
 from app.api.slide_schemas import JobAnswer, JobsAnswer, NewJob
 from app.api.slides import SlideId, known_response
 from app.api.tile_upload import json_response
@@ -35,6 +36,8 @@ RESULT_TYPES: Final[Mapping[str, str]] = {
     "annotations.dcm": "application/dicom",
 }
 """The results that a job can have; nothing else in its folder is served."""
+_LISTED: Final = 100
+_MAX_LISTED: Final = 1000
 _REPORT: Final = "report.html"
 _JOB: Final = ("job-not-found", "jobs-unavailable")
 JobId = Annotated[str, Path(max_length=64, description="Of the job.")]
@@ -60,10 +63,9 @@ def build_router(slides: SlideService, lifecycle: Lifecycle) -> APIRouter:
         status_code=202,
         response_model=JobAnswer,
         responses=slide_problems(
-            "slide-not-found",
-            "slide-changed",
-            "jobs-unavailable",
-            "not-ready",
+            *JSON_PROBLEMS,
+            *("slide-not-found", "slide-changed", "jobs-unavailable", "not-ready"),
+            *("too-many-jobs", "slides-full", "disk-full"),
         )
         | known_response("The same question was answered before.", JobAnswer),
     )
@@ -92,9 +94,13 @@ def build_router(slides: SlideService, lifecycle: Lifecycle) -> APIRouter:
         slide_id: Annotated[
             str | None, Query(max_length=64, description="Only the jobs of this slide.")
         ] = None,
+        limit: Annotated[
+            int, Query(ge=1, le=_MAX_LISTED, description="At most so many jobs.")
+        ] = _LISTED,
     ) -> JobsAnswer:
-        """All jobs, or those of a slide, the newest first."""
-        return JobsAnswer(jobs=[answered(job, request) for job in await slides.jobs(slide_id)])
+        """The newest jobs, or those of a slide, the newest first."""
+        found = await slides.jobs(slide_id, limit)
+        return JobsAnswer(jobs=[answered(job, request) for job in found])
 
     @router.get("/jobs/{job_id}", responses=slide_problems(*_JOB))
     async def get_job(request: Request, job_id: JobId) -> JobAnswer:
@@ -119,7 +125,7 @@ def build_router(slides: SlideService, lifecycle: Lifecycle) -> APIRouter:
     @router.delete(
         "/jobs/{job_id}",
         response_model=JobAnswer,
-        responses=slide_problems(*_JOB)
+        responses=slide_problems(*_JOB, "disk-full")
         | {204: {"description": "The job was over; it and its results were deleted."}},
     )
     async def end_job(request: Request, job_id: JobId) -> Response:

@@ -32,7 +32,8 @@ _START_S: Final = 1.0
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Strict: else `true` would be the number 1.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class NewSlide(_Request):
@@ -134,6 +135,6 @@ class JobAnswer(Job):
 
 
 class JobsAnswer(Answer):
-    """Jobs, the newest first."""
+    """The newest jobs, the newest first."""
 
     jobs: list[JobAnswer]

@@ -9,9 +9,8 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path, Request, Response
 
 from app.api import tus
-from app.api.openapi import problem_responses
 from app.api.request_context import request_context
-from app.api.slide_access import slide_problems, slide_router
+from app.api.slide_access import slide_problems, slide_router, store_problems
 from app.api.slide_bodies import SlideBodies
 from app.api.slide_schemas import UploadAnswer
 from app.api.tile_upload import json_response
@@ -43,7 +42,7 @@ def build_router(slides: SlideService, settings: Settings) -> APIRouter:
     """The routes, bound to the store of a service."""
     router = slide_router(slides)
     uploads = SlideUploads(slides, settings)
-    creation = problem_responses("extra-missing", *_OF_HEADERS, *_OF_LENGTH, *_OF_DATA)
+    creation = store_problems(*_OF_HEADERS, *_OF_LENGTH, *_OF_DATA)
 
     @router.post(
         "/uploads",

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Request, Response
 
-from app.api.openapi import BINARY, problem_responses
-from app.api.slide_access import note, slide_problems, slide_router
+from app.api.openapi import BINARY
+from app.api.slide_access import note, slide_problems, slide_router, store_problems
+from app.api.slide_json import JSON_PROBLEMS
 from app.api.slide_schemas import NewSlide, SlideAnswer, SlidesAnswer
 from app.api.tile_upload import json_response
 from app.core.slide_store_errors import DiskFullError
@@ -37,6 +38,7 @@ _ADDING: Final = (
         "slide-reader",
     ),
     "slide-readers-busy",
+    "slide-exists",
 )
 _IMAGE: Final = {
     "description": "The picture.",
@@ -53,14 +55,15 @@ def build_router(slides: SlideService, lifecycle: Lifecycle, settings: Settings)
         "/slides",
         status_code=201,
         response_model=SlideAnswer,
-        responses=slide_problems(*REFUSALS, *_ADDING)
+        responses=slide_problems(*JSON_PROBLEMS, *REFUSALS, *_ADDING)
         | known_response("The slide was known.", SlideAnswer),
     )
     async def add_slide(request: Request, new: NewSlide) -> Response:
         """Inspect a slide and keep it; it is read, but not classified yet.
 
         Send `{"upload": ID}`, `{"mount": NAME, "path": PATH}` or `{"study": UID, "series": UID}`.
-        The answer is 200 if the service had the slide already.
+        The answer is 200 if the service had the slide already, and 409 if it has it with another
+        `mpp` than this one: give that with the job.
         """
         record, is_new = await _add(slides, lifecycle, new)
         if is_new:
@@ -76,7 +79,7 @@ def build_router(slides: SlideService, lifecycle: Lifecycle, settings: Settings)
         response.headers["Location"] = f"{_root(request)}/v1/slides/{record.id}"
         return response
 
-    @router.get("/slides", responses=problem_responses("extra-missing"))
+    @router.get("/slides", responses=store_problems())
     async def list_slides() -> SlidesAnswer:
         """All slides, the newest first."""
         records = await asyncio.to_thread(slides.store.records)
@@ -91,7 +94,9 @@ def build_router(slides: SlideService, lifecycle: Lifecycle, settings: Settings)
     @router.delete(
         "/slides/{slide_id}",
         status_code=204,
-        responses=slide_problems("slide-not-found", "slide-in-use", "jobs-unavailable"),
+        responses=slide_problems(
+            "slide-not-found", "slide-in-use", "jobs-unavailable", "disk-full"
+        ),
     )
     async def delete_slide(request: Request, slide_id: SlideId) -> Response:
         """Delete a slide, its jobs and their results; a file beneath a mount stays."""

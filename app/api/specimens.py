@@ -8,6 +8,7 @@ from pathlib import Path
 from fastapi import APIRouter, Request
 
 from app.api.slide_access import note, slide_problems, slide_router
+from app.api.slide_json import JSON_PROBLEMS
 from app.api.slide_schemas import NewSpecimen
 from app.jobs.slide_service import SUMMARY_NAME, SlideService
 from app.slides.results import SpecimenSummary
@@ -21,6 +22,7 @@ def build_router(slides: SlideService) -> APIRouter:
     @router.post(
         "/specimens",
         responses=slide_problems(
+            *JSON_PROBLEMS,
             "job-not-found",
             "job-state",
             "jobs-unavailable",

@@ -38,6 +38,9 @@ OsteoError
 │   ├── IdentityProviderError    the key of a token cannot be fetched (in `access_errors`)
 │   ├── AuditUnavailableError    the answer cannot be recorded (in `access_errors`)
 │   ├── JobsUnavailableError     the database of jobs does not answer (in `slide_errors`)
+│   │   └── JobsDiskFullError    because its disk is full
+│   ├── TooManyJobsError         `limit_jobs` jobs wait (in `slide_store_errors`)
+│   ├── SlideStoreUnavailableError  the folder of slides cannot be used (the same)
 │   ├── TooManyUploadsError      `limit_uploads` slides are being uploaded (in
 │   │                            `slide_store_errors`)
 │   ├── TooManyStreamsError      `limit_streams` streams of events are open (the same)
@@ -70,6 +73,7 @@ OsteoError
 │   ├── UploadIncompleteError    an upload has `offset` of `length` bytes
 │   ├── SlideNotFoundError       no such slide
 │   ├── SlideInUseError          `jobs` work on the slide
+│   ├── SlideExistsError         the slide is stored with another `mpp`
 │   ├── SlideReaderError         the process that reads slides died or took too long
 │   ├── ZoomTileNotFoundError    a deep zoom picture has no such tile
 │   ├── JobNotFoundError         no such job

@@ -57,6 +57,10 @@ class JobsUnavailableError(UnavailableError, code="jobs-unavailable"):
         )
 
 
+class JobsDiskFullError(JobsUnavailableError):
+    """Its code is that of its parent: it is told as a full disk where something is to be stored."""
+
+
 class SpecimenError(SlideError, code="specimen-mixed"):
     def __init__(self, reason: str) -> None:
         self.reason = reason

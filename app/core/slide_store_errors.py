@@ -27,6 +27,15 @@ class DiskFullError(SlideStoreError, code="disk-full"):
         )
 
 
+class SlideStoreUnavailableError(UnavailableError, code="slide-store-unavailable"):
+    def __init__(self) -> None:
+        self.retry_after_s = 30
+        super().__init__(
+            "The folder of slides cannot be used now. An operator finds the reason in the log; "
+            "OSTEO_STATE_DIR must be a folder that the service may write to."
+        )
+
+
 class UploadNotFoundError(SlideStoreError, code="upload-not-found"):
     def __init__(self) -> None:
         super().__init__(
@@ -117,6 +126,16 @@ class SlideInUseError(SlideStoreError, code="slide-in-use"):
         )
 
 
+class SlideExistsError(SlideStoreError, code="slide-exists"):
+    def __init__(self, slide_id: str, mpp: float) -> None:
+        self.slide_id, self.mpp = slide_id, mpp
+        super().__init__(
+            f"The service has this slide already, with {mpp:g} micrometres per pixel, and keeps "
+            "that for all callers. Give another mpp with the job (POST "
+            f"/v1/slides/{slide_id}/jobs), or delete the slide first."
+        )
+
+
 class SlideReaderError(SlideStoreError, code="slide-reader"):
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -126,6 +145,15 @@ class SlideReaderError(SlideStoreError, code="slide-reader"):
 class JobNotFoundError(SlideStoreError, code="job-not-found"):
     def __init__(self) -> None:
         super().__init__("There is no such job: it was deleted, has expired, or never was.")
+
+
+class TooManyJobsError(UnavailableError, code="too-many-jobs"):
+    def __init__(self, limit_jobs: int) -> None:
+        self.limit_jobs, self.retry_after_s = limit_jobs, 60
+        super().__init__(
+            f"{limit_jobs} jobs wait already. Cancel some with DELETE /v1/jobs/{{id}}, or try "
+            f"again in {self.retry_after_s} s."
+        )
 
 
 class JobStateError(SlideStoreError, code="job-state"):

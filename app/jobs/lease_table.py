@@ -14,6 +14,7 @@ from app.core.slide_errors import JobsUnavailableError
 from app.jobs import statements
 from app.jobs.database import Database, Transaction
 from app.jobs.job_rows import job_of
+from app.jobs.queue import ALL_JOBS
 from app.jobs.records import (
     MAX_ATTEMPTS,
     Job,
@@ -59,10 +60,16 @@ class LeaseTable:
         with self._transaction() as transaction:
             return _job(transaction, job_id)
 
-    def list(self, slide_id: str | None = None) -> Sequence[Job]:
+    def list(self, slide_id: str | None = None, limit_jobs: int = ALL_JOBS) -> Sequence[Job]:
         """See `JobQueue.list`."""
         with self._transaction() as transaction:
-            rows = transaction.rows(statements.LIST, slide_id=slide_id)
+            rows = transaction.rows(statements.LIST, slide_id=slide_id, limit_jobs=limit_jobs)
+        return [job_of(row) for row in rows]
+
+    def active(self) -> Sequence[Job]:
+        """See `JobQueue.active`."""
+        with self._transaction() as transaction:
+            rows = transaction.rows(statements.LIST_ACTIVE)
         return [job_of(row) for row in rows]
 
     def cancel(self, job_id: str) -> Job | None:

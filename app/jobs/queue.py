@@ -7,9 +7,11 @@ runs out and another worker takes the job, which resumes at its checkpoint.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from app.jobs.records import Job, JobFailure, JobProgress, JobRequest, JobState
+
+ALL_JOBS: Final = 2**31 - 1
 
 
 class JobQueue(Protocol):
@@ -30,8 +32,11 @@ class JobQueue(Protocol):
     def get(self, job_id: str) -> Job | None:
         """The job, or None."""
 
-    def list(self, slide_id: str | None = None) -> Sequence[Job]:
-        """The jobs of a slide, or all, the newest first."""
+    def list(self, slide_id: str | None = None, limit_jobs: int = ALL_JOBS) -> Sequence[Job]:
+        """The jobs of a slide, or of all, the newest first, and at most so many."""
+
+    def active(self) -> Sequence[Job]:
+        """The jobs that wait or run, the newest first."""
 
     def cancel(self, job_id: str) -> Job | None:
         """Cancel a job that is not final; its worker stops at its next renewal."""

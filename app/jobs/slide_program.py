@@ -6,12 +6,10 @@ It imports little before it has lowered its priority and limited its memory.
 from __future__ import annotations
 
 import ctypes
-import errno
 import faulthandler
 import os
 import resource
 import signal
-import sqlite3
 import sys
 import threading
 import time
@@ -19,6 +17,8 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from app.jobs.full_disk import is_full_disk
 
 if TYPE_CHECKING:
     from app.jobs.slide_messages import Ended, SlideOrder
@@ -29,11 +29,11 @@ _OOM_SCORE: Final = "800"
 """Of 1000: if memory runs out, the kernel ends this process rather than the service."""
 _LOCK_WITHIN_S: Final = 60.0
 _PROGRESS_PERIOD_S: Final = 0.1
-_FULL_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def main() -> None:
     """Read an order from standard input, work, and write messages to standard output."""
+    os.umask(0o077)  # results are for the user of the service only
     _yield_to_others()
     output = _Output()
     _end_with_worker()
@@ -184,7 +184,7 @@ def _failed_by(error: Exception, order: SlideOrder) -> Ended:
         is_known = error.code != OsteoError.code
         code = error.code if is_known else "model-unavailable"
         return _failed(code, str(error), may_retry=True)
-    if _is_full_disk(error):
+    if is_full_disk(error):
         return _failed("disk-full", "The disk for the results is full.")
     return _failed(
         "slide-process-failed",
@@ -199,17 +199,6 @@ def _failed(code: str, detail: str, *, may_retry: bool = False, log: str | None 
     from app.jobs.slide_messages import Ended
 
     return Ended(failure=JobFailure(code=code, detail=detail), may_retry=may_retry, log=log)
-
-
-def _is_full_disk(error: BaseException | None) -> bool:
-    """Whether an error, or one that caused it, says that the disk or the quota is full."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in _FULL_DISK:
-            return True
-        if isinstance(error, sqlite3.Error) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _traceback_without_names(error: Exception, order: SlideOrder) -> str:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from app.core.errors import OsteoError
-from app.core.slide_errors import ExtraMissingError, JobsUnavailableError
+from app.core.slide_errors import ExtraMissingError, JobsDiskFullError, JobsUnavailableError
 from app.core.slide_store_errors import (
     JobNotFoundError,
     JobStateError,
     ResultNotFoundError,
     SlideInUseError,
 )
-from app.jobs.queue import JobQueue
+from app.jobs.asking import ask, ask_to_store
+from app.jobs.job_room import require_room
+from app.jobs.queue import ALL_JOBS, JobQueue
 from app.jobs.records import FINAL_STATES, Job, JobRequest, JobState
 from app.settings import Settings
 from app.slides.storage.adding import SlideIntake
@@ -34,7 +35,6 @@ _SWEEP_S: Final = 600.0
 _HOUR_S: Final = 3600.0
 
 _logger = logging.getLogger(LOGGER_NAME)
-Value = TypeVar("Value")
 
 
 class SlideService:
@@ -54,6 +54,7 @@ class SlideService:
         self._queue: JobQueue | None = None
         self._workers: AbstractContextManager[object] | None = None
         self._opening = asyncio.Lock()
+        self._submitting = asyncio.Lock()
         self._sweeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -87,13 +88,21 @@ class SlideService:
             The job, and whether it was queued now.
 
         Raises:
+            TooManyJobsError: too many jobs wait.
+            SlidesFullError: the quota has no room for the results.
+            DiskFullError: the disk has no room for them or for the job.
             JobsUnavailableError: the queue cannot be reached.
         """
         queue = await self._require_queue()
-        job, is_new = await self._ask(lambda: queue.submit(request))
-        if job.state is JobState.SUCCEEDED and not self.has_results(job.id):
-            await self._ask(lambda: queue.delete(job.id))
-            job, is_new = await self._ask(lambda: queue.submit(request))
+        async with self._submitting:  # or two requests would take the same room
+            known = await ask(lambda: queue.get(request.key))
+            if known and known.state is JobState.SUCCEEDED and not self.has_results(known.id):
+                await ask_to_store(lambda: queue.delete(request.key))
+                known = None
+            if known is None or known.state in {JobState.FAILED, JobState.CANCELLED}:
+                active = await ask(queue.active)
+                await asyncio.to_thread(require_room, self.store, active, request)
+            job, is_new = await ask_to_store(lambda: queue.submit(request))
         self.store.touch(request.slide_id)
         return job, is_new
 
@@ -105,19 +114,19 @@ class SlideService:
             JobsUnavailableError: the queue cannot be reached.
         """
         queue = await self._require_queue()
-        job = await self._ask(lambda: queue.get(job_id))
+        job = await ask(lambda: queue.get(job_id))
         if job is None:
             raise JobNotFoundError
         return job
 
-    async def jobs(self, slide_id: str | None = None) -> Sequence[Job]:
-        """The jobs of a slide, or all, the newest first.
+    async def jobs(self, slide_id: str | None, limit_jobs: int = ALL_JOBS) -> Sequence[Job]:
+        """The jobs of a slide, or of all, the newest first, and at most so many.
 
         Raises:
             JobsUnavailableError: the queue cannot be reached.
         """
         queue = await self._require_queue()
-        return await self._ask(lambda: queue.list(slide_id))
+        return await ask(lambda: queue.list(slide_id, limit_jobs))
 
     async def end_job(self, job_id: str) -> Job | None:
         """Cancel a job that is not over; forget one that is, with its results.
@@ -127,12 +136,13 @@ class SlideService:
 
         Raises:
             JobNotFoundError: there is no such job.
+            DiskFullError: the disk has no room for the change.
             JobsUnavailableError: the queue cannot be reached.
         """
         queue = await self._require_queue()
         job = await self.job(job_id)
         if job.state not in FINAL_STATES:
-            cancelled = await self._ask(lambda: queue.cancel(job_id))
+            cancelled = await ask_to_store(lambda: queue.cancel(job_id))
             return cancelled or job
         await self._forget(queue, job_id)
         return None
@@ -143,6 +153,7 @@ class SlideService:
         Raises:
             SlideNotFoundError: there is no such slide.
             SlideInUseError: a job works on it or waits for it.
+            DiskFullError: the disk has no room for the change, not even without the slide.
             JobsUnavailableError: the queue cannot be reached.
         """
         record = await asyncio.to_thread(self.store.record, slide_id)
@@ -209,7 +220,7 @@ class SlideService:
             except SlideInUseError:
                 self.store.touch(slide_id)
         for job_id in await asyncio.to_thread(list, self.store.unused_results(expiry_s)):
-            job = await self._ask(partial(queue.get, job_id))
+            job = await ask(partial(queue.get, job_id))
             if job is None or job.state in FINAL_STATES:
                 await self._forget(queue, job_id)
                 n_results += 1
@@ -219,23 +230,30 @@ class SlideService:
 
     async def _delete(self, slide_id: str) -> None:
         queue = await self._require_queue()
-        jobs = await self._ask(lambda: queue.list(slide_id))
+        jobs = await ask(lambda: queue.list(slide_id))
         active = [job.id for job in jobs if job.state not in FINAL_STATES]
         if active:
             raise SlideInUseError(active)
+        # First, so that a full disk has room for the changes of the jobs. No job can begin now.
+        await asyncio.to_thread(self.store.discard, slide_id)
         for job in jobs:
             await self._forget(queue, job.id)
-        await asyncio.to_thread(self.store.discard, slide_id)
 
     async def _forget(self, queue: JobQueue, job_id: str) -> None:
-        await self._ask(lambda: queue.delete(job_id))
-        await asyncio.to_thread(self.store.delete_results, job_id)
+        """Delete a job that is over and its results, unless it was submitted again meanwhile."""
+        try:
+            is_over = await ask(lambda: queue.delete(job_id))
+        except JobsDiskFullError:  # so nobody can submit it: its results make room for the change
+            await asyncio.to_thread(self.store.delete_results, job_id)
+            is_over = await ask_to_store(lambda: queue.delete(job_id))
+        if is_over:
+            await asyncio.to_thread(self.store.delete_results, job_id)
 
     async def _require_queue(self) -> JobQueue:
         """The queue, opened with its workers at the first call."""
         async with self._opening:
             if self._queue is None:
-                self._queue = await self._ask(self._open)
+                self._queue = await ask(self._open)
                 self._sweeping = asyncio.create_task(self._sweep())
             return self._queue
 
@@ -255,25 +273,13 @@ class SlideService:
             self._workers = workers
         return queue
 
-    async def _ask(self, question: Callable[[], Value]) -> Value:
-        """Ask the queue in a thread: a database takes milliseconds, or may be gone.
-
-        Raises:
-            JobsUnavailableError: the queue cannot be reached.
-        """
-        try:
-            return await asyncio.to_thread(question)
-        except OsteoError:
-            raise
-        except (sqlite3.Error, OSError) as error:
-            _logger.warning("slide_queue_failed", extra={"reason": type(error).__name__})
-            raise JobsUnavailableError(type(error).__name__) from error
-
     async def _sweep(self) -> None:
         while True:
             try:
                 await self.delete_expired()
             except OsteoError as error:
                 _logger.warning("slide_expiry_failed", extra={"reason": error.code})
+            except OSError as error:  # the folder cannot be used now
+                _logger.warning("slide_expiry_failed", extra={"reason": error.strerror})
             self.readers.end_idle()
             await asyncio.sleep(_SWEEP_S)

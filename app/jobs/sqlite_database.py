@@ -11,8 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from app.core.slide_errors import JobsUnavailableError
+from app.core.slide_errors import JobsDiskFullError, JobsUnavailableError
 from app.jobs.database import Row, Transaction, Value
+from app.jobs.full_disk import is_full_disk
 
 _BUSY_TIMEOUT_S: Final = 5.0
 """How long a process waits for another one that writes; a transaction takes milliseconds."""
@@ -38,7 +39,12 @@ class SqliteDatabase:
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """See `Database.transaction`."""
+        """See `Database.transaction`.
+
+        Raises:
+            JobsDiskFullError: the disk is full, so nothing was changed; what is there can be read.
+            JobsUnavailableError: the file cannot be used now.
+        """
         with self._lock:
             try:
                 connection = self._connected()
@@ -47,8 +53,12 @@ class SqliteDatabase:
                 yield _SqliteTransaction(connection, self._clock())
                 connection.execute("COMMIT")
             except (sqlite3.Error, OSError) as error:
+                reason = f"{self._path.name}: {error}"
+                if is_full_disk(error):
+                    self._roll_back()
+                    raise JobsDiskFullError(reason) from error
                 self._disconnect()
-                raise JobsUnavailableError(f"{self._path.name}: {error}") from error
+                raise JobsUnavailableError(reason) from error
             except BaseException:
                 self._disconnect()
                 raise
@@ -66,13 +76,26 @@ class SqliteDatabase:
         if self._connection is None:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(self._path, os.O_CREAT | os.O_WRONLY, 0o600))
-            self._connection = sqlite3.connect(
+            connection = sqlite3.connect(
                 self._path, _BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            # A job that was accepted survives the loss of power.
-            self._connection.execute("PRAGMA synchronous = FULL")
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                # A job that was accepted survives the loss of power.
+                connection.execute("PRAGMA synchronous = FULL")
+            except sqlite3.Error:
+                connection.close()
+                raise
+            self._connection = connection
         return self._connection
+
+    def _roll_back(self) -> None:
+        """Undo the transaction and stay connected: a new connection would need room on the disk."""
+        if self._connection is not None:
+            try:
+                self._connection.rollback()
+            except sqlite3.Error:
+                self._disconnect()
 
     def _disconnect(self) -> None:
         """Close the connection, which undoes a transaction that was not committed."""

@@ -38,6 +38,11 @@ FROM slide_jobs WHERE id = :id
 LIST: Final = """
 SELECT id, state, request, attempts, progress, failure, created, started, finished
 FROM slide_jobs WHERE CAST(:slide_id AS TEXT) IS NULL OR slide_id = CAST(:slide_id AS TEXT)
+ORDER BY created DESC, id LIMIT :limit_jobs
+"""
+LIST_ACTIVE: Final = """
+SELECT id, state, request, attempts, progress, failure, created, started, finished
+FROM slide_jobs WHERE state IN ('queued', 'running')
 ORDER BY created DESC, id
 """
 COUNT: Final = "SELECT state, COUNT(*) FROM slide_jobs GROUP BY state"

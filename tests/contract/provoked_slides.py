@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pydantic import SecretStr
 
 from app.api import slide_bodies
 from app.core.slide_errors import JobsUnavailableError, SeriesNotFoundError
+from app.core.slide_store_errors import TooManyJobsError
 from app.settings import Settings
 from tests.api.slides.finished_jobs import run_job
 from tests.conftest import RELEASED_MODELS
@@ -156,6 +158,7 @@ def _specimen(stage: SlideStage) -> Any:
 
 
 _FULL_DISK: Final = mock.Mock(free=0)
+_UNREADABLE: Final = OSError(errno.EROFS, "Read-only file system")
 SLIDE_PROVOCATIONS: Final[dict[str, Callable[[SlideStage], Any]]] = {
     "invalid-upload": lambda stage: stage.client.post("/v1/uploads", headers=_TUS),
     "upload-not-found": _get(_GONE_UPLOAD),
@@ -198,6 +201,15 @@ SLIDE_PROVOCATIONS: Final[dict[str, Callable[[SlideStage], Any]]] = {
         _get("{slide}/dzi_files/9/0_0.jpeg"),
     ),
     "zoom-tile-not-found": _get("{slide}/dzi_files/9/99_0.jpeg"),
+    "slide-exists": lambda stage: _added(stage, path="known.tif", mpp=0.7),
+    "slide-store-unavailable": _with(
+        mock.patch("app.slides.storage.uploads.os.open", side_effect=_UNREADABLE),
+        lambda stage: begin(stage.client, 2),
+    ),
+    "too-many-jobs": _with(
+        mock.patch("app.jobs.slide_service.require_room", side_effect=TooManyJobsError(100)),
+        lambda stage: stage.client.post(f"{stage.slide}/jobs", json={"mpp": 0.7}),
+    ),
     "job-not-found": _get(f"/v1/jobs/{_UNKNOWN}"),
     "job-state": lambda stage: stage.client.get(f"{stage.queued}/results/summary.json"),
     "result-not-found": _get("{job}/results/tiles.sqlite3"),

@@ -29,6 +29,7 @@ CALLS: dict[str, Callable[[JobQueue], Any]] = {
     "submit": lambda queue: queue.submit(a_request()),
     "get": lambda queue: queue.get("a"),
     "list": lambda queue: queue.list(),
+    "active": lambda queue: queue.active(),
     "cancel": lambda queue: queue.cancel("a"),
     "delete": lambda queue: queue.delete("a"),
     "lease": lambda queue: queue.lease("w", 1.0),

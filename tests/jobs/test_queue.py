@@ -217,6 +217,9 @@ def test_list_has_the_newest_first(queue: JobQueue) -> None:
         queue.submit(request)
     assert [job.id for job in queue.list()] == [c.key, b.key, a.key]
     assert [job.id for job in queue.list(a.slide_id)] == [c.key, a.key]
+    assert [job.id for job in queue.list(limit_jobs=2)] == [c.key, b.key]
+    queue.cancel(b.key)
+    assert [job.id for job in queue.active()] == [c.key, a.key]
 
 
 def test_counts_has_every_state(queue: JobQueue) -> None:

@@ -117,6 +117,16 @@ def test_workers_of_a_service_answer_a_slide(
     assert f"osteo_slide_tiles_total {COLUMNS * ROWS}.0" in metrics.render().decode()
 
 
+def test_results_are_for_their_owner_only(
+    store: SlideStore, queue: JobQueue, job: Job, settings: Settings
+) -> None:
+    with run_workers(settings, queue, store):
+        wait_until(lambda: state_of(queue, job) == JobState.SUCCEEDED, timeout_s=600)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in store.result_dir(job.id).iterdir()}
+    assert "summary.json" in modes
+    assert set(modes.values()) == {0o600}
+
+
 def test_slide_resumes_when_its_process_is_killed(
     store: SlideStore, queue: JobQueue, job: Job, settings: Settings
 ) -> None:

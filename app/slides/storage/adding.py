@@ -68,6 +68,7 @@ class SlideIntake:
             SlideError: the slide is refused.
             ExtraMissingError: the packages that read slides are not installed.
             SlideReaderError: the process that opened it died.
+            SlideExistsError: the store has the slide with another resolution.
             DiskFullError: there is no room for the record.
         """
         with self._store.uploads.completed(upload_id) as path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,11 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from app.core.slide_store_errors import DiskFullError
+from app.core.slide_store_errors import DiskFullError, SlideStoreUnavailableError
+from app.telemetry.logs import LOGGER_NAME
 
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_OF_DISKS: Final = frozenset({errno.EIO, errno.EROFS, errno.ESTALE})
+"""What only a disk can say, so that the name of the file is not needed to tell it from a socket."""
+
+_logger = logging.getLogger(LOGGER_NAME)
 
 
 @contextmanager
@@ -26,6 +32,37 @@ def naming_full_disk() -> Iterator[None]:
         if error.errno in _FULL:
             raise DiskFullError from error
         raise
+
+
+@contextmanager
+def naming_unusable_folder(root: Path) -> Iterator[None]:
+    """Raise a named error in place of the system's about a folder, with the reason in the log.
+
+    Args:
+        root: the folder; errors about it, what is in it or what it is in are named.
+
+    Raises:
+        DiskFullError: the disk is full.
+        SlideStoreUnavailableError: the folder cannot be made, read or written to.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise  # a file that was just deleted says nothing about its folder
+    except OSError as error:
+        if error.errno not in _OF_DISKS and not _is_about(root, error.filename):
+            raise
+        if error.errno in _FULL:
+            raise DiskFullError from error
+        _logger.error("slide_store_unavailable", extra={"reason": error.strerror})  # noqa: TRY400 - a traceback would name the folder
+        raise SlideStoreUnavailableError from error
+
+
+def _is_about(root: Path, filename: object) -> bool:
+    if not isinstance(filename, str | os.PathLike):
+        return False
+    path = Path(filename)
+    return path.is_relative_to(root) or root.is_relative_to(path)
 
 
 def make_folder(path: Path) -> Path:

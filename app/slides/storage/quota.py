@@ -47,14 +47,27 @@ class Quota:
             DiskFullError: the disk does not have it.
         """
         with self._lock:
-            self._refresh()
-            if self._used + n_bytes > self._limit_bytes:
-                raise SlidesFullError(n_bytes, self._limit_bytes)
-            free = shutil.disk_usage(self._root).free - self._awaited - _MIN_FREE_BYTES
-            if n_bytes > free:
-                raise DiskFullError
+            self._require(n_bytes)
             self._used += n_bytes
             self._awaited += n_bytes
+
+    def require(self, n_bytes: int) -> None:
+        """Ask whether there is room, without taking it.
+
+        Raises:
+            SlidesFullError: the quota does not have it.
+            DiskFullError: the disk does not have it.
+        """
+        with self._lock:
+            self._require(n_bytes)
+
+    def _require(self, n_bytes: int) -> None:
+        self._refresh()
+        if self._used + n_bytes > self._limit_bytes:
+            raise SlidesFullError(n_bytes, self._limit_bytes)
+        free = shutil.disk_usage(self._root).free - self._awaited - _MIN_FREE_BYTES
+        if n_bytes > free:
+            raise DiskFullError
 
     def left_bytes(self) -> int:
         """What may still be stored, on the disk and by the quota; at least 0."""

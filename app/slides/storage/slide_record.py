@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
+from app.core.slide_store_errors import SlideExistsError
 from app.inference.results import Answer
 from app.slides.facts import SlideFacts
 from app.slides.identity import stamp_of
+
+_PLACE: Final = ("source", "mount", "path", "stamp")
 
 
 class SlideRecord(Answer):
@@ -28,6 +32,26 @@ class SlideRecord(Answer):
     mount: str | None = None
     path: str | None = Field(default=None, description="Beneath the mount.")
     stamp: str | None = Field(default=None, description="Of the files beneath a mount.")
+
+
+def known_again(former: SlideRecord, found: SlideRecord, *, may_move: bool) -> SlideRecord:
+    """What is kept of a slide that is added once more: the record of the first time.
+
+    Jobs without a resolution use that of the record, so that another caller must not change it.
+
+    Args:
+        former: what is kept.
+        found: what the slide was found to be this time.
+        may_move: whether the slide may have got another place, such as in a mount.
+
+    Raises:
+        SlideExistsError: the caller states another resolution than the one that is kept.
+    """
+    if found.mpp is not None and not math.isclose(found.mpp, former.facts.mpp):
+        raise SlideExistsError(former.id, former.facts.mpp)
+    if not may_move:
+        return former
+    return former.model_copy(update={name: getattr(found, name) for name in _PLACE})
 
 
 def short_stamp(path: Path) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +30,7 @@ from app.settings import Settings
 from app.slides.storage import mounts
 from app.slides.storage.disk import bytes_below, make_folder, remove, write_file
 from app.slides.storage.quota import Quota
-from app.slides.storage.slide_record import SlideRecord, short_stamp
+from app.slides.storage.slide_record import SlideRecord, known_again, short_stamp
 from app.slides.storage.uploads import Uploads
 
 FOLDER_NAME: Final = "slides"
@@ -54,14 +55,23 @@ class SlideStore:
         self._slides = root / "slides"
         self._results = root / "results"
         self._incoming = root / "incoming"
+        self._adding = threading.Lock()
         self._mounts: Mapping[str, Path] = settings.mounts
         self.quota = Quota(root, settings.slides_quota_bytes, self._measure)
         self.uploads = Uploads(self._incoming, settings.max_slide_bytes, self.quota)
 
     @property
+    def root(self) -> Path:
+        """The folder in which everything is."""
+        return self._root
+
+    @property
     def exists(self) -> bool:
-        """Whether anything was ever stored."""
-        return self._root.is_dir()
+        """Whether anything was ever stored; False if the folder above may not be opened."""
+        try:
+            return self._root.is_dir()
+        except OSError:
+            return False
 
     def path_of(self, slide_id: str) -> Path:
         """The file of a slide, or the folder of a DICOM series.
@@ -149,26 +159,34 @@ class SlideStore:
         return self._slides / slide_id / _THUMBNAIL
 
     def add(self, record: SlideRecord, path: Path | None) -> tuple[SlideRecord, bool]:
-        """Keep a slide. If the store has it already, its file stays and its record is replaced.
+        """Keep a slide. If the store has it already, its file and its record stay as they are.
+
+        Only a slide beneath a mount, of which the store has no file, gets its new place.
 
         Args:
             record: what is known of it.
             path: the file or folder in `incoming`, which is moved; None if it lies in a mount.
 
         Returns:
-            The record, with the time at which the slide was first added, and whether that is now.
+            The record that is kept, and whether the slide was added now.
 
         Raises:
+            SlideExistsError: the store has it with another resolution; the file stays.
             DiskFullError: there is no room for the record; the file stays where it was.
         """
+        with self._adding:
+            return self._add(record, path)
+
+    def _add(self, record: SlideRecord, path: Path | None) -> tuple[SlideRecord, bool]:
         try:
             former = self.record(record.id)
         except SlideNotFoundError:
             former = None
-        if former is not None:
-            record = record.model_copy(update={"created": former.created})
         folder = make_folder(self._slides / record.id)
         target = folder / _SLIDE
+        if former is not None:
+            has_file = former.mount is None and target.exists()
+            record = known_again(former, record, may_move=not has_file)
         is_moved = path is not None and not target.exists()
         if path is not None and is_moved:
             path.rename(target)

@@ -8,6 +8,7 @@ import stat
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -15,6 +16,7 @@ from app.core.slide_errors import SlideChangedError, SlideTooLargeError
 from app.core.slide_store_errors import (
     DiskFullError,
     JobNotFoundError,
+    SlideExistsError,
     SlideNotFoundError,
     SlidesFullError,
     UploadBusyError,
@@ -261,3 +263,40 @@ def test_mounts_that_cannot_be_read_are_refused(text: str) -> None:
 def test_mounts_are_read_by_name() -> None:
     settings = Settings.model_validate({"slide_mounts": "archive=/mnt/a, research=/mnt/b,"})
     assert settings.mounts == {"archive": Path("/mnt/a"), "research": Path("/mnt/b")}
+
+
+def test_folder_that_may_not_be_opened_does_not_end_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    denied = PermissionError(errno.EACCES, "Permission denied")
+    monkeypatch.setattr(Path, "is_dir", Mock(side_effect=denied))
+    assert not make_store(tmp_path).exists
+
+
+def test_slide_beneath_a_mount_that_is_added_again_gets_its_new_place(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    first = make_record(source="mount", mount="a", path="old.tif", stamp="1", mpp=1.0)
+    store.add(first, None)
+    found = make_record(source="mount", mount="a", path="new.tif", stamp="2", columns=9)
+    record, is_new = store.add(found, None)
+    assert not is_new
+    assert record == first.model_copy(update={"path": "new.tif", "stamp": "2"})
+    assert store.record(SHA) == record
+
+
+def test_stored_file_is_not_replaced_by_a_place_in_a_mount(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    add(store)
+    store.add(make_record(source="mount", mount="a", path="other.tif", stamp="1"), None)
+    assert store.record(SHA).mount is None
+    assert store.path_of(SHA).read_bytes() == b"abc"
+
+
+def test_upload_with_another_resolution_stays_an_upload(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    add(store)
+    again = upload(store, b"abc")
+    with pytest.raises(SlideExistsError), store.uploads.completed(again) as path:
+        store.add(make_record(mpp=0.5), path)
+    assert store.uploads.get(again).is_complete
+    assert store.record(SHA).mpp is None
