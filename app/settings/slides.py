@@ -39,8 +39,8 @@ class SlideSettings(BaseSettings):
     )
     slides_quota_bytes: PositiveInt = Field(
         default=100 * _GIBIBYTE,
-        description="Bytes that slides and their results may use on disk; asked before an upload or "
-        "a job is accepted.",
+        description="Bytes that slides and their results may use on disk; asked before an upload "
+        "or a job is accepted.",
     )
     slide_expiry_h: PositiveFloat = Field(
         default=168.0,
