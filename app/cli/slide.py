@@ -23,7 +23,8 @@ from app.cli.endings import (
 )
 from app.cli.names import shown
 from app.cli.search import reason_of
-from app.core.errors import OsteoError, SettingsError, counted
+from app.core.errors import BundleError, OsteoError, RuntimeUnavailableError, counted
+from app.core.slide_errors import ExtraMissingError
 from app.inference.results import RESEARCH_USE
 from app.serving.loading import open_classifier
 from app.settings import read_settings
@@ -91,8 +92,8 @@ def slide(
                 summary = run_slide(run, partial(open_classifier, settings, Metrics()), told)
         except KeyboardInterrupt:
             fail("Interrupted. The same command resumes.", EXIT_INTERRUPTED)
-        except SettingsError as error:
-            fail(str(error), EXIT_USAGE)
+        except (BundleError, RuntimeUnavailableError, ExtraMissingError) as error:
+            fail(str(error), EXIT_USAGE)  # no slide can be classified
         except OsteoError as error:
             say(f"{shown(path)}: {error}")
         except OSError as error:

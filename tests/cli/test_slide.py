@@ -164,6 +164,14 @@ def test_a_folder_in_which_another_run_works_is_left_alone(tmp_path: Path) -> No
     assert f"{out}: another process works in the folder." in ended.stderr
 
 
+def test_a_missing_model_ends_with_2(tmp_path: Path) -> None:
+    path = draw_slide(tmp_path / "scan.tif").path
+    arguments = program.command("slide", path, "-o", tmp_path / "out")
+    ended = program.run(arguments, cwd=REPOSITORY, OSTEO_MODELS_DIR=str(tmp_path))
+    assert ended.returncode == EXIT_USAGE
+    assert program.sentences(ended.stderr)[0].startswith("No model bundle at")
+
+
 def test_results_do_not_go_into_the_slide(tmp_path: Path) -> None:
     series = tmp_path / "series"
     series.mkdir()
