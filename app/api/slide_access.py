@@ -34,7 +34,7 @@ class RequireSlides:
         Raises:
             ExtraMissingError: the packages that read slides are not installed.
         """
-        if find_spec("openslide") is None or find_spec("tifffile") is None:
+        if find_spec("openslide") is None:
             raise ExtraMissingError("Reading slides", "slides")
         await self._slides.start()
 
