@@ -31,7 +31,9 @@ async def with_checked_json(request: Request) -> Request:
     too_large = BodyTooLargeError(MAX_JSON_BYTES)
     async for piece in limited_body(request, MAX_JSON_BYTES, too_large, _take_nothing):
         body += piece
-    _require_parsable(bytes(body))
+    # FastAPI parses what is announced as JSON, and nothing else.
+    if _is_json(request.headers.get("content-type", "")):
+        _require_parsable(bytes(body))
     is_read = False
 
     async def receive() -> Message:
@@ -42,6 +44,13 @@ async def with_checked_json(request: Request) -> Request:
         return {"type": "http.request", "body": bytes(body), "more_body": False}
 
     return Request(request.scope, receive)
+
+
+def _is_json(content_type: str) -> bool:
+    media_type = content_type.split(";", maxsplit=1)[0].strip().lower()
+    return media_type == "application/json" or (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    )
 
 
 def _require_parsable(body: bytes) -> None:
