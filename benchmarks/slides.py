@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -255,8 +255,20 @@ def render_rounds(results: Results) -> str:
             f"{host['date'][:10]}.",
             "",
             render_table(header, rows),
+            "",
+            *_memory_lines(results["in_a_row"]),
         ]
     )
+
+
+def _memory_lines(in_a_row: Mapping[str, float]) -> list[str]:
+    if not in_a_row:
+        return []
+    return [
+        f"{in_a_row['n_slides']:.0f} small slides in a row in one process (which also draws them): "
+        f"{in_a_row['after_a_tenth_mb']:.0f} MB resident after a tenth of them, "
+        f"{in_a_row['after_all_mb']:.0f} MB at the end."
+    ]
 
 
 if __name__ == "__main__":

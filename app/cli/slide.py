@@ -26,6 +26,7 @@ from app.cli.search import reason_of
 from app.core.errors import BundleError, OsteoError, RuntimeUnavailableError, counted
 from app.core.slide_errors import ExtraMissingError
 from app.inference.results import RESEARCH_USE
+from app.runtime.cores import usable_cores
 from app.serving.loading import open_classifier
 from app.settings import read_settings
 from app.slides.checkpoint import stored_rows
@@ -75,6 +76,9 @@ def slide(
     with plain_errors():
         settings = read_settings()
     _require_slides(paths, output)
+    n_threads = threads or usable_cores()
+    # An interpreter more than threads, as the service has, would take 20 MB and save nothing.
+    settings = settings.model_copy(update={"workers": n_threads})
     (output / SPECIMEN_NAME).unlink(missing_ok=True)  # an older one is of other slides
     summaries: list[tuple[SlideSummary, Path]] = []
     for path, folder in zip(paths, _folders(paths, output), strict=True):
@@ -84,7 +88,7 @@ def slide(
             mpp=mpp,
             min_tissue_share=min_tissue,
             min_tumor_mm2=settings.slide_min_tumor_mm2,
-            n_threads=threads,
+            n_threads=n_threads,
             limits=settings.slide_limits,
         )
         try:

@@ -74,6 +74,7 @@ def _classify(order: SlideOrder, output: _Output, is_stopped: threading.Event) -
     """Classify the slide with the model of the job."""
     from app.core.errors import ModelNotFoundError
     from app.inference.classifier import Classifier
+    from app.runtime.cores import usable_cores
     from app.serving.loading import open_classifier
     from app.slides.run import SlideRun, run_slide
     from app.telemetry.metrics import Metrics
@@ -81,7 +82,9 @@ def _classify(order: SlideOrder, output: _Output, is_stopped: threading.Event) -
     settings = order.read_settings()
 
     def open_model() -> Classifier:
-        classifier = open_classifier(settings, Metrics())
+        workers = settings.slide_threads or usable_cores()
+        one_each = settings.model_copy(update={"workers": workers})
+        classifier = open_classifier(one_each, Metrics())
         identity = classifier.identity
         if identity.bundle_sha256 != order.bundle_sha256:
             classifier.close()

@@ -105,6 +105,7 @@ def run_slide(
     ):
         manifest = opened.classifier.bundle.manifest
         slide, parameters = _classify(run, opened, progress, is_stopped)
+        opened.classifier.close()  # the outputs need its memory
         if stamp_of(run.path) != stamp:
             raise SlideChangedError
         progress("writing", len(slide.rows), len(slide.rows))
