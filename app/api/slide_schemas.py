@@ -27,7 +27,7 @@ _Text = Annotated[str, Field(min_length=1, max_length=1024)]
 _Uid = Annotated[str, Field(pattern=r"^[0-9][0-9.]{0,63}$")]
 JobId = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _TILE_S: Final = 0.012
-"""Of one core, for a tile that is read at 1 um/px and classified with fp32; measured."""
+"""Measured processor time of a tile that is read at 1 um/px and classified with fp32."""
 _START_S: Final = 1.0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from app.bundle.trust import ANY_BUNDLE, Trust
-from app.core.errors import BundleNotFoundError, ChecksumError, ManifestError
+from app.core.bundle_errors import BundleNotFoundError, ChecksumError, ManifestError
 from app.core.manifest import (
     GOLDEN_NAME,
     INT8_NAME,

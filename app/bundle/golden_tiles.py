@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.bundle.files import Bundle
-from app.core.errors import GoldenTileError, InferenceError, ManifestError, TileError
+from app.core.bundle_errors import GoldenTileError, ManifestError
+from app.core.errors import InferenceError, TileError
 from app.core.golden_record import (
     GOLDEN_EXPECTED_NAME,
     GoldenRecord,

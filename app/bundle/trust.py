@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from app.core.errors import UntrustedBundleError
+from app.core.bundle_errors import UntrustedBundleError
 from app.core.manifest import MANIFEST_NAME
 from app.core.signature import PublicKey, SignatureError, verify_signature
 

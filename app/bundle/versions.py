@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from app.core.errors import BundleNotFoundError
+from app.core.bundle_errors import BundleNotFoundError
 from app.core.manifest import VERSION_PATTERN
 
 _VERSION: Final = re.compile(VERSION_PATTERN, re.ASCII)

@@ -23,7 +23,8 @@ from app.cli.endings import (
 )
 from app.cli.names import shown
 from app.cli.search import reason_of
-from app.core.errors import BundleError, OsteoError, RuntimeUnavailableError, counted
+from app.core.bundle_errors import BundleError
+from app.core.errors import OsteoError, RuntimeUnavailableError, counted
 from app.core.slide_errors import ExtraMissingError
 from app.inference.results import RESEARCH_USE
 from app.runtime.cores import usable_cores

@@ -8,8 +8,8 @@ from typing import Annotated, Final, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from app.core.bundle_errors import ManifestError
 from app.core.calibration import probabilities_from_logits
-from app.core.errors import ManifestError
 from app.core.manifest import Label
 from app.core.violations import describe_first_violation
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from app.core.assessment_record import AssessmentRecord
-from app.core.errors import ManifestError
+from app.core.bundle_errors import ManifestError
 from app.core.json_document import require_plain_json
 from app.core.label_id import LabelId
 from app.core.manifest_part import Fraction, ManifestPart, Sha256

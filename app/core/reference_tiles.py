@@ -17,7 +17,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from app.core.errors import ManifestError
+from app.core.bundle_errors import ManifestError
 
 REFERENCE_NAME: Final = "reference.npz"
 """The bundle's file of training tile embeddings."""

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from app.bundle import Bundle
 from app.core.appearance import measure_appearance
 from app.core.assessment_record import InputGate
+from app.core.bundle_errors import ManifestError
 from app.core.conformal import SetScore, min_tiles, prediction_set, threshold_of
-from app.core.errors import ManifestError
 from app.core.input_gate import gate_reasons
 from app.core.reference_tiles import REFERENCE_NAME, ReferenceTiles, read_reference
 from app.core.review import ReviewReason, review_priority

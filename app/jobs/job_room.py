@@ -10,11 +10,11 @@ from app.jobs.records import Job, JobParameters, JobRequest, JobState
 from app.slides.storage.store import SlideStore
 
 MAX_WAITING_JOBS: Final = 100
-"""At a minute a slide, more would wait for hours; who has more slides submits them later."""
+"""At a minute a slide, more would wait for hours; callers with more slides submit them later."""
 _TILE_BYTES: Final = 4096
-"""Of all results together for one tile, with the checkpoint; rounded up."""
+"""Size of all results of one tile, including the checkpoint; rounded up."""
 _REPORT_BYTES: Final = 4 * 1024**2
-"""Of the pictures and the report, whatever the number of tiles."""
+"""Size of the pictures and the report, which does not depend on the number of tiles."""
 
 
 def require_room(store: SlideStore, active: Sequence[Job], request: JobRequest) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _LOWEST_PRIORITY: Final = 19
 _PR_SET_PDEATHSIG: Final = 1
 _OOM_SCORE: Final = "800"
-"""Of 1000: if memory runs out, the kernel ends this process rather than the service."""
+"""Out of 1000: if memory runs out, the kernel ends this process rather than the service."""
 _LOCK_WITHIN_S: Final = 60.0
 _PROGRESS_PERIOD_S: Final = 0.1
 

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from app.bundle import list_versions
+from app.core.bundle_errors import BundleError, BundleNotFoundError
 from app.core.errors import (
     ActivationError,
-    BundleError,
-    BundleNotFoundError,
     InferenceError,
     ModelNotFoundError,
     NoPreviousVersionError,

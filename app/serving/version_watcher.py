@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from app.core.errors import ActivationError, BundleError, InferenceError, OsteoError
+from app.core.bundle_errors import BundleError
+from app.core.errors import ActivationError, InferenceError, OsteoError
 from app.serving.rollout import Rollout
 from app.telemetry.logs import LOGGER_NAME
 

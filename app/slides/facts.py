@@ -28,7 +28,7 @@ class SlideFacts(Answer):
     height_px: int = Field(description="Height of level 0.")
     mpp: float = Field(description="Micrometres per pixel of level 0; the mean of both axes.")
     mpp_source: Literal["file", "caller"] = Field(
-        description="Whether the file states the resolution, or whoever sent the slide."
+        description="Whether the file or the caller states the resolution."
     )
     objective_power: float | None = Field(
         default=None, description="As the file states it; `mpp` decides the size of tiles."

@@ -15,7 +15,7 @@ from app.slides.facts import SlideFacts
 _UM_OF_10X: Final = 10.0
 """Micrometres per pixel times objective power: nominal 10x is 1 um per pixel."""
 _MIN_PART: Final = 0.5
-"""Of a tile that must lie on the slide; a smaller rest at the right or lower edge has no tile."""
+"""Share of a tile that must lie on the slide; a smaller rest at the edge is dropped."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.bundle import open_bundle
-from app.core.errors import ChecksumError, ManifestError
+from app.core.bundle_errors import ChecksumError, ManifestError
 from app.core.manifest import GOLDEN_NAME, LITERT_NAME, MANIFEST_NAME, SAVED_MODEL_NAME
 from tests.bundle.sealing import seal
 from tests.bundles import MODEL_NAME

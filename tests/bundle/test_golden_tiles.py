@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from app.bundle import check_golden_tiles, open_bundle, read_golden_tiles, unchecked_parts
-from app.core.errors import GoldenTileError, InferenceError, ManifestError
+from app.core.bundle_errors import GoldenTileError, ManifestError
+from app.core.errors import InferenceError
 from app.core.manifest import GOLDEN_NAME
 from tests.bundle.sealing import complete_golden_record, seal, write_expected
 from tests.bundles import LABELS, MODEL_NAME, FakeRuntime

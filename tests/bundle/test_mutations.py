@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.bundle import check_golden_tiles, open_bundle
-from app.core.errors import BundleError, InferenceError
+from app.core.bundle_errors import BundleError
+from app.core.errors import InferenceError
 from app.core.manifest import GOLDEN_NAME, MANIFEST_NAME, sha256_of_file
 from app.inference.drift import QUANTITIES, DriftWatch
 from app.serving.loading import open_classifier

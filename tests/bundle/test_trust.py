@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from app.bundle import Trust, open_bundle
-from app.core.errors import SettingsError, UntrustedBundleError
+from app.core.bundle_errors import UntrustedBundleError
+from app.core.errors import SettingsError
 from app.core.manifest import MANIFEST_NAME
 from app.core.signature import PublicKey
 from app.settings import read_settings

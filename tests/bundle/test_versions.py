@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.bundle import find_bundle, list_versions
-from app.core.errors import BundleNotFoundError
+from app.core.bundle_errors import BundleNotFoundError
 from tests.bundles import MODEL_NAME, build_bundle
 
 

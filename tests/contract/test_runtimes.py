@@ -20,7 +20,8 @@ from app.bundle import (
     open_bundle,
     read_golden_tiles,
 )
-from app.core.errors import ChecksumError, RuntimeUnavailableError
+from app.core.bundle_errors import ChecksumError
+from app.core.errors import RuntimeUnavailableError
 from app.core.manifest import LITERT_NAME, FileEntry
 from app.runtime.protocol import Runtime
 from app.runtime.select import Precision, RuntimeChoice, open_runtime

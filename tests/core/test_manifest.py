@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.core.errors import ManifestError
+from app.core.bundle_errors import ManifestError
 from app.core.manifest import TEMPERATURE_RANGE, read_manifest, sha256_of_file, write_manifest
 from tests.bundles import manifest_of
 from tests.conftest import RELEASED_MODELS

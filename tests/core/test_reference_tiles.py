@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.errors import ManifestError
+from app.core.bundle_errors import ManifestError
 from app.core.reference_tiles import N_NEIGHBOURS, ReferenceTiles, read_reference
 
 RNG = np.random.default_rng(7)

@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter
 
 from app.bundle import Bundle, open_bundle
 from app.core.assessment_record import AssessmentRecord
-from app.core.errors import ManifestError
+from app.core.bundle_errors import ManifestError
 from app.core.manifest import MANIFEST_NAME, write_manifest
 from app.core.reference_tiles import REFERENCE_NAME, ReferenceTiles
 from app.core.review import UNCERTAINTY_REASONS, ReviewReason

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,28 +10,12 @@ import pytest
 from app.jobs.opening import open_queue
 from app.jobs.queue import JobQueue
 from app.settings import Settings
-from tests.audit.postgresql import Cluster, NoPostgresqlError
+from tests.audit.conftest import cluster
+from tests.audit.postgresql import Cluster
+
+__all__ = ["cluster"]  # a fixture of the audit, for the tests of this folder
 
 OpenQueue = Callable[[], JobQueue]
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    """A PostgreSQL server; the tests are skipped where there is none, but never in CI."""
-    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
-    try:
-        cluster = Cluster(folder)
-    except NoPostgresqlError as error:
-        shutil.rmtree(folder)
-        if os.environ.get("REQUIRE_CLIENT_TOOLS"):
-            raise
-        pytest.skip(f"PostgreSQL cannot be started: {error}")
-    try:
-        yield cluster
-    finally:
-        if cluster.is_running():
-            cluster.stop()
-        shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -50,5 +50,5 @@ def _is_subsampled(frame: bytes) -> bool:
         n_components = frame[5]
         factors = {struct.unpack_from("xB", frame, 6 + 3 * i) for i in range(n_components)}
     except (IndexError, struct.error):
-        return False  # whoever decodes it refuses it
+        return False  # the decoder refuses it
     return len(factors) > 1

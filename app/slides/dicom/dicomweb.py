@@ -183,7 +183,7 @@ def _open_client(base: str, session: Session) -> DICOMwebClient:
     # It quotes what the server says.
     logging.getLogger("dicomweb_client").setLevel(logging.CRITICAL)
     client = DICOMwebClient(base, session=session, timeout=(CONNECT_WITHIN_S, READ_WITHIN_S))
-    # Whoever asked may ask again; here it would only wait.
+    # The caller can send the request again; retrying here would only make it wait.
     client.set_http_retry_params(retry=False)
     return client
 
@@ -221,7 +221,7 @@ def _require_taken(status: int) -> None:
 
 
 def _values(attributes: dict[str, Any], tag: str) -> list[Any]:
-    """Of DICOM's JSON model (PS3.18, annex F)."""
+    """Values of an attribute in DICOM's JSON model (PS3.18, annex F)."""
     return list(attributes.get(tag, {}).get("Value", ()))
 
 

@@ -16,7 +16,7 @@ from app.slides.dicom.header import ImageHeader
 
 _ITEM_HEADER: Final = struct.Struct("<HHL")
 _MAX_FRAGMENTS: Final = 1024
-"""Of one frame."""
+"""Maximum number of fragments in a frame."""
 _STARTS: Final = (b"\xff\xd8", b"\xff\x4f")
 """First bytes of a JPEG and of a JPEG 2000 code stream."""
 _INCOMPLETE: Final = "the file ends before its last frame; it was not transferred completely."

@@ -46,9 +46,10 @@ _KEYWORDS: Final = (
     *("DimensionOrganizationType", "SharedFunctionalGroupsSequence", "ConcatenationUID"),
 )
 _MAX_BYTES: Final = 64 * 1024**2
-"""Of the elements that are read, mostly colour profiles."""
+"""Maximum size of the elements that are read, mostly colour profiles."""
 _MAX_READS: Final = 50_000
-"""Of elements and items; ordinary headers have hundreds, and pydicom makes an object for each."""
+"""Maximum number of elements and items. pydicom makes an object for each; ordinary headers have
+hundreds."""
 MAX_FRAMES: Final = 2_000_000
 _DAMAGED: Final = (
     *(ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError),

@@ -26,7 +26,7 @@ _CODING_STYLE: Final = 0xFF52
 _START_OF_TILE: Final = 0xFF90
 _MAX_SEGMENTS: Final = 64
 _MAX_PARTS: Final = 64
-"""Of a JPEG 2000 frame, which its standard calls tiles; each costs the decoder memory and time."""
+"""Maximum number of tiles in a JPEG 2000 frame, each of which costs the decoder memory and time."""
 _MAX_LAYERS: Final = 64
 _DECODER_ERRORS: Final = (OSError, SyntaxError, ValueError, EOFError, LookupError, struct.error)
 

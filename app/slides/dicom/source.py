@@ -23,7 +23,7 @@ from app.slides.reading.tiled_source import TiledSource
 
 _MAX_FILES: Final = 1000
 _MAX_RATIO: Final = 1.05
-"""Of the two axes' downsamples."""
+"""Maximum ratio of the downsamples of both axes."""
 
 
 class DicomSource(TiledSource):

@@ -36,7 +36,7 @@ from app.slides.outputs.subject import OutputSubject, distinct
 from app.slides.tile_rows import TileRow
 
 _NAMESPACE: Final = uuid.UUID("0a5ce4a4-6e0f-5d4e-9a57-7d4c2f3f6b11")
-"""Of the UUIDs below (version 5): the same tile of the same slide and model has the same one."""
+"""Namespace of the UUIDs below (version 5): the same tile, slide and model give the same UUID."""
 _EXCLUDED: Final = "Excluded*"
 _UNREADABLE: Final = "Unreadable*"
 

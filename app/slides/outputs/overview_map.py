@@ -13,7 +13,7 @@ from app.slides.outputs.pictures import paled
 from app.slides.outputs.subject import OutputSubject
 
 _OPACITY: Final = 0.8
-"""Of the layer, so that the tissue's outline stays visible."""
+"""Opacity of the layer, which leaves the outline of the tissue visible."""
 _LINE_PX: Final = 12
 
 

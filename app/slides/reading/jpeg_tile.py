@@ -21,8 +21,8 @@ _MAX_KNOWN_HEADERS: Final = 16
 _COLOURS: Final = ("YCbCr", "RGB")
 _PADDING_WARNING: Final = "extraneous bytes before marker 0xd9"
 _PADDED_END: Final = bytes(8) + b"\xff\xd9"
-"""Of a tile that was padded with zeros to a fixed length. Other bytes in this place were
-left over because decoding went out of step in damaged data."""
+"""End of a tile that was padded with zeros to a fixed length. Other bytes in this place are left
+over when decoding went out of step in damaged data."""
 
 
 class JpegTileDecoder:

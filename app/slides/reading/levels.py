@@ -8,8 +8,8 @@ from typing import Final
 from app.slides.source import MIN_TILE_LEVEL_PX
 
 _OVERVIEW_SHARE: Final = 0.75
-"""Of the asked size: a level a little smaller is taken, since the next one may be 16 times larger.
-"""
+"""Minimum share of the requested size. A level that is slightly smaller is used, because the next
+one may have 16 times as many pixels."""
 
 
 def level_for_square(downsamples: Sequence[float], side_level0: float, side_px: int) -> int:

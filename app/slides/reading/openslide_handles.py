@@ -14,7 +14,7 @@ from PIL import Image
 from app.core.slide_errors import CorruptSlideError, SlideFormatError
 
 _CACHE_BYTES: Final = 8 * 1024**2
-"""Of decoded tiles, for each thread; OpenSlide's own default is four times as much."""
+"""Size of each thread's cache of decoded tiles, a fourth of OpenSlide's default."""
 _WHITE: Final = (255, 255, 255, 255)
 _PROPERTIES: Final = ("vendor", "mpp-x", "mpp-y", "objective-power")
 """The others are not kept: comments and barcodes hold names."""

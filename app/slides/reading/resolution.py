@@ -11,8 +11,8 @@ from app.core.slide_errors import SlideResolutionError
 from app.core.slide_limits import SlideLimits
 
 MAX_AXIS_RATIO: Final = 1.05
-"""Of the resolutions of both axes: tiles of pixels that are no squares look unlike any training
-tile."""
+"""Maximum ratio of the resolutions of both axes. Pixels that are not square make tiles that look
+unlike any training tile."""
 
 _OME_PIXELS: Final = re.compile(r"<(?:\w+:)?Pixels\b[^>]*>")
 _OME_SIZE: Final = re.compile(r'\bPhysicalSize([XY])(Unit)?\s*=\s*"([^"]*)"')

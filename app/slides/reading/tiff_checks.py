@@ -13,7 +13,7 @@ from app.core.slide_limits import SlideLimits
 from app.slides.reading.tiff_directories import Directory
 
 MAX_TILE_PIXELS: Final = 4096 * 4096
-"""Of one tile, which a decoder allocates as a whole; as for an uploaded tile."""
+"""Maximum size of a tile inside, which a decoder allocates at once; the limit of uploaded tiles."""
 _BITS, _MIN_SAMPLES = 8, 3
 _PHOTOMETRIC: Final = (t.RGB, t.YCBCR)
 

@@ -17,7 +17,7 @@ from app.slides.reading.tiff_level import TiffJpegLevel, is_jpeg_level
 
 _APERIO, _GENERIC = "aperio", "generic-tiff"
 _PLAIN_LAYOUTS: Final = (_APERIO, _GENERIC)
-"""Of other vendors the levels may overlap, be padded, or be put together from several images."""
+"""The levels of other vendors may overlap, be padded, or be assembled from several images."""
 _OME: Final = "<OME"
 _MAX_RATIO: Final = 1.02
 

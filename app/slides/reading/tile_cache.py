@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from app.slides.reading.tiled_level import TiledLevel
 
 CACHE_BYTES: Final = 16 * 1024**2
-"""Of one slide: the tiles below one row of squares, of 1024 px each, on a level 70,000 px wide."""
+"""Size of the cache of one slide. It holds the tiles that one row of squares of 1024 px touches,
+on a level 70,000 px wide."""
 
 _Key = tuple[int, int, int]
 

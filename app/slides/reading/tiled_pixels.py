@@ -68,7 +68,7 @@ def read_tiled_overview(level: TiledLevel, max_px: int) -> Pixels:
     """Read a whole level, reduced; memory grows with a row of its tiles, not with the level.
 
     Tiles that cannot be decoded get the colour of tissue, so that a search for tissue finds them
-    and whoever reads their squares learns of the damage.
+    and reading their squares reports the damage.
 
     Args:
         level: to read from.

@@ -32,9 +32,9 @@ _MAX_OPEN: Final = 8
 """Slides that are kept open: a viewer asks for many tiles of one."""
 _OVERVIEW_PX: Final = 1024
 _QUICK_PIXELS: Final = 16 * 10**6
-"""Of the coarsest level: with more, looking for tissue takes seconds, and is left to the job."""
+"""Maximum size of the coarsest level. Above it, only the job looks for tissue: it takes seconds."""
 _MIN_TISSUE_SHARE: Final = 0.1
-"""As jobs have it if nothing else is asked for."""
+"""The default of a job."""
 _QUALITY: Final = 85
 _NICENESS: Final = 5  # behind tiles that are being classified
 

@@ -33,7 +33,7 @@ ROWS = [
 
 
 def summary_of(rows: list[TileRow], series: Path) -> SlideSummary:
-    """Of the drawn slide of 2 x 2 cells of 512 px."""
+    """Summary of the drawn slide of 2 x 2 cells of 512 px."""
     with opened(series) as source:
         facts = source.facts
     changes = {"slide": facts, "tile_side_level0": 512.0, "columns": 2, "rows": 2}

@@ -19,7 +19,7 @@ from tests.slides.reading.reference_answers import (
 )
 
 MAX_MEAN_DIFFERENCE: Final = 0.01
-"""Of a probability."""
+"""Maximum mean difference of a probability."""
 COLUMNS: Final = 8
 BAND_ROWS: Final = 2
 """A slide is drawn in bands, each a series of its own, so that memory stays small."""

@@ -44,7 +44,7 @@ class Coverage:
 def bootstrap_coverage(
     n_slides: int, ratio: float, patch_tiles: float = 2.0, shape: tuple[int, int] = _LARGE
 ) -> Coverage:
-    """Of the block bootstrap, for the ratio of the tissue that the slides were cut from."""
+    """Coverage of the block bootstrap, for the ratio of the tissue behind the slides."""
     found = []
     for seed in range(n_slides):
         slide = patchy_slide(np.random.default_rng([seed, 1]), ratio, patch_tiles, shape)
@@ -56,7 +56,7 @@ def bootstrap_coverage(
 
 
 def specimen_coverage(n_specimens: int, ratio: float, patch_tiles: float = 2.0) -> Coverage:
-    """Of the block bootstrap over specimens of one large and several small slides."""
+    """Coverage of the block bootstrap over specimens of one large and several small slides."""
     found = []
     for seed in range(n_specimens):
         generator = np.random.default_rng([seed, 3])
@@ -71,7 +71,7 @@ def specimen_coverage(n_specimens: int, ratio: float, patch_tiles: float = 2.0) 
 def confusion_coverage(
     n_slides: int, ratio: float, confusion: Sequence[Sequence[int]], patch_tiles: float = 2.0
 ) -> Coverage:
-    """Of the inverted confusion, for the ratio of the slide's own tiles.
+    """Coverage of the inverted confusion, for the ratio of the slide's own tiles.
 
     The answers to each slide come from a model with this confusion; the interval knows another
     sample of it, of as many tiles.

@@ -23,8 +23,8 @@ from tests.slides.reading.reference_answers import (
 from tests.slides.slide_files import without_lower_levels
 
 MAX_MEAN_DIFFERENCE: Final = 0.01
-"""Of a probability. What a scanner's JPEG of lower quality changes is no fault of the reading: at
-quality 75, scans off the grid differ by 0.011."""
+"""Maximum mean difference of a probability. JPEG of lower quality changes more, however it is read:
+at quality 75, scans off the grid differ by 0.011."""
 OFF_GRID_PX: Final = (517, 333)
 """Where a mosaic begins, so that no cell begins at a tile of the file, at any level."""
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from app.bundle import Bundle, open_bundle, read_golden_record, unchecked_parts
+from app.core.bundle_errors import ManifestError
 from app.core.calibration import probabilities_from_logits
-from app.core.errors import ManifestError
 from app.core.manifest import GOLDEN_NAME, sha256_of_file
 from tests.bundle.sealing import seal
 from tests.bundles import LABELS, build_bundle
