@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from app.api.problems import MEDIA_TYPE, PROBLEM_TYPES, install_handlers
 from app.core import (
     access_errors,
+    bundle_errors,
     errors,
     header_errors,
     slide_errors,
@@ -87,7 +88,10 @@ def test_openapi_documents_problem_json_for_every_failure(client: TestClient) ->
 
 
 def defined_errors() -> set[type[errors.OsteoError]]:
-    modules = (access_errors, errors, header_errors, slide_errors, slide_store_errors, tile_errors)
+    modules = (
+        *(access_errors, bundle_errors, errors, header_errors),
+        *(slide_errors, slide_store_errors, tile_errors),
+    )
     classes = {
         error for module in modules for _, error in inspect.getmembers(module, inspect.isclass)
     }
