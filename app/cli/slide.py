@@ -80,7 +80,10 @@ def slide(
     n_threads = threads or usable_cores()
     # An interpreter more than threads, as the service has, would take 20 MB and save nothing.
     settings = settings.model_copy(update={"workers": n_threads})
-    (output / SPECIMEN_NAME).unlink(missing_ok=True)  # an older one is of other slides
+    try:
+        (output / SPECIMEN_NAME).unlink(missing_ok=True)  # an older one is of other slides
+    except OSError as error:
+        fail(f"{shown(output)}: {reason_of(error)}.", EXIT_USAGE)
     summaries: list[tuple[SlideSummary, Path]] = []
     for path, folder in zip(paths, _folders(paths, output), strict=True):
         run = SlideRun(

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from app.core.manifest import sha256_of_file
+from app.core.slide_errors import SlideFormatError
 
 Stamp = tuple[tuple[str, int, int], ...]
 """Name, size and time of change of each file."""
@@ -16,7 +17,12 @@ def files_of(path: Path) -> list[Path]:
 
     The file itself; those in the folder of a series; of MIRAX also those in the folder beside it,
     and of Hamamatsu's VMS and VMU all files beside it, since any of them may hold pixels.
+
+    Raises:
+        SlideFormatError: it is a pipe or a device, of which reading might never end.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise SlideFormatError("it is neither a file nor a folder.")
     if path.is_dir():
         return _files_in(path)
     suffix = path.suffix.lower()
@@ -33,6 +39,7 @@ def stamp_of(path: Path) -> Stamp:
     """Sizes and times, which differ if a file was changed or replaced.
 
     Raises:
+        SlideFormatError: see `files_of`.
         OSError: a file is gone.
     """
     states = [(file.name, file.stat()) for file in files_of(path)]
@@ -43,6 +50,7 @@ def sha256_of_slide(path: Path) -> str:
     """SHA-256 of a file; of several, that of the sorted SHA-256s of all, one a line.
 
     Raises:
+        SlideFormatError: see `files_of`.
         OSError: a file cannot be read.
     """
     files = files_of(path)

@@ -164,6 +164,26 @@ def test_a_folder_in_which_another_run_works_is_left_alone(tmp_path: Path) -> No
     assert f"{out}: another process works in the folder." in ended.stderr
 
 
+def test_an_output_that_is_a_file_is_named(tmp_path: Path) -> None:
+    path, taken = draw_slide(tmp_path / "scan.tif").path, tmp_path / "taken"
+    taken.write_text("mine")
+    ended = run(path, "-o", taken)
+    assert ended.returncode == EXIT_USAGE
+    assert f"{taken}: Not a directory." in ended.stderr
+    assert taken.read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_never_ends_is_refused_and_not_read(tmp_path: Path, kind: str) -> None:
+    path = Path("/dev/zero")
+    if kind == "pipe":
+        path = tmp_path / "pipe.svs"
+        os.mkfifo(path)
+    ended = run(path, "-o", tmp_path / "out")
+    assert ended.returncode == EXIT_FAILED
+    assert "it is neither a file nor a folder" in ended.stderr
+
+
 def test_a_missing_model_ends_with_2(tmp_path: Path) -> None:
     path = draw_slide(tmp_path / "scan.tif").path
     arguments = program.command("slide", path, "-o", tmp_path / "out")
