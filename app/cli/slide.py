@@ -105,7 +105,8 @@ def slide(
         except OsteoError as error:
             say(f"{shown(path)}: {error}")
         except OSError as error:
-            fail(f"{shown(folder)}: {reason_of(error)}.", EXIT_FAILED)
+            culprit = path if error.filename == str(path) else folder
+            fail(f"{shown(culprit)}: {reason_of(error)}.", EXIT_FAILED)
         else:
             summaries.append((summary, folder))
             typer.echo(f"{shown(path)}: {_sentence(summary)}\n  {shown(folder / 'report.html')}")
