@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from app.cli.report.images import PicturedTile, data_uri
-from app.cli.report.markup import Html, fill, fill_file, joined
 from app.cli.report.reasons import REASONS
 from app.cli.table import label_name
 from app.core.manifest import Label
+from app.core.markup import Html, fill, fill_file, joined
 from app.inference.results import Checks, PredictionSet, TileResult
+
+_TEMPLATES = Path(__file__).parent / "templates"
 
 _PICTURE = (
     '<figure><img src="$source" alt="$alt" loading="lazy" decoding="async">'
@@ -35,7 +38,7 @@ def tile_card(name: str, number: int, pictured: PicturedTile, labels: Sequence[L
     label_names = {label.id: label_name(label) for label in labels}
     classes = f"label-{result.prediction}" + (" needs-review" if result.review.required else "")
     return fill_file(
-        "tile.html",
+        _TEMPLATES / "tile.html",
         classes=classes,
         number=number,
         name=name,

@@ -10,7 +10,7 @@ from typing import Final
 
 from PIL import Image
 
-from app.cli.report.markup import Html
+from app.core.markup import Html
 from app.inference.classifier import Classifier
 from app.inference.colour_scale import draw_colour_bar
 from app.inference.explanation import PREDICTED

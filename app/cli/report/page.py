@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from app import __version__
 from app.cli.report.card import bar
 from app.cli.report.images import colour_bar
-from app.cli.report.markup import Html, fill, fill_file, joined, read_template
 from app.cli.report.reasons import REASONS
 from app.cli.report.summary import Summary
 from app.cli.table import label_name
 from app.core.errors import counted
 from app.core.manifest import Label, Manifest, SplitMetrics
+from app.core.markup import Html, fill, fill_file, joined, read_template
 from app.core.review import ReviewReason
 from app.inference.results import RESEARCH_USE, ModelIdentity
+
+_TEMPLATES = Path(__file__).parent / "templates"
 
 FAILURES: Final = "<!-- failures -->"
 TILES: Final = "<!-- tiles -->"
@@ -59,8 +62,8 @@ def page_around_tiles(
     """The page before the files without an answer, between them and the tiles, and after those."""
     labels = manifest.labels
     page = fill_file(
-        "page.html",
-        style=read_template("style.css"),
+        _TEMPLATES / "page.html",
+        style=read_template(_TEMPLATES / "style.css"),
         filter_style=joined(map(_filter_rule, labels)),
         filters=joined(map(_filter, labels)),
         notice=RESEARCH_USE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from app.slides.outputs.markup import Html, fill, joined
+from app.core.markup import Html, fill, joined
 from app.slides.results import IntervalMethod, Necrosis, RatioInterval
 
 METHODS: Final[dict[IntervalMethod, str]] = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
+from app.core.markup import Html, fill, joined
 from app.slides.outputs.colours import hexadecimal, label_colours
-from app.slides.outputs.markup import Html, fill, joined
 from app.slides.outputs.subject import OutputSubject, shown_names
 
 _EXCLUDED: Final = {

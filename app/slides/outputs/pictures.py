@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from app import __version__
-from app.slides.outputs.markup import Html
+from app.core.markup import Html
 from app.slides.outputs.subject import OutputSubject
 
 _WEBP: Final = {"quality": 80, "method": 2}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.slides.outputs.markup import Html, fill, joined
+from app.core.markup import Html, fill, joined
 from app.slides.outputs.overview_map import draw_class_map
 from app.slides.outputs.pictures import data_uri, reduced
 from app.slides.outputs.subject import OutputSubject

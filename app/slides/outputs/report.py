@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from app import __version__
 from app.core.errors import counted
+from app.core.markup import Html, fill, joined, read_template
 from app.slides.outputs.interval_chart import METHODS, interval_chart
 from app.slides.outputs.label_counts import count_rows, excluded_rows, legend
-from app.slides.outputs.markup import Html, fill, joined, read_template
 from app.slides.outputs.place_map import map_figures
 from app.slides.outputs.review_tiles import ReadSquare, review_cards, tiles_to_look_at
 from app.slides.outputs.subject import OutputSubject
 from app.slides.results import Necrosis
+
+_TEMPLATES = Path(__file__).parent / "templates"
 
 _GROUPS: Final = {
     "good": "Good response (90 % or more)",
@@ -50,8 +52,8 @@ def write_report(
     slide = summary.slide
     mm_per_px = slide.mpp / 1000
     page = fill(
-        read_template("report.html"),
-        style=read_template("report.css"),
+        read_template(_TEMPLATES / "report.html"),
+        style=read_template(_TEMPLATES / "report.css"),
         notice=summary.notice,
         status=summary.status.capitalize(),
         incomplete=_incomplete(subject),

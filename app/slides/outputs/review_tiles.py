@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.core.markup import Html, fill, joined
 from app.core.review import ReviewReason
 from app.slides.outputs.colours import hexadecimal, label_colours
-from app.slides.outputs.markup import Html, fill, joined
 from app.slides.outputs.pictures import data_uri
 from app.slides.outputs.subject import OutputSubject, shown_names
 from app.slides.tile_rows import TileRow

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.report.markup import Html, fill, joined
 from app.cli.report.reasons import REASONS
 from app.cli.report.spool import Spool
+from app.core.markup import Html, fill, joined
 from app.core.review import ReviewReason
 
 

@@ -8,8 +8,6 @@ from functools import cache
 from pathlib import Path
 from string import Template
 
-_FOLDER = Path(__file__).parent / "templates"
-
 
 class Html(str):
     """Text that is HTML, and is therefore not escaped again."""
@@ -22,9 +20,9 @@ def fill(template: str, /, **values: object) -> Html:
     return Html(Template(template).substitute({k: escaped(v) for k, v in values.items()}))
 
 
-def fill_file(name: str, /, **values: object) -> Html:
-    """Fill a file of the folder `templates`; see `fill`."""
-    return fill(read_template(name), **values)
+def fill_file(path: Path, /, **values: object) -> Html:
+    """Fill the template in a file; see `fill`."""
+    return fill(read_template(path), **values)
 
 
 def joined(parts: Iterable[Html]) -> Html:
@@ -38,6 +36,6 @@ def escaped(value: object) -> Html:
 
 
 @cache
-def read_template(name: str) -> Html:
-    """The text of a file of the folder `templates`."""
-    return Html((_FOLDER / name).read_text(encoding="utf-8"))
+def read_template(path: Path) -> Html:
+    """The text of a template's file, which is read once."""
+    return Html(path.read_text(encoding="utf-8"))
