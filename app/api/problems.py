@@ -119,7 +119,6 @@ PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
         "unsupported-slide": (422, "Not a slide that can be used"),
         "corrupt-slide": (422, "Slide is damaged"),
         "slide-too-large": (413, "Slide is too large"),
-        "corrupt-slide-tile": (422, "Tile of the slide is damaged"),
         "slide-resolution": (422, "Resolution of the slide is unknown"),
         "slide-reader": (422, "Slide cannot be read"),
         "slide-changed": (409, "Slide has changed"),

@@ -56,7 +56,6 @@ OsteoError
 │   ├── CorruptSlideError        damaged or incomplete (`reason`)
 │   ├── SlideTooLargeError       more than `limit` of a `unit`
 │   ├── SlideResolutionError     no micrometres per pixel, or no plausible ones
-│   ├── SlideTileError           one tile of it cannot be read
 │   ├── SlideChangedError        the file changed during the work
 │   ├── SpecimenError            slides that cannot be summed (`reason`)
 │   └── SlideArchiveError        the DICOMweb server cannot deliver it (`reason`)

@@ -36,12 +36,6 @@ class SlideResolutionError(SlideError, code="slide-resolution"):
         )
 
 
-class SlideTileError(SlideError, code="corrupt-slide-tile"):
-    def __init__(self, column: int, row: int, reason: str) -> None:
-        self.column, self.row, self.reason = column, row, reason
-        super().__init__(f"The tile in column {column} and row {row} cannot be read: {reason}")
-
-
 class SlideChangedError(SlideError, code="slide-changed"):
     def __init__(self) -> None:
         super().__init__("The file of the slide changed while it was being classified.")

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from app.core.errors import counted
 from app.core.manifest import InputContract
 from app.core.slide_errors import SlideFormatError, SlideTooLargeError
 from app.core.slide_limits import SlideLimits
@@ -85,11 +84,6 @@ def tile_side_um(contract: InputContract) -> float:
     if mpp is None or contract.tile_side_px is None:
         raise SlideFormatError("the model does not state the scale of its training tiles.")
     return mpp * contract.tile_side_px
-
-
-def describe(grid: Grid) -> str:
-    """Such as `39 x 29 tiles of 1024 um`."""
-    return f"{grid.columns} x {counted(grid.rows, 'tile')} of {grid.side_um:.0f} um"
 
 
 def _count(length_px: int, side_level0: float) -> int:

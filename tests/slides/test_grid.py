@@ -8,7 +8,7 @@ from app.core.manifest import InputContract
 from app.core.slide_errors import SlideFormatError, SlideTooLargeError
 from app.core.slide_limits import SlideLimits
 from app.slides.facts import LevelFacts, SlideFacts
-from app.slides.grid import describe, make_grid, tile_side_um
+from app.slides.grid import make_grid, tile_side_um
 
 LIMITS = SlideLimits(max_tiles=1000)
 
@@ -49,7 +49,6 @@ def test_grid_follows_the_resolution_and_not_the_objective() -> None:
     assert grid.location_level0(1, 1) == (4214, 4214)
     assert grid.side_um == pytest.approx(1024)
     assert grid.tile_area_mm2 == pytest.approx(1.048576)
-    assert describe(grid) == "2 x 2 tiles of 1024 um"
 
 
 def test_half_a_tile_at_the_edge_is_a_tile() -> None:

@@ -291,6 +291,4 @@ def declared(client: TestClient) -> Iterator[tuple[str, set[str]]]:
 
 def test_every_problem_of_slides_is_declared_by_a_route(client: TestClient) -> None:
     codes = set().union(*(found for _, found in declared(client)))
-    assert set(PROBLEM_TYPES) - codes <= {"not-found", "method-not-allowed", "origin-denied"} | {
-        "corrupt-slide-tile",  # in a job's result, or drawn blurred
-    }
+    assert set(PROBLEM_TYPES) - codes <= {"not-found", "method-not-allowed", "origin-denied"}
