@@ -10,7 +10,7 @@ PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
              >/dev/null 2>&1 && command -v $$p && break; done)
 INSTALL  = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PROJECT  = $(INSTALL) --no-deps --no-build-isolation --editable .
-SERVED  := --extra signatures --extra access --extra audit --extra postgresql --extra redis --extra slides
+SERVED  := --extra signatures --extra access --extra audit --extra postgresql --extra redis --extra slides --extra tracing
 LOCK     = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
              --no-annotate --custom-compile-command 'make lock' pyproject.toml
 
