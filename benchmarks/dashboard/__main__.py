@@ -83,3 +83,7 @@ def _draw(folder: Path, tiles: Path | None, phase_s: float) -> None:
             step_s=_SCRAPE_S,
             file=_PICTURE,
         )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -53,7 +53,7 @@ def draw_dashboard(
         at = 1 - (y + 0.75) / n_rows
         figure.text(0.006, at, title, fontsize=13, fontweight="bold", color=_INK)
     for panel in panels:
-        axes = figure.add_axes(_rectangle(panel, n_rows))
+        axes: Any = figure.add_axes(_rectangle(panel, n_rows))
         axes.set_title(panel.title, loc="left", fontsize=10, color=_INK)
         if panel.kind == "stat":
             _write_numbers(axes, panel, prometheus)
@@ -61,6 +61,7 @@ def draw_dashboard(
             _draw_lines(
                 axes, panel, lambda query: prometheus.between(query, begin_s, end_s, step_s)
             )
+            axes.set_xlim(datetime.fromtimestamp(begin_s, UTC), datetime.fromtimestamp(end_s, UTC))
     figure.savefig(file)
 
 
@@ -125,13 +126,14 @@ def _draw_lines(axes: Any, panel: Panel, ask: Callable[[str], Any]) -> None:
 
 
 def _label_axes(axes: Any, suffix: str, *, has_legend: bool) -> None:
-    from matplotlib.dates import DateFormatter
+    import matplotlib.dates
     from matplotlib.ticker import FuncFormatter
 
-    axes.xaxis.set_major_formatter(DateFormatter("%H:%M"))
+    dates: Any = matplotlib.dates  # it has no types
+    axes.xaxis.set_major_formatter(dates.DateFormatter("%H:%M"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}{suffix}"))
     axes.tick_params(length=0, labelsize=8, colors=_INK)
-    axes.xaxis.set_major_locator(_every_minute())
+    axes.xaxis.set_major_locator(dates.AutoDateLocator(minticks=3, maxticks=10))
     axes.grid(visible=True, color="#e6e3e5", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[:].set_visible(False)
@@ -144,9 +146,3 @@ def _label_axes(axes: Any, suffix: str, *, has_legend: bool) -> None:
             frameon=False,
             columnspacing=1.0,
         )
-
-
-def _every_minute() -> Any:
-    from matplotlib.dates import MinuteLocator
-
-    return MinuteLocator()

@@ -40,12 +40,21 @@ def send_changing_load(port: int, key: str, tiles: Sequence[bytes], phase_s: flo
     def send_batch(body: bytes) -> None:
         send(body, "/batch", f"multipart/form-data; boundary={_BOUNDARY}")
 
+    _open_the_queue_of_slides(port, key)
     some_are_cut = [*tiles, _CUT_TILE]
     others = [_with_swapped_colours(tile) for tile in tiles]
     _repeat(send, some_are_cut, phase_s, n_clients=1, pause_s=0.15)
     _repeat(send, some_are_cut, phase_s, n_clients=8, pause_s=0)
     _repeat(send_batch, [_form(tiles)], phase_s / 2, n_clients=12, pause_s=0.2)
     _repeat(send, others, phase_s * 1.5, n_clients=2, pause_s=0.15)
+
+
+def _open_the_queue_of_slides(port: int, key: str) -> None:
+    """The first request for jobs begins to count them."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    connection.request("GET", "/v1/jobs", headers={"Authorization": f"Bearer {key}"})
+    connection.getresponse().read()
+    connection.close()
 
 
 def _repeat(
