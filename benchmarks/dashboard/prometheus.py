@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import secrets
 import shutil
 import socket
 import subprocess
@@ -27,6 +28,7 @@ PROGRAMS: Final = {
 """Debian package of each program."""
 _TARGET: Final = "osteo:8000"
 _ALERTMANAGER: Final = "alertmanager:9093"
+_PORTS: Final = range(20_000, 32_000)
 _READY_WITHIN_S: Final = 120.0
 
 
@@ -74,7 +76,13 @@ def fetch_json(url: str) -> Any:
 
 @contextmanager
 def running_prometheus(
-    folder: Path, target: str, *, interval_s: int, rules: str = "", alertmanager: str = ""
+    folder: Path,
+    target: str,
+    *,
+    interval_s: int,
+    rules: str = "",
+    alertmanager: str = "",
+    job: str = "",
 ) -> Iterator[Prometheus]:
     """Run Prometheus with the configuration of Compose.
 
@@ -84,6 +92,7 @@ def running_prometheus(
         interval_s: seconds between two scrapes, and between two evaluations of the rules.
         rules: the rules, if others than those in `alerts.yml`.
         alertmanager: as `target`, of an Alertmanager.
+        job: lines to add to the job, such as those that docs/monitoring.md names for TLS.
 
     Raises:
         RuntimeError: it cannot be found, or was not ready in time.
@@ -97,7 +106,7 @@ def running_prometheus(
         if documented not in text:
             raise RuntimeError(f"prometheus.yml does not contain {documented}")
         text = text.replace(documented, used)
-    (folder / "prometheus.yml").write_text(text)
+    (folder / "prometheus.yml").write_text(text + job)
     (folder / "alerts.yml").write_text(rules or (MONITORING_DIR / "alerts.yml").read_text())
     with _running(
         "prometheus",
@@ -127,9 +136,7 @@ def _running(program: str, folder: Path, *options: str) -> Iterator[str]:
     path = shutil.which(program)
     if path is None:
         raise RuntimeError(f"there is no {program}: install {PROGRAMS[program]} (Debian)")
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{listener.getsockname()[1]}"
+    address = f"127.0.0.1:{_free_port()}"
     log_file = folder / f"{program}.log"
     with log_file.open("wb") as log:
         command = [path, *options, f"--web.listen-address={address}"]
@@ -140,6 +147,15 @@ def _running(program: str, folder: Path, *options: str) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait()
+
+
+def _free_port() -> int:
+    """One that outgoing connections do not get, so that none takes it before the program does."""
+    while True:
+        port = secrets.choice(_PORTS)
+        with suppress(OSError), socket.socket() as listener:
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log_file: Path) -> None:

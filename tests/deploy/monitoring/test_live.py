@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from benchmarks.dashboard.draw import draw_dashboard
 from benchmarks.dashboard.panels import Panel, read_panels
 from benchmarks.dashboard.prometheus import Prometheus, fetch_json
 from tests.contract.test_container import SERVICES
@@ -73,6 +77,17 @@ def test_prometheus_evaluates_each_alert(prometheus: Prometheus) -> None:
 
     wait_until(lambda: "unknown" not in states().values())
     assert states() == dict.fromkeys(RULES, "ok")
+
+
+def test_the_picture_of_the_guide_can_be_drawn(prometheus: Prometheus, tmp_path: Path) -> None:
+    """`python -m benchmarks.dashboard` does this after a longer run."""
+    end_s = time.time()
+    span = {"begin_s": end_s - 30, "end_s": end_s, "step_s": 1.0}
+    draw_dashboard(PANELS, prometheus, **span, file=tmp_path / "drawn.png")
+    with Image.open(tmp_path / "drawn.png") as drawn:
+        colours = drawn.convert("RGB").getcolors(maxcolors=2**24)
+    assert colours is not None
+    assert len(colours) > 100
 
 
 def test_prometheus_is_healthy_as_compose_asks(prometheus: Prometheus) -> None:
