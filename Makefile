@@ -16,7 +16,7 @@ LOCK     = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve train model test test-fast test-exhaustive attack lint format doctor bench-access bench-serving bench-slides bench-study bench-trust bench-training lock lock-peers lock-clients clean
+.PHONY: help serve sizing train model test test-fast test-exhaustive attack lint format doctor bench-access bench-serving bench-sizing bench-slides bench-study bench-trust bench-training lock lock-peers lock-clients clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,12 @@ bench-serving: $(VENV)/dev.stamp  ## benchmark the service and its peers, update
 
 bench-access: $(VENV)/dev.stamp  ## benchmark access control and the audit, update docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.access --write-docs $(BENCH)
+
+bench-sizing: $(VENV)/dev.stamp  ## measure what docs/sizing.md plans with on 1 and 2 cores, update it (4 minutes, root)
+	@$(BIN)/python -m benchmarks.sizing measure --write-docs $(BENCH)
+
+sizing: $(VENV)/serve.stamp  ## plan replicas, cores and memory: make sizing PLAN='--tiles-per-day 2000'
+	@$(BIN)/python -m benchmarks.sizing plan $(PLAN)
 
 bench-slides: $(VENV)/dev.stamp  ## benchmark whole slides from the command to the report, update docs/slides.md
 	@$(BIN)/python -m benchmarks.slides --write-docs $(BENCH)

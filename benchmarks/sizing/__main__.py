@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         "--cores", type=int, nargs="+", default=[1, 2], help="numbers of cores (1 2)"
     )
     measuring.add_argument(
-        "--seconds", type=float, default=13.0, help="seconds of each rate of arrivals (13)"
+        "--seconds", type=float, default=12.0, help="seconds of each rate of arrivals (12)"
     )
     measuring.add_argument(
         "--loads",

@@ -12,9 +12,9 @@ from typing import Any, Final
 from benchmarks.sizing.outcomes import summarise
 from benchmarks.sizing.queueing import Balance, Outage, Outcome, Pod, poisson_arrivals, simulate
 
-BEFORE_S: Final = 60.0
+BEFORE_S: Final = 30.0
 """Simulated time before the node is lost."""
-_AFTER_S: Final = 120.0
+_AFTER_S: Final = 60.0
 _WINDOW_S: Final = 5.0
 _REQUESTS: Final = 5_000
 """Fewer requests in a run say little, so it is repeated."""

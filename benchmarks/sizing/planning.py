@@ -23,6 +23,8 @@ MAX_UTILISATION: Final = 0.8
 MAX_REPLICAS: Final = 200
 _MAX_REFUSED: Final = 0.001
 _PEAK_TILES: Final = 20_000
+_LEAST_PER_S: Final = 1e-6
+"""With fewer tiles a second no request meets another."""
 _DECODE_PROCESS_MIB: Final = 45
 _MIB: Final = 1 << 20
 
@@ -218,8 +220,8 @@ def _request_s(pod: Pod, demand: Demand) -> float:
 
 
 def _at_peak(pod: Pod, n_pods: int, demand: Demand, cluster: Cluster) -> dict[str, Any]:
-    if not demand.peak_per_s:
-        return {"p99_ms": 0.0, "refused_share": 0.0}
+    if demand.peak_per_s < _LEAST_PER_S:
+        return {"p99_ms": _request_s(pod, demand) * 1e3, "refused_share": 0.0}
     rng = random.Random(0)  # noqa: S311 - not for cryptography
     seconds = _PEAK_TILES / demand.peak_per_s
     arrivals = poisson_arrivals(demand.peak_per_s, seconds, rng, demand.request_tiles)
