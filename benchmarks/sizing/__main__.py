@@ -190,7 +190,8 @@ def _run_report(options: argparse.Namespace) -> int:
 
 def complete(results: Results) -> Results:
     """Add what follows from the measurements: the predictions and the worked example."""
-    return results | {"predicted": predict(results), "example": plan_example(results)}
+    predicted = results | {"predicted": predict(results)}
+    return predicted | {"example": plan_example(predicted)}
 
 
 def plan_example(results: Results) -> dict[str, Any]:

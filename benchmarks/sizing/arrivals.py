@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from collections.abc import Sequence
@@ -56,6 +57,37 @@ def send_at_rate(
         seed: decides the times.
     """
     return asyncio.run(_send_at_rate(target, bodies, per_s, seconds, seed))
+
+
+def send_with_pauses(
+    target: Target, bodies: Sequence[bytes], pause_s: float, seconds: float, seed: int
+) -> list[Outcome]:
+    """Send one tile after the other, with pauses of random length: no tile meets another.
+
+    Unlike a client that never pauses, it finds the service as a random caller does: its caches
+    cold and its cores in use by others.
+
+    Args:
+        target: where to.
+        bodies: encoded tiles, of which each request takes the next.
+        pause_s: mean pause after each answer.
+        seconds: for how long tiles are sent.
+        seed: decides the pauses.
+    """
+    return asyncio.run(_send_with_pauses(target, bodies, pause_s, seconds, seed))
+
+
+async def _send_with_pauses(
+    target: Target, bodies: Sequence[bytes], pause_s: float, seconds: float, seed: int
+) -> list[Outcome]:
+    requests = itertools.cycle([target.request(body) for body in bodies])
+    rng = random.Random(seed)  # noqa: S311 - not for cryptography
+    sender = _Sender(target, [], [], time.perf_counter())
+    while time.perf_counter() - sender.began < seconds:
+        await sender.send(next(requests))
+        await asyncio.sleep(rng.expovariate(1 / pause_s))
+    await disconnect(writer for _, writer in sender.idle)
+    return sender.outcomes
 
 
 async def _send_at_rate(

@@ -91,5 +91,5 @@ def _recovered_s(outcomes: Sequence[Outcome], outage: Outage, target_p99_s: floa
         n_failed = sum(one.latency_s < 0 for one in of_window)
         n_late = sum(one.latency_s > target_p99_s for one in of_window)
         if n_failed or n_late > len(of_window) / 100:
-            recovered_s = (window + 1) * _WINDOW_S
+            recovered_s = max(recovered_s, (window + 1) * _WINDOW_S)
     return recovered_s

@@ -21,7 +21,7 @@ from benchmarks.machine import describe_host
 from benchmarks.processes import RunningServer, running
 from benchmarks.publish import Results
 from benchmarks.servers import OURS, SERVERS
-from benchmarks.sizing.arrivals import send_at_rate
+from benchmarks.sizing.arrivals import send_at_rate, send_with_pauses
 from benchmarks.sizing.disturbance import Counters, disturbance, read_counters, require_quiet
 from benchmarks.sizing.outcomes import summarise
 from benchmarks.sizing.quota import CoreLimit, limited_cores
@@ -31,6 +31,7 @@ LOADS: Final = (0.3, 0.5, 0.7, 0.8, 0.9, 1.5)
 """Offered tiles a second, as shares of what a saturated service answers."""
 _CLIENTS: Final = 8
 _ROUNDS: Final = 3
+_PAUSE_S: Final = 0.03
 
 
 @dataclass(slots=True)
@@ -92,9 +93,7 @@ def measure(options: argparse.Namespace) -> Results:
         for one in limited:
             _tell(f"{one.limit.n_cores}, alone")
             send(one.service.target, bodies, 1, seconds=options.seconds / 6)  # warm up
-            answers = send(one.service.target, bodies, 1, seconds=options.seconds / 3)
-            answers.require(200)
-            one.alone_s = answers.latencies_s
+            one.alone_s = _alone_s(one, bodies, options.seconds / 2)
         for _ in range(_ROUNDS):  # in turn, so that a slow minute affects all alike
             for one in limited:
                 _tell(f"{one.limit.n_cores}, saturated")
@@ -153,6 +152,14 @@ def _first_in_line() -> Iterator[None]:
             os.sched_setscheduler(0, policy, parameters)
 
 
+def _alone_s(one: _Limited, bodies: Sequence[bytes], seconds: float) -> list[float]:
+    """Latencies of tiles that meet no other."""
+    outcomes = send_with_pauses(one.service.target, bodies, _PAUSE_S, seconds, seed=0)
+    if any(outcome.latency_s < 0 for outcome in outcomes):
+        raise RuntimeError("an idle service refused a tile, or did not answer")
+    return [outcome.latency_s for outcome in outcomes]
+
+
 def _saturate(one: _Limited, bodies: Sequence[bytes], seconds: float) -> dict[str, float]:
     cpu_s, serial_s = one.service.cpu_s(), one.serial_s()
     mark = _Mark.now([one.service])
@@ -170,9 +177,11 @@ def _saturate(one: _Limited, bodies: Sequence[bytes], seconds: float) -> dict[st
 
 def _offer(one: _Limited, bodies: Sequence[bytes], load: float, seconds: float) -> dict[str, Any]:
     mark, per_s = _Mark.now([one.service]), load * one.tiles_per_s
+    generator_s, began = time.process_time(), time.monotonic()
     outcomes = send_at_rate(one.service.target, bodies, per_s, seconds, seed=round(load * 100))
+    generator_cores = (time.process_time() - generator_s) / (time.monotonic() - began)
     point = {"load": load, "offered_per_s": per_s, **summarise(outcomes, seconds)}
-    return point | mark.until_now([one.service])
+    return point | {"generator_cores": generator_cores} | mark.until_now([one.service])
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks.sizing.planning import SLIDE_FACTOR
 from benchmarks.tables import render_table
 
 _PHASES = {
@@ -39,6 +40,9 @@ def _rows(planned: Mapping[str, Any]) -> list[list[str]]:
     if cluster["may_lose_node"]:
         left -= planned["pods_of_a_node"]
     pods_per_s = planned["tiles_per_s_per_pod"]
+    factors = f", times {planned['p99_margin']:.2f}"
+    if demand["slides_per_day"]:
+        factors += f" and {SLIDE_FACTOR}"
     slides_h = demand["slides_per_day"] * planned["slide_minutes"] / 60
     rows = [
         [
@@ -58,7 +62,7 @@ def _rows(planned: Mapping[str, Any]) -> list[list[str]]:
         [
             "p99 at the peak",
             f"{planned['p99_ms_at_peak']:.0f} ms",
-            f"simulated, on {left} of the pods; target {demand['target_p99_s'] * 1e3:g} ms",
+            f"simulated on {left} of the pods{factors}; target {demand['target_p99_s'] * 1e3:g} ms",
         ],
         [
             "headroom at the peak",

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from benchmarks.sizing.lost_node import BEFORE_S, lose_node
 from benchmarks.sizing.outcomes import summarise
-from benchmarks.sizing.predicting import pod_of, tiles_per_s
+from benchmarks.sizing.predicting import p99_margin, pod_of, tiles_per_s
 from benchmarks.sizing.queueing import Balance, Outage, Pod, poisson_arrivals, simulate
 
 SLIDE_FACTOR: Final = 1.23
@@ -108,7 +108,9 @@ def plan(
         raise ValueError("one node cannot be lost: --nodes 2, or --may-not-lose-a-node.")
     measured = _measured(results, cluster.pod_cores)
     pod, pod_per_s = pod_of(measured, results["limits"]), tiles_per_s(measured)
-    replicas, lost, at_peak = _least_replicas(pod, pod_per_s, demand, cluster)
+    margin = p99_margin(results, cluster.pod_cores)
+    factor = margin * (SLIDE_FACTOR if demand.slides_per_day else 1.0)
+    replicas, lost, at_peak = _least_replicas(pod, factor, demand, cluster)
     per_core = pod_per_s / cluster.pod_cores
     return {
         "demand": dataclasses.asdict(demand),
@@ -119,6 +121,7 @@ def plan(
         "replicas": replicas,
         "cores": replicas * cluster.pod_cores,
         "pods_of_a_node": lost,
+        "p99_margin": margin,
         "p99_ms_at_peak": at_peak["p99_ms"],
         "peak_utilisation": demand.peak_per_s / (replicas * pod_per_s),
         "day_utilisation": demand.mean_per_s / (replicas * pod_per_s),
@@ -188,45 +191,49 @@ def _measured(results: Mapping[str, Any], pod_cores: int) -> Mapping[str, Any]:
 
 
 def _least_replicas(
-    pod: Pod, pod_per_s: float, demand: Demand, cluster: Cluster
+    pod: Pod, factor: float, demand: Demand, cluster: Cluster
 ) -> tuple[int, int, dict[str, Any]]:
-    """Replicas, pods of a node, and the peak as the remaining pods see it."""
+    """Replicas, pods of a node, and the peak as the remaining pods see it.
+
+    `factor` is how much longer the 99th percentile is than simulated.
+    """
+    pod_per_s = pod.n_workers / statistics.fmean(pod.busy_s)
     for replicas in range(1, MAX_REPLICAS + 1):
         lost = math.ceil(replicas / cluster.nodes)
         left = replicas - lost if cluster.may_lose_node else replicas
         most_per_s = max(demand.mean_per_s, demand.peak_per_s)
         if left < 1 or most_per_s > MAX_UTILISATION * left * pod_per_s:
             continue
-        at_peak = _at_peak(pod, left, demand, cluster)
+        at_peak = _at_peak(pod, left, factor, demand, cluster)
         if at_peak["p99_ms"] <= demand.target_p99_s * 1e3 and (
             at_peak["refused_share"] <= _MAX_REFUSED
         ):
             return replicas, lost, at_peak
-        if _request_s(pod, demand) > demand.target_p99_s:
+        if _request_s(pod, factor, demand) > demand.target_p99_s:
             break
     raise ValueError(
         f"{MAX_REPLICAS} pods of {cluster.pod_cores} cores do not reach a 99th percentile of "
         f"{demand.target_p99_s:g} s at {demand.peak_per_s:.1f} tiles/s; a request alone takes up "
-        f"to {_request_s(pod, demand):.2f} s."
+        f"to {_request_s(pod, factor, demand):.2f} s."
     )
 
 
-def _request_s(pod: Pod, demand: Demand) -> float:
+def _request_s(pod: Pod, factor: float, demand: Demand) -> float:
     """About the 99th percentile of the time of a request that meets no other."""
     slowest_s = sorted(pod.busy_s)[int(0.99 * (len(pod.busy_s) - 1))]
-    factor = SLIDE_FACTOR if demand.slides_per_day else 1.0
     request_s = demand.request_tiles * statistics.fmean(pod.busy_s) / pod.n_workers
     return factor * max(slowest_s, request_s)
 
 
-def _at_peak(pod: Pod, n_pods: int, demand: Demand, cluster: Cluster) -> dict[str, Any]:
+def _at_peak(
+    pod: Pod, n_pods: int, factor: float, demand: Demand, cluster: Cluster
+) -> dict[str, Any]:
     if demand.peak_per_s < _LEAST_PER_S:
-        return {"p99_ms": _request_s(pod, demand) * 1e3, "refused_share": 0.0}
+        return {"p99_ms": _request_s(pod, factor, demand) * 1e3, "refused_share": 0.0}
     rng = random.Random(0)  # noqa: S311 - not for cryptography
     seconds = _PEAK_TILES / demand.peak_per_s
     arrivals = poisson_arrivals(demand.peak_per_s, seconds, rng, demand.request_tiles)
     found = summarise(simulate([pod] * n_pods, arrivals, rng, cluster.balance), seconds)
-    factor = SLIDE_FACTOR if demand.slides_per_day else 1.0
     p99_ms = found["p99_ms"]
     return found | {"p99_ms": math.inf if p99_ms is None else p99_ms * factor}
 

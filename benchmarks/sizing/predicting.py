@@ -1,7 +1,7 @@
 """Predicts the measured points with the simulation, from other measurements than those points.
 
-A pod of the simulation knows the tiles a second of a saturated service and the latencies of a
-single client. What it says about random arrivals is a prediction, which is compared with them.
+A pod of the simulation knows the tiles a second of a saturated service and the latencies of tiles
+that meet no other. What it says about random arrivals is a prediction, which is compared with them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def pod_of(measured: Mapping[str, Any], limits: Mapping[str, float], n_cores: in
     serial_ms = statistics.median(turn["serial_ms"] for turn in measured["saturated"])
     return Pod(
         n_workers=n_cores or n_measured,
-        # The latencies of a single client, scaled to the mean of a saturated service.
+        # The latencies of tiles that meet no other, scaled to the mean of a saturated service.
         busy_s=tuple(value / mean_alone_ms * mean_busy_s for value in measured["alone_ms"]),
         alone_s=tuple(value / 1e3 for value in measured["alone_ms"]),
         serial_s=serial_ms / 1e3,
@@ -69,6 +69,23 @@ def predict(results: Mapping[str, Any]) -> dict[str, Any]:
         "cores": _cores(results),
         "lost_node": _lost_node(results),
     }
+
+
+def p99_margin(results: Mapping[str, Any], n_cores: int) -> float:
+    """Median of the measured 99th percentiles over the predicted ones, below saturation.
+
+    Returns:
+        At least 1; 1 if nothing was compared.
+    """
+    predicted = results.get("predicted", {}).get("points", [])
+    ratios = [
+        point["p99_ms"] / prediction["p99_ms"][0]
+        for entry, predictions in zip(results["measured"], predicted, strict=False)
+        if entry["cores"] == n_cores
+        for point, prediction in zip(entry["points"], predictions, strict=True)
+        if point["load"] < 1
+    ]
+    return max(1.0, statistics.median(ratios)) if ratios else 1.0
 
 
 def _predict_point(

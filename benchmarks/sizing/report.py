@@ -80,7 +80,16 @@ def _conditions(results: Results) -> str:
 def _points(results: Results) -> str:
     header = [
         *("cores", "load", "offered (1/s)", "tiles/s", "predicted"),
-        *("p50 (ms)", "predicted", "p99 (ms)", "predicted", "429", "predicted", "other cores"),
+        *(
+            "p50 (ms)",
+            "predicted",
+            "p99 (ms)",
+            "predicted",
+            "429",
+            "predicted",
+            "other cores",
+            "generator",
+        ),
     ]
     rows = []
     for entry, point, predicted in _pairs(results):
@@ -93,6 +102,7 @@ def _points(results: Results) -> str:
                 f"{point['refused_share']:.1%}",
                 _range(predicted.get("refused_share"), "{:.1%}"),
                 f"{point['other_cores'] + point['stolen_cores']:.2f}",
+                f"{point['generator_cores']:.2f}",
             ]
         )
     return render_table(header, rows)
@@ -119,7 +129,8 @@ def _errors(results: Results) -> str:
         )
     return (
         "Predictions are the median of 21 simulated runs of the same length, with the least and "
-        f"the greatest in brackets. {'; '.join(sentences)}."
+        "the greatest in brackets. The last columns are cores that other processes and the load "
+        f"generator used meanwhile, beside the service. {'; '.join(sentences)}."
     )
 
 

@@ -97,11 +97,23 @@ def test_half_of_the_requests_are_lost_until_the_loss_of_one_of_two_nodes_is_not
     planned = plan(RESULTS, A_DAY, Cluster(noticed_s=50))
     assert planned["lost_node"]["unnoticed"]["lost_share"] == pytest.approx(0.5, abs=0.05)
     assert planned["lost_node"]["missing"]["lost_share"] == 0
+    assert planned["lost_node"]["recovered_s"] == 50
 
 
 def test_target_below_the_time_of_a_request_is_refused_with_that_time() -> None:
     with pytest.raises(ValueError, match=r"do not reach .* 0\.01 s.* alone takes up to 0\.02 s"):
         plan(RESULTS, replace(A_DAY, target_p99_s=0.01), Cluster())
+
+
+def test_plan_makes_up_for_what_the_simulation_predicts_too_low() -> None:
+    points = [{"load": 0.5, "p99_ms": 90.0}, {"load": 1.5, "p99_ms": 9_000.0}]
+    compared = RESULTS | {
+        "measured": [measured(2) | {"points": points}],
+        "predicted": {"points": [[{"p99_ms": [30.0, 20.0, 40.0]}] * 2]},
+    }
+    assert plan(compared, A_DAY, Cluster())["p99_margin"] == 3
+    simulated_ms = plan(RESULTS, A_DAY, Cluster())["p99_ms_at_peak"]
+    assert plan(compared, A_DAY, Cluster())["p99_ms_at_peak"] == pytest.approx(3 * simulated_ms)
 
 
 def test_pods_of_another_size_are_refused() -> None:
