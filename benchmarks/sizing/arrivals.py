@@ -64,8 +64,8 @@ def send_with_pauses(
 ) -> list[Outcome]:
     """Send one tile after the other, with pauses of random length: no tile meets another.
 
-    Unlike a client that never pauses, it finds the service as a random caller does: its caches
-    cold and its cores in use by others.
+    Unlike a client that never pauses, it finds the service as a random caller does: other work has
+    had the cores and their caches meanwhile.
 
     Args:
         target: where to.
