@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import ssl
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from tests.conftest import REPOSITORY
 from tests.deploy.proxy.failing_replicas import failing_replicas
 from tests.deploy.proxy.replicas import ReplicatedService
 from tests.server.ingresses import PROGRAMS, Ingress, ingress, shipped_configuration
-from tests.servers import wait_until
+from tests.servers import running_server, wait_until
 
 
 @pytest.fixture(params=PROGRAMS)
@@ -105,3 +108,13 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     command = ["systemd-analyze", "verify", "--man=no", str(unit)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_start_of_the_unit_is_over_when_the_replica_is_ready(tmp_path: Path) -> None:
+    found = re.search(r"^ExecStartPost=/bin/sh -c '(.*)'$", shipped_configuration("systemd"), re.M)
+    assert found
+    wait = found[1].replace(".venv/bin/python", sys.executable).removesuffix("; sleep 3")
+    with running_server(tmp_path) as server:
+        environ = {"OSTEO_PORT": str(server.address[1]), "PATH": "/usr/bin:/bin"}
+        subprocess.run(["/bin/sh", "-c", wait], cwd=REPOSITORY, env=environ, check=True)
+        assert server.client.get(f"{server.url}/readyz").status_code == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import signal
 import threading
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from tests.servers import free_port, serving, wait_until
 TRIES: Final = 1000
 """A busy machine may take long to start a replica."""
 Classify = Callable[..., dict[str, Any]]
+_logger = logging.getLogger(__name__)
 
 
 def documented_client() -> dict[str, Any]:
@@ -69,6 +71,7 @@ class Workload:
                 for tile, answer in sender.result():
                     self.sent.append(tile)
                     self.answered.append(answer["tile"]["sha256"])
+        _logger.info("%d tiles in %d requests", self.n_answers, self.n_requests)
 
     def _send(self) -> list[tuple[bytes, dict[str, Any]]]:
         done = []
