@@ -42,7 +42,8 @@ class Replica:
         self._n_starts += 1
         folder = self._folder / f"start-{self._n_starts}"
         folder.mkdir(parents=True)
-        environ = {**_PATIENT, "OSTEO_PORT": str(self._port), **environ}
+        environ = {**_PATIENT, "OSTEO_PORT": "%i", **environ}
+        environ = {name: value.replace("%i", str(self._port)) for name, value in environ.items()}
         server: AbstractContextManager[RunningServer] = (
             running_server(folder, **environ)
             if checkout is None
@@ -68,7 +69,7 @@ class ReplicatedService:
             program: "nginx" or "haproxy".
             folder: for files of the ingress and logs.
             checkout: of the program; this repository if not given.
-            environ: settings of both replicas.
+            environ: settings of both replicas, in which "%i" is the port, as in a unit of systemd.
         """
         self._program = program
         self._folder = folder

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -79,9 +80,13 @@ def test_address_of_the_client_is_logged_with_the_id_and_cannot_be_forged(
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_replicas_that_share_their_state_share_uploads(program: str, tmp_path: Path) -> None:
+def test_replicas_of_the_unit_share_uploads_and_have_audits_of_their_own(
+    program: str, tmp_path: Path
+) -> None:
+    unit = shipped_configuration("systemd").replace("/var/lib/osteo", str(tmp_path / "state"))
+    settings: Any = dict(re.findall(r"^Environment=(\w+)=(.*)$", unit, re.M))
     with (
-        ReplicatedService(program, tmp_path, OSTEO_STATE_DIR=str(tmp_path / "state")) as service,
+        ReplicatedService(program, tmp_path, **settings) as service,
         service.ingress.client() as client,
     ):
         begun = client.post("/v1/uploads", headers={"Upload-Length": "4000"}).json()
@@ -95,6 +100,8 @@ def test_replicas_that_share_their_state_share_uploads(program: str, tmp_path: P
             assert replica.server is not None
             url = f"{replica.server.url}{path}"
             assert httpx2.get(url, timeout=60).json()["offset"] == 4000
+            audit = tmp_path / "state" / f"audit-{replica.address[1]}.sqlite3"
+            assert audit.is_file()
 
 
 @pytest.mark.skipif(
