@@ -67,9 +67,8 @@ def test_model_is_upgraded_and_rolled_back_without_a_failed_request(
     assert load.failures == []
 
 
-@pytest.mark.parametrize(
-    "program", ["nginx", pytest.param("haproxy", marks=pytest.mark.exhaustive)]
-)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_program_is_upgraded_and_rolled_back_without_a_failed_request(
     program: str, earlier_program: Path, tmp_path: Path
 ) -> None:
