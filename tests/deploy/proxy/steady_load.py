@@ -74,6 +74,7 @@ class SteadyLoad:
             return [a for a in self.answers[n_before:] if a.at_s - a.took_s >= now]
 
         wait_until(lambda: len(sent_since()) >= n_answers or bool(self.failures))
+        assert not self.failures, self.failures[:3]
         return {answer.model_version for answer in sent_since()}
 
     def _send(self) -> None:
