@@ -14,10 +14,12 @@ from app.api.answer_headers import add_answer_headers
 from app.api.auditing import Auditor
 from app.api.problems import problem_response
 from app.api.request_context import request_context
+from app.api.request_tracing import end_trace
 from app.api.unrouted import route_of
 from app.core.errors import NotReadyError, OsteoError
 from app.telemetry.logs import LOGGER_NAME
 from app.telemetry.metrics import Metrics
+from app.telemetry.tracing import tracing
 
 # Every replica is probed and scraped every few seconds, which would bury the other log lines.
 _QUIET_ROUTES: Final = frozenset({"/livez", "/readyz", "/metrics"})
@@ -57,7 +59,7 @@ class ObserveRequests:
         if context.request_id_error is not None:
             app = problem_response(scope, context.request_id_error)
         try:
-            with self._auditor.noting_switches(scope):
+            with tracing(context.trace), self._auditor.noting_switches(scope):
                 await app(scope, receive, send_recorded)
         except Exception:
             context.problem_code = OsteoError.code
@@ -96,5 +98,6 @@ def record_request(metrics: Metrics, scope: Scope, route: str, status: int) -> N
             "duration_s": round(duration_s, 6),
             "caller": context.caller.name if context.caller else None,
             **context.log_fields,
+            **end_trace(context, scope["method"], route, status),
         },
     )
