@@ -14,7 +14,6 @@ from starlette.types import Scope
 
 from app.access.caller import Caller
 from app.access.rate_limits import Allowance
-from app.api.request_tracing import begin_trace
 from app.core.errors import OsteoError
 from app.core.header_errors import RequestIdError
 from app.inference.results import ModelIdentity, TileResult
@@ -63,7 +62,7 @@ class RequestContext:
         request_id_error: why the client's id is refused; None if it is not.
         received_at: when its headers were complete (`time.perf_counter`).
         log_fields: further fields of its log line.
-        trace: its trace; None if tracing is off.
+        trace: its trace; None if it has none.
         problem_code: the code of the problem it was answered with; empty without one.
         certificate_subject: whom the verified client certificate of the connection names, such as
             "CN=lis,O=Hospital" (RFC 4514); None without one.
@@ -105,7 +104,6 @@ def request_context(scope: Scope) -> RequestContext:
     context: RequestContext | None = state.get(_STATE_KEY)
     if context is None:
         context = state[_STATE_KEY] = _new_context(scope)
-        context.trace = begin_trace(scope)
     return context
 
 

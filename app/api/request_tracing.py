@@ -1,4 +1,4 @@
-"""The span of a request: begun with its context, ended with its log line."""
+"""The span of a request: begun when its path is known, ended with its log line."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from app.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from app.api.request_context import RequestContext
-    from app.telemetry.request_traces import RequestTrace, Tracer
+    from app.telemetry.request_traces import Tracer
 
+QUIET_ROUTES: Final = frozenset({"/livez", "/readyz", "/metrics"})
+"""Replicas are probed and scraped every few seconds, which would bury other lines and traces."""
 _STATE_KEY: Final = "tracer"
 _METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _LOGGED: Final = {
@@ -38,13 +40,13 @@ def watch_traces(metrics: Metrics, tracer: Tracer | None) -> None:
         metrics.trace_spans_lost.read = lambda: export.n_lost
 
 
-def begin_trace(scope: Scope) -> RequestTrace | None:
-    """Begin the trace of a request; None if tracing is off."""
+def begin_trace(scope: Scope, context: RequestContext) -> None:
+    """Begin the trace of a request, if tracing is on and the request is no probe."""
     tracer: Tracer | None = scope["state"].get(_STATE_KEY)
-    if tracer is None:
-        return None
+    if tracer is None or context.trace is not None or scope["path"] in QUIET_ROUTES:
+        return
     headers = Headers(scope=scope)
-    return tracer.begin(headers.getlist("traceparent"), headers.getlist("tracestate"))
+    context.trace = tracer.begin(headers.getlist("traceparent"), headers.getlist("tracestate"))
 
 
 def end_trace(context: RequestContext, method: str, route: str, status: int) -> Mapping[str, Any]:
