@@ -19,7 +19,6 @@ MAX_WAITING_SPANS: Final = 4096
 FLUSH_WITHIN_S: Final = 1.0
 """How long the end of the service waits for the collector."""
 _MAX_BATCH_SPANS: Final = 512
-_PERIOD_MS: Final = 2000
 _POST_WITHIN_S: Final = 5.0
 """Retries included."""
 _LOG_EVERY_S: Final = 60.0
@@ -40,7 +39,8 @@ class SpanExport:
 
         Args:
             url: of the collector, with the path. Headers, such as a token, and certificates come
-                from the standard variables `OTEL_EXPORTER_OTLP_*`.
+                from the standard variables `OTEL_EXPORTER_OTLP_*`; the period from
+                `OTEL_BSP_SCHEDULE_DELAY`.
         """
         self.n_exported = self.n_lost = 0
         self._n_waiting = 0
@@ -52,7 +52,6 @@ class SpanExport:
             ),
             # `put` keeps to a lower limit, and counts what it drops.
             max_queue_size=2 * MAX_WAITING_SPANS,
-            schedule_delay_millis=_PERIOD_MS,
             max_export_batch_size=_MAX_BATCH_SPANS,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -42,20 +42,25 @@ class Collector:
     paths: set[str] = field(default_factory=set)
     headers: list[dict[str, str]] = field(default_factory=list)
     received: bytes = b""
-    n_posts: int = 0
     let_answer: threading.Event = field(default_factory=threading.Event)
 
-    def named(self, name: str, n_spans: int = 1) -> list[Span]:
-        """The spans of a name, as soon as there are that many."""
-        wait_until(lambda: sum(span.name == name for span in list(self.spans)) >= n_spans)
-        return [span for span in list(self.spans) if span.name == name]
+    @property
+    def environ(self) -> dict[str, str]:
+        """The settings of a service that sends its spans here, at once."""
+        return {"OSTEO_TRACES_URL": self.url, "OTEL_BSP_SCHEDULE_DELAY": "20"}
 
-    def trace_of(self, span: Span) -> list[Span]:
-        """All spans of the trace of a request's span that were sent before it, and itself."""
-        return [found for found in list(self.spans) if found.trace_id == span.trace_id]
+    def where(self, is_meant: Callable[[Span], bool]) -> list[Span]:
+        """The spans that are meant, as soon as there is one."""
+        wait_until(lambda: any(map(is_meant, list(self.spans))))
+        return list(filter(is_meant, list(self.spans)))
+
+    def below(self, parent: Span) -> list[Span]:
+        """The spans below one that has arrived; they are sent before it."""
+        found = [span for span in list(self.spans) if span.parent_id == parent.span_id]
+        assert {span.trace_id for span in found} <= {parent.trace_id}
+        return found
 
     def take(self, body: bytes) -> None:
-        self.n_posts += 1
         self.received += body
         if self.status == 200:
             self.spans += _decode(body)
