@@ -45,7 +45,7 @@ class SpanExport:
         self.n_exported = self.n_lost = 0
         self._n_waiting = 0
         self._lock = threading.Lock()
-        self._failures = _FailureLog()
+        self._failures = FailureLog()
         self._processor = BatchSpanProcessor(
             _CountedExporter(
                 OTLPSpanExporter(endpoint=url, timeout=_POST_WITHIN_S), self._note_batch
@@ -54,6 +54,11 @@ class SpanExport:
             max_queue_size=2 * MAX_WAITING_SPANS,
             max_export_batch_size=_MAX_BATCH_SPANS,
         )
+
+    @property
+    def n_waiting(self) -> int:
+        """Spans that wait, or are being sent."""
+        return self._n_waiting
 
     def put(self, span: ReadableSpan) -> None:
         """Take a span, or drop it if the buffer is full; any thread may call it."""
@@ -100,7 +105,7 @@ class _CountedExporter(SpanExporter):
         self._exporter.shutdown()
 
 
-class _FailureLog(logging.Handler):
+class FailureLog(logging.Handler):
     """Logs that the collector takes nothing, at most once a minute, and that it does again.
 
     The exporter logs each try, and says only in its log why one failed. Its log ends here; the

@@ -201,3 +201,28 @@ def test_spans_are_sent_before_the_service_ends(tmp_path: Path) -> None:
         assert exchange(server, request("/v1/classify")).status == 200
         assert server.stop() == 0
         assert sorted(span.name for span in found.spans) == sorted([*STAGES, "POST /v1/classify"])
+
+
+def test_spans_hold_nothing_that_could_name_a_patient(traced: Traced) -> None:
+    patient = "DOE-JANE"
+    url = traced.server.url
+    headers = dict.fromkeys(("User-Agent", "Referer", "Cookie", "X-API-Key", "baggage"), patient)
+    files = [("files", (f"{patient}.jpg", TILE)), ("files", (f"{patient}.tif", b"no tile"))]
+    sent = [
+        request(f"/v1/classify?name={patient}&explain={patient}", headers),
+        request(f"/v1/{patient}?name={patient}", headers, method="GET"),
+        request(f"/v1/models/{patient}/activate", headers),
+        request(f"/v1/slides/{patient}", headers, method="GET"),
+        request("/v1/explain?label=" + patient, headers),
+        request("/v1/classify", headers, body=patient.encode()),
+    ]
+    statuses = {exchange(traced.server, one).status for one in sent}
+    assert statuses <= {403, 404, 415, 422}
+    client = traced.server.client
+    batch = client.post(f"{url}/v1/classify/batch", files=files, headers=headers)
+    assert batch.status_code == 200
+    traced.ask("/v1/classify")
+    routes = {span.attributes.get("http.route") for span in traced.collector.spans}
+    assert routes >= {"unmatched", "/v1/classify/batch", "/v1/models/{version}/activate"}
+    for told in (patient.encode(), b"127.0.0.1", b"127.1."):
+        assert told not in traced.collector.received
