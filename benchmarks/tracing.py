@@ -99,8 +99,9 @@ def render_tracing(results: Results) -> str:
             f"tracing off, the same calls take {results['off_us']:.1f} us, {off_percent:.3f} %.",
             f"Medians of {results['n_rounds']} rounds with {results['n_tiles']} tiles "
             f"({results['tiles_are']}) from {_N_CLIENTS} clients to each service, on "
-            f"{results['machine']['cpu']}, {results['machine']['cores']} cores; ratios to "
-            "the first row within a round.",
+            f"{results['machine']['cpu']}, {results['machine']['cores']} cores with a load "
+            f"of {results['machine']['load_at_start']:g} at start; ratios to the first row within a "
+            "round.",
         ]
     )
 
