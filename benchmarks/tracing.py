@@ -100,8 +100,8 @@ def render_tracing(results: Results) -> str:
             f"Medians of {results['n_rounds']} rounds with {results['n_tiles']} tiles "
             f"({results['tiles_are']}) from {_N_CLIENTS} clients to each service, on "
             f"{results['machine']['cpu']}, {results['machine']['cores']} cores with a load "
-            f"of {results['machine']['load_at_start']:g} at start; ratios to the first row within a "
-            "round.",
+            f"of {results['machine']['load_at_start']:g} at start; ratios to the first row within "
+            "a round.",
         ]
     )
 
