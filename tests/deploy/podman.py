@@ -44,7 +44,8 @@ def podman(*arguments: object, stdin: Path | None = None) -> str:
         )
     if done.returncode:
         raise PodmanError(f"podman {arguments[0]}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}")
-    return done.stdout
+    # A container's standard error is that of `podman logs`.
+    return done.stdout + (done.stderr if arguments[0] == "logs" else "")
 
 
 def require_podman() -> None:
@@ -103,7 +104,8 @@ def _environment() -> dict[str, str]:
 def _limits() -> list[str]:
     kinds = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
     hard = {name: resource.getrlimit(kind)[1] for name, kind in kinds.items()}
-    return [f"{name}={4096 if most < 0 else min(most, 4096)}" for name, most in hard.items()]
+    most = {name: 4096 if limit < 0 else min(limit, 4096) for name, limit in hard.items()}
+    return [f"{name}={limit}:{limit}" for name, limit in most.items()]
 
 
 def _write(file: Path, content: str) -> None:
