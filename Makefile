@@ -101,7 +101,8 @@ lock-clients: $(VENV)/dev.stamp  ## update the lock files of the tools that test
 	  npm install --package-lock-only) || exit 1; done
 	@cd tests/deploy/kubernetes/tools && $(CURDIR)/$(BIN)/uv pip compile --quiet --upgrade --universal \
 	  --generate-hashes --python-version 3.11 --no-annotate --no-deps \
-	  --custom-compile-command 'make lock-clients' requirements.in -o requirements.lock
+	  --custom-compile-command 'make lock-clients' requirements.in -o requirements.lock && \
+	  npm install --package-lock-only
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

