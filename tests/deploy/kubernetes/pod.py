@@ -7,6 +7,7 @@ SIGTERM at once. The test sends the probes and hands over the grace period.
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import subprocess
@@ -24,7 +25,7 @@ import yaml  # type: ignore[import-untyped] # its types are another package
 from tests.conftest import RELEASED_MODELS, REPOSITORY
 from tests.deploy.images import build_image
 from tests.deploy.kubernetes.rendering import Objects, container_of, kustomized, only
-from tests.deploy.podman import PodmanError, podman
+from tests.deploy.podman import CACHE, PodmanError, podman
 from tests.servers import free_port, wait_until
 
 VERSION: Final = "3"
@@ -54,6 +55,12 @@ class Pod:
     def get(self, path: str) -> httpx2.Response:
         return httpx2.get(f"{self.url}{path}", timeout=60)
 
+    def is_ready(self) -> bool:
+        try:
+            return self.get("/readyz").status_code == 200
+        except httpx2.TransportError:
+            return False
+
     def classify(self, tile_bytes: bytes) -> httpx2.Response:
         """Classify a tile over a connection of its own."""
         return httpx2.post(
@@ -80,7 +87,7 @@ class Pod:
 
 @contextmanager
 def running_pod(folder: Path, overlay: str, user: int | None = None) -> Iterator[Pod]:
-    """Run the Deployment of an overlay with the models on a volume.
+    """Run the Deployment of an overlay with the models on a volume; one at a time on a machine.
 
     Args:
         folder: an empty folder.
@@ -109,18 +116,20 @@ def running_pod(folder: Path, overlay: str, user: int | None = None) -> Iterator
     played = [each for each in objects if each["kind"] in {"ConfigMap", "Deployment"}]
     file = folder / "played.yaml"
     file.write_text(yaml.safe_dump_all(played))
-    _remove()
-    try:
-        key = _make_secret(folder)
-        _fill_models_volume(folder)
-        podman("kube", "play", file)
-        pod = Pod(objects, f"http://127.0.0.1:{port}", key)
-        with suppress(AssertionError):
-            wait_until(lambda: _is_ready(pod), _START_WITHIN_S)
-        assert _is_ready(pod), podman("logs", _CONTAINER)
-        yield pod
-    finally:
+    with (CACHE / "pod.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # names of pods and volumes come from the manifests
         _remove()
+        try:
+            key = _make_secret(folder)
+            _fill_models_volume(folder)
+            podman("kube", "play", file)
+            pod = Pod(objects, f"http://127.0.0.1:{port}", key)
+            with suppress(AssertionError):
+                wait_until(pod.is_ready, _START_WITHIN_S)
+            assert pod.is_ready(), podman("logs", _CONTAINER)
+            yield pod
+        finally:
+            _remove()
 
 
 def _make_secret(folder: Path) -> str:
@@ -153,13 +162,6 @@ def _fill_models_volume(folder: Path) -> None:
         tar.add(RELEASED_MODELS / bundle, bundle)
     podman("volume", "create", _VOLUMES[0])
     podman("volume", "import", _VOLUMES[0], tar_file)
-
-
-def _is_ready(pod: Pod) -> bool:
-    try:
-        return pod.get("/readyz").status_code == 200
-    except httpx2.TransportError:
-        return False
 
 
 def _remove() -> None:

@@ -117,6 +117,12 @@ def test_the_grace_period_fits_the_drain(objects: Objects) -> None:
     assert before_s + drain_s + _END_S < _pod(objects)["terminationGracePeriodSeconds"]
 
 
+def test_a_slow_start_is_no_failed_update(objects: Objects) -> None:
+    probe = container_of(objects)["startupProbe"]
+    start_within_s = probe["periodSeconds"] * probe["failureThreshold"]
+    assert start_within_s < only(objects, "Deployment")["spec"]["progressDeadlineSeconds"]
+
+
 def test_its_requests_fit_the_drain(objects: Objects) -> None:
     drain_timeout_s = float(_settings(objects)["OSTEO_DRAIN_TIMEOUT_S"])
     assert drain_timeout_s > Settings.model_fields["request_timeout_s"].default
