@@ -116,18 +116,25 @@ def running_pod(folder: Path, overlay: str, user: int | None = None) -> Iterator
     played = [each for each in objects if each["kind"] in {"ConfigMap", "Deployment"}]
     file = folder / "played.yaml"
     file.write_text(yaml.safe_dump_all(played))
+    with one_at_a_time():
+        key = _make_secret(folder)
+        _fill_models_volume(folder)
+        podman("kube", "play", file)
+        pod = Pod(objects, f"http://127.0.0.1:{port}", key)
+        with suppress(AssertionError):
+            wait_until(pod.is_ready, _START_WITHIN_S)
+        assert pod.is_ready(), podman("logs", _CONTAINER)
+        yield pod
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Remove pods and volumes before and after, whose names come from the manifests."""
     with (CACHE / "pod.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # names of pods and volumes come from the manifests
+        fcntl.flock(lock, fcntl.LOCK_EX)
         _remove()
         try:
-            key = _make_secret(folder)
-            _fill_models_volume(folder)
-            podman("kube", "play", file)
-            pod = Pod(objects, f"http://127.0.0.1:{port}", key)
-            with suppress(AssertionError):
-                wait_until(pod.is_ready, _START_WITHIN_S)
-            assert pod.is_ready(), podman("logs", _CONTAINER)
-            yield pod
+            yield
         finally:
             _remove()
 
@@ -166,7 +173,7 @@ def _fill_models_volume(folder: Path) -> None:
 
 def _remove() -> None:
     for command in (
-        ("pod", "rm", "--force", "--time", "0", _POD),
+        *(("pod", "rm", "--force", "--time", "0", name) for name in (_POD, _VOLUMES[0])),
         *(("volume", "rm", "--force", name) for name in _VOLUMES),
         ("secret", "rm", _SECRET),
     ):

@@ -22,6 +22,7 @@ from tests.deploy.kubernetes.rendering import (
     kustomized,
     only,
 )
+from tests.deploy.kubernetes.restricted import assert_restricted
 from tests.deploy.kubernetes.tools import validate_service_monitor
 
 _CUSTOM_KINDS: Final = {"ServiceMonitor"}
@@ -78,20 +79,7 @@ def test_an_invalid_object_would_be_found(objects: Objects) -> None:
 
 
 def test_the_pod_meets_the_restricted_standard(objects: Objects) -> None:
-    """The Pod Security Standard `restricted`, as far as the pod sets these fields."""
-    pod, container = _pod(objects), container_of(objects)
-    assert pod["securityContext"]["runAsNonRoot"] is True
-    assert pod["securityContext"].get("runAsUser") != 0
-    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
-    assert container["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
-    assert not any("hostPort" in port for port in container["ports"])
-    allowed = {"emptyDir", "persistentVolumeClaim", "secret"}
-    assert {kind for volume in pod["volumes"] for kind in volume if kind != "name"} <= allowed
+    assert_restricted(_pod(objects))
 
 
 def test_the_pod_has_no_token_of_the_cluster(objects: Objects) -> None:
