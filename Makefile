@@ -99,12 +99,16 @@ lock-peers: $(VENV)/dev.stamp  ## update the lock files of benchmarks/peers
 	    --python-version 3.11 --no-annotate --custom-compile-command 'make lock-peers' \
 	    requirements.in -o requirements.lock) || exit 1; done
 
-lock-clients: $(VENV)/dev.stamp  ## update the lock files of tests/clients/tools, tests/access/oidc and tests/api/slides/tus (needs npm)
+lock-clients: $(VENV)/dev.stamp  ## update the lock files of the tools that tests install (needs npm)
 	@for folder in tests/clients/tools tests/access/oidc tests/api/slides/tus; do (cd "$$folder" && \
 	  $(CURDIR)/$(BIN)/uv pip compile --quiet --upgrade --universal \
 	  --generate-hashes --python-version 3.11 --no-annotate \
 	  --custom-compile-command 'make lock-clients' requirements.in -o requirements.lock && \
 	  npm install --package-lock-only) || exit 1; done
+	@cd tests/deploy/kubernetes/tools && $(CURDIR)/$(BIN)/uv pip compile --quiet --upgrade --universal \
+	  --generate-hashes --python-version 3.11 --no-annotate --no-deps \
+	  --custom-compile-command 'make lock-clients' requirements.in -o requirements.lock && \
+	  npm install --package-lock-only
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
