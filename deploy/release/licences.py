@@ -40,9 +40,12 @@ class Rules:
     def read(cls, path: Path = RULES_PATH) -> Self:
         """Read the file."""
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-        lists = {name: frozenset(content[name]) for name in ("permissive", "exceptions")}
         return cls(
-            **lists, **{name: content[name] for name in ("allowed", "packages", "libraries")}
+            permissive=frozenset(content["permissive"]),
+            exceptions=frozenset(content["exceptions"]),
+            allowed=content["allowed"],
+            packages=content["packages"],
+            libraries=content["libraries"],
         )
 
     def of_package(self, name: str, installed: Distribution | None) -> str:
@@ -133,7 +136,7 @@ def _needs_gpl(parsed: Any) -> bool:
         return all(map(_needs_gpl, parsed.args))
     if isinstance(parsed, _SPDX.AND):
         return any(map(_needs_gpl, parsed.args))
-    return parsed.key.startswith(("GPL-", "AGPL-"))
+    return str(parsed.key).startswith(("GPL-", "AGPL-"))
 
 
 def _is_spdx(text: str) -> bool:
