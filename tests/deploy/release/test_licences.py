@@ -42,7 +42,7 @@ def test_pip_licenses_finds_no_gpl_either(installed: dict[str, Distribution]) ->
     packages = {pin.name for pin in read_lock(lock_path(REPOSITORY, "serve"))} & installed.keys()
     command = [sys.executable, "-m", "piplicenses", "--format=json", "--from=all", "--with-system"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found = {canonicalize_name(row["Name"]): row for row in json.loads(done.stdout)}
+    found = {str(canonicalize_name(row["Name"])): row for row in json.loads(done.stdout)}
     assert packages <= found.keys()
     gpl = {
         name

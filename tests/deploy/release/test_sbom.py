@@ -88,16 +88,8 @@ def test_lock_bom_has_a_licence_and_the_hashes_of_each_package(serve: Path) -> N
 def test_lock_bom_agrees_with_cyclonedx_py(serve: Path, tmp_path: Path) -> None:
     """A second opinion, from the program that only reads lock files."""
     path = tmp_path / "theirs.json"
-    command = [
-        sys.executable,
-        "-m",
-        "cyclonedx_py",
-        "requirements",
-        "--no-validate",
-        "-o",
-        path,
-        SERVE,
-    ]
+    options = ["--no-validate", "-o", str(path), str(SERVE)]
+    command = [sys.executable, "-m", "cyclonedx_py", "requirements", *options]
     subprocess.run(command, check=True, capture_output=True)
     theirs, ours = (json.loads(one.read_text())["components"] for one in (path, serve))
     assert {(c["name"], c["version"]) for c in theirs} == {
