@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from deploy.release.notices import third_party_notices
 from deploy.release.sbom import PRODUCT, Subject, image_bom, lock_bom, write_bom
 
 
+@functools.cache
 def installed_packages() -> dict[str, Distribution]:
     """Packages of the running environment by canonical name."""
     inventory = read_inventory(Path("none"))

@@ -9,12 +9,14 @@ import shutil
 import subprocess
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from deploy.release.errors import ReleaseError
+from deploy.release.errors import NotAuditedError, ReleaseError
 from deploy.release.locks import lock_path, read_lock
+from deploy.release.release import Options, Release
 from deploy.release.tag import check_environment, check_version, read_tag
 from tests.contract.pages import code_blocks
 from tests.contract.shell import run_shell
@@ -122,30 +124,46 @@ def test_provenance_names_inputs_outputs_and_what_was_left_out(released: Path) -
         assert locks[f"requirements/{name}.lock"] == hashlib.sha256(content).hexdigest()
 
 
-@pytest.mark.parametrize("target", ["lint", "attack"])
-def test_nothing_is_released_when_a_check_fails(tmp_path: Path, target: str) -> None:
+@pytest.mark.parametrize(("target", "step"), [("lint", "lint"), ("attack", "tests")])
+def test_nothing_is_released_when_a_check_fails(tmp_path: Path, target: str, step: str) -> None:
     repository = make_repository(tmp_path / "x", **{f"broken-{target}": ""})
-    done = run_command(repository, "release", TAG, "--no-image")
-    assert done.returncode == 1
-    assert f"FAILED       {'lint' if target == 'lint' else 'tests'}" in done.stdout
-    assert "not reached  wheel" in done.stdout
-    assert "v1.2.0 is not released" in done.stderr
-    assert not list((repository / "dist" / TAG).iterdir())
+    shown: list[str] = []
+    release = Release(repository, TAG, tmp_path / "out", Options(no_image=True))
+    with pytest.raises(ReleaseError, match=f"`make {target} "):
+        release.run(shown.append)
+    states = {line[13:].split()[0]: line[:12].strip() for line in shown}
+    assert states[step] == "FAILED"
+    assert states["wheel"] == states["checksums"] == "not reached"
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_an_impossible_audit_stops_the_release_unless_it_is_allowed(tmp_path: Path) -> None:
     repository = make_repository(tmp_path / "x")
     with osv_server({}) as (url, _):
         pass
-    command = ("release", TAG, "--no-image", "--skip-tests", "--osv-url", url)
-    done = run_command(repository, *command)
-    assert "FAILED       audit          not audited" in done.stdout
-    done = run_command(repository, *command, "--allow-unaudited")
-    assert done.returncode == 0, done.stdout + done.stderr
-    checks = json.loads((repository / "dist" / TAG / "provenance.json").read_text())
-    states = checks["predicate"]["buildDefinition"]["internalParameters"]["checks"]
+    options = Options(no_image=True, skip_tests=True, osv_url=url)
+    with pytest.raises(NotAuditedError):
+        Release(repository, TAG, tmp_path / "first", options).run(lambda _: None)
+    allowed = replace(options, allow_unaudited=True)
+    Release(repository, TAG, tmp_path / "second", allowed).run(lambda _: None)
+    statement = json.loads((tmp_path / "second" / "provenance.json").read_text())
+    states = statement["predicate"]["buildDefinition"]["internalParameters"]["checks"]
     assert states["tests"] == "skipped: --skip-tests"
     assert states["audit"].startswith("skipped: --allow-unaudited; not audited")
+
+
+def test_the_command_fails_when_a_step_fails(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path / "x", version="1.1.0")
+    done = run_command(repository, "release", TAG)
+    assert (done.returncode, done.stderr) == (1, "\nv1.2.0 is not released.\n")
+    assert "FAILED       version        app/__init__.py has version 1.1.0" in done.stdout
+
+
+def test_a_folder_with_another_release_is_not_added_to(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path / "x")
+    (tmp_path / "old.whl").write_text("")
+    with pytest.raises(ReleaseError, match="is not empty"):
+        Release(repository, TAG, tmp_path, Options()).run(lambda _: None)
 
 
 def test_read_tag_refuses_a_tree_that_is_not_the_tag(tmp_path: Path) -> None:
