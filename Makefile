@@ -81,7 +81,7 @@ bench-trust: $(VENV)/dev.stamp  ## benchmark assessment and evidence maps, updat
 bench-training: $(VENV)/dev.stamp  ## benchmark reading of tiles and memory, update docs/scale.md
 	@$(BIN)/python -m benchmarks.training --write-docs $(BENCH)
 
-sbom: $(VENV)/dev.stamp  ## write bills of materials and licences to dist (OPTIONS="--image NAME")
+sbom: $(VENV)/dev.stamp  ## write bills of materials to dist (OPTIONS="--image NAME")
 	@$(BIN)/python -m deploy.release sbom $(OPTIONS)
 
 licences: $(VENV)/dev.stamp  ## write the licences of what the images contain to dist

@@ -15,7 +15,7 @@ import typer
 
 from app import __version__
 from deploy.release.audit import OSV_URL, audit, read_accepted
-from deploy.release.documents import write_image_documents, write_lock_documents
+from deploy.release.documents import write_boms, write_image_documents, write_licences
 from deploy.release.errors import NotAuditedError, ReleaseError
 from deploy.release.images import TARGETS, Image, find_engine
 from deploy.release.locks import NAMES, lock_path, read_lock
@@ -79,7 +79,7 @@ def _epoch() -> int:
 def sbom(
     out: Out = Path("dist"), image: ImageName = None, target: ImageTarget = Target.CPU
 ) -> None:
-    """Write a CycloneDX bill of materials and the licences of each lock file, or of an image."""
+    """Write a CycloneDX bill of materials of each lock file, or of an image with its licences."""
     with _reported():
         if image:
             engine = find_engine()
@@ -89,7 +89,7 @@ def sbom(
             found = Image(engine, image)
             paths = write_image_documents(found, target, pins, __version__, _epoch(), out)
         else:
-            paths = write_lock_documents(Path.cwd(), NAMES, __version__, _epoch(), out)
+            paths = write_boms(Path.cwd(), NAMES, __version__, _epoch(), out)
         for path in paths:
             typer.echo(path)
 
@@ -98,9 +98,8 @@ def sbom(
 def licences(out: Out = Path("dist")) -> None:
     """Write the licences of what the images contain; fail if one must not be shipped."""
     with _reported():
-        for path in write_lock_documents(Path.cwd(), NAMES, __version__, _epoch(), out):
-            if path.suffix == ".txt":
-                typer.echo(path)
+        for path in write_licences(Path.cwd(), __version__, out):
+            typer.echo(path)
 
 
 @app.command("audit")

@@ -21,10 +21,10 @@ def installed_packages() -> dict[str, Distribution]:
     return {found.canonical_name: found for found in inventory.distributions}
 
 
-def write_lock_documents(
+def write_boms(
     checkout: Path, names: Sequence[str], version: str, epoch: int, out: Path
 ) -> list[Path]:
-    """Write the bill of materials of each lock file, and the licences of those that are shipped.
+    """Write the bill of materials of each lock file.
 
     Args:
         checkout: has the lock files and the bundles.
@@ -34,7 +34,7 @@ def write_lock_documents(
         out: folder.
 
     Raises:
-        LicenceError: a licence is unknown, or must not be shipped.
+        LicenceError: a licence is unknown.
         ReleaseError: a bill does not follow its schema.
     """
     installed, rules = installed_packages(), Rules.read()
@@ -44,10 +44,22 @@ def write_lock_documents(
         bom = lock_bom(Subject(name, version, epoch), pins, installed, checkout / "models", rules)
         written.append(out / f"sbom-{name}.cdx.json")
         write_bom(bom, written[-1])
-        if name in TARGETS.values():
-            packages = {pin.name for pin in pins if pin.installs_here()}
-            text = third_party_notices(f"{name}.lock", version, packages, installed, rules)
-            written.append(_write(out / f"third-party-licences-{name}.txt", text))
+    return written
+
+
+def write_licences(checkout: Path, version: str, out: Path) -> list[Path]:
+    """Write the licences of the lock file of each image, as far as it installs on this system.
+
+    Raises:
+        LicenceError: a licence is unknown, or must not be shipped.
+    """
+    installed, rules = installed_packages(), Rules.read()
+    written = []
+    for name in TARGETS.values():
+        pins = read_lock(lock_path(checkout, name))
+        packages = {pin.name for pin in pins if pin.installs_here()}
+        text = third_party_notices(f"{name}.lock", version, packages, installed, rules)
+        written.append(_write(out / f"third-party-licences-{name}.txt", text))
     return written
 
 

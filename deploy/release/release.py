@@ -20,7 +20,7 @@ from deploy.release.artifacts import (
 )
 from deploy.release.audit import OSV_URL, audit, read_accepted
 from deploy.release.checklist import Checklist, SkippedError
-from deploy.release.documents import write_image_documents, write_lock_documents
+from deploy.release.documents import write_boms, write_image_documents, write_licences
 from deploy.release.errors import NotAuditedError, ReleaseError
 from deploy.release.images import TARGETS, Image, find_engine
 from deploy.release.locks import NAMES, lock_path, read_lock
@@ -156,9 +156,11 @@ class Release:
         return pack_bundle(self._checkout, self._tag, bundle, self._out).name
 
     def _write_documents(self) -> str:
-        paths = write_lock_documents(
-            self._checkout, NAMES, self._tag.version, self._tag.epoch, self._out
-        )
+        tag, checkout, out = self._tag, self._checkout, self._out
+        paths = [
+            *write_boms(checkout, NAMES, tag.version, tag.epoch, out),
+            *write_licences(checkout, tag.version, out),
+        ]
         return ", ".join(path.name for path in paths)
 
     def _build_images(self) -> str:

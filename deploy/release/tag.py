@@ -99,7 +99,7 @@ def check_environment(pins: list[Pin]) -> None:
     ]
     if wrong:
         raise ReleaseError(
-            f"{len(wrong)} packages differ from requirements/dev.lock: {'; '.join(wrong[:5])}. "
+            f"The environment differs from requirements/dev.lock: {'; '.join(wrong[:5])}. "
             "Run make lint, which brings .venv up to date."
         )
 
