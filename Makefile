@@ -16,7 +16,7 @@ LOCK     = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve sizing train model test test-fast test-exhaustive attack lint format doctor bench-access bench-serving bench-sizing bench-slides bench-study bench-trust bench-training lock lock-peers lock-clients clean
+.PHONY: help serve sizing train model test test-fast test-exhaustive attack lint format doctor bench-access bench-serving bench-sizing bench-slides bench-study bench-trust bench-training sbom licences audit release lock lock-peers lock-clients clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,18 @@ bench-trust: $(VENV)/dev.stamp  ## benchmark assessment and evidence maps, updat
 
 bench-training: $(VENV)/dev.stamp  ## benchmark reading of tiles and memory, update docs/scale.md
 	@$(BIN)/python -m benchmarks.training --write-docs $(BENCH)
+
+sbom: $(VENV)/dev.stamp  ## write bills of materials to dist (OPTIONS="--image NAME")
+	@$(BIN)/python -m deploy.release sbom $(OPTIONS)
+
+licences: $(VENV)/dev.stamp  ## write the licences of what the images contain to dist
+	@$(BIN)/python -m deploy.release licences $(OPTIONS)
+
+audit: $(VENV)/dev.stamp  ## look the locked packages up in a database of vulnerabilities (needs the network)
+	@$(BIN)/python -m deploy.release audit $(OPTIONS)
+
+release: $(VENV)/dev.stamp  ## check a tag and build everything from it: TAG=v1.2.0 (docs/supply-chain.md)
+	@$(BIN)/python -m deploy.release release $(or $(TAG),$(error Which tag? make release TAG=v1.2.0)) $(OPTIONS)
 
 lock: $(VENV)/dev.stamp  ## update requirements/*.lock from pyproject.toml
 	@$(LOCK) --upgrade --extra dev -o $(LOCKS)/dev.lock
