@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, SecretStr
 from pydantic_settings import BaseSettings
 
 
 class TracingSettings(BaseSettings):
     """OpenTelemetry traces of requests."""
 
-    traces_url: str | None = Field(
+    traces_url: SecretStr | None = Field(
         default=None,
         description="OpenTelemetry collector that takes OTLP over HTTP, such as "
         "`http://collector:4318`; the path is `/v1/traces` if the URL has none. Nothing is traced "

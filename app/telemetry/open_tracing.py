@@ -6,6 +6,8 @@ import socket
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
+from pydantic import SecretStr
+
 from app import __version__
 from app.core.errors import SettingsError
 
@@ -17,7 +19,11 @@ _PATH: Final = "/v1/traces"
 
 
 def open_tracer(
-    url: str | None, share: float, max_per_s: float, model_name: str, replica: str | None
+    url: SecretStr | None,
+    share: float,
+    max_per_s: float,
+    model_name: str,
+    replica: str | None,
 ) -> Tracer | None:
     """The tracer of a service; None if no collector is set.
 
@@ -33,7 +39,7 @@ def open_tracer(
     """
     if url is None:
         return None
-    endpoint = _collector_url(url)
+    endpoint = _collector_url(url.get_secret_value())
     try:
         from app.telemetry.request_traces import Tracer
         from app.telemetry.span_export import SpanExport
@@ -54,7 +60,7 @@ def open_tracer(
 
 
 def _collector_url(given: str) -> str:
-    """The URL with its path. The error does not repeat it: it may hold a password."""
+    """The URL with its path. The error does not repeat it: it may hold a secret."""
     try:
         parts = urlsplit(given)
         is_url = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -65,10 +71,10 @@ def _collector_url(given: str) -> str:
             "OSTEO_TRACES_URL must be an http:// or https:// URL with a host, such as "
             "http://collector:4318."
         )
-    if "@" in parts.netloc:
+    if "@" in parts.netloc or parts.query or parts.fragment:
         raise SettingsError(
-            "OSTEO_TRACES_URL must not hold a name or a password. Set OTEL_EXPORTER_OTLP_HEADERS, "
-            "such as authorization=Bearer%20TOKEN."
+            "OSTEO_TRACES_URL must not hold a name, a password, a query or a fragment. Set "
+            "OTEL_EXPORTER_OTLP_HEADERS, such as authorization=Bearer%20TOKEN."
         )
     path = _PATH if parts.path in {"", "/"} else parts.path
     return urlunsplit(parts._replace(path=path))

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
+from urllib.parse import quote, urlsplit
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import ReadableSpan
@@ -23,6 +24,8 @@ _POST_WITHIN_S: Final = 5.0
 """Retries included."""
 _LOG_EVERY_S: Final = 60.0
 _MAX_REASON: Final = 300
+_SAFE: Final = "!#$%&'()*+,/:;=?@[]~"
+"""Characters that the exporter's HTTP client does not encode."""
 _logger = logging.getLogger(LOGGER_NAME)
 
 
@@ -45,7 +48,7 @@ class SpanExport:
         self.n_exported = self.n_lost = 0
         self._n_waiting = 0
         self._lock = threading.Lock()
-        self._failures = FailureLog()
+        self._failures = FailureLog(urlsplit(url).path)
         self._processor = BatchSpanProcessor(
             _CountedExporter(
                 OTLPSpanExporter(endpoint=url, timeout=_POST_WITHIN_S), self._note_batch
@@ -109,22 +112,29 @@ class FailureLog(logging.Handler):
     """Logs that the collector takes nothing, at most once a minute, and that it does again.
 
     The exporter logs each try, and says only in its log why one failed. Its log ends here; the
-    headers of requests are in it too, as in a warning about a wrong `tracestate`.
+    headers of requests are in it too, as in a warning about a wrong `tracestate`. The path of the
+    URL may hold a token, so a reason has `PATH` in its place.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: str, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(logging.WARNING)
+        self._paths = sorted({path, quote(path, safe=_SAFE)} - {"", "/"}, key=len, reverse=True)
         self._clock = clock
         self._reason = ""
         self._logged_at: float | None = None
         self._is_failing = False
         library = logging.getLogger("opentelemetry")
         library.handlers, library.propagate = [self], False
+        # At the level `debug` it logs the path of each request.
+        logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep what the exporter says."""
         if record.name.startswith("opentelemetry.exporter") and record.exc_info is None:
-            said = record.getMessage()[:_MAX_REASON]
+            said = record.getMessage()
+            for path in self._paths:
+                said = said.replace(path, "PATH")
+            said = said[:_MAX_REASON]
             # The last line of several tries says only that they are over.
             self._reason = self._reason if "max retries" in said and self._reason else said
 

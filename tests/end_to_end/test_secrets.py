@@ -42,6 +42,7 @@ class Site:
     signing_key: dict[str, str] = field(default_factory=lambda: {**new_rsa_key(), "kid": "k1"})
     api_key: str = "given/key+" + random_secrets.token_urlsafe(24)
     admin_token: str = "admin:" + random_secrets.token_urlsafe(24)
+    collector_path: str = "ingest-" + random_secrets.token_urlsafe(24)
     collector_token: str = "collector:" + random_secrets.token_urlsafe(24)
     database_password: str = "p@ss:w/rd%" + random_secrets.token_urlsafe(12)
 
@@ -65,6 +66,7 @@ class Site:
             "OSTEO_AUDIT_URL": database,
             "OSTEO_LOG_LEVEL": "debug",
             **self.collector.environ,
+            "OSTEO_TRACES_URL": f"{self.collector.url}/{self.collector_path}/v1/traces",
             "OTEL_EXPORTER_OTLP_HEADERS": f"authorization={quote(self.collector_token)}",
         }
 
@@ -148,6 +150,7 @@ def settings_errors(site: Site, said: Said) -> None:
         {"OSTEO_AUDIT_URL": database.replace("postgresql+psycopg", "nonsense")},
         {"OSTEO_TLS_KEY": str(site.authority.issue("other").key)},
         {"OSTEO_AUTH": "none"},
+        {"OSTEO_TRACES_URL": f"{site.environ['OSTEO_TRACES_URL']}?key={site.collector_token}"},
     ]
     for change in wrong:
         done = run_osteo(site.folder, "serve", "--port", "0", **site.environ | change)
@@ -158,8 +161,12 @@ def settings_errors(site: Site, said: Said) -> None:
 def use_while_parts_are_away(
     server: RunningServer, site: Site, said: Said, key: str, cluster: Cluster
 ) -> None:
-    """Stop the provider's keys, Redis and PostgreSQL in turn."""
+    """Stop the collector, the provider's keys, Redis and PostgreSQL in turn."""
     tls = site.authority.trust()
+    site.collector.status = 404
+    assert ask(server, said, "/v1/classify", key, tls=tls) == 200
+    wait_until(lambda: "trace_export_failing" in (site.folder / "serve.log").read_text())
+    site.collector.status = 200
     site.provider.publish([])
     site.redis.stop()
     unknown = sign({**site.signing_key, "kid": "k2"}, "RS256", {"sub": "x"})
@@ -205,6 +212,7 @@ def all_secrets(site: Site, created: str, rotated: str) -> dict[str, str]:
         "database password": site.database_password,
         "Redis password": PASSWORD,
         "collector's token": site.collector_token,
+        "collector's path": site.collector_path,
         **pem_lines(site.folder / "authority" / "client.pem"),
         **pem_lines(site.folder / "authority" / "client.key"),
         **pem_lines(site.folder / "authority" / "server.key"),

@@ -29,7 +29,7 @@ def reasons(server: RunningServer) -> list[object]:
 
 
 def test_tiles_are_answered_while_there_is_no_collector(tmp_path: Path) -> None:
-    url = f"http://127.0.0.1:{free_port()}"
+    url = f"http://127.0.0.1:{free_port()}/ingest/T0ken/v1/traces"
     with ready_service(tmp_path, OSTEO_TRACES_URL=url, **AT_ONCE) as server:
         classify(server)
         wait_until(lambda: server.metric("osteo_trace_spans_lost_total") == N_SPANS)

@@ -79,9 +79,12 @@ def collector() -> Iterator[Collector]:
             found.headers.append({name.lower(): value for name, value in self.headers.items()})
             found.let_answer.wait()
             found.take(body)
+            # A collector that refuses may repeat what it was asked.
+            answer = b"" if found.status == 200 else self.path.encode()
             self.send_response(found.status)
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
+            self.wfile.write(answer)
 
         def log_message(self, *_: Any) -> None:
             pass

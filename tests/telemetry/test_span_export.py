@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+from pydantic import SecretStr
 
 from app.core.errors import SettingsError
 from app.telemetry.open_tracing import open_tracer
@@ -14,7 +15,7 @@ from tests.telemetry.test_tracing import Clock
 
 def test_failures_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
-    failures = FailureLog(clock)
+    failures = FailureLog("/v1/traces", clock)
     with caplog.at_level(logging.INFO, "osteo"):
         for clock.now_s in (0.0, 1.0, 59.0, 61.0, 62.0):
             failures.note(is_taken=False)
@@ -26,7 +27,7 @@ def test_failures_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_exporter_logs_through_it_only(caplog: pytest.LogCaptureFixture) -> None:
-    failures = FailureLog()
+    failures = FailureLog("/v1/traces")
     exporter, library = (
         logging.getLogger(f"opentelemetry.{name}") for name in ("exporter.otlp", "trace.span")
     )
@@ -41,15 +42,26 @@ def test_exporter_logs_through_it_only(caplog: pytest.LogCaptureFixture) -> None
     assert len(reason) == 300
 
 
+def test_reason_has_no_path(caplog: pytest.LogCaptureFixture) -> None:
+    failures = FailureLog("/ingest/T 0ken/v1/traces")
+    said = "no /ingest/T 0ken/v1/traces: exceeded with url: /ingest/T%200ken/v1/traces (refused)"
+    logging.getLogger("opentelemetry.exporter.otlp").error(said)
+    failures.note(is_taken=False)
+    (record,) = caplog.records
+    assert record.__dict__["reason"] == "no PATH: exceeded with url: PATH (refused)"
+
+
 @pytest.mark.parametrize(
     "url",
     [
         *("collector:4318", "http://", "http://collector:70000", "http://collector:0"),
         *("grpc://collector:4317", "ftp://me:Pa55word@collector", "http://[::1", ""),
         "https://me:Pa55word@collector",
+        "https://collector/v1/traces?api_key=Pa55word",
+        "https://collector/v1/traces#Pa55word",
     ],
 )
 def test_wrong_url_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(SettingsError, match="OSTEO_TRACES_URL must") as caught:
-        open_tracer(url, 1.0, 1.0, "model", None)
+        open_tracer(SecretStr(url), 1.0, 1.0, "model", None)
     assert "Pa55word" not in str(caught.value)
