@@ -52,8 +52,8 @@ def begin_trace(scope: Scope, context: RequestContext) -> None:
 def end_trace(context: RequestContext, method: str, route: str, status: int) -> Mapping[str, Any]:
     """End the trace of an answered request.
 
-    The span has no path, query, address or header of the caller: they may name a patient, or hold
-    a key. The request's id is the caller's, and names nobody (docs/http.md).
+    The span has no path, query or address of the caller, and of its headers only the request's id
+    and `tracestate`: others may name a patient, or hold a key. These two must not (docs/http.md).
 
     Args:
         context: of the request.

@@ -81,8 +81,7 @@ class RequestTrace:
         """See `Trace.headers`."""
         context = self._context
         ids = format_trace_id(context.trace_id), format_span_id(span_id or context.span_id)
-        found = {"traceparent": f"00-{ids[0]}-{ids[1]}-{context.trace_flags:02x}"}
-        return found | ({"tracestate": state} if (state := context.trace_state.to_header()) else {})
+        return {"traceparent": f"00-{ids[0]}-{ids[1]}-{context.trace_flags:02x}"}
 
     def record(self, span: EndedSpan) -> None:
         """Hand a span below the request's over; the trace must be sampled."""

@@ -25,7 +25,8 @@ class EndedSpan(NamedTuple):
         name: such as `decode`.
         span_id: 64 random bits.
         started_ns, ended_ns: by `time.perf_counter_ns`.
-        attributes: numbers and words of a bounded set; never text of a caller.
+        attributes: numbers and words of a bounded set. `osteo.request_id` of the request's own
+            span is the only text of a caller.
         error: the name of the exception that ended it; None if none did.
         is_call: whether it is a request to another service.
     """
@@ -53,7 +54,9 @@ class Trace(Protocol):
         """Hand a span over for export; never waits."""
 
     def headers(self, span_id: int | None = None) -> dict[str, str]:
-        """`traceparent` and `tracestate` (W3C Trace Context) for a request to another service.
+        """`traceparent` (W3C Trace Context) for a request to another service.
+
+        A caller's `tracestate` is its own text, so it is not among them.
 
         Args:
             span_id: of the span of that request; the trace's own if None.

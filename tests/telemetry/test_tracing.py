@@ -88,7 +88,7 @@ def test_unsampled_trace_goes_on_elsewhere(export: SpanExport) -> None:
     version, trace_id, span_id, flags = headers["traceparent"].split("-")
     assert (version, trace_id, flags) == ("00", "1" * 32, "00")
     assert span_id not in {"2" * 16, "0" * 16}
-    assert headers["tracestate"] == "a=1,b=2"
+    assert headers.keys() == {"traceparent"}
 
 
 @pytest.mark.parametrize(
