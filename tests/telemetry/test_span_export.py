@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from app.core.errors import SettingsError
 from app.telemetry.open_tracing import open_tracer
-from app.telemetry.span_export import FailureLog
-from tests.telemetry.test_tracing import Clock
+from app.telemetry.span_export import FailureLog, SpanExport
+from app.telemetry.tracing import stage, tracing
+from tests.authorities import Authority
+from tests.servers import wait_until
+from tests.telemetry.collectors import collector
+from tests.telemetry.test_tracing import Clock, tracer_of
 
 
 def test_failures_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
@@ -49,6 +54,39 @@ def test_reason_has_no_path(caplog: pytest.LogCaptureFixture) -> None:
     failures.note(is_taken=False)
     (record,) = caplog.records
     assert record.__dict__["reason"] == "no PATH: exceeded with url: PATH (refused)"
+
+
+@pytest.mark.parametrize(
+    ("trusted", "is_taken"),
+    [
+        ({"OTEL_EXPORTER_OTLP_CERTIFICATE": "hospital.pem"}, True),
+        ({}, False),
+        # docs/tracing.md warns of this.
+        ({"OTEL_EXPORTER_OTLP_CERTIFICATE": "hospital.pem", "CURL_CA_BUNDLE": "other.pem"}, False),
+    ],
+)
+def test_collector_with_a_private_authority(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    trusted: dict[str, str],
+    is_taken: bool,
+) -> None:
+    authority, _ = (Authority(tmp_path, name) for name in ("hospital", "other"))
+    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "OTEL_EXPORTER_OTLP_CERTIFICATE"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, name in trusted.items():
+        monkeypatch.setenv(variable, str(tmp_path / name))
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+    with collector(authority.issue("server")) as found:
+        export = SpanExport(f"{found.url}/v1/traces")
+        with tracing(tracer_of(export).begin((), ())):
+            stage("read").end()
+        wait_until(lambda: export.n_exported + export.n_lost == 1)
+        export.close()
+    assert len(found.spans) == export.n_exported == int(is_taken)
+    reasons = [record.__dict__["reason"] for record in caplog.records]
+    assert is_taken or "certificate verify failed" in reasons[0]
 
 
 @pytest.mark.parametrize(
