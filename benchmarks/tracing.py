@@ -86,14 +86,17 @@ def render_tracing(results: Results) -> str:
     """Render the table, the goals and the conditions as Markdown."""
     header = ["tracing", "tiles/s", "ratio", "CPU a tile (ms)", "ratio (quartiles)", "p50 (ms)"]
     off, *_, on = results["services"]
-    added = 100 * (on["cpu_ratio"] - 1)
+    low, added, high = (
+        100 * (ratio - 1)
+        for ratio in (on["cpu_quartiles"][0], on["cpu_ratio"], on["cpu_quartiles"][1])
+    )
     off_percent, on_percent = (results[us] / 10 / off["cpu_ms"] for us in ("off_us", "on_us"))
     return "\n\n".join(
         [
             render_table(header, [_row(one, one is off) for one in results["services"]]),
             f"Goal: a service that traces every request takes at most {MAX_ADDED_PERCENT:g} % more "
-            f"processor time. Measured: {added:+.1f} %, "
-            f"{'met' if added <= MAX_ADDED_PERCENT else 'missed'}.",
+            f"processor time. Measured: {added:+.1f} % (quartiles {low:+.1f} to {high:+.1f} %), "
+            f"{_verdict(low, high)}.",
             f"The spans of one tile alone, begun, ended, encoded and sent, take "
             f"{results['on_us']:.0f} us, {on_percent:.1f} % of a tile's processor time. With "
             f"tracing off, the same calls take {results['off_us']:.1f} us, {off_percent:.3f} %.",
@@ -104,6 +107,13 @@ def render_tracing(results: Results) -> str:
             "a round.",
         ]
     )
+
+
+def _verdict(low_percent: float, high_percent: float) -> str:
+    """What the quartiles of the added processor time say about the goal."""
+    if high_percent <= MAX_ADDED_PERCENT:
+        return "met"
+    return "missed" if low_percent > MAX_ADDED_PERCENT else "not resolved"
 
 
 def _row(found: dict[str, Any], is_base: bool) -> list[str]:
