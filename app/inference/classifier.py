@@ -6,7 +6,6 @@ import hashlib
 import threading
 import time
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,25 +14,16 @@ from app.bundle import Bundle, check_golden_tiles
 from app.core.appearance import glass_by_cell
 from app.core.calibration import probabilities_from_logits
 from app.core.errors import ExplanationUnavailableError, UnknownLabelError
-from app.core.review import ReviewReason
 from app.core.tile import TileHeader
 from app.inference.assessor import Assessment, Assessor
 from app.inference.decoder import Decoder
-from app.inference.explanation import PREDICTED, explain_map
+from app.inference.explanation import PREDICTED, explain_map, obstacle_of
 from app.inference.heatmap import Picture, draw_heat, draw_overlay
 from app.inference.picture_margin import caption_of
 from app.inference.results import Explanation, ModelIdentity, TileFacts, TileResult, Timing
 from app.runtime.protocol import ModelOutputs, Runtime
 from app.settings import Settings
 from app.telemetry.tracing import leave_queue, stage
-
-_OUT_OF_DISTRIBUTION: Final = (
-    "the tile does not look like those the model was trained on, so its map is meaningless"
-)
-_OUT_OF_DISTRIBUTION_REASONS: Final = frozenset(
-    {ReviewReason.BLANK, ReviewReason.NOT_TISSUE, ReviewReason.OUT_OF_DISTRIBUTION}
-)
-"""With one of these the tile is unlike anything in the training data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,10 +273,9 @@ class Classifier:
         if explain is None:
             return None
         label = prediction if explain == PREDICTED else explain
-        reasons = _OUT_OF_DISTRIBUTION_REASONS.intersection(assessment.review.reasons)
         cam = outputs.cam[0, :, :, self._label_ids.index(label)]
         glass = glass_by_cell(tile, cam.shape)
-        return explain_map(label, cam, glass, _OUT_OF_DISTRIBUTION if reasons else None)
+        return explain_map(label, cam, glass, obstacle_of(assessment.review.reasons))
 
 
 class _InFlightCounter:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.core.review import ReviewReason
 from app.inference.results import Explanation
 
 PREDICTED: Final = "predicted"
 """Requests the map of the predicted label."""
 MAX_GLASS_SHARE: Final = 0.9
 """With more of the evidence on glass, hardly anything is left to show."""
+
+_OUT_OF_DISTRIBUTION: Final = frozenset(
+    {ReviewReason.BLANK, ReviewReason.NOT_TISSUE, ReviewReason.OUT_OF_DISTRIBUTION}
+)
+"""With one of these the tile is unlike anything in the training data."""
+
+
+def obstacle_of(reasons: Iterable[ReviewReason]) -> str | None:
+    """Why the map of a tile with these review reasons is meaningless; None if it is not."""
+    if _OUT_OF_DISTRIBUTION.isdisjoint(reasons):
+        return None
+    return "the tile does not look like those the model was trained on, so its map is meaningless"
 
 
 def explain_map(
