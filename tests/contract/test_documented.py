@@ -89,6 +89,15 @@ def test_every_setting_reaches_the_container() -> None:
         assert re.search(rf"- {variable}(=\$\{{{variable}:-.*\}})?\n", compose), name
 
 
+def test_variables_of_tracing_reach_the_container() -> None:
+    compose = (REPOSITORY / "docker-compose.yml").read_text()
+    page = (REPOSITORY / "docs" / "tracing.md").read_text()
+    named = re.findall(r"^- `(OTEL_[A-Z_]+)`", page, re.M)
+    assert len(named) == 4
+    for variable in named:
+        assert f"- {variable}\n" in compose, variable
+
+
 def test_every_route_is_in_the_readme() -> None:
     readme = (REPOSITORY / "README.md").read_text()
     for path, operations in create_app(Settings()).openapi()["paths"].items():

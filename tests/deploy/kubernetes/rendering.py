@@ -15,7 +15,7 @@ from tests.deploy.kubernetes.tools import kubernetes_tool
 KUSTOMIZE: Final = REPOSITORY / "deploy" / "kubernetes"
 CHART: Final = REPOSITORY / "deploy" / "helm" / "osteo-tiles"
 OVERLAYS: Final = ("cpu", "gpu", "openshift")
-COMPONENTS: Final = ("audit", "models", "monitoring")
+COMPONENTS: Final = ("audit", "models", "monitoring", "traces")
 """Components that any overlay can have; `tiles-in-flight` is part of the overlay `gpu`."""
 
 Objects = list[dict[str, Any]]

@@ -24,7 +24,7 @@ from tests.deploy.kubernetes.tools import kubernetes_tool
 _DIGEST = f"sha256:{'0123456789abcdef' * 4}"
 _COMPONENT_VALUES = (
     *("--set", "audit.secret=osteo-tiles-audit", "--set", "monitoring.enabled=true"),
-    *("--set", "models.claim=osteo-tiles-models"),
+    *("--set", "models.claim=osteo-tiles-models", "--set", "traces.enabled=true"),
 )
 
 
@@ -40,7 +40,8 @@ def _comparable(objects: Objects) -> dict[tuple[str, str], dict[str, Any]]:
             # Their order has no meaning.
             pod = each["spec"]["template"]["spec"]
             pod["volumes"].sort(key=lambda volume: volume["name"])
-            pod["containers"][0]["volumeMounts"].sort(key=lambda mount: mount["name"])
+            for list_name in {"env", "volumeMounts"} & pod["containers"][0].keys():
+                pod["containers"][0][list_name].sort(key=lambda item: item["name"])
     by_name = {(each["kind"], each["metadata"]["name"]): each for each in objects}
     assert len(by_name) == len(objects)
     return by_name
@@ -104,6 +105,7 @@ def test_a_changed_setting_changes_the_name_that_the_pods_refer_to() -> None:
         ("autoscaling.metric=memory", "metric"),
         ("image.digest=sha256:12", "digest"),
         ("settings.OSTE_AUDIT=off", "OSTE_AUDIT"),
+        ("settings.OTEL_EXPORTER_OTLP_HEADERS=a=b", "OTEL_EXPORTER_OTLP_HEADERS"),  # for a Secret
         ("settings.OSTEO_WORKERS=2", "OSTEO_WORKERS"),  # a number, where text is needed
         ("resources.limits.cpu=null", "cpu"),
     ],

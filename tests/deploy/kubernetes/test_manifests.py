@@ -95,7 +95,9 @@ def test_openshift_can_assign_any_user(tmp_path: Path) -> None:
 def test_only_tmp_is_writable(objects: Objects) -> None:
     mounts = container_of(objects)["volumeMounts"]
     assert [each["mountPath"] for each in mounts if not each.get("readOnly")] == ["/tmp"]  # noqa: S108 # the pod's
-    assert {each["mountPath"] for each in mounts} == {"/tmp", "/models", "/etc/osteo-tiles"}  # noqa: S108
+    assert {each["mountPath"] for each in mounts} == {
+        *("/tmp", "/models", "/etc/osteo-tiles", "/etc/osteo-tiles-traces"),  # noqa: S108
+    }
 
 
 def test_the_grace_period_fits_the_drain(objects: Objects) -> None:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import pytest
 import yaml  # type: ignore[import-untyped]  # it ships no types
@@ -63,6 +64,28 @@ def test_the_page_creates_every_secret_that_the_files_refer_to() -> None:
     named = {name for text in files for name in re.findall(pattern, text)}
     created = set(re.findall(r"create secret generic (\S+)", _COMMANDS))
     assert named == created
+
+
+def test_the_collector_can_be_reached_and_its_certificate_is_mounted(tmp_path: Path) -> None:
+    (site,) = (site for site in _SITES if "components/traces" in site)
+    objects = _render_site(tmp_path, site)
+    settings = only(objects, "ConfigMap")["data"]
+    (rule,) = only(objects, "NetworkPolicy", "osteo-tiles-traces")["spec"]["egress"]
+    assert urlsplit(settings["OSTEO_TRACES_URL"]).port in {each["port"] for each in rule["ports"]}
+    pod = only(objects, "Deployment")["spec"]["template"]["spec"]
+    (volume,) = (each["secret"] for each in pod["volumes"] if each["name"] == "traces")
+    mounts = container_of(objects)["volumeMounts"]
+    (folder,) = (each["mountPath"] for each in mounts if each["name"] == "traces")
+    files = {f"{folder}/{item['path']}" for item in volume["items"]}
+    assert files == {settings["OTEL_EXPORTER_OTLP_CERTIFICATE"]}
+    (variable,) = container_of(objects)["env"]
+    assert variable["name"] == "OTEL_EXPORTER_OTLP_HEADERS"
+    created = _COMMANDS.split("create secret generic osteo-tiles-traces ")[1].splitlines()[0]
+    keys = {
+        variable["valueFrom"]["secretKeyRef"]["key"],
+        *(each["key"] for each in volume["items"]),
+    }
+    assert set(re.findall(r"--from-(?:literal|file)=([a-z.]+)", created)) == keys
 
 
 def test_the_page_makes_a_rule_object_of_the_alerts(tmp_path: Path) -> None:
