@@ -69,7 +69,7 @@ class Collector:
 
 
 @contextmanager
-def collector(certificate: Issued | None = None) -> Iterator[Collector]:
+def collector(certificate: Issued | None = None, address: str = "127.0.0.1") -> Iterator[Collector]:
     """Run a collector on a port of its own; with a certificate it speaks TLS."""
     found = Collector()
     found.let_answer.set()
@@ -91,7 +91,7 @@ def collector(certificate: Issued | None = None) -> Iterator[Collector]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with ThreadingHTTPServer((address, 0), Handler) as server:
         server.daemon_threads = True
         scheme = "http"
         if certificate is not None:

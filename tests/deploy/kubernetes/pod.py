@@ -13,11 +13,11 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx2
 import yaml  # type: ignore[import-untyped] # its types are another package
@@ -33,7 +33,9 @@ VERSION: Final = "3"
 _POD: Final = "osteo-tiles-pod-0"
 _CONTAINER: Final = f"{_POD}-osteo-tiles"
 _SECRET: Final = "osteo-tiles-keys"  # the name of a Secret, not one
-_VOLUMES: Final = ("osteo-tiles-models", _SECRET, "tmp")
+_TRACES_SECRET: Final = "osteo-tiles-traces"
+_TRACES_VARIABLES: Final = f"{_TRACES_SECRET}-variables"
+_VOLUMES: Final = ("osteo-tiles-models", _SECRET, _TRACES_SECRET, "tmp")
 _START_WITHIN_S: Final = 120.0
 
 
@@ -86,13 +88,22 @@ class Pod:
 
 
 @contextmanager
-def running_pod(folder: Path, overlay: str, user: int | None = None) -> Iterator[Pod]:
+def running_pod(
+    folder: Path,
+    overlay: str,
+    user: int | None = None,
+    *,
+    settings: Sequence[str] = (),
+    traces_secret: Mapping[str, str] | None = None,
+) -> Iterator[Pod]:
     """Run the Deployment of an overlay with the models on a volume; one at a time on a machine.
 
     Args:
         folder: an empty folder.
         overlay: name of the overlay.
         user: the user that OpenShift would assign; the Deployment's own if None.
+        settings: of the site, such as `OSTEO_LOG_LEVEL=debug`.
+        traces_secret: adds the component `traces` with this Secret.
     """
     name, _, tag = build_image("cpu").rpartition(":")
     port = free_port()
@@ -102,22 +113,28 @@ def running_pod(folder: Path, overlay: str, user: int | None = None) -> Iterator
             {
                 "name": "osteo-tiles-settings",
                 "behavior": "merge",
-                "literals": [f"OSTEO_MODEL_VERSION={VERSION}"],
+                "literals": [f"OSTEO_MODEL_VERSION={VERSION}", *settings],
             }
         ],
     }
-    objects = kustomized(folder, overlay, ["models"], site)
+    components = ["models"] if traces_secret is None else ["models", "traces"]
+    objects = kustomized(folder, overlay, components, site)
     # Podman publishes each port of a container; this one is free.
     container_of(objects)["ports"][0]["hostPort"] = port
     if user is not None:
         only(objects, "Deployment")["spec"]["template"]["spec"]["securityContext"]["runAsUser"] = (
             user
         )
+    if traces_secret is not None:
+        _adapt_traces(objects)
     played = [each for each in objects if each["kind"] in {"ConfigMap", "Deployment"}]
     file = folder / "played.yaml"
     file.write_text(yaml.safe_dump_all(played))
     with one_at_a_time():
-        key = _make_secret(folder)
+        key = _make_key(folder)
+        if traces_secret is not None:
+            _make_secret(folder, _TRACES_SECRET, traces_secret)
+            _make_secret(folder, _TRACES_VARIABLES, traces_secret, is_for_variables=True)
         _fill_models_volume(folder)
         podman("kube", "play", file)
         pod = Pod(objects, f"http://127.0.0.1:{port}", key)
@@ -139,7 +156,7 @@ def one_at_a_time() -> Iterator[None]:
             _remove()
 
 
-def _make_secret(folder: Path) -> str:
+def _make_key(folder: Path) -> str:
     """Make the Secret that the documentation asks for; returns the key in it."""
     file = folder / "keys.json"
     command = ["keys", "create", "lis", "--scope", "classify", "--file", str(file)]
@@ -151,15 +168,30 @@ def _make_secret(folder: Path) -> str:
         text=True,
         check=True,
     ).stdout.strip()
-    text = file.read_text()
-    # Podman 4.3 does not decode it.
-    if not podman("version", "--format", "{{.Client.Version}}").startswith("4.3."):
-        text = base64.b64encode(text.encode()).decode()
-    secret: dict[str, Any] = {"apiVersion": "v1", "kind": "Secret", "data": {"keys.json": text}}
-    manifest = folder / "secret.yaml"
-    manifest.write_text(json.dumps(secret))
-    podman("secret", "create", _SECRET, manifest)
+    _make_secret(folder, _SECRET, {"keys.json": file.read_text()})
     return key
+
+
+def _adapt_traces(objects: Objects) -> None:
+    """Podman 4.3 leaves optional volumes out, and reads other Secrets for variables."""
+    for volume in only(objects, "Deployment")["spec"]["template"]["spec"]["volumes"]:
+        if volume["name"] == "traces":
+            volume["secret"]["optional"] = False
+    (variable,) = container_of(objects)["env"]
+    variable["valueFrom"]["secretKeyRef"] |= {"name": _TRACES_VARIABLES, "optional": False}
+
+
+def _make_secret(
+    folder: Path, name: str, data: Mapping[str, str], *, is_for_variables: bool = False
+) -> None:
+    is_old = podman("version", "--format", "{{.Client.Version}}").startswith("4.3.")
+    # Podman 4.3 does not decode what it mounts.
+    if is_for_variables or not is_old:
+        data = {key: base64.b64encode(text.encode()).decode() for key, text in data.items()}
+    secret = {"apiVersion": "v1", "kind": "Secret", "data": {**data}}
+    manifest = folder / "secret.yaml"
+    manifest.write_text(json.dumps(data if is_for_variables and is_old else secret))
+    podman("secret", "create", name, manifest)
 
 
 def _fill_models_volume(folder: Path) -> None:
@@ -175,7 +207,7 @@ def _remove() -> None:
     for command in (
         *(("pod", "rm", "--force", "--time", "0", name) for name in (_POD, _VOLUMES[0])),
         *(("volume", "rm", "--force", name) for name in _VOLUMES),
-        ("secret", "rm", _SECRET),
+        *(("secret", "rm", name) for name in (_SECRET, _TRACES_SECRET, _TRACES_VARIABLES)),
     ):
         with suppress(PodmanError):  # there is none
             podman(*command)
