@@ -160,7 +160,7 @@ class Tracer:
         self._left, self._left_at = max(1.0, max_per_s), clock()
 
     def begin(self, traceparents: Sequence[str], tracestates: Sequence[str]) -> RequestTrace:
-        """Begin the trace of a request, or go on with that of its caller.
+        """Begin the trace of a request, or continue that of its caller.
 
         Args:
             traceparents: values of its headers `traceparent`; several are none, as are wrong ones.
