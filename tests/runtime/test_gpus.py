@@ -67,7 +67,7 @@ def test_tensorflow_is_asked_for_the_reason() -> None:
 @pytest.mark.usefixtures("device_nodes")
 @pytest.mark.parametrize(
     ("choice", "name", "used"),
-    [("auto", "litert", "LiteRT"), ("savedmodel", "savedmodel", "TensorFlow")],,
+    [("auto", "litert", "LiteRT"), ("savedmodel", "savedmodel", "TensorFlow")],
 )
 def test_missing_gpu_is_logged_and_the_cpu_used(
     choice: str,
