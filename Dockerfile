@@ -2,6 +2,7 @@
 #   docker build --target cpu -t osteo-tiles:cpu .
 # The base images are arguments, so that a hospital can use its own mirror or digest. The build and
 # final stages must have the same Python.
+# VERSION, REVISION and CREATED are known only to whoever builds: `make release` passes them.
 ARG CPU_BASE=python:3.11-slim-bookworm
 ARG GPU_BASE=python:3.11-slim-bookworm
 
@@ -62,6 +63,18 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
   CMD ["python", "-m", "app.server.health"]
 ENTRYPOINT ["osteo"]
 CMD ["serve"]
+ARG GPU_BASE
+ARG VERSION=unreleased
+ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
+LABEL org.opencontainers.image.title="osteo-tiles (TensorFlow with CUDA)" \
+      org.opencontainers.image.description="Classifies H&E tiles of osteosarcoma. Research use only; not a medical device." \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.vendor="The osteo-tiles authors" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.base.name="${GPU_BASE}"
 
 # `docker build .` builds the last stage.
 FROM ${CPU_BASE} AS cpu
@@ -82,3 +95,15 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
   CMD ["python", "-m", "app.server.health"]
 ENTRYPOINT ["osteo"]
 CMD ["serve"]
+ARG CPU_BASE
+ARG VERSION=unreleased
+ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
+LABEL org.opencontainers.image.title="osteo-tiles (LiteRT)" \
+      org.opencontainers.image.description="Classifies H&E tiles of osteosarcoma. Research use only; not a medical device." \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.vendor="The osteo-tiles authors" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.base.name="${CPU_BASE}"

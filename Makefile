@@ -16,7 +16,7 @@ LOCK     = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve train model test test-fast test-exhaustive attack lint format doctor bench-access bench-serving bench-slides bench-study bench-trust bench-training lock lock-peers lock-clients clean
+.PHONY: help serve sizing train model test test-fast test-exhaustive attack lint format doctor bench-access bench-serving bench-sizing bench-slides bench-study bench-trust bench-training sbom licences audit release lock lock-peers lock-clients clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,12 @@ bench-serving: $(VENV)/dev.stamp  ## benchmark the service and its peers, update
 bench-access: $(VENV)/dev.stamp  ## benchmark access control and the audit, update docs/benchmarks.md
 	@$(BIN)/python -m benchmarks.access --write-docs $(BENCH)
 
+bench-sizing: $(VENV)/dev.stamp  ## measure what docs/sizing.md plans with on 1 and 2 cores, update it (4 minutes, root)
+	@$(BIN)/python -m benchmarks.sizing measure --write-docs $(BENCH)
+
+sizing: $(VENV)/serve.stamp  ## plan replicas, cores and memory: make sizing PLAN='--tiles-per-day 2000'
+	@$(BIN)/python -m benchmarks.sizing plan $(PLAN)
+
 bench-slides: $(VENV)/dev.stamp  ## benchmark whole slides from the command to the report, update docs/slides.md
 	@$(BIN)/python -m benchmarks.slides --write-docs $(BENCH)
 
@@ -80,6 +86,18 @@ bench-trust: $(VENV)/dev.stamp  ## benchmark assessment and evidence maps, updat
 
 bench-training: $(VENV)/dev.stamp  ## benchmark reading of tiles and memory, update docs/scale.md
 	@$(BIN)/python -m benchmarks.training --write-docs $(BENCH)
+
+sbom: $(VENV)/dev.stamp  ## write bills of materials to dist (OPTIONS="--image NAME")
+	@$(BIN)/python -m deploy.release sbom $(OPTIONS)
+
+licences: $(VENV)/dev.stamp  ## write the licences of what the images contain to dist
+	@$(BIN)/python -m deploy.release licences $(OPTIONS)
+
+audit: $(VENV)/dev.stamp  ## look the locked packages up in a database of vulnerabilities (needs the network)
+	@$(BIN)/python -m deploy.release audit $(OPTIONS)
+
+release: $(VENV)/dev.stamp  ## check a tag and build everything from it: TAG=v1.2.0 (docs/supply-chain.md)
+	@$(BIN)/python -m deploy.release release $(or $(TAG),$(error Which tag? make release TAG=v1.2.0)) $(OPTIONS)
 
 lock: $(VENV)/dev.stamp  ## update requirements/*.lock from pyproject.toml
 	@$(LOCK) --upgrade --extra dev -o $(LOCKS)/dev.lock
@@ -93,12 +111,16 @@ lock-peers: $(VENV)/dev.stamp  ## update the lock files of benchmarks/peers
 	    --python-version 3.11 --no-annotate --custom-compile-command 'make lock-peers' \
 	    requirements.in -o requirements.lock) || exit 1; done
 
-lock-clients: $(VENV)/dev.stamp  ## update the lock files of tests/clients/tools, tests/access/oidc and tests/api/slides/tus (needs npm)
+lock-clients: $(VENV)/dev.stamp  ## update the lock files of the tools that tests install (needs npm)
 	@for folder in tests/clients/tools tests/access/oidc tests/api/slides/tus; do (cd "$$folder" && \
 	  $(CURDIR)/$(BIN)/uv pip compile --quiet --upgrade --universal \
 	  --generate-hashes --python-version 3.11 --no-annotate \
 	  --custom-compile-command 'make lock-clients' requirements.in -o requirements.lock && \
 	  npm install --package-lock-only) || exit 1; done
+	@cd tests/deploy/kubernetes/tools && $(CURDIR)/$(BIN)/uv pip compile --quiet --upgrade --universal \
+	  --generate-hashes --python-version 3.11 --no-annotate --no-deps \
+	  --custom-compile-command 'make lock-clients' requirements.in -o requirements.lock && \
+	  npm install --package-lock-only
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

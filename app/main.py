@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -21,6 +22,7 @@ from app.api.middleware import ObserveRequests
 from app.api.openapi import CONTACT, LICENSE, SERVERS, TAGS, install_document, operation_id
 from app.api.preflight import AnswerPreflights
 from app.api.problems import install_handlers
+from app.api.request_tracing import tracer_state, watch_traces
 from app.api.spellings import ServeSpellings
 from app.api.unrouted import methods_by_path
 from app.audit.session import open_audit
@@ -31,6 +33,7 @@ from app.serving.loading import RuntimeOpener, open_configured_runtime
 from app.serving.service import TileService
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
+from app.telemetry.open_tracing import open_tracer
 
 _DESCRIPTION: Final = f"""
 Classifies tiles of histology. The released model tells Non-Tumor, Non-Viable Tumor and Viable Tumor
@@ -41,6 +44,10 @@ splits; `GET /v1/models` lists every metric with its split.
 
 Errors are RFC 9457 `application/problem+json`.
 """
+
+
+_NO_TELEMETRY: Final = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""FastAPI's own spans hold paths and queries, and begin with a variable of the environment."""
 
 
 def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runtime) -> FastAPI:
@@ -66,6 +73,14 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
     audit = open_audit(settings, callers="identified" if authenticator.is_required else "open")
     auditor = Auditor(audit.writer, is_required=audit.mode == "required")
     watch_audit(metrics, audit.writer)
+    tracer = open_tracer(
+        settings.traces_url,
+        settings.traces_share,
+        settings.traces_per_s,
+        settings.model_name,
+        settings.replica,
+    )
+    watch_traces(metrics, tracer)
     lifecycle = Lifecycle(settings, metrics, opener, auditor.note_switch)
     service = TileService(settings, metrics, lifecycle)
     slides = SlideService(settings, metrics)
@@ -75,12 +90,16 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
         async with authenticator.running(), audit.running():
             lifecycle.start()
             await slides.start()
-            yield lifespan_state(LoadShedder(service, access, auditor, metrics)) | (
-                cross_origin_state(CrossOrigin(settings.allowed_origins))
+            yield (
+                lifespan_state(LoadShedder(service, access, auditor, metrics))
+                | cross_origin_state(CrossOrigin(settings.allowed_origins))
+                | tracer_state(tracer)
             )
             await slides.stop()
             await lifecycle.stop()
         await rate_limits.close()
+        if tracer is not None:
+            await asyncio.to_thread(tracer.export.close)
 
     # /docs is served from the installed package, because hospital browsers cannot reach a CDN.
     app: FastAPI = FastAPIOffline(
@@ -96,6 +115,7 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
         openapi_tags=TAGS,
         generate_unique_id_function=operation_id,
         redirect_slashes=False,
+        telemetry=_NO_TELEMETRY,
     )
     app.state.service = service
     app.state.slides = slides

@@ -42,6 +42,11 @@ class Benchmark:
             prog=f"python -m benchmarks.{self.name}",
             description=(self.description or "").splitlines()[0],
         )
+        self.add_options(parser)
+        return parser
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Add the options of all benchmarks to a parser."""
         default = self.results_file.relative_to(REPOSITORY)
         parser.add_argument(
             "--output", type=Path, default=self.results_file, help=f"results file ({default})"
@@ -49,7 +54,6 @@ class Benchmark:
         parser.add_argument(
             "--write-docs", action="store_true", help=f"update docs/{self.page_name}"
         )
-        return parser
 
     def run(
         self,

@@ -61,7 +61,7 @@ SLOW = (
     *("slides/outputs/test_report_in_browser.py",),
     *("training/own_tiles/test_labels.py", "training/own_tiles/test_sources.py"),
     *("training/release/test_prepared_tiles.py", "training/reliability/test_input_gate.py"),
-    "slides/reading",
+    *("slides/reading", "deploy"),
 )
 """Tests that start servers, processes or fits, or write thousands of pictures, take seconds each;
 `make test-fast` skips them."""

@@ -115,28 +115,35 @@ def running_server(
     """Run `osteo serve` with the released bundles; its log goes to a file in `tmp_path`.
 
     It is forked from a process that has imported what it needs. With `verify`, its client speaks
-    TLS.
+    TLS. It listens on a free port, or on `OSTEO_PORT`.
     """
     with _started(tmp_path, verify, environ, is_forked=True) as server:
         yield server
 
 
 @contextmanager
-def freshly_started_server(tmp_path: Path, /, **environ: str) -> Iterator[RunningServer]:
-    """As `running_server`, but the server starts as any command does."""
-    with _started(tmp_path, None, environ, is_forked=False) as server:
+def freshly_started_server(
+    tmp_path: Path, checkout: Path = REPOSITORY, /, **environ: str
+) -> Iterator[RunningServer]:
+    """As `running_server`, but the server starts as any command does, from a checkout."""
+    with _started(tmp_path, None, environ, is_forked=False, checkout=checkout) as server:
         yield server
 
 
 @contextmanager
 def _started(
-    tmp_path: Path, verify: ssl.SSLContext | None, environ: dict[str, str], *, is_forked: bool
+    tmp_path: Path,
+    verify: ssl.SSLContext | None,
+    environ: dict[str, str],
+    *,
+    is_forked: bool,
+    checkout: Path = REPOSITORY,
 ) -> Iterator[RunningServer]:
     scheme = "http" if verify is None else "https"
-    port = free_port()
+    port = int(environ.get("OSTEO_PORT") or free_port())
     log_file = tmp_path / "serve.log"
     arguments = ["serve", "--port", str(port)]
-    options: dict[str, Any] = {"cwd": REPOSITORY}
+    options: dict[str, Any] = {"cwd": checkout}
     options["env"] = {"OSTEO_MODELS_DIR": str(RELEASED_MODELS), "PATH": "", **environ}
     with log_file.open("wb") as log:
         process: subprocess.Popen[bytes] = (

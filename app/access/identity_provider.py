@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from app.core.errors import SettingsError
 from app.settings.hosts import is_loopback
+from app.telemetry.tracing import calling
 
 _DISCOVERY_PATH: Final = "/.well-known/openid-configuration"
 """OpenID Connect Discovery 1.0, section 4."""
@@ -83,9 +84,11 @@ class IdentityProvider:
 
     def _fetch(self, url: str, deadline: float) -> dict[str, Any]:
         try:
-            request = urllib.request.Request(url, headers=_HEADERS)  # noqa: S310 - see _is_protected
-            with self._opener.open(request, timeout=_remaining_s(deadline)) as answer:
-                content = _read(answer, deadline)
+            with calling("identity provider") as trace_headers:
+                headers = {**_HEADERS, **trace_headers}
+                request = urllib.request.Request(url, headers=headers)  # noqa: S310 - see _is_protected
+                with self._opener.open(request, timeout=_remaining_s(deadline)) as answer:
+                    content = _read(answer, deadline)
         except urllib.error.HTTPError as error:
             error.close()
             raise IdentityDocumentError(f"the provider answered with status {error.code}") from None

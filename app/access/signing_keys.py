@@ -18,6 +18,7 @@ from app.access.identity_provider import IdentityDocumentError, IdentityProvider
 from app.access.json_web_key import SigningKey, read_signing_key
 from app.core.access_errors import IdentityProviderError
 from app.telemetry.logs import LOGGER_NAME
+from app.telemetry.tracing import carried
 
 if TYPE_CHECKING:
     from jwt.types import JWKDict
@@ -207,7 +208,7 @@ def _in_daemon_thread(function: Callable[[], _Fetched | None]) -> asyncio.Future
                 loop.call_soon_threadsafe(deliver, fetched)
 
     try:
-        threading.Thread(target=run, name="signing-keys", daemon=True).start()
+        threading.Thread(target=carried(run), name="signing-keys", daemon=True).start()
     except RuntimeError:  # the system allows no further thread
         _log_failure("no thread could be started")
         future.set_result(None)

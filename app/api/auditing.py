@@ -24,6 +24,7 @@ from app.core.access_errors import (
 from app.core.errors import OsteoError
 from app.inference.results import TileResult
 from app.serving.rollout import ModelSwitch
+from app.telemetry.tracing import stage
 
 _SERVICE: Final = "service"  # switches the model at start, and when it finds a newer version
 _UNKNOWN_CALLER_CODES: Final = (CredentialsMissingError.code, CredentialsInvalidError.code)
@@ -103,7 +104,8 @@ class Auditor:
         has_changed = bool(context.switches or context.slide_notes)
         context.switches.clear()
         if self._is_required:
-            await self._writer.commit(records, is_done=has_changed)
+            with stage("audit"):
+                await self._writer.commit(records, is_done=has_changed)
             context.is_refusal_recorded = has_refusal
             return
         for record in records:

@@ -17,6 +17,7 @@ from app.inference.explanation import PREDICTED
 from app.inference.results import TileResult
 from app.serving.service import TileService
 from app.settings import Settings
+from app.telemetry.tracing import stage
 
 
 def build_router(service: TileService, settings: Settings) -> APIRouter:
@@ -60,6 +61,7 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
         """
         named_results = await requests.process_several(request, service.classify_each)
         context = request_context(request.scope)
+        encoding = stage("encode")
         items = [
             _batch_item(i, file_name, result, context.request_id)
             for i, (file_name, result) in enumerate(named_results)
@@ -71,7 +73,9 @@ def build_router(service: TileService, settings: Settings) -> APIRouter:
         answer = BatchAnswer(
             request_id=context.request_id, n_tiles=len(items), n_problems=n_problems, items=items
         )
-        return json_response(answer.model_dump_json())
+        content = answer.model_dump_json()
+        encoding.end()
+        return json_response(content)
 
     return router
 

@@ -21,6 +21,7 @@ from app.api.auditing import Auditor
 from app.api.middleware import record_request
 from app.api.problems import problem_response
 from app.api.request_context import request_context
+from app.api.request_tracing import begin_trace
 from app.api.spellings import canonical_path
 from app.core.access_errors import AccessError, RateLimitedError
 from app.core.errors import NotReadyError, OsteoError, QueueFullError, UploadsFullError
@@ -69,6 +70,7 @@ class LoadShedder:
             `refusal_delay_s` of the request's context.
         """
         context = request_context(scope)
+        begin_trace(scope, context)
         if context.request_id_error is not None:
             return self._reject(scope, context.request_id_error)
         try:

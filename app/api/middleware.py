@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Final
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,13 +13,12 @@ from app.api.answer_headers import add_answer_headers
 from app.api.auditing import Auditor
 from app.api.problems import problem_response
 from app.api.request_context import request_context
+from app.api.request_tracing import QUIET_ROUTES, begin_trace, end_trace
 from app.api.unrouted import route_of
 from app.core.errors import NotReadyError, OsteoError
 from app.telemetry.logs import LOGGER_NAME
 from app.telemetry.metrics import Metrics
-
-# Every replica is probed and scraped every few seconds, which would bury the other log lines.
-_QUIET_ROUTES: Final = frozenset({"/livez", "/readyz", "/metrics"})
+from app.telemetry.tracing import tracing
 
 _logger = logging.getLogger(LOGGER_NAME)
 
@@ -40,6 +38,7 @@ class ObserveRequests:
             await self._app(scope, receive, send)
             return
         context = request_context(scope)
+        begin_trace(scope, context)
         status = 500  # what is sent if the application sends nothing
         has_started = False
 
@@ -57,7 +56,7 @@ class ObserveRequests:
         if context.request_id_error is not None:
             app = problem_response(scope, context.request_id_error)
         try:
-            with self._auditor.noting_switches(scope):
+            with tracing(context.trace), self._auditor.noting_switches(scope):
                 await app(scope, receive, send_recorded)
         except Exception:
             context.problem_code = OsteoError.code
@@ -82,7 +81,7 @@ def record_request(metrics: Metrics, scope: Scope, route: str, status: int) -> N
     if context.problem_code:
         metrics.request_problems.labels(context.problem_code).inc()
         context.log_fields["problem"] = context.problem_code
-    level = logging.DEBUG if route in _QUIET_ROUTES else logging.INFO
+    level = logging.DEBUG if route in QUIET_ROUTES else logging.INFO
     if status >= 500 and level == logging.INFO:
         level = logging.ERROR
     _logger.log(
@@ -96,5 +95,6 @@ def record_request(metrics: Metrics, scope: Scope, route: str, status: int) -> N
             "duration_s": round(duration_s, 6),
             "caller": context.caller.name if context.caller else None,
             **context.log_fields,
+            **end_trace(context, scope["method"], route, status),
         },
     )

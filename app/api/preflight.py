@@ -20,6 +20,7 @@ _ANSWER: Final = {
     # Upload libraries send Cache-Control and X-Requested-With by themselves.
     "Access-Control-Allow-Headers": f"Authorization, {API_KEY_HEADER}, Content-Encoding, "
     f"Content-Range, Content-Type, {REQUEST_ID_HEADER}, Cache-Control, X-Requested-With, "
+    "traceparent, tracestate, "
     f"{', '.join(TUS_REQUEST_HEADERS)}",
     "Access-Control-Max-Age": "600",
 }

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -18,6 +18,9 @@ from app.core.errors import OsteoError
 from app.core.header_errors import RequestIdError
 from app.inference.results import ModelIdentity, TileResult
 from app.serving.rollout import ModelSwitch
+
+if TYPE_CHECKING:
+    from app.telemetry.request_traces import RequestTrace
 
 REQUEST_ID_HEADER: Final = "X-Request-ID"
 REQUEST_ID_PATTERN: Final = "^[ -~]{1,128}$"
@@ -59,6 +62,7 @@ class RequestContext:
         request_id_error: why the client's id is refused; None if it is not.
         received_at: when its headers were complete (`time.perf_counter`).
         log_fields: further fields of its log line.
+        trace: its trace; None if it has none.
         problem_code: the code of the problem it was answered with; empty without one.
         certificate_subject: whom the verified client certificate of the connection names, such as
             "CN=lis,O=Hospital" (RFC 4514); None without one.
@@ -79,6 +83,7 @@ class RequestContext:
     request_id_error: RequestIdError | None = None
     received_at: float = field(default_factory=time.perf_counter)
     log_fields: dict[str, Any] = field(default_factory=dict)
+    trace: RequestTrace | None = None
     problem_code: str = ""
     certificate_subject: str | None = None
     release_place: Callable[[], None] | None = None

@@ -18,6 +18,7 @@ from app.core.errors import TileError
 from app.inference.results import TileResult
 from app.serving.service import TileService
 from app.settings import Settings
+from app.telemetry.tracing import stage
 
 Value = TypeVar("Value")
 
@@ -45,9 +46,10 @@ class TileRequests:
         """
         limit_bytes = self._settings.max_tile_bytes
         with self._service.track_upload() as take:
-            tile_bytes = await self._receive(
-                request, lambda request: read_tile(request, limit_bytes, take)
-            )
+            with stage("read"):
+                tile_bytes = await self._receive(
+                    request, lambda request: read_tile(request, limit_bytes, take)
+                )
             request_context(request.scope).log_fields["n_tiles"] = 1
             return await _cancel_on_disconnect(request, work(tile_bytes))
 
@@ -61,16 +63,17 @@ class TileRequests:
         """
         limits = self._settings
         with self._service.track_upload() as take:
-            tiles = await self._receive(
-                request,
-                lambda request: read_tiles(
+            with stage("read"):
+                tiles = await self._receive(
                     request,
-                    limits.max_tile_bytes,
-                    limits.max_request_bytes,
-                    limits.max_request_tiles,
-                    take,
-                ),
-            )
+                    lambda request: read_tiles(
+                        request,
+                        limits.max_tile_bytes,
+                        limits.max_request_bytes,
+                        limits.max_request_tiles,
+                        take,
+                    ),
+                )
             request_context(request.scope).log_fields["n_tiles"] = len(tiles)
             contents = [tile.content for tile in tiles]
             values = await _cancel_on_disconnect(request, work(contents))
@@ -125,8 +128,10 @@ async def _disconnected(request: Request) -> None:
 def classify_response(request: Request, result: TileResult) -> Response:
     """Note the result of one tile and answer with it."""
     note_result(request, result)
-    answer = ClassifyAnswer(request_id=request_context(request.scope).request_id, **dict(result))
-    return json_response(answer.model_dump_json())
+    with stage("encode"):
+        request_id = request_context(request.scope).request_id
+        answer = ClassifyAnswer(request_id=request_id, **dict(result))
+        return json_response(answer.model_dump_json())
 
 
 def json_response(content: str) -> Response:

@@ -25,6 +25,7 @@ from app.inference.picture_margin import caption_of
 from app.inference.results import Explanation, ModelIdentity, TileFacts, TileResult, Timing
 from app.runtime.protocol import ModelOutputs, Runtime
 from app.settings import Settings
+from app.telemetry.tracing import leave_queue, stage
 
 _OUT_OF_DISTRIBUTION: Final = (
     "the tile does not look like those the model was trained on, so its map is meaningless"
@@ -112,13 +113,18 @@ class Classifier:
         side_px = self.bundle.manifest.input.side_px
         with self._in_flight:
             with self._decoder.slot():
+                leave_queue()
                 started = time.perf_counter()
-                tile, header = self._decoder.decode(tile_bytes, side_px)
+                with stage("decode"):
+                    tile, header = self._decoder.decode(tile_bytes, side_px)
             decoded = time.perf_counter()
-            outputs = self.runtime.infer(tile[np.newaxis], alone=self._in_flight.n_tiles == 1)
+            with stage("infer") as span:
+                outputs = self.runtime.infer(tile[np.newaxis], alone=self._in_flight.n_tiles == 1)
+                span.note("osteo.n_batch_tiles", outputs.n_batch_tiles)
         probabilities = self._probabilities(outputs)
         inferred = time.perf_counter()
-        assessment = self._assessor.assess(tile, header, outputs.embedding[0], probabilities)
+        with stage("assess"):
+            assessment = self._assessor.assess(tile, header, outputs.embedding[0], probabilities)
         prediction = self._label_ids[int(probabilities.argmax())]
         return TileResult(
             prediction=prediction,
@@ -173,7 +179,8 @@ class Classifier:
         """
         result = self.classify(tile_bytes, queued_at, label)
         try:
-            drawn = self.draw(tile_bytes, result, picture, size_px, opacity)
+            with stage("encode"):
+                drawn = self.draw(tile_bytes, result, picture, size_px, opacity)
         except ExplanationUnavailableError as error:
             return result, error.detached()
         return result, drawn

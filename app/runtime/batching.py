@@ -168,6 +168,7 @@ class MicroBatchingRuntime:
                     logits=outputs.logits[start:end],
                     embedding=outputs.embedding[start:end],
                     cam=outputs.cam[start:end],
+                    n_batch_tiles=len(tiles),
                 )
             )
             start = end

@@ -18,7 +18,7 @@ def usable_cores() -> int:
     """Count the cores in the affinity mask, limited by the cgroups' CPU quotas; at least 1."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
     n_cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    quotas = [quota for folder in _cgroup_folders() if (quota := _quota_cores(folder))]
+    quotas = [quota for folder in cgroup_folders() if (quota := _quota_cores(folder))]
     return max(1, min(n_cores, *map(int, quotas))) if quotas else n_cores
 
 
@@ -33,7 +33,7 @@ def lower_thread_priority() -> None:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _WORKER_NICENESS)
 
 
-def _cgroup_folders() -> Iterator[Path]:
+def cgroup_folders() -> Iterator[Path]:
     """The process's CPU cgroup and its parents, as far as they are mounted (versions 1 and 2).
 
     In a cgroup namespace of its own the process is in the root of the mount. Without one, as in

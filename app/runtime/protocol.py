@@ -17,11 +17,13 @@ class ModelOutputs:
         logits: float32 `[B, C]`, before temperature.
         embedding: float32 `[B, E]`, the pooled features of the backbone.
         cam: float32 `[B, h, w, C]`, evidence maps (HiResCAM in closed form), before ReLU.
+        n_batch_tiles: tiles in the micro-batch that they ran in; 1 without micro-batches.
     """
 
     logits: NDArray[np.float32]
     embedding: NDArray[np.float32]
     cam: NDArray[np.float32]
+    n_batch_tiles: int = 1
 
 
 class Runtime(Protocol):

@@ -26,6 +26,7 @@ from app.serving.tile_costs import TileCosts, TileKind, tile_kind
 from app.serving.worker_pool import ActiveModel, Deadline
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
+from app.telemetry.tracing import enter_queue, number_tile
 
 Done = TypeVar("Done")
 
@@ -170,6 +171,7 @@ class TileService:
         async with self._admitted(kinds) as admitted:
 
             async def classify(index: int, tile: bytes | TileError) -> TileResult | OsteoError:
+                number_tile(index)
                 result: TileResult | OsteoError
                 try:
                     result = await self._classify(admitted, index, tile, None)
@@ -225,6 +227,7 @@ class TileService:
             if kind is not None:
                 self._costs.observe(kind, work_s)
 
+        queued = enter_queue()
         try:
             return await admitted.model.run(
                 work, admitted.deadline, admitted.needed_s[index], learn
@@ -238,6 +241,8 @@ class TileService:
         except Exception as error:
             self._count_failure(error)
             raise
+        finally:
+            queued.end()  # of a tile whose turn never came
 
     def _count_failure(self, error: Exception) -> None:
         self._metrics.inference_failures.inc()

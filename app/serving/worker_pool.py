@@ -15,6 +15,7 @@ from app.core.errors import DeadlineError, OutOfMemoryError, RuntimeUnavailableE
 from app.inference.classifier import Classifier
 from app.inference.drift import DriftWatch
 from app.runtime.cores import lower_thread_priority
+from app.telemetry.tracing import carried
 
 STUCK_AFTER_S: Final = 15.0
 """A worker that still works on a tile this long after the tile's deadline is stuck. Ordinary work
@@ -127,7 +128,7 @@ class ActiveModel:
                 return work()
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, begin)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, carried(begin))
         except MemoryError:
             raise OutOfMemoryError from None
         finally:

@@ -22,12 +22,13 @@ from app.settings.audit import AuditSettings
 from app.settings.origins import parse_origins
 from app.settings.paths import FilePath
 from app.settings.slides import SlideSettings
+from app.settings.tracing import TracingSettings
 
 PREFIX: Final = "OSTEO_"
 _MEBIBYTE: Final = 1024**2
 
 
-class Settings(SlideSettings, AuditSettings, AccessSettings):
+class Settings(SlideSettings, TracingSettings, AuditSettings, AccessSettings):
     """Every setting with its default; its environment variable is `OSTEO_` plus the name."""
 
     model_config = SettingsConfigDict(

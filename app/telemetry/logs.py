@@ -13,6 +13,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 from app.core.decoder_warnings import filter_decoder_warnings
 from app.telemetry.log_writer import LogWriter
+from app.telemetry.tracing import current_trace
 
 LOGGER_NAME: Final = "osteo"
 _logger = logging.getLogger(LOGGER_NAME)
@@ -36,6 +37,7 @@ def configure_logs(level: str) -> None:
             rename_fields={"levelname": "level", "name": "logger", "message": "event"},
         )
     )
+    writer.addFilter(_add_trace_ids)
     logging.basicConfig(level=level.upper(), handlers=[writer], force=True)
     logging.captureWarnings(capture=True)
     filter_decoder_warnings()
@@ -50,6 +52,14 @@ def n_dropped_log_lines() -> int:
     """Log lines dropped so far, because their reader did not take them."""
     handlers = logging.getLogger().handlers
     return sum(handler.n_dropped for handler in handlers if isinstance(handler, LogWriter))
+
+
+def _add_trace_ids(record: logging.LogRecord) -> bool:
+    """Let what is logged on behalf of a request name its trace; its own line has the ids anyway."""
+    trace = current_trace()
+    if trace is not None:
+        record.__dict__.update(trace.log_fields)
+    return True
 
 
 def _log_thread_error(error: threading.ExceptHookArgs) -> None:

@@ -153,6 +153,18 @@ class Metrics:
             ("chain", "hash"),
         )
         self.registry.register(self.audit_head)
+        self.trace_spans, self.trace_spans_lost = (
+            self._watched(
+                WatchedCounter,
+                "osteo_trace_spans",
+                "Spans that the collector has taken; no value if tracing is off.",
+            ),
+            self._watched(
+                WatchedCounter,
+                "osteo_trace_spans_lost",
+                "Spans that the collector did not take; no value if tracing is off.",
+            ),
+        )
         self._watched(
             WatchedCounter,
             "osteo_log_lines_dropped",

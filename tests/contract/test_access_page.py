@@ -23,7 +23,7 @@ from tests.authorities import Authority
 from tests.conftest import RELEASED_MODELS, REPOSITORY
 from tests.contract.shell import run_shell
 from tests.forking import APP, RUN_APP, server_of
-from tests.server.ingresses import running
+from tests.server.ingresses import around, running
 from tests.servers import free_port
 
 PAGE: Final = (REPOSITORY / "docs" / "access.md").read_text()
@@ -115,7 +115,7 @@ head -c 3000000 /dev/zero > large
 cat headers
 .venv/bin/osteo audit find --file tile.jpg --json
 """
-    with running("nginx", folder, configuration, port):
+    with running("nginx", folder, around(folder, configuration), port):
         used = {"https://tiles.hospital.example": url}
         printed = type_setup(1, folder, more, used, f"http://127.0.0.1:{service_port}")
     assert ANSWER in printed

@@ -23,6 +23,7 @@ from tests.authorities import CLIENT_NAME, Authority
 from tests.end_to_end.everything_said import Said, ask
 from tests.end_to_end.services import ready_service, run_osteo
 from tests.servers import RunningServer, wait_until
+from tests.telemetry.collectors import Collector, collector
 
 __all__ = ["cluster", "postgresql_url"]
 AUDIENCE = "https://tiles.example"
@@ -37,9 +38,11 @@ class Site:
     provider: KeyServer
     authority: Authority
     postgresql_url: str
+    collector: Collector
     signing_key: dict[str, str] = field(default_factory=lambda: {**new_rsa_key(), "kid": "k1"})
     api_key: str = "given/key+" + random_secrets.token_urlsafe(24)
     admin_token: str = "admin:" + random_secrets.token_urlsafe(24)
+    collector_token: str = "collector:" + random_secrets.token_urlsafe(24)
     database_password: str = "p@ss:w/rd%" + random_secrets.token_urlsafe(12)
 
     @cached_property
@@ -61,6 +64,8 @@ class Site:
             "OSTEO_AUDIT": "required",
             "OSTEO_AUDIT_URL": database,
             "OSTEO_LOG_LEVEL": "debug",
+            **self.collector.environ,
+            "OTEL_EXPORTER_OTLP_HEADERS": f"authorization={quote(self.collector_token)}",
         }
 
     def token(self, **claims: object) -> str:
@@ -75,9 +80,9 @@ def site(tmp_path: Path, postgresql_url: str) -> Iterator[Site]:
     authority_folder.mkdir()
     redis = RedisServer(tmp_path)
     redis.start()
-    with key_server() as provider:
+    with key_server() as provider, collector() as found:
         authority = Authority(authority_folder, "hospital")
-        site = Site(tmp_path, redis, provider, authority, postgresql_url)
+        site = Site(tmp_path, redis, provider, authority, postgresql_url, found)
         public = {name: site.signing_key[name] for name in ("kty", "n", "e", "kid")}
         provider.publish([{**public, "use": "sig"}])
         yield site
@@ -199,6 +204,7 @@ def all_secrets(site: Site, created: str, rotated: str) -> dict[str, str]:
         "rotated key": secret_part(rotated),
         "database password": site.database_password,
         "Redis password": PASSWORD,
+        "collector's token": site.collector_token,
         **pem_lines(site.folder / "authority" / "client.pem"),
         **pem_lines(site.folder / "authority" / "client.key"),
         **pem_lines(site.folder / "authority" / "server.key"),
@@ -231,6 +237,10 @@ def test_no_secret_is_said(site: Site, cluster: Cluster, monkeypatch: pytest.Mon
     said.add_files(site.folder / "state")
     database = site.postgresql_url.partition("@/")[2].partition("?")[0]
     said.add("database", cluster.psql("SELECT * FROM audit", database))
+
+    said.add("spans", site.collector.received)
+    assert site.collector.headers[-1]["authorization"] == site.collector_token
+    assert b"POST /v1/classify" in site.collector.received
 
     assert len(said) > 100_000
     assert said.find(all_secrets(site, created, rotated)) == []

@@ -83,9 +83,11 @@ def test_each_tile_gets_its_own_answer(
 def test_full_batch_does_not_wait(inner: RecordingRuntime, batch_sizes_seen: list[int]) -> None:
     runtime = MicroBatchingRuntime(inner, SIDE_PX, 4, 3600.0, batch_sizes_seen.append)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda i: runtime.infer(tile_of(i)), range(8)))
+        outputs = list(pool.map(lambda i: runtime.infer(tile_of(i)), range(8)))
     runtime.close()
     assert sum(batch_sizes_seen) == 8
+    told = sorted(size for size in batch_sizes_seen for _ in range(size))
+    assert sorted(output.n_batch_tiles for output in outputs) == told
     assert max(batch_sizes_seen) <= 4
 
 

@@ -7,7 +7,7 @@ import logging
 import math
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +23,7 @@ from app.core.slide_errors import (
 from app.core.slide_limits import DEFAULT_SLIDE_LIMITS, SlideLimits
 from app.slides.dicom.header import WHOLE_SLIDE_IMAGE, read_header
 from app.slides.dicom.multipart import dicom_file
+from app.telemetry.tracing import calling
 
 if TYPE_CHECKING:
     from dicomweb_client import DICOMwebClient
@@ -82,8 +83,10 @@ def fetch_series(
     fetch = _Fetch(url, (study_uid, series_uid), max_bytes, limits)
     fetch.deadline_s = time.monotonic() + within_s
     try:
-        for number, instance in enumerate(fetch.instances(), start=1):
-            fetch.save(instance, folder / f"{number:04}.dcm")
+        with calling("DICOMweb") as trace_headers:
+            fetch.add_headers(trace_headers)
+            for number, instance in enumerate(fetch.instances(), start=1):
+                fetch.save(instance, folder / f"{number:04}.dcm")
     except BaseException:
         for path in folder.glob("*.dcm"):
             path.unlink()
@@ -107,6 +110,9 @@ class _Fetch:
 
     def close(self) -> None:
         self._session.close()
+
+    def add_headers(self, headers: Mapping[str, str]) -> None:
+        self._session.headers.update(headers)
 
     def instances(self) -> list[str]:
         """UIDs of the instances that are levels, or may be."""

@@ -20,6 +20,7 @@ from app.slides.storage.disk import bytes_below, naming_full_disk
 from app.slides.storage.slide_record import SlideRecord, short_stamp
 from app.slides.storage.store import SlideStore
 from app.slides.viewing.readers import Readers, SlideFile
+from app.telemetry.tracing import carried
 
 _MAX_AT_ONCE: Final = 2
 """Slides that are hashed or fetched at once: each keeps a core or the network busy."""
@@ -138,7 +139,8 @@ class SlideIntake:
         return SlideRecord.model_validate(dict(found) | known)
 
     async def _in_thread(self, work: Callable[..., Value], *arguments: object) -> Value:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, carried(work), *arguments)
 
     async def _keep(self, record: SlideRecord, path: Path | None) -> tuple[SlideRecord, bool]:
         return await asyncio.to_thread(self._store.add, record, path)

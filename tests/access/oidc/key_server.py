@@ -24,12 +24,14 @@ class KeyServer:
         issuer: URL of the server.
         answers: what to do with a request, by path; other paths are 404.
         paths: those that were asked for, in order.
+        traceparents: the header of each request; None where it was missing.
     """
 
     def __init__(self, issuer: str) -> None:
         self.issuer = issuer
         self.answers: dict[str, Answer] = {}
         self.paths: list[str] = []
+        self.traceparents: list[str | None] = []
         self.configure()
         self.publish([])
 
@@ -86,6 +88,7 @@ def key_server(
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             keys.paths.append(self.path)
+            keys.traceparents.append(self.headers["traceparent"])
             keys.answers.get(self.path, plain_answer(b"", 404))(self)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there

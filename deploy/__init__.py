@@ -1,0 +1,1 @@
+"""Files that put the service into operation; `release` builds and describes what is shipped."""

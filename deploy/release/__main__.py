@@ -1,0 +1,5 @@
+"""`python -m deploy.release`."""
+
+from deploy.release.commands import app
+
+app()

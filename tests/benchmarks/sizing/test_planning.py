@@ -1,0 +1,195 @@
+"""Plans: their arithmetic, and what they answer to demands at the limits."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.sizing.__main__ import main
+from benchmarks.sizing.plan_report import render_plan
+from benchmarks.sizing.planning import Cluster, Demand, plan, weigh_gpu
+
+LIMITS = {
+    "max_tiles": 128,
+    "max_queue_s": 5.0,
+    "max_upload_bytes": 256 << 20,
+    "max_decode_bytes": 512 << 20,
+    "slide_memory_bytes": 1 << 30,
+}
+GPU = {"gpu": "a GPU", "tiles_per_s": {"http": {"1": 100.0, "32": 2000}, "note": "warm"}}
+
+
+def measured(cores: int) -> dict[str, Any]:
+    """A pod that answers 50 tiles a second on each core, and takes 20 ms for each tile."""
+    turn = {"tiles_per_s": 50.0 * cores, "cpu_ms": 20.0, "serial_ms": 1.0, "cores_used": cores}
+    return {
+        "cores": cores,
+        "idle_rss_mib": 140.0 + 40 * cores,
+        "peak_rss_mib": 180.0 + 40 * cores,
+        "alone_ms": [20.0],
+        "saturated": [turn],
+        "points": [],
+    }
+
+
+RESULTS = {
+    "machine": {"cpu": "a processor", "date": "2026-01-01"},
+    "disturbance": {"other_cores": 0.1, "stolen_cores": 0.0},
+    "limits": LIMITS,
+    "measured": [measured(1), measured(2)],
+}
+A_DAY = Demand(tiles_per_day=36_000, hours=10, peak_factor=4)  # 1 a second, 4 at the peak
+BUSY_DAY = replace(A_DAY, tiles_per_day=1_080_000)  # 30 a second, 120 at the peak
+
+
+def test_demand_is_tiles_a_second() -> None:
+    demand = replace(A_DAY, slides_per_day=60, tiles_per_slide=600)
+    assert (demand.peak_per_s, demand.mean_per_s) == (4, 2)
+
+
+def test_one_pod_is_enough_until_a_node_may_be_lost() -> None:
+    assert plan(RESULTS, A_DAY, Cluster(may_lose_node=False))["replicas"] == 1
+    assert plan(RESULTS, A_DAY, Cluster())["replicas"] == 2
+
+
+def test_pods_that_remain_meet_the_demand() -> None:
+    planned = plan(RESULTS, BUSY_DAY, Cluster(nodes=3))
+    left = planned["replicas"] - planned["pods_of_a_node"]
+    assert left * 100 * 0.8 >= 120
+    assert planned["p99_ms_at_peak"] <= 500
+    assert planned["lost_node"]["missing"]["refused_share"] == 0
+    assert planned["cores"] == 2 * planned["replicas"]
+    assert (left - 1) * 100 * 0.8 < 120  # one pod less would not do
+
+
+def test_slides_need_cores_although_nobody_waits_for_them() -> None:
+    slides = replace(A_DAY, slides_per_day=18_000, tiles_per_slide=600)  # 300 tiles a second
+    planned = plan(RESULTS, slides, Cluster(may_lose_node=False))
+    assert planned["replicas"] == 4  # 301 of 400 tiles a second are less than 80 %
+    assert planned["day_utilisation"] == pytest.approx(301 / 400)
+
+
+def test_slides_without_single_tiles_can_be_planned() -> None:
+    planned = plan(RESULTS, Demand(0, slides_per_day=40), Cluster())
+    assert planned["replicas"] == 2
+    assert planned["lost_node"]["before"]["n_offered"] == 0
+
+
+@pytest.mark.parametrize("tiles", [1e-300, 1e-3])
+def test_almost_no_tiles_can_be_planned(tiles: float) -> None:
+    planned = plan(RESULTS, Demand(tiles), Cluster())
+    assert (planned["replicas"], planned["p99_ms_at_peak"]) == (2, pytest.approx(20))
+
+
+def test_loss_of_the_only_pod_leaves_requests_unanswered() -> None:
+    planned = plan(RESULTS, A_DAY, Cluster(may_lose_node=False))
+    assert planned["lost_node"]["missing"]["lost_share"] == 1
+    assert planned["lost_node"]["after"]["lost_share"] == 0
+    assert planned["lost_node"]["recovered_s"] == 360
+
+
+def test_half_of_the_requests_are_lost_until_the_loss_of_one_of_two_nodes_is_noticed() -> None:
+    planned = plan(RESULTS, A_DAY, Cluster(noticed_s=50))
+    assert planned["lost_node"]["unnoticed"]["lost_share"] == pytest.approx(0.5, abs=0.05)
+    assert planned["lost_node"]["missing"]["lost_share"] == 0
+    assert planned["lost_node"]["recovered_s"] == 50
+
+
+def test_target_below_the_time_of_a_request_is_refused_with_that_time() -> None:
+    with pytest.raises(ValueError, match=r"do not reach .* 0\.01 s.* alone takes up to 0\.02 s"):
+        plan(RESULTS, replace(A_DAY, target_p99_s=0.01), Cluster())
+
+
+def test_plan_makes_up_for_what_the_simulation_predicts_too_low() -> None:
+    points = [{"load": 0.5, "p99_ms": 90.0}, {"load": 1.5, "p99_ms": 9_000.0}]
+    compared = RESULTS | {
+        "measured": [measured(2) | {"points": points}],
+        "predicted": {"points": [[{"p99_ms": [30.0, 20.0, 40.0]}] * 2]},
+    }
+    assert plan(compared, A_DAY, Cluster())["p99_margin"] == 3
+    simulated_ms = plan(RESULTS, A_DAY, Cluster())["p99_ms_at_peak"]
+    assert plan(compared, A_DAY, Cluster())["p99_ms_at_peak"] == pytest.approx(3 * simulated_ms)
+
+
+def test_pods_of_another_size_are_refused() -> None:
+    with pytest.raises(ValueError, match="pods of 3 cores were not measured; measured: 1, 2"):
+        plan(RESULTS, A_DAY, Cluster(pod_cores=3))
+
+
+def test_memory_limit_is_the_sum_of_the_limits() -> None:
+    without = plan(RESULTS, A_DAY, Cluster())["memory"]
+    # 260 MiB measured, two decode processes of 45 + 512 MiB, 256 MiB of uploads: 1630 MiB
+    assert (without["request_mib"], without["limit_mib"]) == (320, 1792)
+    with_slides = plan(RESULTS, replace(A_DAY, slides_per_day=1), Cluster())["memory"]
+    assert with_slides["limit_mib"] == 1792 + 1024
+
+
+@pytest.mark.parametrize(
+    ("cost_cores", "peak_per_s", "pays"),
+    [(10, 600, True), (10, 400, False), (50, 5000, False), (None, 600, None)],
+)
+def test_gpu_pays_where_it_replaces_more_cores_than_it_costs_and_there_is_work_for_them(
+    cost_cores: float | None, peak_per_s: float, pays: bool | None
+) -> None:
+    found = weigh_gpu(GPU, 50.0, peak_per_s, cost_cores)
+    assert found is not None
+    assert (found["tiles_per_s"], found["replaces_cores"]) == (2000, 40)
+    assert found["pays"] is pays
+
+
+def test_plan_says_that_no_gpu_was_measured() -> None:
+    assert "no GPU was measured" in render_plan(plan(RESULTS, A_DAY, Cluster()), RESULTS)
+    with_gpu = plan(RESULTS, A_DAY, Cluster(gpu_cost_cores=20), GPU)
+    assert "it does not pay" in render_plan(with_gpu, RESULTS)
+
+
+@settings(max_examples=10)
+@given(
+    tiles=st.integers(0, 100_000),
+    slides=st.integers(0, 2_000),
+    hours=st.integers(1, 24),
+    peak=st.integers(1, 10),
+    nodes=st.integers(2, 5),
+)
+def test_plan_meets_the_demand_with_a_node_less(
+    tiles: int, slides: int, hours: int, peak: int, nodes: int
+) -> None:
+    demand = Demand(tiles, slides, 600, hours, peak)
+    planned = plan(RESULTS, demand, Cluster(nodes=nodes))
+    left = planned["replicas"] - planned["pods_of_a_node"]
+    assert left >= 1
+    assert max(demand.peak_per_s, demand.mean_per_s) <= 0.8 * left * 100 * (1 + 1e-9)
+    assert planned["p99_ms_at_peak"] <= demand.target_p99_s * 1e3
+
+
+def test_command_prints_a_table_or_json(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "sizing.json"
+    file.write_text(json.dumps(RESULTS))
+    words = ["plan", "--results", str(file), "--tiles-per-day", "36000"]
+    assert main(words) == 0
+    assert "| **replicas**" in capsys.readouterr().out
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["replicas"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--hours", "0"], "--hours must be"),
+        (["--nodes", "0"], "--nodes must be"),
+        (["--peak-factor", "0.5"], "--peak-factor must be"),
+        (["--request-tiles", "65"], "--request-tiles must be"),
+        (["--nodes", "1"], "one node"),
+        (["--results", "/nowhere"], "/nowhere"),
+    ],
+)
+def test_command_says_what_is_wrong_with_an_option(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", *words]) == 1
+    assert message in capsys.readouterr().err

@@ -1,0 +1,79 @@
+"""Which requests the shipped configurations send to the other replica, and which not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings
+from tests.deploy.proxy.failing_replicas import RETRY_AFTER_S, failing_replicas
+from tests.server.ingresses import PROGRAMS, ingress, shipped_configuration
+from tests.servers import free_port
+
+
+@pytest.mark.parametrize(
+    ("path", "n_seen"), [("/v1/classify", 2), ("/v1/explain", 2), ("/v1/models/rollback", 1)]
+)
+def test_nginx_repeats_only_what_is_safe_to_repeat(path: str, n_seen: int, tmp_path: Path) -> None:
+    with (
+        failing_replicas(is_silent=True) as (addresses, seen),
+        ingress("nginx", tmp_path, addresses) as proxy,
+        proxy.client() as client,
+    ):
+        assert client.post(path, content=b"tile").status_code == 502
+        assert len(seen) == n_seen
+
+
+def test_nginx_passes_on_a_503_that_both_replicas_give(tmp_path: Path) -> None:
+    with (
+        failing_replicas() as (addresses, seen),
+        ingress("nginx", tmp_path, addresses) as proxy,
+        proxy.client() as client,
+    ):
+        for n_requests in (1, 2, 3):  # no replica is left out because of it
+            answer = client.post("/v1/classify", content=b"tile")
+            assert answer.status_code == 503
+            assert answer.headers["Retry-After"] == str(RETRY_AFTER_S)
+            assert len(seen) == 2 * n_requests
+
+
+def test_nginx_does_not_repeat_what_took_long(tmp_path: Path) -> None:
+    shorter = {"proxy_next_upstream_timeout 8s": "proxy_next_upstream_timeout 500ms"}
+    with (
+        failing_replicas(delay_s=1.0) as (addresses, seen),
+        ingress("nginx", tmp_path, addresses, **shorter) as proxy,
+        proxy.client() as client,
+    ):
+        assert client.post("/v1/classify", content=b"tile").status_code == 503
+        assert len(seen) == 1
+
+
+def test_nginx_gives_up_repeating_before_the_service_gives_up() -> None:
+    found = re.search(r"proxy_next_upstream_timeout (\d+)s;", shipped_configuration("nginx"))
+    assert found
+    settings = Settings()
+    assert int(found[1]) < min(settings.request_timeout_s, 5 * settings.max_decode_s)
+
+
+def test_haproxy_repeats_no_request_that_a_replica_had(tmp_path: Path) -> None:
+    with (
+        failing_replicas(is_silent=True) as (addresses, seen),
+        ingress("haproxy", tmp_path, addresses) as proxy,
+        proxy.client() as client,
+    ):
+        assert client.post("/v1/classify", content=b"tile").status_code == 502
+        assert len(seen) == 1
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_request_goes_to_the_other_replica_if_one_does_not_listen(
+    program: str, tmp_path: Path
+) -> None:
+    with failing_replicas() as (addresses, seen):
+        dead = ("127.0.0.1", free_port())
+        with ingress(program, tmp_path, [dead, addresses[0]]) as proxy, proxy.client() as client:
+            for n_requests in range(1, 7):
+                assert client.post("/v1/models/rollback").status_code == 503
+                assert len(seen) == n_requests

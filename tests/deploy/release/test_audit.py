@@ -1,0 +1,86 @@
+"""pip-audit, asking a real server: what is vulnerable is named, and silence is not a pass."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import pytest
+
+from deploy.release.audit import Accepted, audit, read_accepted
+from deploy.release.errors import NotAuditedError, ReleaseError, VulnerableError
+from deploy.release.locks import Pin
+from tests.deploy.release.made_repository import make_repository, run_command
+from tests.deploy.release.osv import DOCUMENTED, osv_server
+
+TODAY = datetime.date(2026, 1, 2)
+PINS = [
+    Pin(name, version, "", ()) for name, version in (("idna", "3.1"), ("six", "1"), ("six", "2"))
+]
+VULNERABLE = {("six", "2"): "PYSEC-2026-11"}
+
+
+def accepted(until: datetime.date) -> list[Accepted]:
+    return [Accepted("PYSEC-2026-11", "not used", until)]
+
+
+def test_audit_looks_every_version_up() -> None:
+    with osv_server(DOCUMENTED) as (url, asked):
+        assert audit(PINS, [], today=TODAY, osv_url=url) == []
+    assert set(asked) == {*DOCUMENTED, *((pin.name, pin.version) for pin in PINS)}
+
+
+def test_audit_names_what_is_vulnerable() -> None:
+    with (
+        osv_server({**DOCUMENTED, **VULNERABLE}) as (url, _),
+        pytest.raises(VulnerableError, match=r"six 2: PYSEC-2026-11, CVE-026-11 \(fixed in 9.9\)"),
+    ):
+        audit(PINS, [], today=TODAY, osv_url=url)
+
+
+def test_audit_accepts_until_the_end_of_a_day() -> None:
+    yesterday = TODAY - datetime.timedelta(days=1)
+    with osv_server({**DOCUMENTED, **VULNERABLE}) as (url, _):
+        (found,) = audit(PINS[2:], accepted(TODAY), today=TODAY, osv_url=url)
+        assert found.package == "six"
+        with pytest.raises(VulnerableError, match=f"it was accepted until {yesterday}"):
+            audit(PINS[2:], accepted(yesterday), today=TODAY, osv_url=url)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"<html>Please log in</html>", "no usable answer"),
+        (b"", "no usable answer"),
+        (b"{}", r"does not know the published vulnerability of jinja2 2\.4\.1"),
+    ],
+    ids=["garbage", "silent", "empty"],
+)
+def test_audit_does_not_pass_when_the_database_gives_no_answer(body: bytes, reason: str) -> None:
+    with (
+        osv_server(DOCUMENTED, body) as (url, _),
+        pytest.raises(NotAuditedError, match=f"not audited: .*{reason}"),
+    ):
+        audit(PINS, [], today=TODAY, osv_url=url, timeout_s=1)
+
+
+def test_the_command_fails_plainly_when_the_database_is_unreachable(tmp_path: Path) -> None:
+    with osv_server({}) as (url, _):
+        pass
+    done = run_command(make_repository(tmp_path / "x"), "audit", "--osv-url", url)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("error: not audited: no usable answer from http://127.0.0.1:")
+    assert "Connection refused" in done.stderr
+
+
+def test_read_accepted_wants_a_reason_and_a_last_day(tmp_path: Path) -> None:
+    path = tmp_path / "accepted.toml"
+    path.write_text('[[accepted]]\nid = "CVE-1"\nreason = "not used"\nuntil = 2026-01-02\n')
+    assert read_accepted(path) == [Accepted("CVE-1", "not used", TODAY)]
+    path.write_text('[[accepted]]\nid = "CVE-1"\nreason = "not used"\n')
+    with pytest.raises(ReleaseError, match="needs id, reason and until"):
+        read_accepted(path)
+
+
+def test_the_accepted_vulnerabilities_of_this_repository_are_well_formed() -> None:
+    read_accepted()
