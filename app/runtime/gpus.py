@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -17,10 +18,24 @@ _DEVICES: Final = Path("/dev")
 _DEVICE_NODES: Final = ("nvidia[0-9]*", "dxg", "kfd")  # CUDA, CUDA under WSL, ROCm
 _DRIVER: Final = "libcuda.so.1"
 _ASK_WITHIN_S: Final = 300.0
-_ASK: Final = "import tensorflow; tensorflow.config.list_physical_devices('GPU')"
+_ASK: Final = (
+    "from app.runtime.gpus import import_tensorflow; "
+    "import_tensorflow().config.list_physical_devices('GPU')"
+)
+# TensorFlow names a missing library only in the detailed messages of this one file.
+_ASK_ENVIRONMENT: Final = {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_VMODULE": "dso_loader=1"}
 # `E0000 00:00:1795710772.933673   11988 cuda_platform.cc:52] failed call to cuInit: ...`
-_LOG_LINE: Final = re.compile(r"^[WEF]\d{4}\s\S+\s+\d+\s\S+\]\s(?P<said>.+)$")
-_REASON: Final = re.compile(r"dlopen|dynamic library|cuInit|driver|CUDA error", re.IGNORECASE)
+_LOG_LINE: Final = re.compile(r"^[IWEF]\d{4}\s\S+\s+\d+\s\S+\]\s(?P<said>.+)$")
+# The driver's own library is looked for before TensorFlow is asked.
+_MISSING: Final = re.compile(r"Could not load dynamic library '(?P<library>(?!libcuda\.)[^']+)'")
+_REASON: Final = re.compile(r"cuInit|driver|CUDA error", re.IGNORECASE)
+_GPU_PACKAGES: Final = (
+    "Install the packages of requirements/gpu.lock, or name the folders of these libraries in "
+    "LD_LIBRARY_PATH"
+)
+# TensorFlow 2.21 looks for CUDA's libraries in the folders of their wheels, except for this one
+# (https://github.com/tensorflow/tensorflow/pull/112973), and uses no GPU if one is missing.
+_UNLISTED: Final = ("cusolver", "lib", "libcusolver.so.11")
 
 
 def has_tensorflow() -> bool:
@@ -36,6 +51,8 @@ def import_tensorflow() -> Any:
     """
     # It prints start-up messages to standard error past every logger; real errors are raised.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if _has_device_node():
+        _load_unlisted_library()
     try:
         import tensorflow
     except ImportError as error:
@@ -77,7 +94,6 @@ def why_no_gpu() -> str:
         ctypes.CDLL(_DRIVER)
     except OSError as error:
         return f"the library of the NVIDIA driver cannot be loaded: {error}"
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
     try:
         asked = subprocess.run(  # noqa: S603 - this Python and a fixed program
             [sys.executable, "-c", _ASK],
@@ -85,7 +101,7 @@ def why_no_gpu() -> str:
             capture_output=True,
             text=True,
             errors="replace",
-            env=environment,
+            env={**os.environ, **_ASK_ENVIRONMENT},
             timeout=_ASK_WITHIN_S,
             check=False,
         )
@@ -98,8 +114,20 @@ def _has_device_node() -> bool:
     return any(any(_DEVICES.glob(name)) for name in _DEVICE_NODES)
 
 
+def _load_unlisted_library() -> None:
+    """Load the library that TensorFlow does not find; the loader then knows it by its name."""
+    wheels = find_spec("nvidia")
+    for folder in (wheels and wheels.submodule_search_locations) or ():
+        with suppress(OSError):  # TensorFlow names it if it is missing
+            ctypes.CDLL(str(Path(folder, *_UNLISTED)))
+
+
 def _reason_in(log: str) -> str | None:
-    """Find what TensorFlow says of the driver and of CUDA's libraries."""
-    found = (_LOG_LINE.match(line) for line in log.splitlines())
-    said = [line["said"].strip() for line in found if line and _REASON.search(line["said"])]
-    return "; ".join(dict.fromkeys(said)) or None
+    """Find what TensorFlow says of CUDA's libraries, else of the driver."""
+    lines = (_LOG_LINE.match(line) for line in log.splitlines())
+    said = [line["said"].strip() for line in lines if line]
+    missing = [found["library"] for found in map(_MISSING.match, said) if found]
+    if missing:
+        names = ", ".join(dict.fromkeys(missing))
+        return f"TensorFlow cannot load {names}. {_GPU_PACKAGES}"
+    return "; ".join(dict.fromkeys(line for line in said if _REASON.search(line))) or None

@@ -16,7 +16,7 @@ def render_gpu(results: Results) -> str:
     if results["graphs"]:
         parts += [_graphs(results["graphs"]), _differences(results["graphs"])]
     if results["setups"]:
-        parts += [_service(results["setups"]), _stages(results["setups"])]
+        parts += [_setups(results["setups"]), _loads(results["setups"])]
     parts.append("\n".join(f"- {note}" for note in results["notes"]))
     return "\n\n".join(part for part in parts if part)
 
@@ -30,7 +30,9 @@ def _conditions(results: Results) -> str:
         else "no GPU, so nothing below says anything about one"
     )
     start = results["first_start_s"]
-    starts = f" The first start of the service, with nothing cached, took {start:.0f} s."
+    starts = (
+        f" The first start of the service, with an empty cache of CUDA, took {_number(start)} s."
+    )
     tiles = results["tiles"]
     return (
         f"Measured {host['date']}: {gpu}; {where}; TensorFlow {results['tensorflow']}, Python "
@@ -62,22 +64,16 @@ def _column(name: str, threads: int) -> str:
 
 def _differences(graphs: list[dict[str, Any]]) -> str:
     header = [
-        *("mode", "device", "load (s)", "slowest first batch (s)", "GPU memory in use (MiB)"),
+        *("mode", "load (s)", "slowest first batch (s)", "GPU memory in use (MiB)"),
         *("largest difference of a probability", "labels changed"),
     ]
     rows = [
         [
             graph["name"],
-            graph.get("device", _NOTHING),
             _number(graph.get("load_s")),
             _number(max((batch["first_s"] for batch in graph["batches"]), default=None)),
             _number(graph.get("memory_mib")),
-            f"{graph['max_probability_difference']:.1g}"
-            if "max_probability_difference" in graph
-            else _NOTHING,
-            f"{graph['n_changed_labels']} of {graph['n_compared']}"
-            if "n_compared" in graph
-            else _NOTHING,
+            *_difference(graph),
         ]
         for graph in graphs
     ]
@@ -85,36 +81,36 @@ def _differences(graphs: list[dict[str, Any]]) -> str:
     return f"{title}\n\n{render_table(header, rows)}"
 
 
-def _service(setups: list[dict[str, Any]]) -> str:
-    header = ["set-up", "ready (s)", "RAM (MiB)", "GPU memory (MiB)"]
-    loads = setups[0]["loads"]
-    header += [f"{_load_name(load)}: tiles/s, p50, p99 (ms)" for load in loads]
+def _difference(graph: dict[str, Any]) -> tuple[str, str]:
+    if graph.get("not_finite"):
+        return "not a finite number", _NOTHING
+    if "n_compared" not in graph:
+        return _NOTHING, _NOTHING
+    labels = f"{graph['n_changed_labels']} of {graph['n_compared']}"
+    return f"{graph['max_probability_difference']:.1g}", labels
+
+
+def _setups(setups: list[dict[str, Any]]) -> str:
+    header = ["set-up", "device", "ready (s)", "memory (MiB)", "GPU memory (MiB)"]
+    numbers = ("ready_s", "rss_mib", "gpu_memory_mib")
     rows = [
-        [
-            f"{setup['name']} ({setup['device']})",
-            _number(setup["ready_s"]),
-            _number(setup["rss_mib"]),
-            _number(setup["gpu_memory_mib"]),
-            *(
-                f"{_number(load['tiles_per_s'])}, {_number(load['p50_ms'])}, "
-                f"{_number(load['p99_ms'])}{_failures(load)}"
-                for load in setup["loads"]
-            ),
-        ]
+        [setup["name"], setup["device"], *(_number(setup[name]) for name in numbers)]
         for setup in setups
     ]
-    return f"The service over HTTP, closed loop:\n\n{render_table(header, rows)}"
+    return f"The service over HTTP:\n\n{render_table(header, rows)}"
 
 
-def _stages(setups: list[dict[str, Any]]) -> str:
+def _loads(setups: list[dict[str, Any]]) -> str:
     header = [
-        *("set-up", "load", "queue, decode, inference (ms per tile)", "tiles per batch"),
-        *("cores busy", "GPU busy"),
+        *("set-up", "load", "tiles/s", "p50 (ms)", "p99 (ms)"),
+        *("queue, decode, inference (ms)", "tiles per batch", "cores busy", "GPU busy"),
     ]
+    numbers = ("tiles_per_s", "p50_ms", "p99_ms")
     rows = [
         [
             setup["name"],
-            _load_name(load),
+            f"{_load_name(load)}{_failures(load)}",
+            *(_number(load[name]) for name in numbers),
             ", ".join(_number(load["stage_ms"][stage]) for stage in load["stage_ms"]),
             _number(load["tiles_per_batch"]),
             _number(load["busy_cores"]),
@@ -123,13 +119,14 @@ def _stages(setups: list[dict[str, Any]]) -> str:
         for setup in setups
         for load in setup["loads"]
     ]
-    return f"Where the time went:\n\n{render_table(header, rows)}"
+    return f"Each client waits for its answer:\n\n{render_table(header, rows)}"
 
 
 def _load_name(load: dict[str, Any]) -> str:
     n_tiles = load["tiles_per_request"]
     form = f" with {n_tiles} tiles" if n_tiles > 1 else ""
-    return f"{load['clients']} clients{form}"
+    clients = "1 client" if load["clients"] == 1 else f"{load['clients']} clients"
+    return f"{clients}{form}"
 
 
 def _failures(load: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ from benchmarks.wrk import run_wrk
 
 TILES_PER_FORM: Final = 16
 _FORM_CLIENTS: Final = 16
+_IDLE_WITHIN_S: Final = 60.0
 _STAGES: Final = ("queue", "decode", "inference")
 _BASE_ENV: Final = {"OSTEO_MAX_TILES_IN_FLIGHT": "512", "OSTEO_METRICS_OPEN": "true"}
 
@@ -108,6 +109,7 @@ def measure_setup(
 def _load(
     process: RunningServer, url: str, bodies: BodyFiles, clients: int, seconds: float
 ) -> dict[str, Any]:
+    _wait_until_idle(process.port)  # the tiles of the load before
     before, started = _counters(process.port), time.perf_counter()
     with sampled_utilisation() as gpu:
         load = run_wrk(url, bodies, clients, seconds)
@@ -129,8 +131,21 @@ def _load(
     }
 
 
+def _wait_until_idle(port: int) -> None:
+    """Wait until the tiles of clients that are gone have been worked on.
+
+    Raises:
+        TimeoutError: some are left after a minute.
+    """
+    until = time.monotonic() + _IDLE_WITHIN_S
+    while _counters(port).get("in_flight"):
+        if time.monotonic() > until:
+            raise TimeoutError(f"The service still worked after {_IDLE_WITHIN_S:.0f} s.")
+        time.sleep(0.1)
+
+
 def _counters(port: int) -> dict[str, float]:
-    """The sums that the service keeps: seconds by stage, tiles, batches and processor time."""
+    """What the service counts: seconds by stage, tiles, batches, processor time."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request("GET", "/metrics")
@@ -141,6 +156,7 @@ def _counters(port: int) -> dict[str, float]:
         "process_cpu_seconds_total": "cpu_s",
         "osteo_batch_tiles_sum": "batch_tiles",
         "osteo_batch_tiles_count": "batches",
+        "osteo_tiles_in_flight": "in_flight",
     }
     sums: dict[str, float] = {}
     for family in text_string_to_metric_families(text):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +20,7 @@ from app.serving.loading import open_configured_runtime
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
 from tests.bundles import MODEL_NAME
-from tests.conftest import RELEASED_MODELS
+from tests.conftest import RELEASED_MODELS, REPOSITORY
 
 
 @pytest.fixture
@@ -61,6 +66,66 @@ def test_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("device_nodes", "any_library")
 def test_tensorflow_is_asked_for_the_reason() -> None:
     assert "cuInit" in why_no_gpu()
+
+
+STAND_IN = "libnss_files.so.2"  # of glibc; its name is as long as that of CUDA's solver
+# TensorFlow's own functions, which it calls if there is a GPU; 1 is the status of success.
+LOAD_AS_TENSORFLOW = """
+import ctypes, os
+from app.runtime import gpus
+
+def load(name):
+    name = f"Get{name}DsoHandle"
+    result = (ctypes.c_uint64 * 4)()
+    framework[f"_ZN3tsl8internal9DsoLoader{len(name)}{name}Ev"](ctypes.byref(result))
+    return result[0] == 1
+
+import tensorflow
+folder = tensorflow.sysconfig.get_lib()
+framework = ctypes.CDLL(os.path.join(folder, "libtensorflow_framework.so.2"))
+before = load("Cusolver")
+gpus.import_tensorflow()
+print(before, load("Cusolver"))
+"""
+
+
+def loading(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Load CUDA's solver as TensorFlow does; it reads its log level once, so in a process."""
+    program = LOAD_AS_TENSORFLOW.replace(
+        "gpus.import", f"gpus._DEVICES = gpus.Path({str(folder)!r})\ngpus.import"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{folder}:{REPOSITORY}", **variables}
+    environment.pop("LD_LIBRARY_PATH", None)
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True
+    )
+
+
+@pytest.mark.tensorflow
+def test_library_that_tensorflow_does_not_find_is_loaded_first(device_nodes: Path) -> None:
+    """A small library renamed in place stands in for NVIDIA's, which has 150 MB."""
+    if find_spec("nvidia") is not None:
+        pytest.skip("NVIDIA's packages are installed here, and the stand-in would hide them")
+    name = b"libcusolver.so.11"
+    assert len(STAND_IN) == len(name)
+    ctypes.CDLL(STAND_IN)
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    library = next(Path(line.split()[-1]) for line in maps if line.endswith(STAND_IN))
+    folder = device_nodes / "nvidia" / "cusolver" / "lib"
+    folder.mkdir(parents=True)
+    (folder / name.decode()).write_bytes(library.read_bytes().replace(STAND_IN.encode(), name))
+    assert loading(device_nodes).stdout.split() == ["False", "True"]
+
+
+@pytest.mark.tensorflow
+def test_missing_library_is_named(device_nodes: Path) -> None:
+    if find_spec("nvidia") is not None:
+        pytest.skip("NVIDIA's packages are installed here, so no library is missing")
+    said = loading(device_nodes, **gpus._ASK_ENVIRONMENT).stderr
+    reason = gpus._reason_in(said)
+    assert reason is not None
+    assert reason.startswith("TensorFlow cannot load libcusolver.so.11. ")
+    assert "LD_LIBRARY_PATH" in reason
 
 
 @pytest.mark.tensorflow
