@@ -69,9 +69,12 @@ def test_tensorflow_is_asked_for_the_reason() -> None:
 
 
 STAND_IN = "libnss_files.so.2"  # of glibc; its name is as long as that of CUDA's solver
-# TensorFlow's own functions, which it calls if there is a GPU; 1 is the status of success.
+# TensorFlow's own function, which it calls if there is a GPU; 1 is the status of success. Only its
+# library is loaded, since importing all of TensorFlow takes seconds.
 LOAD_AS_TENSORFLOW = """
-import ctypes, os
+import ctypes, sys, types
+from importlib.util import find_spec
+from pathlib import Path
 from app.runtime import gpus
 
 def load(name):
@@ -80,24 +83,25 @@ def load(name):
     framework[f"_ZN3tsl8internal9DsoLoader{len(name)}{name}Ev"](ctypes.byref(result))
     return result[0] == 1
 
-import tensorflow
-folder = tensorflow.sysconfig.get_lib()
-framework = ctypes.CDLL(os.path.join(folder, "libtensorflow_framework.so.2"))
+(folder,) = find_spec("tensorflow").submodule_search_locations
+framework = ctypes.CDLL(f"{folder}/libtensorflow_framework.so.2")
 before = load("Cusolver")
+gpus._DEVICES = Path(sys.argv[1])
+sys.modules["tensorflow"] = types.ModuleType("tensorflow")
 gpus.import_tensorflow()
 print(before, load("Cusolver"))
 """
 
 
-def loading(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+def loading(folder: Path) -> subprocess.CompletedProcess[str]:
     """Load CUDA's solver as TensorFlow does; it reads its log level once, so in a process."""
-    program = LOAD_AS_TENSORFLOW.replace(
-        "gpus.import", f"gpus._DEVICES = gpus.Path({str(folder)!r})\ngpus.import"
-    )
-    environment = {**os.environ, "PYTHONPATH": f"{folder}:{REPOSITORY}", **variables}
-    environment.pop("LD_LIBRARY_PATH", None)
+    environment = {**os.environ, **gpus._ASK_ENVIRONMENT, "PYTHONPATH": f"{folder}:{REPOSITORY}"}
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True
+        [sys.executable, "-c", LOAD_AS_TENSORFLOW, str(folder)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
     )
 
 
@@ -121,8 +125,7 @@ def test_library_that_tensorflow_does_not_find_is_loaded_first(device_nodes: Pat
 def test_missing_library_is_named(device_nodes: Path) -> None:
     if find_spec("nvidia") is not None:
         pytest.skip("NVIDIA's packages are installed here, so no library is missing")
-    said = loading(device_nodes, **gpus._ASK_ENVIRONMENT).stderr
-    reason = gpus._reason_in(said)
+    reason = gpus._reason_in(loading(device_nodes).stderr)
     assert reason is not None
     assert reason.startswith("TensorFlow cannot load libcusolver.so.11. ")
     assert "LD_LIBRARY_PATH" in reason
