@@ -60,8 +60,8 @@ COPY --from=build-gpu /opt/venv /opt/venv
 COPY --from=models /models /models
 # TensorFlow 2.21 does not look into all folders of NVIDIA's wheels, so the loader must.
 RUN ls -d /opt/venv/lib/python3*/site-packages/nvidia/*/lib > /etc/ld.so.conf.d/nvidia-wheels.conf \
- && ldconfig \
- && install -d -o 10001 -g 0 -m 0770 /var/lib/osteo
+ && ldconfig
+RUN install -d -o 10001 -g 0 -m 0770 /var/lib/osteo
 USER 10001:0
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
