@@ -258,19 +258,16 @@ class SlideService:
             return self._queue
 
     def _open(self) -> JobQueue:
-        from app.jobs.opening import open_queue
+        from app.jobs.opening import open_queue, run_workers
 
         queue = open_queue(self.settings)
-        if self.settings.slide_workers:
-            from app.jobs.opening import run_workers
-
-            try:
-                workers = run_workers(self.settings, queue, self.store, self._metrics)
-                workers.__enter__()
-            except BaseException:
-                queue.close()
-                raise
-            self._workers = workers
+        try:  # without workers it still shows the jobs in the metrics
+            workers = run_workers(self.settings, queue, self.store, self._metrics)
+            workers.__enter__()
+        except BaseException:
+            queue.close()
+            raise
+        self._workers = workers
         return queue
 
     async def _sweep(self) -> None:

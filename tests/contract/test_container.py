@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 import pytest
@@ -95,9 +96,58 @@ def test_models_are_mounted_read_only_over_those_of_the_image() -> None:
     assert len(list_versions(folder, Settings().model_name)) > 1, "there is one to roll back to"
 
 
-def test_no_container_runs_as_root() -> None:
-    assert SERVICES["prometheus"]["user"] == "65534:65534"
+@pytest.mark.parametrize("name", [name for name in SERVICES if name != "osteo"])
+def test_no_container_runs_as_root(name: str) -> None:
+    user = SERVICES[name]["user"].split(":")[0]
+    assert int(user) > 0
     assert "user" not in SERVICES["osteo"]  # the image's own: see test_image_has_no_installer
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if name != "osteo"])
+def test_image_of_the_monitoring_is_pinned_and_can_be_another(name: str) -> None:
+    assert re.fullmatch(
+        rf"\$\{{{name.upper()}_IMAGE:-[\w./-]+:v?\d+\.\d+\.\d+\}}", SERVICES[name]["image"]
+    )
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_wait_means_that_the_container_is_healthy(name: str) -> None:
+    """`docker compose up --wait` waits for a health check only where there is one."""
+    if name == "osteo":
+        assert DOCKERFILE.count("HEALTHCHECK ") == 2
+    else:
+        assert SERVICES[name]["healthcheck"]["test"][0] == "CMD"
+    assert "depends_on" not in SERVICES[name]  # the monitoring runs where the service does not
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_a_container_keeps_is_in_a_volume(name: str) -> None:
+    """Everything else is mounted read-only, so a container can be replaced."""
+    for mount in SERVICES[name]["volumes"]:
+        if isinstance(mount, dict):
+            assert mount["read_only"] is True
+            assert mount["bind"] == {"create_host_path": False}
+        else:
+            source, _, target = mount.partition(":")
+            assert target.endswith(":ro") or source in COMPOSE["volumes"]
+
+
+def test_what_the_monitoring_reads_is_in_the_repository() -> None:
+    for name in ("prometheus", "alertmanager", "grafana"):
+        mounts = SERVICES[name]["volumes"]
+        sources = [default(m["source"] if isinstance(m, dict) else m.split(":")[0]) for m in mounts]
+        files = [source for source in sources if source.startswith("./")]
+        assert files
+        assert all((REPOSITORY / file).exists() for file in files)
+
+
+def test_grafana_has_no_account_and_changes_nothing() -> None:
+    given = SERVICES["grafana"]["environment"]
+    assert given["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
+    assert given["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+    dashboards = [m for m in SERVICES["grafana"]["volumes"] if "dashboards" in m]
+    home = given["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert [m.split(":")[1:] for m in dashboards] == [[str(PurePosixPath(home).parent), "ro"]]
 
 
 def test_prometheus_stores_a_bounded_amount() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Final
 
 import pytest
+import yaml  # type: ignore[import-untyped]  # it ships no types
 
 from tests.conftest import REPOSITORY
 from tests.contract.pages import code_blocks
@@ -61,3 +63,13 @@ def test_the_page_creates_every_secret_that_the_files_refer_to() -> None:
     named = {name for text in files for name in re.findall(pattern, text)}
     created = set(re.findall(r"create secret generic (\S+)", _COMMANDS))
     assert named == created
+
+
+def test_the_page_makes_a_rule_object_of_the_alerts(tmp_path: Path) -> None:
+    (block,) = (block for block in code_blocks(_PAGE, "") if "PrometheusRule" in block)
+    (tmp_path / "deploy").symlink_to(REPOSITORY / "deploy")
+    subprocess.run(["/bin/bash", "-euc", block.split("kubectl ")[0]], cwd=tmp_path, check=True)
+    rule = yaml.safe_load((tmp_path / "prometheus-rule.yaml").read_text())
+    alerts = yaml.safe_load((REPOSITORY / "deploy" / "monitoring" / "alerts.yml").read_text())
+    assert rule["kind"] == "PrometheusRule"
+    assert rule["spec"] == alerts

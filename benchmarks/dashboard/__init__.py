@@ -1,0 +1,1 @@
+"""The Grafana dashboard, asked and drawn without Grafana, from a real Prometheus."""
