@@ -40,8 +40,9 @@ class SavedModelRuntime:
         """
         tensorflow = import_tensorflow()
         gpus = tensorflow.config.list_physical_devices("GPU")
-        # One batch at a time is more than the service can fill on a GPU. A CPU is fastest with one batch per core, each
-        # on one thread: threads that share a batch wait for each other at every small operation.
+        # On a GPU, one batch at a time is more than the service can fill. A CPU is fastest with one
+        # batch per core, each on one thread: threads that share a batch wait for each other at
+        # every small operation.
         self.n_workers = 1 if gpus else usable_cores()
         if not gpus:
             with suppress(RuntimeError):  # already set if this is a second version
