@@ -16,7 +16,7 @@ LOCK     = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve sizing train model test test-fast test-exhaustive attack lint format doctor bench-access bench-serving bench-sizing bench-slides bench-study bench-trust bench-training sbom licences audit release lock lock-peers lock-clients clean
+.PHONY: help serve sizing train model test test-fast test-exhaustive attack lint format doctor bench-access bench-gpu bench-serving bench-sizing bench-slides bench-study bench-trust bench-training sbom licences audit release lock lock-peers lock-clients clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ bench-sizing: $(VENV)/dev.stamp  ## measure what docs/sizing.md plans with on 1 
 
 sizing: $(VENV)/serve.stamp  ## plan replicas, cores and memory: make sizing PLAN='--tiles-per-day 2000'
 	@$(BIN)/python -m benchmarks.sizing plan $(PLAN)
+
+bench-gpu: $(VENV)/dev.stamp  ## benchmark the GPU of this machine, update docs/gpu.md (needs wrk and requirements/gpu.lock)
+	@$(BIN)/python -m benchmarks.gpu --write-docs $(BENCH)
 
 bench-slides: $(VENV)/dev.stamp  ## benchmark whole slides from the command to the report, update docs/slides.md
 	@$(BIN)/python -m benchmarks.slides --write-docs $(BENCH)
