@@ -115,21 +115,29 @@ def _lost_node(planned: Mapping[str, Any]) -> str:
 def _gpu(planned: Mapping[str, Any]) -> list[str]:
     gpu = planned["gpu"]
     if gpu is None:
-        return ["When a GPU pays is not known: no GPU was measured (no results file gpu.json)."]
+        return [
+            "When a GPU pays is not known: no GPU was measured beside the CPU of its host (results "
+            "file gpu.json)."
+        ]
     text = (
-        f"A GPU ({gpu['name']}, {gpu['tiles_per_s']:.0f} tiles/s measured) replaces "
-        f"{gpu['replaces_cores']:.0f} cores."
+        f"One process of the service answered {gpu['tiles_per_s']:.0f} tiles/s with a GPU "
+        f"({gpu['name']}), and {gpu['cpu_tiles_per_s']:.0f} on the {gpu['host_cores']} cores of "
+        "the same host without it."
     )
+    if gpu["tiles_per_s"] <= gpu["cpu_tiles_per_s"]:
+        return [f"{text} So this GPU does not pay at any price."]
+    text += f" So the GPU replaces {gpu['replaces_cores']:.1f} cores of that host."
     if gpu["pays"] is None:
         return [
-            f"{text} It pays where it costs less than so many cores and there is work for more "
-            "cores than it costs: state its price in cores with `--gpu-cost-cores`."
+            f"{text} It pays where it costs less than these and there is work for the host and "
+            "more cores than it costs: state its price in cores with `--gpu-cost-cores`."
         ]
     verdict = "it pays" if gpu["pays"] else "it does not pay"
     return [
-        f"{text} At its price it pays from {gpu['pays_from_tiles_per_s']:.0f} tiles/s, if it "
-        f"replaces more cores than it costs; with {planned['peak_tiles_per_s']:.1f} tiles/s at the "
-        f"peak {verdict}."
+        f"{text} The host and as many more cores as the GPU costs answer "
+        f"{gpu['pays_from_tiles_per_s']:.0f} tiles/s without it. The GPU pays if it answers more, "
+        f"and so many are needed; with {planned['peak_tiles_per_s']:.1f} tiles/s at the peak "
+        f"{verdict}."
     ]
 
 

@@ -21,7 +21,21 @@ LIMITS = {
     "max_decode_bytes": 512 << 20,
     "slide_memory_bytes": 1 << 30,
 }
-GPU = {"gpu": "a GPU", "tiles_per_s": {"http": {"1": 100.0, "32": 2000}, "note": "warm"}}
+
+
+def measured_gpu(gpu_per_s: float) -> dict[str, Any]:
+    """A host of 16 cores that answers 200 tiles/s with 4 of them, and others with its GPU."""
+    on_cpu = {"tiles_per_s": 200.0, "busy_cores": 4.0}
+    worse = {"tiles_per_s": 30.0, "busy_cores": 3.0}
+    on_gpu = {"tiles_per_s": gpu_per_s, "busy_cores": 2.0}
+    return {
+        "gpu": "a GPU",
+        "host": {"cores": 16},
+        "setups": [
+            {"device": "cpu", "loads": [worse, on_cpu]},
+            {"device": "a GPU", "loads": [worse, on_gpu]},
+        ],
+    }
 
 
 def measured(cores: int) -> dict[str, Any]:
@@ -130,22 +144,41 @@ def test_memory_limit_is_the_sum_of_the_limits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cost_cores", "peak_per_s", "pays"),
-    [(10, 600, True), (10, 400, False), (50, 5000, False), (None, 600, None)],
+    ("gpu_per_s", "cost_cores", "peak_per_s", "pays"),
+    [
+        (2000, 10, 700, True),  # the host and 10 cores: 200 + 10 * 50 = 700 tiles/s
+        (2000, 10, 699, False),
+        (2000, 40, 5000, False),
+        (2000, None, 5000, None),
+        (199, 0, 5000, False),
+        (199, None, 5000, False),
+    ],
 )
-def test_gpu_pays_where_it_replaces_more_cores_than_it_costs_and_there_is_work_for_them(
-    cost_cores: float | None, peak_per_s: float, pays: bool | None
+def test_gpu_pays_where_it_answers_more_than_its_host_and_the_cores_that_it_costs(
+    gpu_per_s: float, cost_cores: float | None, peak_per_s: float, pays: bool | None
 ) -> None:
-    found = weigh_gpu(GPU, 50.0, peak_per_s, cost_cores)
+    found = weigh_gpu(measured_gpu(gpu_per_s), peak_per_s, cost_cores)
     assert found is not None
-    assert (found["tiles_per_s"], found["replaces_cores"]) == (2000, 40)
+    assert (found["tiles_per_s"], found["cpu_tiles_per_s"]) == (gpu_per_s, 200)
+    assert found["replaces_cores"] == (36 if gpu_per_s == 2000 else 0)
     assert found["pays"] is pays
 
 
-def test_plan_says_that_no_gpu_was_measured() -> None:
-    assert "no GPU was measured" in render_plan(plan(RESULTS, A_DAY, Cluster()), RESULTS)
-    with_gpu = plan(RESULTS, A_DAY, Cluster(gpu_cost_cores=20), GPU)
-    assert "it does not pay" in render_plan(with_gpu, RESULTS)
+@pytest.mark.parametrize("device", ["cpu", "a GPU"])
+def test_gpu_is_not_weighed_without_the_cpu_of_its_host(device: str) -> None:
+    gpu = measured_gpu(2000)
+    setups = [setup for setup in gpu["setups"] if setup["device"] == device]
+    assert weigh_gpu(gpu | {"setups": setups}, 5000, 1) is None
+
+
+def test_plan_says_whether_a_gpu_pays_and_if_none_was_measured() -> None:
+    def said(gpu: dict[str, Any] | None, cost_cores: float | None) -> str:
+        return render_plan(plan(RESULTS, A_DAY, Cluster(gpu_cost_cores=cost_cores), gpu), RESULTS)
+
+    assert "no GPU was measured" in said(None, 20)
+    assert "does not pay at any price" in said(measured_gpu(199), None)
+    assert "replaces 36.0 cores" in said(measured_gpu(2000), None)
+    assert "at the peak it does not pay" in said(measured_gpu(2000), 20)
 
 
 @settings(max_examples=10)
