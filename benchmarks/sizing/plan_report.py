@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.sizing.planning import SLIDE_FACTOR
+from benchmarks.sizing.validation import render_p99_warning
 from benchmarks.tables import render_table
 
 _PHASES = {
@@ -146,8 +147,8 @@ def _provenance(planned: Mapping[str, Any], results: Mapping[str, Any]) -> str:
     return (
         f"From a measurement on {machine['cpu']} of {machine['date']} while other work used "
         f"{other['other_cores'] + other['stolen_cores']:.2f} cores. Balance: "
-        f"{planned['cluster']['balance']}. Your processor has other numbers: measure on it before "
-        "you buy. Research use only, not a medical device."
+        f"{planned['cluster']['balance']}. {render_p99_warning(results)}Your processor has "
+        "other numbers: measure on it before you buy. Research use only, not a medical device."
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from benchmarks.publish import Results
 from benchmarks.sizing.disturbance import MAX_OTHER_CORES
 from benchmarks.sizing.plan_report import render_plan
 from benchmarks.sizing.predicting import LOST_TARGET_P99_S, tiles_per_s
+from benchmarks.sizing.validation import compared_points, render_agreements, render_core_error
 from benchmarks.tables import render_table
 
 
@@ -92,7 +93,7 @@ def _points(results: Results) -> str:
         ),
     ]
     rows = []
-    for entry, point, predicted in _pairs(results):
+    for entry, point, predicted in compared_points(results):
         rows.append(
             [
                 *(str(entry["cores"]), f"{point['load']:g}", f"{point['offered_per_s']:.1f}"),
@@ -109,28 +110,10 @@ def _points(results: Results) -> str:
 
 
 def _errors(results: Results) -> str:
-    """How far predictions are from what was measured, and how often outside their range."""
-    sentences = []
-    for key, name in (("tiles_per_s", "tiles/s"), ("p50_ms", "p50"), ("p99_ms", "p99")):
-        found = [
-            (
-                predicted[key][0] / point[key] - 1,
-                predicted[key][1] <= point[key] <= predicted[key][2],
-            )
-            for _, point, predicted in _pairs(results)
-            if point[key] and key in predicted
-        ]
-        errors = [error for error, _ in found]
-        worst, n_within = max(errors, key=abs), sum(within for _, within in found)
-        median = statistics.median(abs(error) for error in errors)
-        sentences.append(
-            f"{name}: median error {median:.0%}, largest {worst:+.0%}, {n_within} of {len(found)} "
-            "within the range"
-        )
     return (
         "Predictions are the median of 21 simulated runs of the same length, with the least and "
         "the greatest in brackets. The last columns are cores that other processes and the load "
-        f"generator used meanwhile, beside the service. {'; '.join(sentences)}."
+        f"generator used meanwhile, beside the service. {render_agreements(results)}"
     )
 
 
@@ -144,7 +127,8 @@ def _cores(results: Results) -> str:
         ]
         for row in results["predicted"]["cores"]
     ]
-    return render_table(["cores of one pod", "tiles/s", "predicted", ""], rows)
+    table = render_table(["cores of one pod", "tiles/s", "predicted", ""], rows)
+    return f"{table}\n\n{render_core_error(results)}"
 
 
 def _lost_node(results: Results) -> str:
@@ -168,16 +152,6 @@ def _lost_node(results: Results) -> str:
         f"tries again. All is well once nothing is refused and the 99th percentile is below "
         f"{LOST_TARGET_P99_S:g} s."
     )
-
-
-def _pairs(results: Results) -> list[tuple[Results, Results, Mapping[str, Sequence[float]]]]:
-    return [
-        (entry, point, predicted)
-        for entry, predictions in zip(
-            results["measured"], results["predicted"]["points"], strict=True
-        )
-        for point, predicted in zip(entry["points"], predictions, strict=True)
-    ]
 
 
 def _value(value: float | None, form: str = "{:.0f}") -> str:
