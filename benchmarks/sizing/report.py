@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 
 from benchmarks.publish import Results
+from benchmarks.sizing.core_choice import render_core_choice
 from benchmarks.sizing.disturbance import MAX_OTHER_CORES
 from benchmarks.sizing.plan_report import render_plan
 from benchmarks.sizing.predicting import LOST_TARGET_P99_S, tiles_per_s
@@ -18,6 +19,7 @@ def render_sizing(results: Results, chart_name: str) -> str:
     parts = [
         "### By core, measured",
         _measured(results),
+        render_core_choice(results),
         _conditions(results),
         "### Random arrivals, measured and predicted",
         f"![Time of a tile against load, measured and simulated]({chart_name})",
