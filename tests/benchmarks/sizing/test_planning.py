@@ -7,12 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import yaml  # type: ignore[import-untyped]  # it ships no types
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.sizing.__main__ import main
+from benchmarks.environments import REPOSITORY
+from benchmarks.sizing.__main__ import BENCHMARK, main
 from benchmarks.sizing.plan_report import render_plan
-from benchmarks.sizing.planning import Cluster, Demand, plan, weigh_gpu
+from benchmarks.sizing.planning import Cluster, Demand, memory_of, plan, weigh_gpu
 
 LIMITS = {
     "max_tiles": 128,
@@ -141,6 +143,23 @@ def test_memory_limit_is_the_sum_of_the_limits() -> None:
     assert (without["request_mib"], without["limit_mib"]) == (320, 1792)
     with_slides = plan(RESULTS, replace(A_DAY, slides_per_day=1), Cluster())["memory"]
     assert with_slides["limit_mib"] == 1792 + 1024
+
+
+def test_memory_of_the_shipped_set_ups_holds_the_plan_without_slides_that_the_page_states() -> None:
+    results = json.loads(BENCHMARK.results_file.read_text())
+    limit_mib, slides_mib = (
+        memory_of(results, 2, has_slides=slides)["limit_mib"] for slides in (False, True)
+    )
+    page = BENCHMARK.page.read_text()
+    assert f"the plan says {limit_mib:,} MiB" in page
+    assert f"the plan says {slides_mib:,} MiB" in page
+    kubernetes = (REPOSITORY / "deploy/kubernetes/base/deployment.yaml").read_text()
+    (container,) = yaml.safe_load(kubernetes)["spec"]["template"]["spec"]["containers"]
+    chart = yaml.safe_load((REPOSITORY / "deploy/helm/osteo-tiles/values.yaml").read_text())
+    for resources in (container["resources"], chart["resources"]):
+        assert {resources[kind]["memory"] for kind in ("requests", "limits")} == {"2Gi"}
+    assert "mem_limit: ${MEMORY:-2g}" in (REPOSITORY / "docker-compose.yml").read_text()
+    assert limit_mib <= 2048 < slides_mib
 
 
 @pytest.mark.parametrize(
