@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from app.core.errors import counted
 from benchmarks.sizing.planning import SLIDE_FACTOR
 from benchmarks.sizing.validation import render_p99_warning
 from benchmarks.tables import render_table
@@ -44,21 +45,24 @@ def _rows(planned: Mapping[str, Any]) -> list[list[str]]:
     factors = f", times {planned['p99_margin']:.2f}"
     if demand["slides_per_day"]:
         factors += f" and {SLIDE_FACTOR}"
+    pod_cores = counted(cluster["pod_cores"], "core")
+    nodes = counted(cluster["nodes"], "node")
     slides_h = demand["slides_per_day"] * planned["slide_minutes"] / 60
     rows = [
         [
             "single tiles at the peak",
             f"{planned['peak_tiles_per_s']:.2f} tiles/s",
-            f"{demand['tiles_per_day']:g} in {demand['hours']:g} h, times "
+            f"{demand['tiles_per_day']:,.0f} in {demand['hours']:g} h, times "
             f"{demand['peak_factor']:g}",
         ],
         [
             "all tiles, mean",
             f"{planned['mean_tiles_per_s']:.2f} tiles/s",
-            f"with {demand['slides_per_day']:g} slides of {demand['tiles_per_slide']:g} tiles",
+            f"with slides, {demand['slides_per_day']:,.0f} a day of "
+            f"{demand['tiles_per_slide']:,.0f} tiles each",
         ],
-        ["a pod", f"{pods_per_s:.1f} tiles/s", f"measured on {cluster['pod_cores']} cores"],
-        ["**replicas**", f"**{planned['replicas']}**", f"{cluster['nodes']} nodes, {spare}"],
+        ["a pod", f"{pods_per_s:.1f} tiles/s", f"measured on {pod_cores}"],
+        ["**replicas**", f"**{planned['replicas']}**", f"{nodes}, {spare}"],
         ["cores", f"{planned['cores']}", f"{cluster['pod_cores']} a pod"],
         [
             "p99 at the peak",
@@ -103,10 +107,11 @@ def _lost_node(planned: Mapping[str, Any]) -> str:
         if phase in found
     ]
     table = render_table(["a lost node", "429", "no answer", "p99"], rows)
+    pods = counted(planned["pods_of_a_node"], "pod")
     return (
         f"{table}\n\n"
-        f"A node with {_pods(planned['pods_of_a_node'])} of {planned['replicas']} is lost at the "
-        f"peak, noticed after {cluster['noticed_s']:g} s and replaced after "
+        f"A node with {pods} of {planned['replicas']} is lost at the peak, noticed after "
+        f"{cluster['noticed_s']:g} s and replaced after "
         f"{cluster['replaced_s']:g} s. All is well again {found['recovered_s']:.0f} s after the "
         "loss. Simulated, without anybody who tries again: an ingress that tries another pod, or a "
         "client that does, gets answers until the loss is noticed as well."
@@ -150,7 +155,3 @@ def _provenance(planned: Mapping[str, Any], results: Mapping[str, Any]) -> str:
         f"{planned['cluster']['balance']}. {render_p99_warning(results)}Your processor has "
         "other numbers: measure on it before you buy. Research use only, not a medical device."
     )
-
-
-def _pods(n: int) -> str:
-    return f"{n} pod" if n == 1 else f"{n} pods"

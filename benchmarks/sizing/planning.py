@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from app.core.errors import counted
 from benchmarks.sizing.lost_node import BEFORE_S, lose_node
 from benchmarks.sizing.outcomes import summarise
 from benchmarks.sizing.predicting import p99_margin, pod_of, tiles_per_s
@@ -193,7 +194,7 @@ def _measured(results: Mapping[str, Any], pod_cores: int) -> Mapping[str, Any]:
         if measured["cores"] == pod_cores:
             return dict(measured)
     known = ", ".join(str(measured["cores"]) for measured in results["measured"])
-    raise ValueError(f"pods of {pod_cores} cores were not measured; measured: {known}")
+    raise ValueError(f"pods of {counted(pod_cores, 'core')} were not measured; measured: {known}")
 
 
 def _least_replicas(
@@ -218,9 +219,9 @@ def _least_replicas(
         if _request_s(pod, factor, demand) > demand.target_p99_s:
             break
     raise ValueError(
-        f"{MAX_REPLICAS} pods of {cluster.pod_cores} cores do not reach a 99th percentile of "
-        f"{demand.target_p99_s:g} s at {demand.peak_per_s:.1f} tiles/s; a request alone takes up "
-        f"to {_request_s(pod, factor, demand):.2f} s."
+        f"{MAX_REPLICAS} pods of {counted(cluster.pod_cores, 'core')} do not reach a 99th "
+        f"percentile of {demand.target_p99_s:g} s at {demand.peak_per_s:.1f} tiles/s; a request "
+        f"alone takes up to {_request_s(pod, factor, demand):.2f} s."
     )
 
 

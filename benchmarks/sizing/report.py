@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from app.core.errors import counted
 from benchmarks.publish import Results
 from benchmarks.sizing.core_choice import render_core_choice
 from benchmarks.sizing.disturbance import MAX_OTHER_CORES
@@ -38,7 +39,7 @@ def render_sizing(results: Results, chart_name: str) -> str:
 def _measured(results: Results) -> str:
     header = [
         *("cores", "limited by", "tiles/s", "tiles/s per core", "alone p50 (ms)"),
-        *("CPU a tile (ms)", "of it event loop (ms)", "cores used"),
+        *("CPU a tile (ms)", "event loop (ms)", "cores used"),
         *("idle (MiB)", "peak (MiB)", "ready (s)"),
     ]
     rows = []
@@ -71,8 +72,9 @@ def _conditions(results: Results) -> str:
         if total > MAX_OTHER_CORES
         else "This is within what the measurement allows."
     )
+    cores = counted(machine["cores"], "core")
     return (
-        f"Measured {machine['date']} on {machine['cores']} cores ({machine['cpu']}), load "
+        f"Measured {machine['date']} on {cores} ({machine['cpu']}), load "
         f"{machine['load_at_start']} at start, {results['n_tiles']} {results['tiles']} in turn; "
         f"{results['seconds']:g} s for each rate, medians of three saturated turns of 8 clients. "
         f"Other work used {other['other_cores']:.2f} cores meanwhile, and the hypervisor took "
@@ -147,10 +149,10 @@ def _lost_node(results: Results) -> str:
         ]
         for row in results["predicted"]["lost_node"]
     ]
-    cores = results["measured"][-1]["cores"]
+    cores = counted(results["measured"][-1]["cores"], "core")
     return (
         f"{render_table(header, rows)}\n\n"
-        f"Pods of {cores} cores. One is missing for 60 s, to which no requests are sent; nobody "
+        f"Pods of {cores}. One is missing for 60 s, to which no requests are sent; nobody "
         f"tries again. All is well once nothing is refused and the 99th percentile is below "
         f"{LOST_TARGET_P99_S:g} s."
     )

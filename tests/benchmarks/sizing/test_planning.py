@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -227,6 +230,26 @@ def test_command_prints_a_table_or_json(tmp_path: Any, capsys: pytest.CaptureFix
     assert "| **replicas**" in capsys.readouterr().out
     assert main([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["replicas"] == 2
+
+
+def test_command_counts_cores_and_prints_all_digits(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["plan", "--pod-cores", "1", "--tiles-per-day", "2000000", "--slides-per-day", "1"]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert " measured on 1 core |" in printed
+    assert " 2,000,000 in 10 h, times 4 |" in printed
+    assert " with slides, 1 a day of 600 tiles each |" in printed
+
+
+def test_command_ends_quietly_if_its_reader_has_seen_enough() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stdout:
+        command = [sys.executable, "-m", "benchmarks.sizing", "plan"]
+        done = subprocess.run(
+            command, stdout=stdout, stderr=subprocess.PIPE, check=False, cwd=REPOSITORY
+        )
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 @pytest.mark.parametrize(
