@@ -17,7 +17,7 @@ import pytest
 from deploy.release.errors import NotAuditedError, ReleaseError
 from deploy.release.locks import lock_path, read_lock
 from deploy.release.release import Options, Release
-from deploy.release.tag import check_environment, check_version, read_tag
+from deploy.release.tag import check_environment, check_out, check_version, read_tag
 from tests.contract.pages import code_blocks
 from tests.contract.shell import run_shell
 from tests.deploy.release.made_repository import TAG, commit, git, make_repository, run_command
@@ -179,6 +179,17 @@ def test_read_tag_refuses_a_tree_that_is_not_the_tag(tmp_path: Path) -> None:
     commit(repository)
     with pytest.raises(ReleaseError, match=r"is checked out: git switch --detach v1.2.0"):
         read_tag(repository, TAG)
+
+
+def test_check_out_takes_the_tag_and_not_a_branch_of_the_same_name(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path / "x")
+    tag = read_tag(repository, TAG)
+    git(repository, "switch", "--quiet", "--create", TAG)
+    (repository / "CITATION.cff").write_text("version: 6.6.6\n")
+    commit(repository)
+    check_out(repository, tag, tmp_path / "checkout")
+    assert git(tmp_path / "checkout", "rev-parse", "HEAD") == tag.commit
+    check_version(tmp_path / "checkout", tag)
 
 
 @pytest.mark.parametrize(
