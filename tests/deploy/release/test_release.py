@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import tarfile
@@ -33,18 +35,18 @@ def require(program: str, package: str) -> None:
 
 @pytest.fixture(scope="module")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a signed release, made by the command; the public key is beside it."""
+    """The folder of a release, made and signed as the page says, and with the public key."""
     require("openssl", "openssl")
     folder = tmp_path_factory.mktemp("release")
-    making, *_ = code_blocks("docs/supply-chain.md", "sh")
-    run_shell(making, folder)
     repository = make_repository(folder / "repository")
+    making, *_ = code_blocks("docs/supply-chain.md", "sh")
+    run_shell(making, repository)
+    typed, *_ = code_blocks("docs/supply-chain.md", "")
+    printed = re.fullmatch(rf'make release TAG={re.escape(TAG)} OPTIONS="(.*)"\n', typed)
+    assert printed
     with osv_server(DOCUMENTED) as (url, _):
-        done = run_command(
-            repository,
-            *("release", TAG, "--no-image", "--osv-url", url),
-            *("--builder", "https://ci.example/release", "--signing-key", "../release-key.pem"),
-        )
+        options = (*shlex.split(printed[1]), "--no-image", "--osv-url", url)
+        done = run_command(repository, "release", TAG, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     out = repository / "dist" / TAG
     (out / "checklist").write_text(done.stdout)
