@@ -32,7 +32,7 @@ from deploy.release.provenance import (
     provenance,
     write_provenance,
 )
-from deploy.release.signing import sign
+from deploy.release.signing import read_key, sign
 from deploy.release.tag import Tag, check_environment, check_out, check_version, read_tag
 
 
@@ -103,6 +103,8 @@ class Release:
 
     def _check_tag(self) -> str:
         self._tag: Tag = read_tag(self._repository, self._tag_name)
+        key_path = self._options.signing_key
+        self._key = read_key(key_path) if key_path else None
         if self._out.exists() and any(self._out.iterdir()):
             raise ReleaseError(f"{self._out} is not empty; remove it, or name another with --out")
         self._out.mkdir(parents=True, exist_ok=True)
@@ -222,6 +224,6 @@ class Release:
         return f"{sums.name}, itself {sha256_of(sums)}"
 
     def _sign(self) -> str:
-        if not self._options.signing_key:
+        if not self._key:
             raise SkippedError("no --signing-key; docs/supply-chain.md says how to sign later")
-        return sign(self._out / "SHA256SUMS", self._options.signing_key).name
+        return sign(self._out / "SHA256SUMS", self._key).name

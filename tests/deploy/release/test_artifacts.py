@@ -13,7 +13,7 @@ from app import __version__
 from deploy.release.artifacts import build_wheel, pack_bundle, shipped_bundle
 from deploy.release.errors import ReleaseError
 from deploy.release.programs import run
-from deploy.release.signing import sign
+from deploy.release.signing import read_key
 from deploy.release.tag import Tag
 from tests.conftest import REPOSITORY
 
@@ -53,12 +53,11 @@ def test_a_changed_bundle_is_not_packed(tmp_path: Path) -> None:
         (("-algorithm", "ed25519", "-aes256", "-pass", "pass:x"), "is encrypted"),
     ],
 )
-def test_sign_refuses_other_keys(tmp_path: Path, options: tuple[str, ...], problem: str) -> None:
-    path, key = tmp_path / "SHA256SUMS", tmp_path / "key.pem"
-    path.write_text("")
+def test_read_key_refuses_others(tmp_path: Path, options: tuple[str, ...], problem: str) -> None:
+    key = tmp_path / "key.pem"
     run("openssl", "genpkey", *options, "-out", key)
     with pytest.raises(ReleaseError, match=problem):
-        sign(path, key)
+        read_key(key)
     key.write_text("no key")
     with pytest.raises(ReleaseError, match="is not a private key in PEM"):
-        sign(path, key)
+        read_key(key)

@@ -18,6 +18,7 @@ import pytest
 
 from deploy.release.errors import NotAuditedError, ReleaseError
 from deploy.release.locks import lock_path, read_lock
+from deploy.release.programs import run
 from deploy.release.release import Options, Release
 from deploy.release.tag import check_environment, check_out, check_version, read_tag
 from tests.contract.pages import code_blocks
@@ -114,8 +115,8 @@ def test_provenance_names_inputs_outputs_and_what_was_left_out(released: Path) -
         for path in released.iterdir()
         if path.name not in later
     }
-    build, run = (statement["predicate"][name] for name in ("buildDefinition", "runDetails"))
-    assert run["builder"]["id"] == "https://ci.example/release"
+    build, made = (statement["predicate"][name] for name in ("buildDefinition", "runDetails"))
+    assert made["builder"]["id"] == "https://ci.example/release"
     assert build["internalParameters"]["checks"]["images"] == "skipped: --no-image"
     repository = released.parents[1]
     source, *inputs = build["resolvedDependencies"]
@@ -152,6 +153,33 @@ def test_an_impossible_audit_stops_the_release_unless_it_is_allowed(tmp_path: Pa
     states = statement["predicate"]["buildDefinition"]["internalParameters"]["checks"]
     assert states["tests"] == "skipped: --skip-tests"
     assert states["audit"].startswith("skipped: --allow-unaudited; not audited")
+
+
+def test_a_key_that_cannot_sign_stops_the_release_before_anything_is_built(
+    tmp_path: Path,
+) -> None:
+    repository, out, key = make_repository(tmp_path / "x"), tmp_path / "out", tmp_path / "key.pem"
+    key.write_text("no key")
+    options = Options(no_image=True, skip_tests=True, signing_key=key)
+    with pytest.raises(ReleaseError, match="is not a private key in PEM"):
+        Release(repository, TAG, out, options).run(lambda _: None)
+    assert not out.exists()
+
+
+def test_there_are_no_checksums_when_the_signature_cannot_be_written(tmp_path: Path) -> None:
+    require("openssl", "openssl")
+    repository, out, key = make_repository(tmp_path / "x"), tmp_path / "out", tmp_path / "key.pem"
+    run("openssl", "genpkey", "-algorithm", "ed25519", "-out", key)
+
+    def be_in_the_way(line: str) -> None:
+        if line.split()[:2] == ["done", "checksums"]:
+            (out / "SHA256SUMS.sig").mkdir()
+
+    with osv_server(DOCUMENTED) as (url, _):
+        options = Options(no_image=True, skip_tests=True, osv_url=url, signing_key=key)
+        with pytest.raises(ReleaseError, match=r"SHA256SUMS\.sig cannot be written"):
+            Release(repository, TAG, out, options).run(be_in_the_way)
+    assert not (out / "SHA256SUMS").exists()
 
 
 def test_the_command_fails_when_a_step_fails(tmp_path: Path) -> None:
