@@ -16,6 +16,7 @@ from deploy.release.programs import run
 from deploy.release.signing import read_key
 from deploy.release.tag import Tag
 from tests.conftest import REPOSITORY
+from tests.deploy.release.made_repository import commit, git
 
 EPOCH = 1767323045
 
@@ -29,10 +30,13 @@ def test_wheel_is_built_twice_with_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_bundle_of_the_image_is_packed_as_it_was_committed(tmp_path: Path) -> None:
+    repository = tmp_path / "x"
     bundle = shipped_bundle(REPOSITORY)
-    commit = run("git", "rev-parse", "HEAD", cwd=REPOSITORY).strip()
-    packed = pack_bundle(REPOSITORY, Tag("v1.0.0", commit, EPOCH), bundle, tmp_path)
-    with tarfile.open(packed) as archive:
+    shutil.copytree(REPOSITORY / "models" / bundle, repository / "models" / bundle)
+    git(repository, "init", "--quiet")
+    commit(repository)
+    tag = Tag("v1.0.0", git(repository, "rev-parse", "HEAD"), EPOCH)
+    with tarfile.open(pack_bundle(repository, tag, bundle, tmp_path)) as archive:
         manifest = archive.extractfile(f"models/{bundle}/manifest.json")
         assert manifest
         assert manifest.read() == (REPOSITORY / "models" / bundle / "manifest.json").read_bytes()
