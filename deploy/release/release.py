@@ -23,7 +23,7 @@ from deploy.release.checklist import Checklist, SkippedError
 from deploy.release.documents import write_boms, write_image_documents, write_licences
 from deploy.release.errors import NotAuditedError, ReleaseError
 from deploy.release.images import TARGETS, Image, find_engine
-from deploy.release.locks import NAMES, lock_path, read_lock
+from deploy.release.locks import ALL_NAMES, NAMES, lock_path, read_lock, read_locks
 from deploy.release.programs import run
 from deploy.release.provenance import (
     NOT_NAMED,
@@ -113,7 +113,7 @@ class Release:
 
     def _check_version(self) -> str:
         check_version(self._checkout, self._tag)
-        self._materials = lock_materials(self._checkout, [*NAMES, "dev"])
+        self._materials = lock_materials(self._checkout, ALL_NAMES)
         return f"{self._tag.version} in app/__init__.py, CITATION.cff and CHANGELOG.md"
 
     def _check_environment(self) -> str:
@@ -140,7 +140,7 @@ class Release:
         run("make", target, f"VENV={sys.prefix}", stamp, cwd=self._checkout, environ=search)
 
     def _audit(self) -> str:
-        pins = [pin for name in NAMES for pin in read_lock(lock_path(self._checkout, name))]
+        pins = read_locks(self._checkout)
         today = self._started.date()
         try:
             accepted = audit(pins, read_accepted(), today=today, osv_url=self._options.osv_url)
