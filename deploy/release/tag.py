@@ -54,7 +54,7 @@ def read_tag(repository: Path, name: str) -> Tag:
     if head != commit:
         raise ReleaseError(
             f"{name} is commit {commit[:12]}, but {head[:12]} is checked out: "
-            f"git switch --detach {name}"
+            f"git switch --detach refs/tags/{name}"  # a branch may have the same name
         )
     changes = _git(repository, "status", "--porcelain")
     if changes:

@@ -207,7 +207,7 @@ def test_read_tag_refuses_a_tree_that_is_not_the_tag(tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match=r"(?s)differs from v1.2.0.*new\.py"):
         read_tag(repository, TAG)
     commit(repository)
-    with pytest.raises(ReleaseError, match=r"is checked out: git switch --detach v1.2.0"):
+    with pytest.raises(ReleaseError, match=r"is checked out: git switch --detach refs/tags/v1.2.0"):
         read_tag(repository, TAG)
 
 
