@@ -53,9 +53,14 @@ ENV NVIDIA_VISIBLE_DEVICES=all \
     OSTEO_HOST=0.0.0.0 \
     OSTEO_MODELS_DIR=/models \
     OSTEO_STATE_DIR=/var/lib/osteo \
-    OSTEO_CREATE_FIRST_KEY=true
+    OSTEO_CREATE_FIRST_KEY=true \
+    CUDA_CACHE_PATH=/var/lib/osteo/cuda-cache \
+    CUDA_CACHE_MAXSIZE=268435456
 COPY --from=build-gpu /opt/venv /opt/venv
 COPY --from=models /models /models
+# TensorFlow 2.21 does not look into all folders of NVIDIA's wheels, so the loader must.
+RUN ls -d /opt/venv/lib/python3*/site-packages/nvidia/*/lib > /etc/ld.so.conf.d/nvidia-wheels.conf \
+ && ldconfig
 RUN install -d -o 10001 -g 0 -m 0770 /var/lib/osteo
 USER 10001:0
 EXPOSE 8000

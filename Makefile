@@ -16,7 +16,7 @@ LOCK     = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve sizing train model test test-fast test-exhaustive attack lint format doctor bench-access bench-serving bench-sizing bench-slides bench-study bench-trust bench-training sbom licences audit release lock lock-peers lock-clients clean
+.PHONY: help serve sizing train model test test-fast test-exhaustive attack lint format doctor bench-access bench-gpu bench-serving bench-sizing bench-slides bench-study bench-trust bench-training sbom licences audit release lock lock-peers lock-clients clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,7 +47,7 @@ test: $(VENV)/dev.stamp  ## run the whole test suite
 test-fast: $(VENV)/dev.stamp  ## run the tests that need no server, TensorFlow or real tiles (a minute)
 	@$(PYTEST) -m "not slow and not tensorflow and not real_tiles and not attack and not exhaustive"
 
-test-exhaustive: $(VENV)/dev.stamp  ## run the enumerations that make test samples (2 minutes)
+test-exhaustive: $(VENV)/dev.stamp  ## run what takes long: enumerations, images, replaced replicas (10 minutes)
 	@$(PYTEST) -m exhaustive
 
 attack: $(VENV)/dev.stamp  ## send hostile input to a running service, show what each file cost (8 minutes at most)
@@ -74,6 +74,9 @@ bench-sizing: $(VENV)/dev.stamp  ## measure what docs/sizing.md plans with on 1 
 
 sizing: $(VENV)/serve.stamp  ## plan replicas, cores and memory: make sizing PLAN='--tiles-per-day 2000'
 	@$(BIN)/python -m benchmarks.sizing plan $(PLAN)
+
+bench-gpu: $(VENV)/dev.stamp  ## benchmark the GPU of this machine, update docs/gpu.md (needs wrk and requirements/gpu.lock)
+	@$(BIN)/python -m benchmarks.gpu --write-docs $(BENCH)
 
 bench-slides: $(VENV)/dev.stamp  ## benchmark whole slides from the command to the report, update docs/slides.md
 	@$(BIN)/python -m benchmarks.slides --write-docs $(BENCH)

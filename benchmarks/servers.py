@@ -58,12 +58,13 @@ class Server:
         return inherited | {"TF_CPP_MIN_LOG_LEVEL": "2"} | bench | dict(self.env)
 
 
-def _serve(port: int) -> list[str]:
+def serve_command(port: int) -> list[str]:
+    """The command line of our service on a port of this machine."""
     return [sys.executable, "-m", "app", "serve", "--host", "127.0.0.1", "--port", str(port)]
 
 
 def _ours(name: str, title: str, **env: str) -> Server:
-    return Server(name, title, _serve, "/v1/classify", "/readyz", env)
+    return Server(name, title, serve_command, "/v1/classify", "/readyz", env)
 
 
 def _peer(name: str, title: str, package: str, ready_path: str) -> Server:

@@ -52,7 +52,7 @@ SLOW = (
     *("api/slides/test_jobs.py", "api/slides/test_job_server.py", "slides/viewing/test_readers.py"),
     *("api/test_explain.py", "contract/test_imports.py", "contract/test_markers.py"),
     *("core/formats/test_damage.py", "core/formats/test_tiff_deflate.py"),
-    *("inference/test_classifier.py", "serving/test_tile_costs.py"),
+    *("inference/test_classifier.py", "runtime/test_gpus.py", "serving/test_tile_costs.py"),
     *("slides/dicom/test_dicomweb.py", "slides/dicom/test_dicomweb_failures.py"),
     *("slides/dicom/test_dicom_fidelity.py",),
     *("training/augmentation", "training/evaluation", "training/test_native_output.py"),

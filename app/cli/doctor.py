@@ -20,7 +20,7 @@ from app.bundle import (
 from app.core.errors import OsteoError
 from app.inference.classifier import Classifier
 from app.runtime.cores import usable_cores
-from app.runtime.savedmodel import visible_gpu_names
+from app.runtime.gpus import visible_gpu_names, why_no_gpu
 from app.runtime.select import Precision, RuntimeChoice, open_runtime
 from app.serving.loading import configured_trust
 from app.settings import Settings
@@ -44,7 +44,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     for package in _PACKAGES:
         yield Finding(package, None, _installed_version(package))
     yield Finding("cores", None, f"{usable_cores()} usable")
-    yield Finding("GPU", None, ", ".join(visible_gpu_names()) or "none visible to TensorFlow")
+    names = ", ".join(visible_gpu_names())
+    yield Finding("GPU", None, names or f"none visible to TensorFlow: {why_no_gpu()}")
     yield Finding("models folder", None, str(settings.models_dir))
     try:
         path = find_bundle(settings.models_dir, settings.model_name, settings.model_version)

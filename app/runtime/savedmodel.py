@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,26 +11,10 @@ from numpy.typing import NDArray
 
 from app.core.errors import InferenceError, RuntimeUnavailableError
 from app.runtime.cores import usable_cores
+from app.runtime.gpus import import_tensorflow, visible_gpu_names
 from app.runtime.protocol import ModelOutputs
 
 _SIGNATURE: Final = "serving_default"
-_GPU_DEVICE_NODES: Final = ("nvidia[0-9]*", "dxg", "kfd")  # CUDA, CUDA under WSL, ROCm
-
-
-def visible_gpu_names() -> tuple[str, ...]:
-    """List the names of the GPUs that TensorFlow sees; none if it is not installed.
-
-    Importing TensorFlow takes seconds, so it is skipped if there is no device node of a GPU.
-    """
-    has_device_node = any(any(Path("/dev").glob(name)) for name in _GPU_DEVICE_NODES)
-    if find_spec("tensorflow") is None or not has_device_node:
-        return ()
-    tensorflow = _import_tensorflow()
-    names = []
-    for device in tensorflow.config.list_physical_devices("GPU"):
-        details = tensorflow.config.experimental.get_device_details(device)
-        names.append(str(details.get("device_name", device.name)))
-    return tuple(names)
 
 
 class SavedModelRuntime:
@@ -56,10 +38,11 @@ class SavedModelRuntime:
             RuntimeUnavailableError: TensorFlow is not installed, or the directory is not a
                 SavedModel with the expected signature.
         """
-        tensorflow = _import_tensorflow()
+        tensorflow = import_tensorflow()
         gpus = tensorflow.config.list_physical_devices("GPU")
-        # One batch at a time keeps a GPU busy. A CPU is fastest with one batch per core, each
-        # on one thread: threads that share a batch wait for each other at every small operation.
+        # On a GPU, one batch at a time is more than the service can fill. A CPU is fastest with one
+        # batch per core, each on one thread: threads that share a batch wait for each other at
+        # every small operation.
         self.n_workers = 1 if gpus else usable_cores()
         if not gpus:
             with suppress(RuntimeError):  # already set if this is a second version
@@ -108,16 +91,3 @@ class SavedModelRuntime:
     def close(self) -> None:
         """Drop the graph; TensorFlow does not return device memory."""
         del self._signature, self._loaded
-
-
-def _import_tensorflow() -> Any:
-    # It prints start-up messages to standard error past every logger; real errors are raised.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        import tensorflow
-    except ImportError as error:
-        raise RuntimeUnavailableError(
-            SavedModelRuntime.name,
-            "TensorFlow is not installed; run `pip install 'osteo-tiles[gpu]'`.",
-        ) from error
-    return tensorflow

@@ -8,9 +8,10 @@ from app.bundle import Bundle
 from app.core.errors import RuntimeUnavailableError
 from app.core.manifest import INT8_NAME, LITERT_NAME, SAVED_MODEL_NAME
 from app.runtime.cores import usable_cores
+from app.runtime.gpus import visible_gpu_names
 from app.runtime.litert import LiteRtRuntime
 from app.runtime.protocol import Runtime
-from app.runtime.savedmodel import SavedModelRuntime, visible_gpu_names
+from app.runtime.savedmodel import SavedModelRuntime
 
 RuntimeChoice = Literal["auto", "litert", "savedmodel"]
 Precision = Literal["fp32", "int8"]

@@ -12,6 +12,7 @@ from app.core.errors import InferenceError
 from app.core.signature import PublicKey
 from app.inference.classifier import Classifier
 from app.runtime.batching import MicroBatchingRuntime
+from app.runtime.gpus import has_tensorflow, why_no_gpu
 from app.runtime.protocol import Runtime
 from app.runtime.select import open_runtime
 from app.settings import Settings
@@ -33,6 +34,8 @@ def open_configured_runtime(bundle: Bundle, settings: Settings, metrics: Metrics
         mixed_precision=settings.gpu_mixed_precision,
         xla=settings.gpu_xla,
     )
+    if settings.precision == "fp32" and settings.runtime != "litert":
+        _report_missing_gpu(runtime)
     if runtime.name != "savedmodel":
         return runtime
     return MicroBatchingRuntime(
@@ -42,6 +45,15 @@ def open_configured_runtime(bundle: Bundle, settings: Settings, metrics: Metrics
         settings.max_batch_delay_ms / 1000,
         metrics.batch_tiles.observe,
     )
+
+
+def _report_missing_gpu(runtime: Runtime) -> None:
+    """Log why the CPU computes, if TensorFlow is installed, which is of use on a GPU only."""
+    if runtime.device != "cpu" or not has_tensorflow():
+        return
+    used = "LiteRT" if runtime.name == "litert" else "TensorFlow"
+    reason = f"No GPU is visible to TensorFlow: {why_no_gpu()}. Using {used} on the CPU."
+    _logger.warning("gpu_not_used", extra={"reason": reason})
 
 
 def open_classifier(

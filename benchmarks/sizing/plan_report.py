@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from app.core.errors import counted
 from benchmarks.sizing.planning import SLIDE_FACTOR
+from benchmarks.sizing.validation import render_p99_warning
 from benchmarks.tables import render_table
 
 _PHASES = {
@@ -43,21 +45,24 @@ def _rows(planned: Mapping[str, Any]) -> list[list[str]]:
     factors = f", times {planned['p99_margin']:.2f}"
     if demand["slides_per_day"]:
         factors += f" and {SLIDE_FACTOR}"
+    pod_cores = counted(cluster["pod_cores"], "core")
+    nodes = counted(cluster["nodes"], "node")
     slides_h = demand["slides_per_day"] * planned["slide_minutes"] / 60
     rows = [
         [
             "single tiles at the peak",
             f"{planned['peak_tiles_per_s']:.2f} tiles/s",
-            f"{demand['tiles_per_day']:g} in {demand['hours']:g} h, times "
+            f"{demand['tiles_per_day']:,.0f} in {demand['hours']:g} h, times "
             f"{demand['peak_factor']:g}",
         ],
         [
             "all tiles, mean",
             f"{planned['mean_tiles_per_s']:.2f} tiles/s",
-            f"with {demand['slides_per_day']:g} slides of {demand['tiles_per_slide']:g} tiles",
+            f"with slides, {demand['slides_per_day']:,.0f} a day of "
+            f"{demand['tiles_per_slide']:,.0f} tiles each",
         ],
-        ["a pod", f"{pods_per_s:.1f} tiles/s", f"measured on {cluster['pod_cores']} cores"],
-        ["**replicas**", f"**{planned['replicas']}**", f"{cluster['nodes']} nodes, {spare}"],
+        ["a pod", f"{pods_per_s:.1f} tiles/s", f"measured on {pod_cores}"],
+        ["**replicas**", f"**{planned['replicas']}**", f"{nodes}, {spare}"],
         ["cores", f"{planned['cores']}", f"{cluster['pod_cores']} a pod"],
         [
             "p99 at the peak",
@@ -102,10 +107,11 @@ def _lost_node(planned: Mapping[str, Any]) -> str:
         if phase in found
     ]
     table = render_table(["a lost node", "429", "no answer", "p99"], rows)
+    pods = counted(planned["pods_of_a_node"], "pod")
     return (
         f"{table}\n\n"
-        f"A node with {_pods(planned['pods_of_a_node'])} of {planned['replicas']} is lost at the "
-        f"peak, noticed after {cluster['noticed_s']:g} s and replaced after "
+        f"A node with {pods} of {planned['replicas']} is lost at the peak, noticed after "
+        f"{cluster['noticed_s']:g} s and replaced after "
         f"{cluster['replaced_s']:g} s. All is well again {found['recovered_s']:.0f} s after the "
         "loss. Simulated, without anybody who tries again: an ingress that tries another pod, or a "
         "client that does, gets answers until the loss is noticed as well."
@@ -115,21 +121,29 @@ def _lost_node(planned: Mapping[str, Any]) -> str:
 def _gpu(planned: Mapping[str, Any]) -> list[str]:
     gpu = planned["gpu"]
     if gpu is None:
-        return ["When a GPU pays is not known: no GPU was measured (no results file gpu.json)."]
+        return [
+            "When a GPU pays is not known: no GPU was measured beside the CPU of its host (results "
+            "file gpu.json)."
+        ]
     text = (
-        f"A GPU ({gpu['name']}, {gpu['tiles_per_s']:.0f} tiles/s measured) replaces "
-        f"{gpu['replaces_cores']:.0f} cores."
+        f"One process of the service answered {gpu['tiles_per_s']:.0f} tiles/s with a GPU "
+        f"({gpu['name']}), and {gpu['cpu_tiles_per_s']:.0f} on the {gpu['host_cores']} cores of "
+        "the same host without it."
     )
+    if gpu["tiles_per_s"] <= gpu["cpu_tiles_per_s"]:
+        return [f"{text} So this GPU does not pay at any price."]
+    text += f" So the GPU replaces {gpu['replaces_cores']:.1f} cores of that host."
     if gpu["pays"] is None:
         return [
-            f"{text} It pays where it costs less than so many cores and there is work for more "
-            "cores than it costs: state its price in cores with `--gpu-cost-cores`."
+            f"{text} It pays where it costs less than these and there is work for the host and "
+            "more cores than it costs: state its price in cores with `--gpu-cost-cores`."
         ]
     verdict = "it pays" if gpu["pays"] else "it does not pay"
     return [
-        f"{text} At its price it pays from {gpu['pays_from_tiles_per_s']:.0f} tiles/s, if it "
-        f"replaces more cores than it costs; with {planned['peak_tiles_per_s']:.1f} tiles/s at the "
-        f"peak {verdict}."
+        f"{text} The host and as many more cores as the GPU costs answer "
+        f"{gpu['pays_from_tiles_per_s']:.0f} tiles/s without it. The GPU pays if it answers more, "
+        f"and so many are needed; with {planned['peak_tiles_per_s']:.1f} tiles/s at the peak "
+        f"{verdict}."
     ]
 
 
@@ -138,10 +152,6 @@ def _provenance(planned: Mapping[str, Any], results: Mapping[str, Any]) -> str:
     return (
         f"From a measurement on {machine['cpu']} of {machine['date']} while other work used "
         f"{other['other_cores'] + other['stolen_cores']:.2f} cores. Balance: "
-        f"{planned['cluster']['balance']}. Your processor has other numbers: measure on it before "
-        "you buy. Research use only, not a medical device."
+        f"{planned['cluster']['balance']}. {render_p99_warning(results)}Your processor has "
+        "other numbers: measure on it before you buy. Research use only, not a medical device."
     )
-
-
-def _pods(n: int) -> str:
-    return f"{n} pod" if n == 1 else f"{n} pods"

@@ -6,10 +6,11 @@ import dataclasses
 import math
 import random
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from app.core.errors import counted
 from benchmarks.sizing.lost_node import BEFORE_S, lose_node
 from benchmarks.sizing.outcomes import summarise
 from benchmarks.sizing.predicting import p99_margin, pod_of, tiles_per_s
@@ -111,7 +112,6 @@ def plan(
     margin = p99_margin(results, cluster.pod_cores)
     factor = margin * (SLIDE_FACTOR if demand.slides_per_day else 1.0)
     replicas, lost, at_peak = _least_replicas(pod, factor, demand, cluster)
-    per_core = pod_per_s / cluster.pod_cores
     return {
         "demand": dataclasses.asdict(demand),
         "cluster": dataclasses.asdict(cluster),
@@ -128,7 +128,7 @@ def plan(
         "slide_minutes": demand.tiles_per_slide / pod_per_s / 60,
         "memory": memory_of(results, cluster.pod_cores, has_slides=demand.slides_per_day > 0),
         "lost_node": _lose_node(pod, replicas, lost, demand, cluster),
-        "gpu": weigh_gpu(gpu, per_core, demand.peak_per_s, cluster.gpu_cost_cores),
+        "gpu": weigh_gpu(gpu, demand.peak_per_s, cluster.gpu_cost_cores),
     }
 
 
@@ -148,38 +148,45 @@ def memory_of(results: Mapping[str, Any], pod_cores: int, *, has_slides: bool) -
 
 
 def weigh_gpu(
-    gpu: Mapping[str, Any] | None, per_core: float, peak_per_s: float, cost_cores: float | None
+    gpu: Mapping[str, Any] | None, peak_per_s: float, cost_cores: float | None
 ) -> dict[str, Any] | None:
-    """Compare a GPU with cores; None if no GPU was measured.
+    """Compare a host with a GPU with the same host without it.
 
     Args:
-        gpu: `{"gpu": name, "tiles_per_s": {...}}`, with numbers at any depth.
-        per_core: tiles a second of a core.
+        gpu: results of `benchmarks.gpu`, whose `setups` ran on the CPU and on the GPU of one host.
         peak_per_s: tiles a second that are needed.
         cost_cores: cores that cost as much as the GPU; None if unknown.
+
+    Returns:
+        None if no GPU was measured, or not beside the CPU of its host.
     """
-    if gpu is None:
+    setups = [] if gpu is None else gpu["setups"]
+    on_cpu = [load for setup in setups if setup["device"] == "cpu" for load in setup["loads"]]
+    on_gpu = [load for setup in setups if setup["device"] != "cpu" for load in setup["loads"]]
+    if gpu is None or not on_cpu or not on_gpu:
         return None
-    gpu_per_s = max(_numbers(gpu["tiles_per_s"]))
-    pays = None
-    if cost_cores is not None:
-        # Below, fewer cores than the GPU costs do the work; above, each GPU replaces more of them.
-        pays = gpu_per_s > cost_cores * per_core and peak_per_s >= cost_cores * per_core
+    cpu = max(on_cpu, key=lambda load: float(load["tiles_per_s"]))
+    cpu_per_s, per_core = cpu["tiles_per_s"], cpu["tiles_per_s"] / cpu["busy_cores"]
+    gpu_per_s = max(load["tiles_per_s"] for load in on_gpu)
+    # The host and as many cores as the GPU costs answer this many without a GPU.
+    without_per_s = None if cost_cores is None else cpu_per_s + cost_cores * per_core
     return {
         "name": gpu["gpu"],
+        "host_cores": gpu["host"]["cores"],
         "tiles_per_s": gpu_per_s,
-        "replaces_cores": gpu_per_s / per_core,
-        "pays_from_tiles_per_s": None if cost_cores is None else cost_cores * per_core,
-        "pays": pays,
+        "cpu_tiles_per_s": cpu_per_s,
+        "replaces_cores": max(0.0, (gpu_per_s - cpu_per_s) / per_core),
+        "pays_from_tiles_per_s": without_per_s,
+        "pays": _pays(gpu_per_s, cpu_per_s, without_per_s, peak_per_s),
     }
 
 
-def _numbers(value: Any) -> Iterator[float]:
-    if isinstance(value, Mapping):
-        for nested in value.values():
-            yield from _numbers(nested)
-    elif isinstance(value, int | float):
-        yield float(value)
+def _pays(
+    gpu_per_s: float, cpu_per_s: float, without_per_s: float | None, peak_per_s: float
+) -> bool | None:
+    if gpu_per_s <= cpu_per_s:
+        return False  # at no price
+    return None if without_per_s is None else gpu_per_s > without_per_s <= peak_per_s
 
 
 def _measured(results: Mapping[str, Any], pod_cores: int) -> Mapping[str, Any]:
@@ -187,7 +194,7 @@ def _measured(results: Mapping[str, Any], pod_cores: int) -> Mapping[str, Any]:
         if measured["cores"] == pod_cores:
             return dict(measured)
     known = ", ".join(str(measured["cores"]) for measured in results["measured"])
-    raise ValueError(f"pods of {pod_cores} cores were not measured; measured: {known}")
+    raise ValueError(f"pods of {counted(pod_cores, 'core')} were not measured; measured: {known}")
 
 
 def _least_replicas(
@@ -212,9 +219,9 @@ def _least_replicas(
         if _request_s(pod, factor, demand) > demand.target_p99_s:
             break
     raise ValueError(
-        f"{MAX_REPLICAS} pods of {cluster.pod_cores} cores do not reach a 99th percentile of "
-        f"{demand.target_p99_s:g} s at {demand.peak_per_s:.1f} tiles/s; a request alone takes up "
-        f"to {_request_s(pod, factor, demand):.2f} s."
+        f"{MAX_REPLICAS} pods of {counted(cluster.pod_cores, 'core')} do not reach a 99th "
+        f"percentile of {demand.target_p99_s:g} s at {demand.peak_per_s:.1f} tiles/s; a request "
+        f"alone takes up to {_request_s(pod, factor, demand):.2f} s."
     )
 
 

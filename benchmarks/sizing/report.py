@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from app.core.errors import counted
 from benchmarks.publish import Results
+from benchmarks.sizing.core_choice import render_core_choice
 from benchmarks.sizing.disturbance import MAX_OTHER_CORES
 from benchmarks.sizing.plan_report import render_plan
 from benchmarks.sizing.predicting import LOST_TARGET_P99_S, tiles_per_s
+from benchmarks.sizing.validation import compared_points, render_agreements, render_core_error
 from benchmarks.tables import render_table
 
 
@@ -17,6 +20,7 @@ def render_sizing(results: Results, chart_name: str) -> str:
     parts = [
         "### By core, measured",
         _measured(results),
+        render_core_choice(results),
         _conditions(results),
         "### Random arrivals, measured and predicted",
         f"![Time of a tile against load, measured and simulated]({chart_name})",
@@ -35,7 +39,7 @@ def render_sizing(results: Results, chart_name: str) -> str:
 def _measured(results: Results) -> str:
     header = [
         *("cores", "limited by", "tiles/s", "tiles/s per core", "alone p50 (ms)"),
-        *("CPU a tile (ms)", "of it event loop (ms)", "cores used"),
+        *("CPU a tile (ms)", "event loop (ms)", "cores used"),
         *("idle (MiB)", "peak (MiB)", "ready (s)"),
     ]
     rows = []
@@ -68,8 +72,9 @@ def _conditions(results: Results) -> str:
         if total > MAX_OTHER_CORES
         else "This is within what the measurement allows."
     )
+    cores = counted(machine["cores"], "core")
     return (
-        f"Measured {machine['date']} on {machine['cores']} cores ({machine['cpu']}), load "
+        f"Measured {machine['date']} on {cores} ({machine['cpu']}), load "
         f"{machine['load_at_start']} at start, {results['n_tiles']} {results['tiles']} in turn; "
         f"{results['seconds']:g} s for each rate, medians of three saturated turns of 8 clients. "
         f"Other work used {other['other_cores']:.2f} cores meanwhile, and the hypervisor took "
@@ -92,7 +97,7 @@ def _points(results: Results) -> str:
         ),
     ]
     rows = []
-    for entry, point, predicted in _pairs(results):
+    for entry, point, predicted in compared_points(results):
         rows.append(
             [
                 *(str(entry["cores"]), f"{point['load']:g}", f"{point['offered_per_s']:.1f}"),
@@ -109,28 +114,10 @@ def _points(results: Results) -> str:
 
 
 def _errors(results: Results) -> str:
-    """How far predictions are from what was measured, and how often outside their range."""
-    sentences = []
-    for key, name in (("tiles_per_s", "tiles/s"), ("p50_ms", "p50"), ("p99_ms", "p99")):
-        found = [
-            (
-                predicted[key][0] / point[key] - 1,
-                predicted[key][1] <= point[key] <= predicted[key][2],
-            )
-            for _, point, predicted in _pairs(results)
-            if point[key] and key in predicted
-        ]
-        errors = [error for error, _ in found]
-        worst, n_within = max(errors, key=abs), sum(within for _, within in found)
-        median = statistics.median(abs(error) for error in errors)
-        sentences.append(
-            f"{name}: median error {median:.0%}, largest {worst:+.0%}, {n_within} of {len(found)} "
-            "within the range"
-        )
     return (
         "Predictions are the median of 21 simulated runs of the same length, with the least and "
         "the greatest in brackets. The last columns are cores that other processes and the load "
-        f"generator used meanwhile, beside the service. {'; '.join(sentences)}."
+        f"generator used meanwhile, beside the service. {render_agreements(results)}"
     )
 
 
@@ -144,7 +131,8 @@ def _cores(results: Results) -> str:
         ]
         for row in results["predicted"]["cores"]
     ]
-    return render_table(["cores of one pod", "tiles/s", "predicted", ""], rows)
+    table = render_table(["cores of one pod", "tiles/s", "predicted", ""], rows)
+    return f"{table}\n\n{render_core_error(results)}"
 
 
 def _lost_node(results: Results) -> str:
@@ -161,23 +149,13 @@ def _lost_node(results: Results) -> str:
         ]
         for row in results["predicted"]["lost_node"]
     ]
-    cores = results["measured"][-1]["cores"]
+    cores = counted(results["measured"][-1]["cores"], "core")
     return (
         f"{render_table(header, rows)}\n\n"
-        f"Pods of {cores} cores. One is missing for 60 s, to which no requests are sent; nobody "
+        f"Pods of {cores}. One is missing for 60 s, to which no requests are sent; nobody "
         f"tries again. All is well once nothing is refused and the 99th percentile is below "
         f"{LOST_TARGET_P99_S:g} s."
     )
-
-
-def _pairs(results: Results) -> list[tuple[Results, Results, Mapping[str, Sequence[float]]]]:
-    return [
-        (entry, point, predicted)
-        for entry, predictions in zip(
-            results["measured"], results["predicted"]["points"], strict=True
-        )
-        for point, predicted in zip(entry["points"], predictions, strict=True)
-    ]
 
 
 def _value(value: float | None, form: str = "{:.0f}") -> str:

@@ -18,7 +18,7 @@ from deploy.release.audit import OSV_URL, audit, read_accepted
 from deploy.release.documents import write_boms, write_image_documents, write_licences
 from deploy.release.errors import NotAuditedError, ReleaseError
 from deploy.release.images import TARGETS, Image, find_engine
-from deploy.release.locks import NAMES, lock_path, read_lock
+from deploy.release.locks import NAMES, lock_path, read_lock, read_locks
 from deploy.release.programs import run
 from deploy.release.provenance import NOT_NAMED
 from deploy.release.release import Options, Release
@@ -109,7 +109,7 @@ def audit_locks(osv_url: OsvUrl = OSV_URL) -> None:
     Exit codes: 0 if none is known, 1 if one is, 3 if nothing was audited.
     """
     with _reported():
-        pins = [pin for name in NAMES for pin in read_lock(lock_path(Path.cwd(), name))]
+        pins = read_locks(Path.cwd())
         today = datetime.datetime.now(datetime.UTC).date()
         accepted = audit(pins, read_accepted(), today=today, osv_url=osv_url)
         for vulnerability in accepted:

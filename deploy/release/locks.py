@@ -14,6 +14,8 @@ from deploy.release.errors import ReleaseError
 
 NAMES = ("serve", "gpu", "train")
 """Lock files of what runs outside development; dev.lock is a superset of serve and train."""
+ALL_NAMES = (*NAMES, "dev")
+"""Only dev.lock has the extras dicom, mlflow and ray, and what a release is built with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,15 @@ def read_lock(path: Path) -> list[Pin]:
         raise ReleaseError(f"{path} cannot be read: {error.strerror}") from error
     lines = re.sub(r"^\s*#.*$", "", text, flags=re.M).replace("\\\n", " ").splitlines()
     return [_pin(line, path) for line in lines if line.strip()]
+
+
+def read_locks(repository: Path) -> list[Pin]:
+    """The pins of all lock files; a package that several have is repeated.
+
+    Raises:
+        ReleaseError: as `read_lock`.
+    """
+    return [pin for name in ALL_NAMES for pin in read_lock(lock_path(repository, name))]
 
 
 def _pin(line: str, path: Path) -> Pin:

@@ -23,7 +23,7 @@ from deploy.release.checklist import Checklist, SkippedError
 from deploy.release.documents import write_boms, write_image_documents, write_licences
 from deploy.release.errors import NotAuditedError, ReleaseError
 from deploy.release.images import TARGETS, Image, find_engine
-from deploy.release.locks import NAMES, lock_path, read_lock
+from deploy.release.locks import ALL_NAMES, NAMES, lock_path, read_lock, read_locks
 from deploy.release.programs import run
 from deploy.release.provenance import (
     NOT_NAMED,
@@ -32,7 +32,7 @@ from deploy.release.provenance import (
     provenance,
     write_provenance,
 )
-from deploy.release.signing import sign
+from deploy.release.signing import read_key, sign
 from deploy.release.tag import Tag, check_environment, check_out, check_version, read_tag
 
 
@@ -103,6 +103,8 @@ class Release:
 
     def _check_tag(self) -> str:
         self._tag: Tag = read_tag(self._repository, self._tag_name)
+        key_path = self._options.signing_key
+        self._key = read_key(key_path) if key_path else None
         if self._out.exists() and any(self._out.iterdir()):
             raise ReleaseError(f"{self._out} is not empty; remove it, or name another with --out")
         self._out.mkdir(parents=True, exist_ok=True)
@@ -111,7 +113,7 @@ class Release:
 
     def _check_version(self) -> str:
         check_version(self._checkout, self._tag)
-        self._materials = lock_materials(self._checkout, [*NAMES, "dev"])
+        self._materials = lock_materials(self._checkout, ALL_NAMES)
         return f"{self._tag.version} in app/__init__.py, CITATION.cff and CHANGELOG.md"
 
     def _check_environment(self) -> str:
@@ -138,7 +140,7 @@ class Release:
         run("make", target, f"VENV={sys.prefix}", stamp, cwd=self._checkout, environ=search)
 
     def _audit(self) -> str:
-        pins = [pin for name in NAMES for pin in read_lock(lock_path(self._checkout, name))]
+        pins = read_locks(self._checkout)
         today = self._started.date()
         try:
             accepted = audit(pins, read_accepted(), today=today, osv_url=self._options.osv_url)
@@ -222,6 +224,6 @@ class Release:
         return f"{sums.name}, itself {sha256_of(sums)}"
 
     def _sign(self) -> str:
-        if not self._options.signing_key:
+        if not self._key:
             raise SkippedError("no --signing-key; docs/supply-chain.md says how to sign later")
-        return sign(self._out / "SHA256SUMS", self._options.signing_key).name
+        return sign(self._out / "SHA256SUMS", self._key).name

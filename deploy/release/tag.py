@@ -54,7 +54,7 @@ def read_tag(repository: Path, name: str) -> Tag:
     if head != commit:
         raise ReleaseError(
             f"{name} is commit {commit[:12]}, but {head[:12]} is checked out: "
-            f"git switch --detach {name}"
+            f"git switch --detach refs/tags/{name}"  # a branch may have the same name
         )
     changes = _git(repository, "status", "--porcelain")
     if changes:
@@ -64,8 +64,9 @@ def read_tag(repository: Path, name: str) -> Tag:
 
 def check_out(repository: Path, tag: Tag, folder: Path) -> None:
     """Clone the tag into a folder, without anything that is not committed."""
-    options = ("--quiet", "--shared", "--branch", tag.name, "--config", "advice.detachedHead=false")
-    run("git", "clone", *options, repository, folder)
+    run("git", "clone", "--quiet", "--shared", "--no-checkout", repository, folder)
+    # The commit, because a branch may have the name of the tag.
+    run("git", "switch", "--quiet", "--detach", tag.commit, cwd=folder)
 
 
 def check_version(checkout: Path, tag: Tag) -> None:

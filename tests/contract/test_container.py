@@ -217,6 +217,22 @@ def test_compose_opens_metrics_and_pages_to_this_machine_only() -> None:
     assert all(port.startswith("127.0.0.1:") for port in SERVICES["osteo"]["ports"])
 
 
+def test_gpu_image_names_the_folders_of_nvidias_libraries() -> None:
+    """TensorFlow 2.21 looks into all but one of them, and then uses no GPU."""
+    (listed,) = re.findall(r"ls -d (\S+) > /etc/ld\.so\.conf\.d/", DOCKERFILE)
+    assert listed == "/opt/venv/lib/python3*/site-packages/nvidia/*/lib"
+    assert re.search(r"ld\.so\.conf\.d/.*\\\n && ldconfig", DOCKERFILE)
+
+
+def test_kernels_of_cuda_are_kept_with_the_state_and_bounded() -> None:
+    assert "CUDA_CACHE_PATH=/var/lib/osteo/" in DOCKERFILE
+    (most_bytes,) = re.findall(r"CUDA_CACHE_MAXSIZE=(\d+)", DOCKERFILE)
+    assert int(most_bytes) <= n_bytes("256m")
+    assert any(
+        str(each).startswith("state:/var/lib/osteo") for each in SERVICES["osteo"]["volumes"]
+    )
+
+
 def test_gpu_container_has_limits_of_its_own() -> None:
     service = override("compose-gpu.yml")["services"]["osteo"]
     assert n_bytes(default(service["mem_limit"])) > n_bytes("2g")

@@ -35,7 +35,7 @@ def podman(*arguments: object, stdin: Path | None = None) -> str:
     with (stdin or Path(os.devnull)).open("rb") as source:
         done = subprocess.run(
             ["podman", *(str(argument) for argument in arguments)],  # noqa: S607 # found in the PATH
-            env=os.environ | _environment(),
+            env=os.environ | environment(),
             stdin=source,
             capture_output=True,
             text=True,
@@ -74,7 +74,7 @@ def _why_not() -> str | None:
 
 
 @functools.cache
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Variables that name the configuration, which is written here."""
     folder = CACHE / "configuration"
     for made in (folder / "networks", CACHE / "tmp", _RUN_DIR):

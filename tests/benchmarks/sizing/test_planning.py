@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import yaml  # type: ignore[import-untyped]  # it ships no types
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.sizing.__main__ import main
+from benchmarks.environments import REPOSITORY
+from benchmarks.sizing.__main__ import BENCHMARK, main
 from benchmarks.sizing.plan_report import render_plan
-from benchmarks.sizing.planning import Cluster, Demand, plan, weigh_gpu
+from benchmarks.sizing.planning import Cluster, Demand, memory_of, plan, weigh_gpu
 
 LIMITS = {
     "max_tiles": 128,
@@ -21,7 +26,21 @@ LIMITS = {
     "max_decode_bytes": 512 << 20,
     "slide_memory_bytes": 1 << 30,
 }
-GPU = {"gpu": "a GPU", "tiles_per_s": {"http": {"1": 100.0, "32": 2000}, "note": "warm"}}
+
+
+def measured_gpu(gpu_per_s: float) -> dict[str, Any]:
+    """A host of 16 cores that answers 200 tiles/s with 4 of them, and others with its GPU."""
+    on_cpu = {"tiles_per_s": 200.0, "busy_cores": 4.0}
+    worse = {"tiles_per_s": 30.0, "busy_cores": 3.0}
+    on_gpu = {"tiles_per_s": gpu_per_s, "busy_cores": 2.0}
+    return {
+        "gpu": "a GPU",
+        "host": {"cores": 16},
+        "setups": [
+            {"device": "cpu", "loads": [worse, on_cpu]},
+            {"device": "a GPU", "loads": [worse, on_gpu]},
+        ],
+    }
 
 
 def measured(cores: int) -> dict[str, Any]:
@@ -129,23 +148,59 @@ def test_memory_limit_is_the_sum_of_the_limits() -> None:
     assert with_slides["limit_mib"] == 1792 + 1024
 
 
+def test_memory_of_the_shipped_set_ups_holds_the_plan_without_slides_that_the_page_states() -> None:
+    results = json.loads(BENCHMARK.results_file.read_text())
+    limit_mib, slides_mib = (
+        memory_of(results, 2, has_slides=slides)["limit_mib"] for slides in (False, True)
+    )
+    page = BENCHMARK.page.read_text()
+    assert f"the plan says {limit_mib:,} MiB" in page
+    assert f"the plan says {slides_mib:,} MiB" in page
+    kubernetes = (REPOSITORY / "deploy/kubernetes/base/deployment.yaml").read_text()
+    (container,) = yaml.safe_load(kubernetes)["spec"]["template"]["spec"]["containers"]
+    chart = yaml.safe_load((REPOSITORY / "deploy/helm/osteo-tiles/values.yaml").read_text())
+    for resources in (container["resources"], chart["resources"]):
+        assert {resources[kind]["memory"] for kind in ("requests", "limits")} == {"2Gi"}
+    assert "mem_limit: ${MEMORY:-2g}" in (REPOSITORY / "docker-compose.yml").read_text()
+    assert limit_mib <= 2048 < slides_mib
+
+
 @pytest.mark.parametrize(
-    ("cost_cores", "peak_per_s", "pays"),
-    [(10, 600, True), (10, 400, False), (50, 5000, False), (None, 600, None)],
+    ("gpu_per_s", "cost_cores", "peak_per_s", "pays"),
+    [
+        (2000, 10, 700, True),  # the host and 10 cores: 200 + 10 * 50 = 700 tiles/s
+        (2000, 10, 699, False),
+        (2000, 40, 5000, False),
+        (2000, None, 5000, None),
+        (199, 0, 5000, False),
+        (199, None, 5000, False),
+    ],
 )
-def test_gpu_pays_where_it_replaces_more_cores_than_it_costs_and_there_is_work_for_them(
-    cost_cores: float | None, peak_per_s: float, pays: bool | None
+def test_gpu_pays_where_it_answers_more_than_its_host_and_the_cores_that_it_costs(
+    gpu_per_s: float, cost_cores: float | None, peak_per_s: float, pays: bool | None
 ) -> None:
-    found = weigh_gpu(GPU, 50.0, peak_per_s, cost_cores)
+    found = weigh_gpu(measured_gpu(gpu_per_s), peak_per_s, cost_cores)
     assert found is not None
-    assert (found["tiles_per_s"], found["replaces_cores"]) == (2000, 40)
+    assert (found["tiles_per_s"], found["cpu_tiles_per_s"]) == (gpu_per_s, 200)
+    assert found["replaces_cores"] == (36 if gpu_per_s == 2000 else 0)
     assert found["pays"] is pays
 
 
-def test_plan_says_that_no_gpu_was_measured() -> None:
-    assert "no GPU was measured" in render_plan(plan(RESULTS, A_DAY, Cluster()), RESULTS)
-    with_gpu = plan(RESULTS, A_DAY, Cluster(gpu_cost_cores=20), GPU)
-    assert "it does not pay" in render_plan(with_gpu, RESULTS)
+@pytest.mark.parametrize("device", ["cpu", "a GPU"])
+def test_gpu_is_not_weighed_without_the_cpu_of_its_host(device: str) -> None:
+    gpu = measured_gpu(2000)
+    setups = [setup for setup in gpu["setups"] if setup["device"] == device]
+    assert weigh_gpu(gpu | {"setups": setups}, 5000, 1) is None
+
+
+def test_plan_says_whether_a_gpu_pays_and_if_none_was_measured() -> None:
+    def said(gpu: dict[str, Any] | None, cost_cores: float | None) -> str:
+        return render_plan(plan(RESULTS, A_DAY, Cluster(gpu_cost_cores=cost_cores), gpu), RESULTS)
+
+    assert "no GPU was measured" in said(None, 20)
+    assert "does not pay at any price" in said(measured_gpu(199), None)
+    assert "replaces 36.0 cores" in said(measured_gpu(2000), None)
+    assert "at the peak it does not pay" in said(measured_gpu(2000), 20)
 
 
 @settings(max_examples=10)
@@ -175,6 +230,26 @@ def test_command_prints_a_table_or_json(tmp_path: Any, capsys: pytest.CaptureFix
     assert "| **replicas**" in capsys.readouterr().out
     assert main([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["replicas"] == 2
+
+
+def test_command_counts_cores_and_prints_all_digits(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["plan", "--pod-cores", "1", "--tiles-per-day", "2000000", "--slides-per-day", "1"]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert " measured on 1 core |" in printed
+    assert " 2,000,000 in 10 h, times 4 |" in printed
+    assert " with slides, 1 a day of 600 tiles each |" in printed
+
+
+def test_command_ends_quietly_if_its_reader_has_seen_enough() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stdout:
+        command = [sys.executable, "-m", "benchmarks.sizing", "plan"]
+        done = subprocess.run(
+            command, stdout=stdout, stderr=subprocess.PIPE, check=False, cwd=REPOSITORY
+        )
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 @pytest.mark.parametrize(

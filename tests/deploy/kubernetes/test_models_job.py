@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tarfile
 from pathlib import Path
 from typing import Final
@@ -38,6 +39,27 @@ def test_the_component_mounts_what_the_job_fills() -> None:
     assert (
         f"claimName: {only(_rendered(), 'PersistentVolumeClaim')['metadata']['name']}" in component
     )
+
+
+def test_it_copies_missing_versions_and_touches_no_other(tmp_path: Path) -> None:
+    """The folders of the pod are replaced, and the shell of this machine runs its script."""
+    for version in ("old/1", "old/2", "new/1"):
+        (tmp_path / "models" / version).mkdir(parents=True)
+        (tmp_path / "models" / version / "manifest.json").write_text("of the image")
+    (tmp_path / "target" / "old" / "1").mkdir(parents=True)
+    (tmp_path / "target" / "old" / "1" / "manifest.json").write_text("released before")
+    (tmp_path / "target" / ".new").mkdir()  # what an interrupted job left
+    (container,) = only(_rendered(), "Job")["spec"]["template"]["spec"]["containers"]
+    (script,) = container["args"]
+    for folder in ("models", "target"):
+        script = script.replace(f"/{folder}", str(tmp_path / folder))
+    subprocess.run(["/bin/sh", "-euc", script], check=True)
+    assert container["command"] == ["sh", "-euc"]
+    found = {
+        str(file.parent.relative_to(tmp_path / "target")): file.read_text()
+        for file in (tmp_path / "target").rglob("manifest.json")
+    }
+    assert found == {"old/1": "released before", "old/2": "of the image", "new/1": "of the image"}
 
 
 @pytest.mark.exhaustive  # builds the image, which installs all packages of the service

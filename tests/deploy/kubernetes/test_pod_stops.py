@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -28,26 +29,28 @@ def test_nothing_is_lost_when_it_is_stopped_under_load(tmp_path: Path) -> None:
     answered_while_leaving: list[int] = []
     is_leaving = threading.Event()
 
-    def send_until_it_leaves(pod: Pod) -> None:
-        """Like a Service: a pod that is not ready gets no further requests, with some delay."""
-        is_last = False
-        while not is_last:
-            is_last = is_leaving.is_set()
-            try:
-                status = pod.classify(tile_bytes).status_code
-            except httpx2.TransportError as error:
-                lost.append(error)
-                return
-            (answered_while_leaving if is_last else answered).append(status)
+    def send(pod: Pod, statuses: list[int]) -> None:
+        try:
+            statuses.append(pod.classify(tile_bytes).status_code)
+        except httpx2.TransportError as error:
+            lost.append(error)
 
-    def watch_readiness(pod: Pod) -> None:
+    def send_until_it_leaves(pod: Pod) -> None:
+        while not is_leaving.is_set():
+            send(pod, answered)
+
+    def send_while_it_leaves(pod: Pod) -> None:
+        """Like a Service, which hears with some delay that a pod is not ready."""
         wait_until(lambda: not pod.is_ready())
         is_leaving.set()
+        with ThreadPoolExecutor(_N_CLIENTS) as senders:
+            for _ in range(_N_CLIENTS):
+                senders.submit(send, pod, answered_while_leaving)
 
     with running_pod(tmp_path, "cpu") as pod:
         threads = [
             *(threading.Thread(target=send_until_it_leaves, args=[pod]) for _ in range(_N_CLIENTS)),
-            threading.Thread(target=watch_readiness, args=[pod]),
+            threading.Thread(target=send_while_it_leaves, args=[pod]),
         ]
         for thread in threads:
             thread.start()

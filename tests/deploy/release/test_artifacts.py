@@ -13,9 +13,10 @@ from app import __version__
 from deploy.release.artifacts import build_wheel, pack_bundle, shipped_bundle
 from deploy.release.errors import ReleaseError
 from deploy.release.programs import run
-from deploy.release.signing import sign
+from deploy.release.signing import read_key
 from deploy.release.tag import Tag
 from tests.conftest import REPOSITORY
+from tests.deploy.release.made_repository import commit, git
 
 EPOCH = 1767323045
 
@@ -29,10 +30,13 @@ def test_wheel_is_built_twice_with_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_bundle_of_the_image_is_packed_as_it_was_committed(tmp_path: Path) -> None:
+    repository = tmp_path / "x"
     bundle = shipped_bundle(REPOSITORY)
-    commit = run("git", "rev-parse", "HEAD", cwd=REPOSITORY).strip()
-    packed = pack_bundle(REPOSITORY, Tag("v1.0.0", commit, EPOCH), bundle, tmp_path)
-    with tarfile.open(packed) as archive:
+    shutil.copytree(REPOSITORY / "models" / bundle, repository / "models" / bundle)
+    git(repository, "init", "--quiet")
+    commit(repository)
+    tag = Tag("v1.0.0", git(repository, "rev-parse", "HEAD"), EPOCH)
+    with tarfile.open(pack_bundle(repository, tag, bundle, tmp_path)) as archive:
         manifest = archive.extractfile(f"models/{bundle}/manifest.json")
         assert manifest
         assert manifest.read() == (REPOSITORY / "models" / bundle / "manifest.json").read_bytes()
@@ -53,12 +57,11 @@ def test_a_changed_bundle_is_not_packed(tmp_path: Path) -> None:
         (("-algorithm", "ed25519", "-aes256", "-pass", "pass:x"), "is encrypted"),
     ],
 )
-def test_sign_refuses_other_keys(tmp_path: Path, options: tuple[str, ...], problem: str) -> None:
-    path, key = tmp_path / "SHA256SUMS", tmp_path / "key.pem"
-    path.write_text("")
+def test_read_key_refuses_others(tmp_path: Path, options: tuple[str, ...], problem: str) -> None:
+    key = tmp_path / "key.pem"
     run("openssl", "genpkey", *options, "-out", key)
     with pytest.raises(ReleaseError, match=problem):
-        sign(path, key)
+        read_key(key)
     key.write_text("no key")
     with pytest.raises(ReleaseError, match="is not a private key in PEM"):
-        sign(path, key)
+        read_key(key)

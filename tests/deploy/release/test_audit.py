@@ -10,7 +10,7 @@ import pytest
 from deploy.release.audit import Accepted, audit, read_accepted
 from deploy.release.errors import NotAuditedError, ReleaseError, VulnerableError
 from deploy.release.locks import Pin
-from tests.deploy.release.made_repository import make_repository, run_command
+from tests.deploy.release.made_repository import lock, make_repository, run_command
 from tests.deploy.release.osv import DOCUMENTED, osv_server
 
 TODAY = datetime.date(2026, 1, 2)
@@ -62,6 +62,14 @@ def test_audit_does_not_pass_when_the_database_gives_no_answer(body: bytes, reas
         pytest.raises(NotAuditedError, match=f"not audited: .*{reason}"),
     ):
         audit(PINS, [], today=TODAY, osv_url=url, timeout_s=1)
+
+
+def test_the_command_looks_up_what_only_developers_install(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path / "x", **{"requirements/dev.lock": lock("pytest")})
+    with osv_server(DOCUMENTED) as (url, asked):
+        done = run_command(repository, "audit", "--osv-url", url)
+    assert done.returncode == 0, done.stderr
+    assert {name for name, _ in asked} == {"jinja2", "idna", "psycopg", "packaging", "pytest"}
 
 
 def test_the_command_fails_plainly_when_the_database_is_unreachable(tmp_path: Path) -> None:

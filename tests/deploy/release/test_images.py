@@ -15,17 +15,17 @@ from deploy.release.images import TARGETS, Image
 from deploy.release.locks import lock_path, read_lock
 from tests.conftest import REPOSITORY
 from tests.deploy.images import build_image
-from tests.deploy.podman import _environment
+from tests.deploy.podman import environment
 
 LABELS = ("title", "description", "licenses", "vendor", "version", "revision", "created")
 
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[Image]:
-    """The cpu image, in the storage of the tests."""
+    """The cpu image, in the storage of the tests; tests that build it are exhaustive."""
     name = build_image("cpu")
     with pytest.MonkeyPatch.context() as patch:
-        for variable, value in _environment().items():
+        for variable, value in environment().items():
             patch.setenv(variable, value)
         yield Image("podman", name)
 
@@ -40,16 +40,19 @@ def test_every_target_has_the_labels(target: str) -> None:
         assert f"ARG {argument}=" in stage
 
 
+@pytest.mark.exhaustive
 def test_check_labels_refuses_another_version(image: Image) -> None:
     image.check_labels({"version": "unreleased", "licenses": "Apache-2.0"})
     with pytest.raises(ReleaseError, match=r"image\.version is 'unreleased', not '1\.2\.0'"):
         image.check_labels({"version": "1.2.0"})
 
 
+@pytest.mark.exhaustive
 def test_check_model_runs_the_golden_tiles(image: Image) -> None:
     assert "ok   litert: golden tiles" in image.check_model()
 
 
+@pytest.mark.exhaustive
 def test_image_documents_describe_the_image(image: Image, tmp_path: Path) -> None:
     pins = read_lock(lock_path(REPOSITORY, "serve"))
     sbom, notices = write_image_documents(image, "cpu", pins, "1.2.0", 0, tmp_path)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from deploy.release.errors import ReleaseError
-from deploy.release.locks import NAMES, lock_path, read_lock
+from deploy.release.locks import ALL_NAMES, lock_path, read_lock
 from tests.conftest import REPOSITORY
 
 
-@pytest.mark.parametrize("name", [*NAMES, "dev"])
+@pytest.mark.parametrize("name", ALL_NAMES)
 def test_read_lock_finds_every_package_and_hash(name: str) -> None:
     path = lock_path(REPOSITORY, name)
     text = path.read_text()

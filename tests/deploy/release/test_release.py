@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import tarfile
@@ -16,8 +18,9 @@ import pytest
 
 from deploy.release.errors import NotAuditedError, ReleaseError
 from deploy.release.locks import lock_path, read_lock
+from deploy.release.programs import run
 from deploy.release.release import Options, Release
-from deploy.release.tag import check_environment, check_version, read_tag
+from deploy.release.tag import check_environment, check_out, check_version, read_tag
 from tests.contract.pages import code_blocks
 from tests.contract.shell import run_shell
 from tests.deploy.release.made_repository import TAG, commit, git, make_repository, run_command
@@ -33,18 +36,18 @@ def require(program: str, package: str) -> None:
 
 @pytest.fixture(scope="module")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a signed release, made by the command; the public key is beside it."""
+    """The folder of a release, made and signed as the page says, and with the public key."""
     require("openssl", "openssl")
     folder = tmp_path_factory.mktemp("release")
-    making, *_ = code_blocks("docs/supply-chain.md", "sh")
-    run_shell(making, folder)
     repository = make_repository(folder / "repository")
+    making, *_ = code_blocks("docs/supply-chain.md", "sh")
+    run_shell(making, repository)
+    typed, *_ = code_blocks("docs/supply-chain.md", "")
+    printed = re.fullmatch(rf'make release TAG={re.escape(TAG)} OPTIONS="(.*)"\n', typed)
+    assert printed
     with osv_server(DOCUMENTED) as (url, _):
-        done = run_command(
-            repository,
-            *("release", TAG, "--no-image", "--osv-url", url),
-            *("--builder", "https://ci.example/release", "--signing-key", "../release-key.pem"),
-        )
+        options = (*shlex.split(printed[1]), "--no-image", "--osv-url", url)
+        done = run_command(repository, "release", TAG, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     out = repository / "dist" / TAG
     (out / "checklist").write_text(done.stdout)
@@ -112,8 +115,8 @@ def test_provenance_names_inputs_outputs_and_what_was_left_out(released: Path) -
         for path in released.iterdir()
         if path.name not in later
     }
-    build, run = (statement["predicate"][name] for name in ("buildDefinition", "runDetails"))
-    assert run["builder"]["id"] == "https://ci.example/release"
+    build, made = (statement["predicate"][name] for name in ("buildDefinition", "runDetails"))
+    assert made["builder"]["id"] == "https://ci.example/release"
     assert build["internalParameters"]["checks"]["images"] == "skipped: --no-image"
     repository = released.parents[1]
     source, *inputs = build["resolvedDependencies"]
@@ -152,6 +155,33 @@ def test_an_impossible_audit_stops_the_release_unless_it_is_allowed(tmp_path: Pa
     assert states["audit"].startswith("skipped: --allow-unaudited; not audited")
 
 
+def test_a_key_that_cannot_sign_stops_the_release_before_anything_is_built(
+    tmp_path: Path,
+) -> None:
+    repository, out, key = make_repository(tmp_path / "x"), tmp_path / "out", tmp_path / "key.pem"
+    key.write_text("no key")
+    options = Options(no_image=True, skip_tests=True, signing_key=key)
+    with pytest.raises(ReleaseError, match="is not a private key in PEM"):
+        Release(repository, TAG, out, options).run(lambda _: None)
+    assert not out.exists()
+
+
+def test_there_are_no_checksums_when_the_signature_cannot_be_written(tmp_path: Path) -> None:
+    require("openssl", "openssl")
+    repository, out, key = make_repository(tmp_path / "x"), tmp_path / "out", tmp_path / "key.pem"
+    run("openssl", "genpkey", "-algorithm", "ed25519", "-out", key)
+
+    def be_in_the_way(line: str) -> None:
+        if line.split()[:2] == ["done", "checksums"]:
+            (out / "SHA256SUMS.sig").mkdir()
+
+    with osv_server(DOCUMENTED) as (url, _):
+        options = Options(no_image=True, skip_tests=True, osv_url=url, signing_key=key)
+        with pytest.raises(ReleaseError, match=r"SHA256SUMS\.sig cannot be written"):
+            Release(repository, TAG, out, options).run(be_in_the_way)
+    assert not (out / "SHA256SUMS").exists()
+
+
 def test_the_command_fails_when_a_step_fails(tmp_path: Path) -> None:
     repository = make_repository(tmp_path / "x", version="1.1.0")
     done = run_command(repository, "release", TAG)
@@ -177,8 +207,19 @@ def test_read_tag_refuses_a_tree_that_is_not_the_tag(tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match=r"(?s)differs from v1.2.0.*new\.py"):
         read_tag(repository, TAG)
     commit(repository)
-    with pytest.raises(ReleaseError, match=r"is checked out: git switch --detach v1.2.0"):
+    with pytest.raises(ReleaseError, match=r"is checked out: git switch --detach refs/tags/v1.2.0"):
         read_tag(repository, TAG)
+
+
+def test_check_out_takes_the_tag_and_not_a_branch_of_the_same_name(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path / "x")
+    tag = read_tag(repository, TAG)
+    git(repository, "switch", "--quiet", "--create", TAG)
+    (repository / "CITATION.cff").write_text("version: 6.6.6\n")
+    commit(repository)
+    check_out(repository, tag, tmp_path / "checkout")
+    assert git(tmp_path / "checkout", "rev-parse", "HEAD") == tag.commit
+    check_version(tmp_path / "checkout", tag)
 
 
 @pytest.mark.parametrize(

@@ -34,3 +34,10 @@ def test_pythons_are_those_that_may_install() -> None:
     assert 'requires-python = ">=3.11,<3.14"' in text
     assert "| Python | 3.11 |" in PAGE
     assert "| Python | 3.12, 3.13 |" in PAGE
+
+
+def test_grafana_is_that_of_compose() -> None:
+    named = re.search(r"^\| Grafana \| ([\d.]+) ", PAGE, re.M)
+    assert named
+    compose = (REPOSITORY / "docker-compose.yml").read_text()
+    assert f"grafana/grafana:{named[1]}." in compose

@@ -1,0 +1,1 @@
+"""Benchmark of the SavedModel runtime on a GPU; see `__main__`."""
