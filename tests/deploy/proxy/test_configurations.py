@@ -19,6 +19,7 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.deploy.proxy.failing_replicas import failing_replicas
 from tests.deploy.proxy.replicas import ReplicatedService
+from tests.server.connections import statuses
 from tests.server.ingresses import PROGRAMS, Ingress, ingress, shipped_configuration
 from tests.servers import running_server, wait_until
 
@@ -53,11 +54,20 @@ def test_http_2_is_offered(proxy: Ingress) -> None:
         assert connection.selected_alpn_protocol() == "h2"
 
 
-def test_hsts_is_added_and_metrics_are_not_shown(proxy: Ingress) -> None:
+def test_hsts_is_added(proxy: Ingress) -> None:
     with proxy.client() as client:
-        answer = client.get("/metrics")
-        assert answer.status_code == 404
-        assert "max-age" in client.get("/v1/models").headers["Strict-Transport-Security"]
+        for method in ("GET", "DELETE"):
+            answer = client.request(method, "/v1/jobs/1")
+            assert "max-age" in answer.headers["Strict-Transport-Security"]
+
+
+def test_metrics_are_not_shown_however_their_path_is_written(proxy: Ingress) -> None:
+    paths = ("/metrics", "/metrics/", "/metrics?x=1", "/%6detrics", "/metrics%2f", "/%6Detrics%2F")
+    for path in paths:
+        for method in ("GET", "DELETE"):
+            with proxy.connect() as connection:
+                connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                assert statuses(connection.recv(65_536)) == [404], f"{method} {path}"
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
