@@ -1,4 +1,4 @@
-"""The unit of systemd: its settings and its wait."""
+"""The unit of systemd: its settings, its wait, and the first key that docs/ingress.md creates."""
 
 from __future__ import annotations
 
@@ -12,17 +12,45 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.access.keys import make_key
+from tests.access.keys import bearer, make_key
 from tests.conftest import REPOSITORY
 from tests.deploy.proxy.replicas import ReplicatedService
 from tests.server.ingresses import PROGRAMS, shipped_configuration
-from tests.servers import running_server
+from tests.servers import free_port, running_server, wait_until
 
 
 def unit_settings(state: Path) -> dict[str, str]:
     """Variables that the unit sets, with another state folder."""
     unit = shipped_configuration("systemd").replace("/var/lib/osteo", str(state))
     return dict(re.findall(r"^Environment=(\w+)=(.*)$", unit, re.M))
+
+
+def create_documented_key(state: Path) -> str:
+    """Run the command of docs/ingress.md, as this user and with another state folder."""
+    page = (REPOSITORY / "docs" / "ingress.md").read_text().replace("\\\n", " ")
+    found = re.search(r"^sudo -u osteo (env .* keys create .*)$", page, re.M)
+    assert found
+    command = found[1].replace("/var/lib/osteo", str(state))
+    command = command.replace("/opt/osteo/current/.venv/bin/osteo", f"{sys.executable} -m app")
+    run = subprocess.run(
+        command.split(), cwd=REPOSITORY, env={}, capture_output=True, text=True, check=True
+    )
+    return run.stdout.strip()
+
+
+def test_replica_of_the_unit_refuses_everybody_until_the_documented_key_exists(
+    tmp_path: Path,
+) -> None:
+    state = tmp_path / "state"
+    port = str(free_port())
+    settings = {name: value.replace("%i", port) for name, value in unit_settings(state).items()}
+    with running_server(tmp_path, **settings) as server:
+        server.wait_until_ready()
+        url = f"{server.url}/v1/models"
+        assert server.client.get(url, timeout=60).status_code == 401
+        headers = bearer(create_documented_key(state))
+        wait_until(lambda: server.client.get(url, headers=headers, timeout=60).status_code == 200)
+    assert (state / "audit.sqlite3").is_file(), "the creation of the key is recorded"
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
