@@ -18,7 +18,7 @@ PROGRAMS = {
     "osteo": typer.main.get_command(osteo),
     "osteo-train": typer.main.get_command(osteo_train),
 }
-TYPED = re.compile(r"(?:^|/|&& |=\S+ )(osteo(?:-train)?) ([^`\n|>&#]*)", re.M)
+TYPED = re.compile(r"(?:^|bin/|&& |=\S+ )(osteo(?:-train)?) ([^`\n|>&#]*)", re.M)
 """A program and what follows it, in a block or in a span of code."""
 
 

@@ -36,7 +36,8 @@ class FailingReplica(BaseHTTPRequestHandler):
         self.send_header("Retry-After", str(RETRY_AFTER_S))
         self.end_headers()
 
-    do_POST = do_GET  # noqa: N815 - the name that `http.server` looks for
+    # The names that `http.server` looks for.
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
 
     def log_message(self, *_: object) -> None:
         """Be quiet."""

@@ -165,6 +165,16 @@ def test_client_waits_as_long_as_a_rejection_says(tmp_path: Path) -> None:
     assert all(wait_s >= s >= 1 for wait_s, s in zip(waits_s, asked_s, strict=False))
 
 
+def test_client_waits_on_its_own_terms_if_an_ingress_says_a_date() -> None:
+    date = {"Retry-After": "Fri, 27 Nov 2026 08:00:00 GMT"}
+    answers = iter([httpx2.Response(503, headers=date), httpx2.Response(200, json={"ok": True})])
+    program = documented_client()
+    program["time"] = SimpleNamespace(sleep=lambda _: None)
+    transport = httpx2.MockTransport(lambda _: next(answers))
+    with httpx2.Client(base_url="http://x", transport=transport) as client:
+        assert program["classify"](client, b"tile") == {"ok": True}
+
+
 @pytest.mark.parametrize("status", [401, 422])
 def test_client_does_not_repeat_what_would_fail_again(status: int) -> None:
     n_requests = itertools.count()

@@ -13,16 +13,32 @@ from tests.server.ingresses import PROGRAMS, ingress, shipped_configuration
 from tests.servers import free_port
 
 
+@pytest.mark.parametrize("is_silent", [True, False])
 @pytest.mark.parametrize(
-    ("path", "n_seen"), [("/v1/classify", 2), ("/v1/explain", 2), ("/v1/models/rollback", 1)]
+    ("method", "path", "n_seen"),
+    [
+        ("POST", "/v1/classify", 2),
+        ("POST", "/v1/explain", 2),
+        ("POST", "/v1/models/rollback", 1),
+        ("GET", "/v1/jobs/1", 2),
+        ("DELETE", "/v1/jobs/1", 1),  # the first one cancels the job, a second one deletes it
+        ("DELETE", "/v1/slides/1", 1),
+        ("DELETE", "/v1/uploads/1", 1),
+        ("PATCH", "/v1/uploads/1", 1),
+        ("PUT", "/v1/uploads/1", 1),
+    ],
 )
-def test_nginx_repeats_only_what_is_safe_to_repeat(path: str, n_seen: int, tmp_path: Path) -> None:
+def test_nginx_repeats_only_what_is_safe_to_repeat(
+    method: str, path: str, n_seen: int, is_silent: bool, tmp_path: Path
+) -> None:
     with (
-        failing_replicas(is_silent=True) as (addresses, seen),
+        failing_replicas(is_silent=is_silent) as (addresses, seen),
         ingress("nginx", tmp_path, addresses) as proxy,
         proxy.client() as client,
     ):
-        assert client.post(path, content=b"tile").status_code == 502
+        content = None if method in {"GET", "DELETE"} else b"tile"
+        answer = client.request(method, path, content=content)
+        assert answer.status_code == (502 if is_silent else 503)
         assert len(seen) == n_seen
 
 
