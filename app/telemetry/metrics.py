@@ -31,7 +31,9 @@ _DISTANCE_BUCKETS: Final = (
     *(0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0),
 )
 _BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64)
-
+# A series that begins at 1 has not increased for Prometheus, so an alert on one event needs the 0.
+_PROBLEMS_FROM_ZERO: Final = ("slides-full", "disk-full")
+_REFUSALS_FROM_ZERO: Final = ("unknown", "signature")
 
 _Kind = TypeVar("_Kind", WatchedCounter, WatchedGauge)
 
@@ -96,11 +98,15 @@ class Metrics:
         self.request_problems = self._counter(
             "osteo_request_problems", "Requests that got a problem response, by problem.", "problem"
         )
+        for problem in _PROBLEMS_FROM_ZERO:
+            self.request_problems.labels(problem)
         self.access_refusals = self._counter(
             "osteo_access_refusals",
             "Requests refused because of their caller, by reason.",
             "reason",
         )
+        for reason in _REFUSALS_FROM_ZERO:
+            self.access_refusals.labels(reason)
         self.access_open = self._gauge(
             "osteo_access_open", "1 if everybody may call, 0 if callers are identified."
         )
