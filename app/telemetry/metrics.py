@@ -32,7 +32,6 @@ _DISTANCE_BUCKETS: Final = (
 )
 _BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64)
 
-
 _Kind = TypeVar("_Kind", WatchedCounter, WatchedGauge)
 
 
@@ -94,12 +93,16 @@ class Metrics:
             "osteo_tile_problems", "Tiles that could not be classified, by problem.", "problem"
         )
         self.request_problems = self._counter(
-            "osteo_request_problems", "Requests that got a problem response, by problem.", "problem"
+            "osteo_request_problems",
+            "Requests that got a problem response, by problem.",
+            "problem",
+            from_zero=("slides-full", "disk-full"),
         )
         self.access_refusals = self._counter(
             "osteo_access_refusals",
             "Requests refused because of their caller, by reason.",
             "reason",
+            from_zero=("unknown", "signature"),
         )
         self.access_open = self._gauge(
             "osteo_access_open", "1 if everybody may call, 0 if callers are identified."
@@ -236,8 +239,18 @@ class Metrics:
         """Render the exposition text that Prometheus scrapes."""
         return generate_latest(self.registry)
 
-    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
-        return Counter(name, documentation, labels, registry=self.registry)
+    def _counter(
+        self, name: str, documentation: str, *labels: str, from_zero: Sequence[str] = ()
+    ) -> Counter:
+        """Create a counter; `from_zero` has values of its label that are exported at once.
+
+        A series that begins at 1 has not increased for Prometheus, so an alert on few events needs
+        the 0.
+        """
+        counter = Counter(name, documentation, labels, registry=self.registry)
+        for value in from_zero:
+            counter.labels(value)
+        return counter
 
     def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
         return Gauge(name, documentation, labels, registry=self.registry)

@@ -52,10 +52,11 @@ class Panel:
 
 
 def read_panels(*, rate_interval_s: int, file: Path = DASHBOARD) -> list[Panel]:
-    """Read the panels, with all jobs of osteo-tiles and a window for rates in their expressions."""
+    """Read the panels, of all namespaces and jobs, with a window for rates in the expressions."""
     content = json.loads(file.read_text())
-    (job,) = (v for v in content["templating"]["list"] if v["name"] == "job")
-    values = {"$__rate_interval": f"{rate_interval_s}s", "$job": job["allValue"]}
+    variables = (v for v in content["templating"]["list"] if v["includeAll"])
+    values = {f"${v['name']}": v["allValue"] for v in variables}
+    values["$__rate_interval"] = f"{rate_interval_s}s"
     panels, row = [], ""
     for entry in content["panels"]:
         if entry["type"] == "row":

@@ -95,6 +95,20 @@ def test_metrics_count_requests_tiles_and_problems(client: TestClient) -> None:
     assert 'model_name="osteo-mobilenetv2"' in text
 
 
+@pytest.mark.parametrize(
+    "series",
+    [
+        'osteo_request_problems_total{problem="slides-full"}',
+        'osteo_request_problems_total{problem="disk-full"}',
+        'osteo_access_refusals_total{reason="unknown"}',
+        'osteo_access_refusals_total{reason="signature"}',
+    ],
+)
+def test_series_of_an_alert_on_few_events_begins_at_zero(client: TestClient, series: str) -> None:
+    """Otherwise the alert would miss the events before the first scrape that has the series."""
+    assert f"{series} 0.0" in client.get("/metrics").text
+
+
 def test_models_describe_the_model_that_serves(client: TestClient) -> None:
     document = client.get("/v1/models").json()
     (model,) = document["models"]

@@ -32,6 +32,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]
         OSTEO_STATE_DIR=str(folder / "state"),
         OSTEO_METRICS_OPEN="true",
         OSTEO_AUDIT="on",
+        OSTEO_REQUEST_TIMEOUT_S="60",
     ) as server:
         server.wait_until_ready()
         server.client.get(f"{server.url}/v1/jobs", headers=bearer(key), timeout=60)  # opens it

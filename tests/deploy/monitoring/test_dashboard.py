@@ -10,6 +10,7 @@ import yaml  # type: ignore[import-untyped]  # it ships no types
 
 from benchmarks.dashboard.panels import DASHBOARD, MONITORING_DIR, read_panels
 from tests.contract.test_container import SERVICES
+from tests.deploy.monitoring.rules import selectors_of
 
 CONTENT = json.loads(DASHBOARD.read_text())
 PANELS = [panel for panel in CONTENT["panels"] if panel["type"] != "row"]
@@ -34,6 +35,14 @@ def test_panel_has_a_description_a_unit_and_the_chosen_data_source(panel: dict) 
     sources = [panel["datasource"], *(target["datasource"] for target in panel["targets"])]
     assert all(source == {"type": "prometheus", "uid": "${datasource}"} for source in sources)
     assert all(target["legendFormat"] for target in panel["targets"])
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
+def test_panel_shows_the_chosen_namespace_and_job(panel: dict) -> None:  # type: ignore[type-arg]  # JSON
+    for target in panel["targets"]:
+        for selector in selectors_of(target["expr"]):
+            chosen = ("$namespace|",) if selector.startswith("ALERTS") else ("$namespace", "$job")
+            assert all(f'=~"{value}"' in selector for value in chosen), selector
 
 
 def test_panels_do_not_overlap() -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import queue
 import re
+import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,17 +24,23 @@ from tests.deploy.monitoring.programs import find_program, run_program
 from tests.servers import running_server, wait_until
 
 DOCUMENTED_URL = "https://pager.hospital.example/osteo"
+HEARTBEAT_URL = "https://heartbeat.hospital.example/osteo"
 Messages = queue.Queue[dict[str, Any]]
 
 
 @pytest.fixture
 def pager() -> Iterator[tuple[str, Messages]]:
-    """A web server that keeps what is posted to it; its URL and the messages."""
+    """A web server that keeps what it is told by POST or GET; its URL and the messages."""
     messages: Messages = queue.Queue()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:  # the library's name
             messages.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def do_GET(self) -> None:  # the library's name
+            messages.put({"path": self.path})
             self.send_response(200)
             self.end_headers()
 
@@ -90,3 +99,32 @@ def test_a_stopped_service_is_told_to_the_receiver_of_the_guide(
     assert alert["labels"]["severity"] == "critical"
     assert alert["labels"]["instance"] in alert["annotations"]["summary"]
     assert alert["annotations"]["runbook_url"] == "docs/monitoring.md#alert-osteodown"
+
+
+def test_the_heartbeat_of_the_guide_stops_with_prometheus_or_alertmanager(
+    pager: tuple[str, Messages], tmp_path: Path
+) -> None:
+    for program in ("prometheus", "prometheus-alertmanager"):
+        find_program(program)
+    if shutil.which("curl") is None:
+        if os.environ.get("REQUIRE_CLIENT_TOOLS"):
+            pytest.fail("curl is not installed")
+        pytest.skip("curl is not installed")
+    url, messages = pager
+    (line,) = (block for block in code_blocks("docs/monitoring.md", "") if HEARTBEAT_URL in block)
+    job = line.removeprefix("*/5 * * * * ").replace(HEARTBEAT_URL, url)
+    configuration = (MONITORING_DIR / "alertmanager.yml").read_text()
+
+    def run_job() -> int:
+        replaced = job.replace("http://127.0.0.1:9090", prometheus.url)
+        replaced = replaced.replace("http://127.0.0.1:9093", alertmanager)
+        return subprocess.run(["/bin/sh", "-c", replaced], check=False, timeout=120).returncode
+
+    with running_prometheus(tmp_path, "127.0.0.1:9", interval_s=1) as prometheus:
+        with running_alertmanager(tmp_path, configuration) as alertmanager:
+            assert run_job() == 0
+            assert messages.get(timeout=60) == {"path": "/osteo"}
+        assert run_job() != 0
+    with running_alertmanager(tmp_path, configuration) as alertmanager:
+        assert run_job() != 0
+    assert messages.empty()

@@ -21,7 +21,7 @@ PANELS = read_panels(rate_interval_s=60)
 PANELS_OF_FAILURES = {"Turned away"}
 """They are empty while nothing fails."""
 SELECTORS_OF_FAILURES = (
-    *('status=~"5.."', "queue-full", "slides-full", "osteo_tls_certificate_expiry"),
+    *('status=~"5.."', "queue-full", "osteo_tls_certificate_expiry"),
     *("osteo_identity_provider", "osteo_rate_limit_storage"),
 )
 """They have no series while nothing fails, or without TLS, an identity provider or Redis."""

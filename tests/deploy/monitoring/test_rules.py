@@ -47,6 +47,12 @@ def test_each_alert_says_how_bad_it_is_and_where_its_remedy_is(alert: str) -> No
     assert rule["annotations"]["runbook_url"] == anchor
 
 
+@pytest.mark.parametrize("alert", RULES)
+def test_no_alert_sums_over_namespaces(alert: str) -> None:
+    summed = re.findall(r"by \(([^)]*)\)", RULES[alert]["expr"])
+    assert all(labels.startswith("namespace, job") for labels in summed)
+
+
 def test_the_guide_explains_each_alert_and_no_other() -> None:
     assert [alert for alert, _ in SECTIONS] == list(RULES)
 
