@@ -21,7 +21,7 @@ from typing import Final
 
 from tests.deploy.podman import CACHE, podman
 
-_PROGRAMS: Final = ("sh", "chmod", "install", "mkdir", "cp", "cat", "ls", "sleep")
+_PROGRAMS: Final = ("sh", "chmod", "install", "mkdir", "cp", "mv", "rm", "cat", "ls", "sleep")
 # What wheels may link to beside what Python itself does.
 _LIBRARIES: Final = (
     *("libstdc++.so.6", "libgcc_s.so.1"),
