@@ -51,9 +51,12 @@ def _report_missing_gpu(runtime: Runtime) -> None:
     """Log why the CPU computes, if TensorFlow is installed, which is of use on a GPU only."""
     if runtime.device != "cpu" or not has_tensorflow():
         return
-    used = "LiteRT" if runtime.name == "litert" else "TensorFlow"
+    # Only who asks for the SavedModel wants a GPU; `auto` is the default, also where there is none.
+    used, level = "TensorFlow", logging.WARNING
+    if runtime.name == "litert":
+        used, level = "LiteRT", logging.INFO
     reason = f"No GPU is visible to TensorFlow: {why_no_gpu()}. Using {used} on the CPU."
-    _logger.warning("gpu_not_used", extra={"reason": reason})
+    _logger.log(level, "gpu_not_used", extra={"reason": reason})
 
 
 def open_classifier(
