@@ -67,6 +67,11 @@ def _finished(process: subprocess.Popen[bytes]) -> subprocess.CompletedProcess[b
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
+def restore_sigint() -> None:
+    """For `preexec_fn`: a background shell ignores SIGINT, and its children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @contextmanager
 def started(arguments: list[str], cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A running process that SIGINT can stop and that ends with the block."""
@@ -77,8 +82,7 @@ def started(arguments: list[str], cwd: Path) -> Iterator[subprocess.Popen[bytes]
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         bufsize=0,  # else `communicate` would lose what `read` has read ahead
-        # A background shell ignores SIGINT, and its children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - the child only starts Python
+        preexec_fn=restore_sigint,  # noqa: PLW1509 - the child only starts Python
     ) as process:
         try:
             yield process

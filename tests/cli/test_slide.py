@@ -107,6 +107,7 @@ def test_a_run_that_was_stopped_resumes_where_it_was(
         env=program.environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        preexec_fn=program.restore_sigint,  # noqa: PLW1509 - the child only starts Python
     ) as process:
         wait_until(lambda: len(_stored(out)) >= COMMIT_ROWS, timeout_s=300)
         process.send_signal(end)

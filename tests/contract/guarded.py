@@ -71,7 +71,7 @@ def open_guarded(models_dir: Path, folder: Path, runtime: FakeRuntime) -> Iterat
     with (
         mock.patch.object(FailedAttempts, "delay_s", return_value=0.0),
         mock.patch.object(access_control, "RATE_LIMITED_DELAY_S", 0.0),
-        mock.patch.object(writer, "COMMIT_TIMEOUT_S", 0.2),
+        mock.patch.object(writer, "COMMIT_TIMEOUT_S", 2.0),
         client_of(guarded_settings(models_dir, folder), opener_of(runtime)) as client,
     ):
         guarded.client = client

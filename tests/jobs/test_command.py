@@ -14,6 +14,7 @@ import pytest
 from app.jobs.opening import open_queue
 from app.jobs.records import JobState
 from app.settings import Settings
+from tests.cli.program import restore_sigint
 from tests.conftest import REPOSITORY
 from tests.jobs.requests import a_request
 
@@ -55,7 +56,13 @@ def test_command_ends_when_asked(number: int, tmp_path: Path) -> None:
     environ = {**os.environ, "OSTEO_STATE_DIR": str(tmp_path)}
     queue = open_queue(Settings(state_dir=tmp_path))
     job, _ = queue.submit(a_request())
-    with subprocess.Popen(COMMAND, cwd=REPOSITORY, env=environ, stderr=subprocess.PIPE) as worker:
+    with subprocess.Popen(
+        COMMAND,
+        cwd=REPOSITORY,
+        env=environ,
+        stderr=subprocess.PIPE,
+        preexec_fn=restore_sigint,  # noqa: PLW1509 - the child only starts Python
+    ) as worker:
         assert worker.stderr is not None
         while b"slide_job_ended" not in worker.stderr.readline():
             assert worker.poll() is None

@@ -60,7 +60,7 @@ def make_repository(folder: Path, version: str = "1.2.0", **files: str) -> Path:
         "files": {"model.tflite": {"sha256": hashlib.sha256(b"model").hexdigest()}},
     }
     contents = {
-        ".gitignore": "dist/\n",
+        ".gitignore": "__pycache__/\ndist/\n",
         "pyproject.toml": _PYPROJECT,
         "Makefile": _MAKEFILE,
         "Dockerfile": f"FROM scratch AS cpu\nARG BUNDLE={BUNDLE}\n",
