@@ -1,7 +1,7 @@
-"""Spans around the parts of a request's work; without a trace, nothing of this costs anything.
+"""Spans around the parts of a request's work. Without a trace they cost almost nothing.
 
-The trace is in the context of whoever works for the request. Tasks of the event loop get a copy of
-the context; a function that runs in another thread takes it along with `carried`.
+The trace is in the context of the task that works on the request. New tasks of the event loop get a
+copy of the context; `carried` passes it to a function that runs in another thread.
 """
 
 from __future__ import annotations
