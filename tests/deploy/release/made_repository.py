@@ -90,7 +90,7 @@ def commit(folder: Path) -> None:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """Run git as a made-up author, without the configuration of the developer who runs the tests."""
+    """Run git as a made-up author, without the configuration of the developer."""
     who = {"NAME": "A", "EMAIL": "a@example.org", "DATE": _TIME}
     environ = {f"GIT_{r}_{k}": v for r in ("AUTHOR", "COMMITTER") for k, v in who.items()}
     environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
