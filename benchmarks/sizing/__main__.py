@@ -171,7 +171,7 @@ def _run_plan(options: argparse.Namespace) -> int:
             replaced_s=options.replaced_s,
             gpu_cost_cores=options.gpu_cost_cores,
         )
-        results = json.loads(options.results.read_text())
+        results = _read(options.results)
         planned = plan(results, demand, cluster, _read_gpu(options.gpu_results))
     except (OSError, ValueError) as error:
         print(f"sizing: {error}", file=sys.stderr)
@@ -180,9 +180,19 @@ def _run_plan(options: argparse.Namespace) -> int:
     return 0
 
 
-def _read_gpu(file: Path) -> Mapping[str, Any] | None:
-    found: Mapping[str, Any] | None = json.loads(file.read_text()) if file.is_file() else None
+def _read(file: Path) -> dict[str, Any]:
+    """Raise ValueError, which names the file, if it is not a results file."""
+    try:
+        found = json.loads(file.read_text())
+    except json.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"{file} is not a results file.")  # noqa: TRY004 - of a file, not of a call
     return found
+
+
+def _read_gpu(file: Path) -> Mapping[str, Any] | None:
+    return _read(file) if file.is_file() else None
 
 
 def _run_measure(options: argparse.Namespace) -> int:

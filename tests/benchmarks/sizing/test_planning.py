@@ -232,6 +232,17 @@ def test_command_prints_a_table_or_json(tmp_path: Any, capsys: pytest.CaptureFix
     assert json.loads(capsys.readouterr().out)["replicas"] == 2
 
 
+@pytest.mark.parametrize("content", ["", "[]", "# Sizing"])
+@pytest.mark.parametrize("option", ["--results", "--gpu-results"])
+def test_command_names_a_file_that_holds_no_results(
+    option: str, content: str, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "results.json"
+    file.write_text(content)
+    assert main(["plan", option, str(file)]) == 1
+    assert capsys.readouterr().err == f"sizing: {file} is not a results file.\n"
+
+
 def test_command_counts_cores_and_prints_all_digits(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["plan", "--pod-cores", "1", "--tiles-per-day", "2000000", "--slides-per-day", "1"]
     assert main(words) == 0
