@@ -13,6 +13,7 @@ import json
 import platform
 import re
 import sys
+import sysconfig
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,13 @@ class Inventory:
 
 
 def read_inventory(models_dir: Path, root: Path = Path("/")) -> Inventory:
-    """List what the running interpreter, a folder of bundles and a file system contain."""
-    found = {d.name: d for d in importlib.metadata.distributions()}
+    """List what the running interpreter, a folder of bundles and a file system contain.
+
+    Packages are those of site-packages: a module may add copies of its own to `sys.path`, as Ray
+    does when it is imported.
+    """
+    site_packages = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    found = {d.name: d for d in importlib.metadata.distributions(path=sorted(site_packages))}
     return Inventory(
         python=platform.python_version(),
         machine=platform.machine(),

@@ -6,7 +6,7 @@ import time
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
-from tests.access.oidc.key_server import key_server, sign
+from tests.access.oidc.key_server import key_server, plain_answer, sign
 from tests.access.oidc.provider import new_rsa_key
 from tests.end_to_end.exchanges import exchange, request
 from tests.end_to_end.services import ready_service
@@ -19,18 +19,23 @@ TRACE_ID, CALLER_SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE_ID}-{CALLER_SPAN}-01"
 
 
-def trace_ids_of_failures(server: RunningServer) -> set[object]:
-    """Of the log lines about the identity provider."""
-    failures = [line for line in server.events() if line["event"] == "identity_provider_failed"]
-    return {line.get("trace_id") for line in failures}
+def events(server: RunningServer) -> dict[str, dict[str, object]]:
+    """The latest log line of each event."""
+    return {str(line["event"]): line for line in server.events()}
 
 
 def test_fetch_of_signing_keys_carries_the_trace(tmp_path: Path) -> None:
     key = {**new_rsa_key(), "kid": "k2"}
     claims = {"sub": "lis", "exp": int(time.time()) + 600}
     with collector() as found, key_server() as provider:
+        provider.publish([{name: key[name] for name in ("kty", "n", "e")}])
         settings = {"OSTEO_OIDC_ISSUER": provider.issuer, "OSTEO_OIDC_AUDIENCE": "tiles"}
         with ready_service(tmp_path, **found.environ, **settings) as server:
+            # The service fetches keys at start, for no request. A request that came while it did
+            # would share that fetch.
+            wait_until(lambda: "signing_keys_changed" in events(server))
+            assert set(provider.traceparents) == {None}
+            provider.answers["/jwks"] = plain_answer(b"", 500)
             headers = {
                 "Authorization": f"Bearer {sign(key, 'RS256', claims)}",
                 "traceparent": TRACEPARENT,
@@ -40,9 +45,8 @@ def test_fetch_of_signing_keys_carries_the_trace(tmp_path: Path) -> None:
             assert {(span.kind, span.trace_id) for span in calls} == {(CLIENT, TRACE_ID)}
             sent = {f"00-{TRACE_ID}-{span.span_id}-01" for span in calls}
             assert sent <= set(provider.traceparents)
-            # The service fetches keys at start too, for no request.
-            wait_until(lambda: trace_ids_of_failures(server) == {None, TRACE_ID})
-            assert None in provider.traceparents
+            wait_until(lambda: "identity_provider_failed" in events(server))
+            assert events(server)["identity_provider_failed"]["trace_id"] == TRACE_ID
 
 
 def test_fetch_of_a_dicom_series_carries_the_trace(tmp_path: Path) -> None:

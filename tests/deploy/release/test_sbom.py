@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import re
 import subprocess
@@ -137,6 +138,17 @@ def test_write_bom_refuses_what_does_not_follow_the_schema(
     with pytest.raises(ReleaseError, match=r"bad.json does not follow the schema"):
         write_bom(Bom(), tmp_path / "bad.json")
     assert not (tmp_path / "bad.json").exists()
+
+
+def test_inventory_has_no_copies_that_a_module_put_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Ray does when it is imported."""
+    (tmp_path / "copied-1.dist-info").mkdir()
+    (tmp_path / "copied-1.dist-info" / "METADATA").write_text("Name: copied\nVersion: 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert importlib.metadata.version("copied") == "1"
+    assert "copied" not in {d.name for d in read_inventory(tmp_path).distributions}
 
 
 def test_image_bom_has_what_the_image_has(tmp_path: Path) -> None:
