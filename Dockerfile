@@ -27,22 +27,12 @@ COPY training training
 RUN /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation . \
  && /opt/venv/bin/python -m pip uninstall --yes --quiet hatchling editables trove-classifiers setuptools pip
 
-FROM ${GPU_BASE} AS build-gpu
-WORKDIR /build
-COPY requirements/gpu.lock ./
-RUN python -m venv /opt/venv \
- && /opt/venv/bin/python -m pip install --no-cache-dir --require-hashes -r gpu.lock
-COPY pyproject.toml README.md LICENSE NOTICE ./
-COPY app app
-# app/api/problems.md links to it.
-COPY docs/problems.md docs/problems.md
-COPY training training
-# TensorFlow needs setuptools.
-RUN /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation . \
- && /opt/venv/bin/python -m pip uninstall --yes --quiet hatchling editables trove-classifiers pip
-
-# In both, any user of group 0 may run the service, even one without an entry in /etc/passwd. It
-# writes only to /tmp and to /var/lib/osteo (keys, audit); a new volume takes the mode over.
+# The packages of `gpu` take 7 GB. They are installed in the final stage, since a copy from a build
+# stage would take that space again, and in a layer of their own, which a new version of the program
+# leaves as it is.
+# In both targets, any user of group 0 may run the service, even one without an entry in
+# /etc/passwd. It writes only to /tmp and to /var/lib/osteo (keys, audit); a new volume takes the
+# mode over.
 FROM ${GPU_BASE} AS gpu
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
@@ -56,11 +46,17 @@ ENV NVIDIA_VISIBLE_DEVICES=all \
     OSTEO_CREATE_FIRST_KEY=true \
     CUDA_CACHE_PATH=/var/lib/osteo/cuda-cache \
     CUDA_CACHE_MAXSIZE=268435456
-COPY --from=build-gpu /opt/venv /opt/venv
-COPY --from=models /models /models
+RUN --mount=type=bind,source=requirements/gpu.lock,target=/build/gpu.lock \
+    python -m venv /opt/venv \
+ && /opt/venv/bin/python -m pip install --no-cache-dir --require-hashes -r /build/gpu.lock
 # TensorFlow 2.21 does not look into all folders of NVIDIA's wheels, so the loader must.
 RUN ls -d /opt/venv/lib/python3*/site-packages/nvidia/*/lib > /etc/ld.so.conf.d/nvidia-wheels.conf \
  && ldconfig
+# TensorFlow needs setuptools.
+RUN --mount=type=bind,target=/build \
+    /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation /build \
+ && /opt/venv/bin/python -m pip uninstall --yes --quiet hatchling editables trove-classifiers pip
+COPY --from=models /models /models
 RUN install -d -o 10001 -g 0 -m 0770 /var/lib/osteo
 USER 10001:0
 EXPOSE 8000

@@ -21,7 +21,10 @@ from typing import Final
 
 from tests.deploy.podman import CACHE, podman
 
-_PROGRAMS: Final = ("sh", "chmod", "install", "mkdir", "cp", "mv", "rm", "cat", "ls", "sleep")
+_PROGRAMS: Final = (
+    *("sh", "chmod", "install", "mkdir", "cp", "mv", "rm", "cat", "ls", "sleep"),
+    "/sbin/ldconfig",
+)
 # What wheels may link to beside what Python itself does.
 _LIBRARIES: Final = (
     *("libstdc++.so.6", "libgcc_s.so.1"),
@@ -31,7 +34,7 @@ _UNUSED: Final = ("site-packages", "dist-packages", "test", "__pycache__", "idle
 _LINKS: Final = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
 _FOLDERS: Final = (
     "dev",
-    "etc",
+    "etc/ld.so.conf.d",
     "proc",
     "run",
     "sys",
@@ -44,6 +47,7 @@ _FILES: Final = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n",
     "etc/group": "root:x:0:\n",
     "etc/nsswitch.conf": "hosts: files dns\n",
+    "etc/ld.so.conf": "include /etc/ld.so.conf.d/*.conf\n",
 }
 
 

@@ -18,7 +18,7 @@ CACHE: Final = (
 )
 """Images are kept here, so that only the first run of the tests builds them."""
 _RUN_DIR: Final = Path(f"/run/osteo-tests-{os.geteuid()}")  # Podman allows 50 characters
-_WITHIN_S: Final = 900.0
+_WITHIN_S: Final = 1800.0
 _PACKAGES: Final = "podman runc netavark aardvark-dns iptables catatonit"
 
 
