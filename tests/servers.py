@@ -45,11 +45,15 @@ def free_port() -> int:
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    """Wait for what takes milliseconds on a quiet machine."""
-    deadline = time.monotonic() + timeout_s
+    """Wait for what takes milliseconds on a quiet machine.
+
+    It asks less often the longer it waits, because many conditions take as long as a request.
+    """
+    started = time.monotonic()
     while not condition():
-        assert time.monotonic() < deadline, "the condition was never met"
-        time.sleep(0.005)
+        waited_s = time.monotonic() - started
+        assert waited_s < timeout_s, "the condition was never met"
+        time.sleep(min(max(waited_s / 10, 0.005), 0.05))
 
 
 def serve_command(*arguments: str) -> list[str]:
@@ -114,8 +118,8 @@ def running_server(
 ) -> Iterator[RunningServer]:
     """Run `osteo serve` with the released bundles; its log goes to a file in `tmp_path`.
 
-    It is forked from a process that has imported what it needs. With `verify`, its client speaks
-    TLS. It listens on a free port, or on `OSTEO_PORT`.
+    It is forked from a process that has imported what it needs, and has one worker. With `verify`,
+    its client speaks TLS. It listens on a free port, or on `OSTEO_PORT`.
     """
     with _started(tmp_path, verify, environ, is_forked=True) as server:
         yield server
@@ -144,7 +148,12 @@ def _started(
     log_file = tmp_path / "serve.log"
     arguments = ["serve", "--port", str(port)]
     options: dict[str, Any] = {"cwd": checkout}
-    options["env"] = {"OSTEO_MODELS_DIR": str(RELEASED_MODELS), "PATH": "", **environ}
+    options["env"] = {
+        "OSTEO_MODELS_DIR": str(RELEASED_MODELS),
+        "OSTEO_WORKERS": "1",  # each further one has to load the model and check its golden tiles
+        "PATH": "",
+        **environ,
+    }
     with log_file.open("wb") as log:
         process: subprocess.Popen[bytes] = (
             ForkedProcess(arguments, stdout=log, stderr=log, **options)
@@ -152,9 +161,11 @@ def _started(
             else subprocess.Popen(serve_command(*arguments[1:]), stdout=log, stderr=log, **options)
         )
     # Making a client takes longer than most requests, so there is one. Each request connects anew.
+    # Without TLS it needs no certificates, which take longer still to load.
     limits = httpx2.Limits(max_keepalive_connections=0)
+    context = verify or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        with httpx2.Client(limits=limits, verify=True if verify is None else verify) as client:
+        with httpx2.Client(limits=limits, verify=context) as client:
             yield RunningServer(process, f"{scheme}://127.0.0.1:{port}", log_file, client)
     finally:
         process.kill()
