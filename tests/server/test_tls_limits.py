@@ -148,14 +148,19 @@ def test_client_that_says_goodbye_is_gone(
     assert "eof_received" not in caplog.text
 
 
-@pytest.mark.parametrize("start", [b"", b"\x16\x03\x01\x02\x00\x01"], ids=["silent", "half"])
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 def test_handshake_must_end_in_time(
-    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch, start: bytes
+    context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, loop: Loop
 ) -> None:
     monkeypatch.setattr(tls, "HANDSHAKE_TIMEOUT_S", 0.2)
-    with socket.create_connection(address, timeout=60) as silent:
-        silent.sendall(start)
+    with (
+        serving(plain_app, keep_alive_s=3600, tls=context, loop=loop) as address,
+        socket.create_connection(address, timeout=60) as silent,
+        socket.create_connection(address, timeout=60) as half,
+    ):
+        half.sendall(b"\x16\x03\x01\x02\x00\x01")
         assert is_closed_within(silent, 60)
+        assert is_closed_within(half, 60)
 
 
 def test_half_open_handshakes_do_not_stop_the_service(
