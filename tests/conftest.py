@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import os
+import shutil
 import time
 from collections.abc import Callable, Generator, ItemsView, Iterator, KeysView
 from collections.abc import Set as AbstractSet
@@ -144,11 +145,17 @@ def _clean_environment(
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(scope="session")
+def _built_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    models = tmp_path_factory.mktemp("built") / "models"
+    build_bundle(models)
+    return models
+
+
 @pytest.fixture
-def models_dir(tmp_path: Path) -> Path:
-    """A models folder that contains one fake bundle."""
-    build_bundle(tmp_path / "models")
-    return tmp_path / "models"
+def models_dir(tmp_path: Path, _built_models: Path) -> Path:
+    """A models folder that contains one fake bundle, which the test may change."""
+    return shutil.copytree(_built_models, tmp_path / "models")
 
 
 @pytest.fixture

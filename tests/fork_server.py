@@ -2,7 +2,9 @@
 
 It never starts a thread, a native runtime or a device: those do not survive a fork. A forked
 program runs as the main module of a process of its own, with its own streams, environment and
-working directory, and ends as any Python program does: with its exit code or by a signal.
+working directory. It ends as any Python program does: with its exit code or by a signal, after
+its threads, with what is registered at exit, and its output flushed. Only Python itself is not
+torn down object by object, which would copy all the memory that is shared with this server.
 
 `tests/forking.py` starts it and talks to it.
 """
@@ -10,6 +12,7 @@ working directory, and ends as any Python program does: with its exit code or by
 from __future__ import annotations
 
 import array
+import atexit
 import ctypes
 import gc
 import importlib
@@ -21,7 +24,9 @@ import signal
 import socket
 import struct
 import sys
-from typing import Any
+import threading
+import traceback
+from typing import Any, NoReturn
 
 _MAX_REQUEST_BYTES = 2**20
 _N_STREAMS = 3
@@ -119,6 +124,29 @@ def main(path: str, modules: list[str]) -> str:
     return next_program(listener)
 
 
+def end(code: int) -> NoReturn:
+    """End this process as Python does, but leave its memory to the system."""
+    try:
+        threading._shutdown()  # type: ignore[attr-defined] # waits for threads; not public
+    except KeyboardInterrupt:
+        traceback.print_exc()  # and waits no longer
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        sys.exit(code)  # Python itself says what it could not write
+    os._exit(code)
+
+
 if __name__ == "__main__":
     _code = main(sys.argv[1], sys.argv[2:])
-    exec(compile(_code, "<program>", "exec"), {"__name__": "__main__"})  # noqa: S102 - a test's own
+    try:
+        exec(compile(_code, "<program>", "exec"), {"__name__": "__main__"})  # noqa: S102 - a test's own
+    except SystemExit as _error:
+        if not isinstance(_error.code, int | None):
+            raise
+        _exit_code = _error.code or 0
+    else:
+        _exit_code = 0
+    end(_exit_code)

@@ -21,9 +21,13 @@ from typing import Any, Final
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 APP: Final = (
     *("app.main", "app.serving.loading", "app.server.run", "ai_edge_litert.interpreter"),
-    *("typer", "rich.progress", "rich.status", "rich._emoji_codes"),
-    *("PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.TiffImagePlugin"),
-    *("app.audit.store", "psycopg", "jwt", "limits", "redis.asyncio"),
+    *("app.slides.run", "app.jobs.opening", "app.audit.findings", "app.core.markup", "statistics"),
+    *("typer", "rich.progress", "rich.status", "rich._emoji_codes", "typer._click.decorators"),
+    *("PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.TiffImagePlugin", "PIL.BmpImagePlugin"),
+    *("PIL.GifImagePlugin", "PIL.PpmImagePlugin", "encodings.idna", "encodings.cp437"),
+    *("app.audit.store", "psycopg", "jwt", "limits", "redis.asyncio", "pydantic.v1"),
+    *("uvicorn.loops.uvloop", "uvicorn.lifespan.on", "fastapi.telemetry._runtime"),
+    "tests.warm_app",
 )
 """What `osteo` imports; `app.cli` itself looks for a terminal when it is imported."""
 TRAINING: Final = (

@@ -24,7 +24,7 @@ from starlette.types import ASGIApp
 from app.server.tile_protocol import TileProtocol
 from app.server.tls import limit_handshakes
 from tests.conftest import RELEASED_MODELS, REPOSITORY
-from tests.forking import ForkedProcess
+from tests.forking import RUN_APP, ForkedProcess
 
 Loop = Literal["auto", "asyncio", "uvloop"]
 """The event loop of a server; "auto" is what `osteo serve` uses."""
@@ -45,11 +45,15 @@ def free_port() -> int:
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    """Wait for what takes milliseconds on a quiet machine."""
-    deadline = time.monotonic() + timeout_s
+    """Wait for what takes milliseconds on a quiet machine.
+
+    It asks less often the longer it waits, because many conditions take as long as a request.
+    """
+    started = time.monotonic()
     while not condition():
-        assert time.monotonic() < deadline, "the condition was never met"
-        time.sleep(0.005)
+        waited_s = time.monotonic() - started
+        assert waited_s < timeout_s, "the condition was never met"
+        time.sleep(min(max(waited_s / 10, 0.005), 0.05))
 
 
 def serve_command(*arguments: str) -> list[str]:
@@ -108,16 +112,38 @@ class RunningServer:
         return [json.loads(line) for line in lines if line[0] == "{" and line[-1] == "\n"]
 
 
+def plain_client(**options: Any) -> httpx2.Client:
+    """A client for URLs without TLS; loading certificates takes longer than most requests."""
+    return httpx2.Client(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), **options)
+
+
+def serve_until_it_ends(
+    folder: Path, *arguments: str, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `osteo serve`, forked, where it ends by itself."""
+    options: dict[str, Any] = {"cwd": folder, "env": environ, "text": True}
+    options |= dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+    with ForkedProcess(["serve", *arguments], **options) as process:
+        output, errors = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
+
+
 @contextmanager
 def running_server(
-    tmp_path: Path, verify: ssl.SSLContext | None = None, /, **environ: str
+    tmp_path: Path,
+    verify: ssl.SSLContext | None = None,
+    /,
+    *,
+    before: str = "",
+    **environ: str,
 ) -> Iterator[RunningServer]:
     """Run `osteo serve` with the released bundles; its log goes to a file in `tmp_path`.
 
-    It is forked from a process that has imported what it needs. With `verify`, its client speaks
-    TLS. It listens on a free port, or on `OSTEO_PORT`.
+    It is forked from a process that has imported what it needs, and has one worker. With `verify`,
+    its client speaks TLS. It listens on a free port, or on `OSTEO_PORT`. `before` is Python that
+    runs first in its process.
     """
-    with _started(tmp_path, verify, environ, is_forked=True) as server:
+    with _started(tmp_path, verify, environ, code=f"{before}\n{RUN_APP}") as server:
         yield server
 
 
@@ -126,7 +152,7 @@ def freshly_started_server(
     tmp_path: Path, checkout: Path = REPOSITORY, /, **environ: str
 ) -> Iterator[RunningServer]:
     """As `running_server`, but the server starts as any command does, from a checkout."""
-    with _started(tmp_path, None, environ, is_forked=False, checkout=checkout) as server:
+    with _started(tmp_path, None, environ, checkout=checkout) as server:
         yield server
 
 
@@ -136,7 +162,7 @@ def _started(
     verify: ssl.SSLContext | None,
     environ: dict[str, str],
     *,
-    is_forked: bool,
+    code: str | None = None,
     checkout: Path = REPOSITORY,
 ) -> Iterator[RunningServer]:
     scheme = "http" if verify is None else "https"
@@ -144,17 +170,26 @@ def _started(
     log_file = tmp_path / "serve.log"
     arguments = ["serve", "--port", str(port)]
     options: dict[str, Any] = {"cwd": checkout}
-    options["env"] = {"OSTEO_MODELS_DIR": str(RELEASED_MODELS), "PATH": "", **environ}
+    options["env"] = {
+        "OSTEO_MODELS_DIR": str(RELEASED_MODELS),
+        "OSTEO_WORKERS": "1",  # each further one has to load the model and check its golden tiles
+        "PATH": "",
+        **environ,
+    }
     with log_file.open("wb") as log:
         process: subprocess.Popen[bytes] = (
-            ForkedProcess(arguments, stdout=log, stderr=log, **options)
-            if is_forked
-            else subprocess.Popen(serve_command(*arguments[1:]), stdout=log, stderr=log, **options)
+            subprocess.Popen(serve_command(*arguments[1:]), stdout=log, stderr=log, **options)
+            if code is None
+            else ForkedProcess(arguments, code=code, stdout=log, stderr=log, **options)
         )
     # Making a client takes longer than most requests, so there is one. Each request connects anew.
     limits = httpx2.Limits(max_keepalive_connections=0)
     try:
-        with httpx2.Client(limits=limits, verify=True if verify is None else verify) as client:
+        with (
+            httpx2.Client(limits=limits, verify=verify)
+            if verify
+            else plain_client(limits=limits) as client
+        ):
             yield RunningServer(process, f"{scheme}://127.0.0.1:{port}", log_file, client)
     finally:
         process.kill()

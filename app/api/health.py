@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from app.api.openapi import problem_responses
+from app.api.routes import Routes
 from app.api.schemas import Health
 from app.core.errors import NotReadyError
 from app.serving.readiness import Readiness
 from app.telemetry.metrics import Metrics
 
 
-def build_router(readiness: Readiness, metrics: Metrics) -> APIRouter:
+def build_router(readiness: Readiness, metrics: Metrics) -> Routes:
     """The routes, bound to the readiness and the metrics of a service."""
-    router = APIRouter(tags=["health"])
+    router = Routes(tags=["health"])
 
     @router.get("/livez", responses=problem_responses(needs_caller=False))
     async def livez() -> Health:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 
 from app.api.openapi import problem_responses
+from app.api.routes import Routes
 from app.api.schemas import Limits, ModelsAnswer, ServedModel
 from app.core.manifest import VERSION_PATTERN
 from app.inference.classifier import Classifier
@@ -18,9 +19,9 @@ Version = Annotated[str, Path(pattern=VERSION_PATTERN, description="The version 
 _SWITCH_CODES: Final = ("model-not-found", "activation-refused")
 
 
-def build_router(lifecycle: Lifecycle, settings: Settings) -> APIRouter:
+def build_router(lifecycle: Lifecycle, settings: Settings) -> Routes:
     """The routes, bound to the model of a service."""
-    router = APIRouter(prefix="/v1", tags=["models"])
+    router = Routes(prefix="/v1", tags=["models"])
 
     @router.get("/models", responses=problem_responses("not-ready", needs_scope=False))
     async def list_models() -> ModelsAnswer:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
+from app.api.routes import Routes
 from app.api.slide_access import note, slide_problems, slide_router
 from app.api.slide_json import JSON_PROBLEMS
 from app.api.slide_schemas import NewSpecimen
@@ -15,7 +16,7 @@ from app.slides.results import SpecimenSummary
 from app.slides.storage.stored_answers import read_answer
 
 
-def build_router(slides: SlideService) -> APIRouter:
+def build_router(slides: SlideService) -> Routes:
     """The route, bound to the slides of a service."""
     router = slide_router(slides)
 

@@ -7,8 +7,10 @@ from app.bundle.golden_tiles import (
     GOLDEN_TOLERANCE,
     GoldenTile,
     check_golden_tiles,
+    largest_difference,
     read_golden_record,
     read_golden_tiles,
+    released_tiles,
     unchecked_parts,
 )
 from app.bundle.trust import Trust
@@ -23,9 +25,11 @@ __all__ = [
     "Trust",
     "check_golden_tiles",
     "find_bundle",
+    "largest_difference",
     "list_versions",
     "open_bundle",
     "read_golden_record",
     "read_golden_tiles",
+    "released_tiles",
     "unchecked_parts",
 ]

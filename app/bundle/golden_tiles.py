@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -108,11 +108,36 @@ def check_golden_tiles(
         InferenceError: the bundle has no golden tiles for this precision, or the model returns
             another number of logits.
     """
+    return largest_difference(released_tiles(bundle, precision), infer_logits, precision)
+
+
+def released_tiles(bundle: Bundle, precision: str) -> list[GoldenTile]:
+    """The golden tiles of a bundle whose labels and temperature are those of the release.
+
+    Raises:
+        ManifestError: they are not, or as `read_golden_tiles`.
+        InferenceError: the bundle has no golden tiles for this precision.
+    """
     _require_released_answers(bundle)
+    tiles = list(read_golden_tiles(bundle, precision))
+    if not tiles:
+        raise InferenceError("The bundle has no golden tiles, so its answers cannot be checked.")
+    return tiles
+
+
+def largest_difference(
+    golden_tiles: Iterable[GoldenTile],
+    infer_logits: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    precision: str,
+) -> float:
+    """Compare a runtime's logits of golden tiles with the released ones.
+
+    Raises:
+        GoldenTileError: a logit differs by more than `GOLDEN_TOLERANCE`, or is NaN.
+        InferenceError: the model returns another number of logits.
+    """
     largest, tolerance = 0.0, GOLDEN_TOLERANCE[precision]
-    n_tiles = 0
-    for golden in read_golden_tiles(bundle, precision):
-        n_tiles += 1
+    for golden in golden_tiles:
         logits = infer_logits(golden.tile[np.newaxis])[0]
         if logits.shape != golden.logits.shape:
             raise InferenceError(
@@ -122,8 +147,6 @@ def check_golden_tiles(
         if not difference <= tolerance:  # true for NaN
             raise GoldenTileError(golden.name, difference, tolerance)
         largest = max(largest, difference)
-    if n_tiles == 0:
-        raise InferenceError("The bundle has no golden tiles, so its answers cannot be checked.")
     return largest
 
 

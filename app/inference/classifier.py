@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.bundle import Bundle, check_golden_tiles
+from app.bundle import Bundle, largest_difference, released_tiles
 from app.core.appearance import glass_by_cell
 from app.core.calibration import probabilities_from_logits
 from app.core.errors import ExplanationUnavailableError, UnknownLabelError
@@ -80,8 +80,16 @@ class Classifier:
         Raises:
             GoldenTileError: the runtime does not reproduce the released model.
         """
+        precision = self.runtime.precision
+        golden_tiles = released_tiles(self.bundle, precision)  # decoded once for all runs
+
+        def run(alone: bool) -> float:
+            return largest_difference(
+                golden_tiles, lambda tiles: self.runtime.infer(tiles, alone=alone).logits, precision
+            )
+
         concurrent = [False] * self.runtime.n_warm_ups
-        return max(self._golden_difference(alone) for alone in (*concurrent, True))
+        return max(run(alone) for alone in (*concurrent, True))
 
     def classify(
         self, tile_bytes: bytes, queued_at: float | None = None, explain: str | None = None
@@ -242,12 +250,6 @@ class Classifier:
         """Free the runtime's memory and end the decoder's processes."""
         self._decoder.close()
         self.runtime.close()
-
-    def _golden_difference(self, alone: bool) -> float:
-        def infer(tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
-            return self.runtime.infer(tiles, alone=alone).logits
-
-        return check_golden_tiles(self.bundle, infer, self.runtime.precision)
 
     def _probabilities(self, outputs: ModelOutputs) -> NDArray[np.float32]:
         """The probabilities of one tile, float32 `[C]`."""

@@ -6,13 +6,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.api.spellings import canonical_path
-from app.main import create_app
-from app.settings import Settings
 from tests.bundles import plain_tile
+from tests.described import openapi_document
 
 OPERATIONS = [
     (method.upper(), path.replace("{version}", "1"))
-    for path, operations in create_app(Settings()).openapi()["paths"].items()
+    for path, operations in openapi_document()["paths"].items()
     for method in operations
 ]
 UNDESCRIBED = ["/", "/docs", "/openapi.json", "/problems/queue-full"]

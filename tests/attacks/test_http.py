@@ -11,6 +11,7 @@ from http.client import HTTPResponse
 
 import pytest
 
+from app.runtime.cores import usable_cores
 from tests.bundles import plain_tile
 from tests.server.connections import receive_all, statuses
 from tests.servers import RunningServer, running_server, wait_until
@@ -30,6 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     with running_server(
         tmp_path_factory.mktemp("attacked"),
         OSTEO_ADMIN_TOKEN=TOKEN,
+        OSTEO_WORKERS=str(usable_cores() + 1),  # as without a setting
         OSTEO_MAX_UPLOAD_BYTES=str(8 * MEBIBYTE),
         OSTEO_UPLOAD_GRACE_S=str(GRACE_S),
     ) as server:

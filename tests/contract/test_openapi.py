@@ -13,15 +13,14 @@ import httpx2
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from app.main import create_app
-from app.settings import Settings
+from tests.described import openapi_document
 from tests.servers import RunningServer, running_server
 
 TOKEN = "a-long-secret-of-tests"
 # A request to a route without parameters and body cannot be invalid.
 CASES = [
     (path, method, mode)
-    for path, operations in create_app(Settings()).openapi()["paths"].items()
+    for path, operations in openapi_document()["paths"].items()
     for method, operation in operations.items()
     for mode in ("positive", "negative")
     if mode == "positive" or {"parameters", "requestBody"} & set(operation)

@@ -12,8 +12,9 @@ from fastapi.testclient import TestClient
 from app.api.problems import MEDIA_TYPE, PROBLEM_TYPES
 from app.main import create_app
 from app.settings import Settings
+from tests.described import openapi_document
 
-DOCUMENT = create_app(Settings()).openapi()
+DOCUMENT = openapi_document()
 OPERATIONS = {
     f"{method.upper()} {path}": operation
     for path, item in DOCUMENT["paths"].items()

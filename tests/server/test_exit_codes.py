@@ -9,14 +9,13 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from app.settings.variables import OTHER_VARIABLES
 from tests.conftest import REPOSITORY
 from tests.forking import ForkedProcess
-from tests.servers import serve_command
+from tests.servers import serve_command, serve_until_it_ends
 
 needs_ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
 
@@ -31,22 +30,13 @@ def taken_port() -> Iterator[str]:
         yield str(taken.getsockname()[1])
 
 
-def serve_in(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run `osteo serve` where it ends by itself; forked, which a test below does without."""
-    options: dict[str, Any] = {"cwd": folder, "env": environ, "text": True}
-    options |= dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
-    with ForkedProcess(["serve", *arguments], **options) as process:
-        output, errors = process.communicate(timeout=120)
-    return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
-
-
 @pytest.mark.parametrize(
     "host",
     ["127.0.0.1", "0.0.0.0", "localhost"]  # noqa: S104 - nothing listens there
     + [pytest.param(host, marks=needs_ipv6) for host in ("::1", "::")],
 )
 def test_taken_port_is_exit_code_1(tmp_path: Path, taken_port: str, host: str) -> None:
-    run = serve_in(tmp_path, OSTEO_HOST=host, OSTEO_PORT=taken_port, OSTEO_AUTH="none")
+    run = serve_until_it_ends(tmp_path, OSTEO_HOST=host, OSTEO_PORT=taken_port, OSTEO_AUTH="none")
     assert run.returncode == 1
     assert "address already in use" in run.stderr.lower()
     assert "Traceback" not in run.stderr
@@ -54,7 +44,9 @@ def test_taken_port_is_exit_code_1(tmp_path: Path, taken_port: str, host: str) -
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "no-such-host.invalid"])
 def test_address_of_another_machine_is_exit_code_1(tmp_path: Path, host: str) -> None:
-    run = serve_in(tmp_path, "--host", host, "--port", "0", OSTEO_AUTH="none", OSTEO_AUDIT="off")
+    run = serve_until_it_ends(
+        tmp_path, "--host", host, "--port", "0", OSTEO_AUTH="none", OSTEO_AUDIT="off"
+    )
     assert run.returncode == 1
     assert "Traceback" not in run.stderr
 
@@ -66,11 +58,11 @@ def test_address_of_another_machine_is_exit_code_1(tmp_path: Path, host: str) ->
 def test_wrong_setting_or_option_is_exit_code_2(
     tmp_path: Path, arguments: tuple[str, ...], environ: dict[str, str]
 ) -> None:
-    assert serve_in(tmp_path, *arguments, **environ).returncode == 2
+    assert serve_until_it_ends(tmp_path, *arguments, **environ).returncode == 2
 
 
 def test_misspelt_setting_is_exit_code_2_and_names_the_nearest(tmp_path: Path) -> None:
-    run = serve_in(tmp_path, OSTEO_PROT="9000")
+    run = serve_until_it_ends(tmp_path, OSTEO_PROT="9000")
     assert run.returncode == 2
     assert re.search(r"OSTEO_PROT is not a setting\. Did you mean OSTEO_PORT", run.stderr)
 
@@ -78,12 +70,14 @@ def test_misspelt_setting_is_exit_code_2_and_names_the_nearest(tmp_path: Path) -
 def test_variables_of_other_programs_do_not_stop_the_server(
     tmp_path: Path, taken_port: str
 ) -> None:
-    run = serve_in(tmp_path, "--port", taken_port, **dict.fromkeys(OTHER_VARIABLES, "anything"))
+    run = serve_until_it_ends(
+        tmp_path, "--port", taken_port, **dict.fromkeys(OTHER_VARIABLES, "anything")
+    )
     assert run.returncode == 1, "it went as far as the port"
 
 
 def test_exit_codes_are_in_the_help_and_hold(tmp_path: Path, taken_port: str) -> None:
-    run = serve_in(tmp_path, "--help")
+    run = serve_until_it_ends(tmp_path, "--help")
     assert run.returncode == 0
     text = " ".join(run.stdout.split())
     assert "Exit code 0: it stopped as asked. 1: it could not start (the port is taken" in text

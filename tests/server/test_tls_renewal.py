@@ -20,8 +20,7 @@ import pytest
 from app.server.tls import TlsFiles
 from tests.authorities import CLIENT_NAME, Authority, Issued
 from tests.bundles import plain_tile
-from tests.conftest import REPOSITORY
-from tests.servers import RunningServer, running_server, serve_command, wait_until
+from tests.servers import RunningServer, running_server, serve_until_it_ends, wait_until
 
 TILE = plain_tile((210, 120, 170))
 
@@ -219,18 +218,10 @@ def test_expired_certificate_is_served_with_a_warning(site: Site, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["certificate", "key", "client_ca"])
-def test_missing_file_is_exit_code_1_and_is_named(site: Site, name: str) -> None:
+def test_missing_file_is_exit_code_1_and_is_named(site: Site, tmp_path: Path, name: str) -> None:
     path: Path = getattr(site.files, name)
     path.unlink()
-    run = subprocess.run(
-        serve_command("--port", "0"),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env=site.settings,
-        cwd=REPOSITORY,
-    )
+    run = serve_until_it_ends(tmp_path, "--port", "0", **site.settings)
     assert run.returncode == 1
     event = json.loads(run.stderr.splitlines()[-1])
     assert event["event"] == "cannot_use_tls"

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-import kubernetes_validate  # type: ignore[import-untyped] # it has no types
 import pytest
 import yaml  # type: ignore[import-untyped] # its types are another package
 
@@ -23,6 +22,7 @@ from tests.deploy.kubernetes.rendering import (
     only,
 )
 from tests.deploy.kubernetes.restricted import assert_restricted
+from tests.deploy.kubernetes.schemas import require_valid
 from tests.deploy.kubernetes.tools import validate_service_monitor
 
 _CUSTOM_KINDS: Final = {"ServiceMonitor"}
@@ -54,7 +54,7 @@ def _settings(objects: Objects) -> dict[str, str]:
 def test_every_object_is_valid(objects: Objects) -> None:
     validated = [each for each in objects if each["kind"] not in _CUSTOM_KINDS]
     for each in validated:
-        kubernetes_validate.validate(each, "1.37", strict=True)
+        require_valid(each)
     assert {each["kind"] for each in validated} == {
         *("ConfigMap", "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy"),
         *("PodDisruptionBudget", "Service", "ServiceAccount"),
@@ -74,8 +74,8 @@ def test_an_invalid_service_monitor_would_be_found(objects: Objects) -> None:
 
 def test_an_invalid_object_would_be_found(objects: Objects) -> None:
     container_of(objects)["readinesProbe"] = {}
-    with pytest.raises(kubernetes_validate.ValidationError, match="readinesProbe"):
-        kubernetes_validate.validate(only(objects, "Deployment"), "1.37", strict=True)
+    with pytest.raises(ValueError, match="readinesProbe"):
+        require_valid(only(objects, "Deployment"))
 
 
 def test_the_pod_meets_the_restricted_standard(objects: Objects) -> None:

@@ -7,7 +7,6 @@ import tarfile
 from pathlib import Path
 from typing import Final
 
-import kubernetes_validate  # type: ignore[import-untyped] # it has no types
 import pytest
 import yaml  # type: ignore[import-untyped]  # it ships no types
 
@@ -17,6 +16,7 @@ from tests.deploy.images import build_image
 from tests.deploy.kubernetes.pod import one_at_a_time
 from tests.deploy.kubernetes.rendering import KUSTOMIZE, Objects, only, parsed
 from tests.deploy.kubernetes.restricted import assert_restricted
+from tests.deploy.kubernetes.schemas import require_valid
 from tests.deploy.kubernetes.tools import kubernetes_tool
 from tests.deploy.podman import podman
 
@@ -30,7 +30,7 @@ def _rendered() -> Objects:
 def test_its_objects_are_valid_and_restricted() -> None:
     objects = _rendered()
     for each in objects:
-        kubernetes_validate.validate(each, "1.37", strict=True)
+        require_valid(each)
     assert_restricted(only(objects, "Job")["spec"]["template"]["spec"])
 
 

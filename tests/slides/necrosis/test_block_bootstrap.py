@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import norm, t
 
 from app.slides.necrosis import block_bootstrap
 from app.slides.necrosis.block_bootstrap import CountedTiles, bootstrap_ratio, draw_shares
@@ -64,6 +63,8 @@ def test_draws_are_the_same_each_time() -> None:
 
 
 def test_few_blocks_widen_the_tails() -> None:
+    from scipy.stats import norm, t  # takes seconds, which every process would spend
+
     expected = norm.cdf(-np.sqrt(16 / 15) * t.ppf(0.975, 15))
     assert block_bootstrap._expanded_tail(15, 16) == pytest.approx(expected, rel=0.01)
     assert block_bootstrap._expanded_tail(9999, 10000) == pytest.approx(0.025, rel=0.01)
@@ -71,5 +72,7 @@ def test_few_blocks_widen_the_tails() -> None:
 
 @pytest.mark.parametrize("n_free", [3, 5, 15, 200])
 def test_student_quantile_is_that_of_scipy(n_free: int) -> None:
+    from scipy.stats import t
+
     found = block_bootstrap._student_quantile(0.975, n_free)
     assert found == pytest.approx(t.ppf(0.975, n_free), rel=0.01)
