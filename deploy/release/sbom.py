@@ -12,7 +12,6 @@ from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.output.json import JsonV1Dot6
 from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
 from deploy.release.components import (
@@ -149,6 +148,9 @@ def write_bom(bom: Bom, path: Path) -> None:
     Raises:
         ReleaseError: it does not follow the schema.
     """
+    # Here, because the import takes seconds: the grammar of addresses is compiled each time.
+    from cyclonedx.validation.json import JsonStrictValidator
+
     text = JsonV1Dot6(bom).output_as_string(indent=2)
     invalid = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
     if invalid:
