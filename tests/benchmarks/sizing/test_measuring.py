@@ -81,7 +81,7 @@ def test_counters_grow_with_work() -> None:
 
 def test_busy_machine_is_refused_with_what_to_do() -> None:
     with pytest.raises(RuntimeError, match=r"other work uses .* cores .* --busy"):
-        require_quiet(max_other_cores=-1)
+        require_quiet(max_other_cores=-1, sample_s=0.05)
 
 
 @pytest.fixture(scope="module")
