@@ -91,7 +91,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (folder / "tiles").mkdir()
     (folder / "tiles" / "a.png").write_bytes(plain_tile((200, 120, 160)))
     output = folder / "sizing.json"
-    words = ["measure", "--busy", "--cores", "1", "--seconds", "1.5", "--loads", "0.3", "8"]
+    words = ["measure", "--busy", "--cores", "1", "--seconds", "1", "--loads", "0.3", "8"]
     assert main([*words, "--tiles", str(folder / "tiles"), "--output", str(output)]) == 0
     found: dict[str, Any] = json.loads(output.read_text())
     return found
