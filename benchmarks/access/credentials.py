@@ -102,7 +102,7 @@ def provider() -> Iterator[Provider]:
         "issuer": issuer,
         "jwks_uri": f"{issuer}/jwks",
     }
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:
         yield Provider(issuer, _sign(private, issuer, OPEN_SCOPES))

@@ -64,14 +64,16 @@ def disturbance(before: Counters, after: Counters, own_s: float) -> Disturbance:
     return Disturbance(other_s / seconds, (after.steal_s - before.steal_s) / seconds)
 
 
-def require_quiet(max_other_cores: float = MAX_OTHER_CORES) -> Disturbance:
-    """Watch the machine for two seconds.
+def require_quiet(
+    max_other_cores: float = MAX_OTHER_CORES, sample_s: float = _SAMPLE_S
+) -> Disturbance:
+    """Watch the machine for some seconds.
 
     Raises:
         RuntimeError: it is busy.
     """
     before, own_s = read_counters(), time.process_time()
-    time.sleep(_SAMPLE_S)
+    time.sleep(sample_s)
     found = disturbance(before, read_counters(), time.process_time() - own_s)
     if found.other_cores + found.stolen_cores > max_other_cores:
         raise RuntimeError(

@@ -89,16 +89,18 @@ def audit(
         NotAuditedError: the database could not be reached, or its answers cannot be relied on.
         VulnerableError: it knows others.
     """
-    if not _look_up([KNOWN_VULNERABLE], osv_url, timeout_s):
+    locked = {(pin.name, pin.version) for pin in pins}
+    found = [
+        vulnerability
+        for versions in _rounds({KNOWN_VULNERABLE, *locked})
+        for vulnerability in _look_up(versions, osv_url, timeout_s)
+    ]
+    if all((v.package, v.version) != KNOWN_VULNERABLE for v in found):
         raise NotAuditedError(
             f"not audited: {osv_url} does not know the published vulnerability of "
             f"{' '.join(KNOWN_VULNERABLE)}, so its answers say nothing"
         )
-    found = [
-        vulnerability
-        for versions in _rounds({(pin.name, pin.version) for pin in pins})
-        for vulnerability in _look_up(versions, osv_url, timeout_s)
-    ]
+    found = [v for v in found if (v.package, v.version) in locked]
     current = {entry.identifier for entry in accepted if entry.until >= today}
     refused = [v for v in found if not current.intersection(v.identifiers)]
     if refused:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 from deploy.release.images import TARGETS, Image
-from deploy.release.inventory import Distribution, read_inventory
+from deploy.release.inventory import Distribution, read_distributions
 from deploy.release.licences import Rules
 from deploy.release.locks import Pin, lock_path, read_lock
 from deploy.release.notices import third_party_notices
 from deploy.release.sbom import PRODUCT, Subject, image_bom, lock_bom, write_bom
 
 
-@functools.cache
-def installed_packages() -> dict[str, Distribution]:
-    """Packages of the running environment by canonical name."""
-    inventory = read_inventory(Path("none"))
-    return {found.canonical_name: found for found in inventory.distributions}
+def installed_packages(pins: Iterable[Pin]) -> dict[str, Distribution]:
+    """What is installed in the running environment of some packages, by canonical name."""
+    names = {pin.name for pin in pins}
+    return {found.canonical_name: found for found in read_distributions(names)}
 
 
 def write_boms(
@@ -37,10 +36,10 @@ def write_boms(
         LicenceError: a licence is unknown.
         ReleaseError: a bill does not follow its schema.
     """
-    installed, rules = installed_packages(), Rules.read()
+    locks = {name: read_lock(lock_path(checkout, name)) for name in names}
+    installed, rules = installed_packages(chain(*locks.values())), Rules.read()
     written = []
-    for name in names:
-        pins = read_lock(lock_path(checkout, name))
+    for name, pins in locks.items():
         bom = lock_bom(Subject(name, version, epoch), pins, installed, checkout / "models", rules)
         written.append(out / f"sbom-{name}.cdx.json")
         write_bom(bom, written[-1])
@@ -53,10 +52,10 @@ def write_licences(checkout: Path, version: str, out: Path) -> list[Path]:
     Raises:
         LicenceError: a licence is unknown, or must not be shipped.
     """
-    installed, rules = installed_packages(), Rules.read()
+    locks = {name: read_lock(lock_path(checkout, name)) for name in TARGETS.values()}
+    installed, rules = installed_packages(chain(*locks.values())), Rules.read()
     written = []
-    for name in TARGETS.values():
-        pins = read_lock(lock_path(checkout, name))
+    for name, pins in locks.items():
         packages = {pin.name for pin in pins if pin.installs_here()}
         text = third_party_notices(f"{name}.lock", version, packages, installed, rules)
         written.append(_write(out / f"third-party-licences-{name}.txt", text))

@@ -14,6 +14,7 @@ import platform
 import re
 import sys
 import sysconfig
+from collections.abc import Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ class Distribution:
     @property
     def canonical_name(self) -> str:
         """The name as lock files spell it (PEP 503)."""
-        return re.sub(r"[-_.]+", "-", self.name).lower()
+        return _canonical(self.name)
 
 
 @dataclass(frozen=True)
@@ -79,21 +80,33 @@ class Inventory:
 
 
 def read_inventory(models_dir: Path, root: Path = Path("/")) -> Inventory:
-    """List what the running interpreter, a folder of bundles and a file system contain.
-
-    Packages are those of site-packages: a module may add copies of its own to `sys.path`, as Ray
-    does when it is imported.
-    """
-    site_packages = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    found = {d.name: d for d in importlib.metadata.distributions(path=sorted(site_packages))}
+    """List what the running interpreter, a folder of bundles and a file system contain."""
     return Inventory(
         python=platform.python_version(),
         machine=platform.machine(),
         system=_system(root),
-        distributions=[_read_distribution(found[name]) for name in sorted(found, key=str.lower)],
+        distributions=read_distributions(),
         debian=_read_debian(root),
         bundles=read_bundles(models_dir),
     )
+
+
+def read_distributions(names: Set[str] | None = None) -> list[Distribution]:
+    """List the Python packages of the running interpreter.
+
+    They are those of site-packages: a module may add copies of its own to `sys.path`, as Ray does
+    when it is imported.
+
+    Args:
+        names: canonical ones of the packages to list; all of them if None.
+    """
+    site_packages = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    found = {d.name: d for d in importlib.metadata.distributions(path=sorted(site_packages))}
+    return [
+        _read_distribution(found[name])
+        for name in sorted(found, key=str.lower)
+        if names is None or _canonical(name) in names
+    ]
 
 
 def read_bundles(models_dir: Path) -> dict[str, dict[str, Any]]:
@@ -106,6 +119,10 @@ def read_bundles(models_dir: Path) -> dict[str, dict[str, Any]]:
         }
         for path in paths
     }
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _read_distribution(found: importlib.metadata.Distribution) -> Distribution:

@@ -148,7 +148,8 @@ def write_bom(bom: Bom, path: Path) -> None:
     Raises:
         ReleaseError: it does not follow the schema.
     """
-    from cyclonedx.validation.json import JsonStrictValidator  # takes seconds to import
+    # Here, because the import takes seconds: the grammar of addresses is compiled each time.
+    from cyclonedx.validation.json import JsonStrictValidator
 
     text = JsonV1Dot6(bom).output_as_string(indent=2)
     invalid = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)

@@ -104,9 +104,9 @@ def test_broken_manifest_is_one_short_error(tmp_path: Path, before: bytes, after
     assert len(str(raised.value)) < 700
 
 
-def test_million_labels_are_rejected(tmp_path: Path) -> None:
+def test_hundred_thousand_labels_are_rejected(tmp_path: Path) -> None:
     document = manifest_of(tmp_path).model_dump(mode="json") | {"labels": "LABELS"}
-    labels = ",".join(['{"id":"a","name":"b","is_tumor":true}'] * 10**6)
+    labels = ",".join(['{"id":"a","name":"b","is_tumor":true}'] * 10**5)
     content = json.dumps(document).replace('"LABELS"', f"[{labels}]")
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(ManifestError, match="labels must have at most 1000 items"):

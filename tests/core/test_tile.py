@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
@@ -41,6 +41,7 @@ def encode_image(image: Image.Image, format_: str, **options: object) -> bytes:
 
 
 @pytest.mark.parametrize("format_", FORMATS)
+@settings(max_examples=40)
 @given(width=st.integers(64, 700), height=st.integers(64, 700))
 def test_decode_tile_returns_the_documented_shape_for_any_size(
     format_: str, width: int, height: int

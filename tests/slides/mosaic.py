@@ -92,10 +92,13 @@ class DrawnSlide:
         """Cells with a label."""
         return sum(row.count(label) for row in self.labels)
 
-    def cells(self) -> Iterator[tuple[int, int, str]]:
+    def cells(
+        self, columns: slice = slice(None), rows: slice = slice(None)
+    ) -> Iterator[tuple[int, int, str]]:
         """Column, row and label of each cell that is not glass."""
-        for row, labels in enumerate(self.labels):
-            for column, label in enumerate(labels):
+        for row in range(len(self.labels))[rows]:
+            for column in range(len(self.labels[row]))[columns]:
+                label = self.labels[row][column]
                 if label:
                     yield column, row, label
 
@@ -113,7 +116,9 @@ class DrawnSlide:
         """Pixels of level 0, glass where there is no cell."""
         pixels = np.full((height, width, 3), _GLASS_LEVEL, np.uint8)
         side_px = round(CELL_UM / self.drawing.mpp)
-        for column, row, label in self.cells():
+        first_x, first_y = self.location_level0(0, 0)
+        columns, rows = _within(x - first_x, width, side_px), _within(y - first_y, height, side_px)
+        for column, row, label in self.cells(columns, rows):
             left, top = (
                 a - b for a, b in zip(self.location_level0(column, row), (x, y), strict=True)
             )
@@ -124,6 +129,11 @@ class DrawnSlide:
                 cell = _turned(enlarged, column, row)
                 pixels[y0:y1, x0:x1] = cell[y0 - top : y1 - top, x0 - left : x1 - left]
         return pixels
+
+
+def _within(begin: int, length: int, side_px: int) -> slice:
+    """The cells, along one axis, that have pixels between two places."""
+    return slice(max(0, begin // side_px), max(0, -(-(begin + length) // side_px)))
 
 
 def _turned(pixels: Pixels, column: int, row: int) -> Pixels:

@@ -65,8 +65,8 @@ def test_the_service_monitor_is_valid(objects: Objects) -> None:
     validate_service_monitor(only(objects, "ServiceMonitor"))
 
 
-def test_an_invalid_service_monitor_would_be_found(objects: Objects) -> None:
-    monitor = only(objects, "ServiceMonitor")
+def test_an_invalid_service_monitor_would_be_found(tmp_path: Path) -> None:
+    monitor = only(kustomized(tmp_path, "cpu", ["monitoring"]), "ServiceMonitor")
     del monitor["spec"]["endpoints"][0]["authorization"]["credentials"]["key"]
     with pytest.raises(AssertionError, match="credentials must have required property key"):
         validate_service_monitor(monitor)

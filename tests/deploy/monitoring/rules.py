@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any, Final
 
@@ -12,7 +13,9 @@ from benchmarks.dashboard.panels import MONITORING_DIR
 RULE_TESTS: Final = sorted(file.name for file in MONITORING_DIR.glob("*_test.yml"))
 
 
+@functools.cache
 def read_yaml(name: str) -> Any:
+    """The content of a file, which no test may change: reading it takes long."""
     return yaml.safe_load((MONITORING_DIR / name).read_text())
 
 

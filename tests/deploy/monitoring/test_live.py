@@ -80,10 +80,12 @@ def test_prometheus_evaluates_each_alert(prometheus: Prometheus) -> None:
 
 
 def test_the_picture_of_the_guide_can_be_drawn(prometheus: Prometheus, tmp_path: Path) -> None:
-    """`python -m benchmarks.dashboard` does this after a longer run."""
+    """`python -m benchmarks.dashboard` does this after a longer run, with all panels."""
+    first_row = [panel for panel in PANELS if panel.row == PANELS[0].row]
+    assert {panel.kind for panel in first_row} == {panel.kind for panel in PANELS}
     end_s = time.time()
     span = {"begin_s": end_s - 30, "end_s": end_s, "step_s": 1.0}
-    draw_dashboard(PANELS, prometheus, **span, file=tmp_path / "drawn.png")
+    draw_dashboard(first_row, prometheus, **span, file=tmp_path / "drawn.png")
     with Image.open(tmp_path / "drawn.png") as drawn:
         colours = drawn.convert("RGB").getcolors(maxcolors=2**24)
     assert colours is not None

@@ -55,7 +55,7 @@ def failing_replicas(
         addresses = []
         for _ in range(2):
             server = running.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), handler))
-            threading.Thread(target=server.serve_forever).start()
+            threading.Thread(target=server.serve_forever, args=(0.01,)).start()
             running.callback(server.shutdown)
             addresses.append(("127.0.0.1", int(server.server_address[1])))
         yield addresses, seen

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from tests.server.ingresses import Ingress, ingress
@@ -18,6 +18,9 @@ from tests.servers import (
 
 DRAIN_DELAY_S: Final = 5
 """What docs/upgrades.md asks for behind HAProxy, which has to see that `/readyz` turned 503."""
+_LONGER_THAN_A_TEST_S: Final = 600
+_QUICK_CHECKS: Final = {"inter 500ms": "inter 50ms"}
+"""What HAProxy needs to see a change at once."""
 _PATIENT: Final = {"OSTEO_REQUEST_TIMEOUT_S": "60", "OSTEO_WORKERS": "1"}
 """A busy machine makes answers late, not wrong."""
 
@@ -61,7 +64,13 @@ class ReplicatedService:
     """Two replicas of the service behind an ingress."""
 
     def __init__(
-        self, program: str, folder: Path, *, checkout: Path | None = None, **environ: str
+        self,
+        program: str,
+        folder: Path,
+        *,
+        checkout: Path | None = None,
+        waits_as_documented: bool = False,
+        **environ: str,
     ) -> None:
         """Prepare it; entering the context starts it.
 
@@ -69,14 +78,20 @@ class ReplicatedService:
             program: "nginx" or "haproxy".
             folder: for files of the ingress and logs.
             checkout: of the program; this repository if not given.
+            waits_as_documented: whether replicas are drained for as long as docs/upgrades.md says;
+                otherwise until HAProxy has seen it, which is checked more often than shipped.
             environ: settings of both replicas, in which "%i" is the port, as in a unit of systemd.
         """
         self._program = program
         self._folder = folder
         self._checkout = checkout
         # nginx does not ask /readyz, so a delay would change nothing.
-        delay_s = DRAIN_DELAY_S if program == "haproxy" else 0
-        self._environ = {"OSTEO_DRAIN_DELAY_S": str(delay_s), **environ}
+        self._ends_delays = program == "haproxy" and not waits_as_documented
+        self._changed = _QUICK_CHECKS if self._ends_delays else {}
+        delay_s = _LONGER_THAN_A_TEST_S if self._ends_delays else DRAIN_DELAY_S
+        if program == "haproxy":
+            environ = {"OSTEO_DRAIN_DELAY_S": str(delay_s), **environ}
+        self._environ = environ
         self._running = ExitStack()
         self.replicas = [Replica(folder / name, free_port()) for name in ("a", "b")]
 
@@ -86,16 +101,11 @@ class ReplicatedService:
             replica.start(self._checkout, self._environ)
         addresses = [replica.address for replica in self.replicas]
         self.ingress: Ingress = self._running.enter_context(
-            ingress(self._program, self._folder, addresses)
+            ingress(self._program, self._folder, addresses, **self._changed)
         )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._running.close()
 
     def replace_each(self, checkout: Path | None = None, **environ: str) -> None:
@@ -107,8 +117,11 @@ class ReplicatedService:
         """
         for i, replica in enumerate(self.replicas):
             assert replica.server is not None
-            assert replica.server.stop() == 0
+            replica.server.process.send_signal(signal.SIGTERM)
             self.wait_for_state(i, "DOWN")
+            if self._ends_delays:
+                replica.server.process.send_signal(signal.SIGTERM)  # ends the delay, not the drain
+            assert replica.server.process.wait(timeout=60) == 0
             replica.start(checkout, {**self._environ, **environ})
             self.wait_for_state(i, "UP")
 

@@ -60,7 +60,9 @@ def test_replicas_of_the_unit_share_uploads_and_have_audits_of_their_own(
     state = tmp_path / "state"
     key = make_key(state / "keys.json", "lab")
     with (
-        ReplicatedService(program, tmp_path, checkout=None, **unit_settings(state)) as service,
+        ReplicatedService(
+            program, tmp_path, checkout=None, waits_as_documented=False, **unit_settings(state)
+        ) as service,
         service.ingress.client() as client,
     ):
         client.headers.update(key)

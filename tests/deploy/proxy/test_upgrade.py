@@ -74,7 +74,11 @@ def test_program_is_upgraded_and_rolled_back_without_a_failed_request(
     program: str, earlier_program: Path, tmp_path: Path
 ) -> None:
     with ReplicatedService(
-        program, tmp_path, checkout=earlier_program, OSTEO_MODEL_VERSION="3"
+        program,
+        tmp_path,
+        checkout=earlier_program,
+        waits_as_documented=True,
+        OSTEO_MODEL_VERSION="3",
     ) as service:
         assert programs(service) == [True, True]
         with SteadyLoad(service.ingress) as load:

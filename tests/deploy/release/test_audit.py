@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.release.audit import Accepted, audit, read_accepted
+from deploy.release.audit import KNOWN_VULNERABLE, Accepted, audit, read_accepted
 from deploy.release.errors import NotAuditedError, ReleaseError, VulnerableError
 from deploy.release.locks import Pin
 from tests.deploy.release.made_repository import lock, make_repository, run_command
@@ -24,18 +24,22 @@ def accepted(until: datetime.date) -> list[Accepted]:
     return [Accepted("PYSEC-2026-11", "not used", until)]
 
 
-def test_audit_looks_every_version_up() -> None:
-    with osv_server(DOCUMENTED) as (url, asked):
-        assert audit(PINS, [], today=TODAY, osv_url=url) == []
+def test_audit_looks_every_version_up_and_names_what_is_vulnerable() -> None:
+    expected = r"vulnerabilities:\n  six 2: PYSEC-2026-11, CVE-026-11 \(fixed in 9.9\)$"
+    with (
+        osv_server({**DOCUMENTED, **VULNERABLE}) as (url, asked),
+        pytest.raises(VulnerableError, match=expected),
+    ):
+        audit(PINS, [], today=TODAY, osv_url=url)
     assert set(asked) == {*DOCUMENTED, *((pin.name, pin.version) for pin in PINS)}
 
 
-def test_audit_names_what_is_vulnerable() -> None:
-    with (
-        osv_server({**DOCUMENTED, **VULNERABLE}) as (url, _),
-        pytest.raises(VulnerableError, match=r"six 2: PYSEC-2026-11, CVE-026-11 \(fixed in 9.9\)"),
-    ):
-        audit(PINS, [], today=TODAY, osv_url=url)
+def test_audit_finds_nothing_in_the_example_unless_it_is_locked() -> None:
+    example = Pin(*KNOWN_VULNERABLE, "", ())
+    with osv_server(DOCUMENTED) as (url, _):
+        assert audit([], [], today=TODAY, osv_url=url) == []
+        with pytest.raises(VulnerableError, match=r"jinja2 2\.4\.1: PYSEC-2014-8"):
+            audit([example], [], today=TODAY, osv_url=url)
 
 
 def test_audit_accepts_until_the_end_of_a_day() -> None:
@@ -61,7 +65,7 @@ def test_audit_does_not_pass_when_the_database_gives_no_answer(body: bytes, reas
         osv_server(DOCUMENTED, body) as (url, _),
         pytest.raises(NotAuditedError, match=f"not audited: .*{reason}"),
     ):
-        audit(PINS, [], today=TODAY, osv_url=url, timeout_s=1)
+        audit(PINS[:1], [], today=TODAY, osv_url=url, timeout_s=1)
 
 
 def test_the_command_looks_up_what_only_developers_install(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,8 @@ RULES = Rules.read()
 
 @pytest.fixture(scope="module")
 def installed() -> dict[str, Distribution]:
-    return installed_packages()
+    pins = (read_lock(lock_path(REPOSITORY, name)) for name in ("serve", "gpu"))
+    return installed_packages(chain(*pins))
 
 
 @pytest.mark.parametrize("name", ["serve", "gpu"])

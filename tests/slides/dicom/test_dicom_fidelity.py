@@ -20,7 +20,7 @@ from tests.slides.reading.reference_answers import (
 
 MAX_MEAN_DIFFERENCE: Final = 0.01
 """Maximum mean difference of a probability."""
-COLUMNS: Final = 8
+COLUMNS: Final = 4
 BAND_ROWS: Final = 2
 """A slide is drawn in bands, each a series of its own, so that memory stays small."""
 
@@ -42,8 +42,8 @@ def model() -> Iterator[ReferenceModel]:
     ("style", "mpp", "rows"),
     [
         *((JPEG, 1.0, 4), (JPEG, 2.0, 4), (JPEG, 0.5, 2)),
-        pytest.param(JPEG, 1.0, 26, marks=pytest.mark.exhaustive),
-        pytest.param(JPEG, 2.0, 26, marks=pytest.mark.exhaustive),
+        pytest.param(JPEG, 1.0, 52, marks=pytest.mark.exhaustive),
+        pytest.param(JPEG, 2.0, 52, marks=pytest.mark.exhaustive),
         *((JPEG_RGB, 1.0, 2), (JPEG_2000, 1.0, 2), (JPEG_2000, 2.0, 2)),
         *((RAW, 1.0, 2), (RAW, 2.0, 2)),
     ],
@@ -57,7 +57,7 @@ def test_square_is_the_tile(
 @pytest.mark.real_tiles
 @pytest.mark.exhaustive
 @pytest.mark.parametrize(
-    ("style", "mpp", "rows"), [(JPEG, 1.0, 26), (JPEG, 2.0, 26), (JPEG_2000, 1.0, 6)]
+    ("style", "mpp", "rows"), [(JPEG, 1.0, 52), (JPEG, 2.0, 52), (JPEG_2000, 1.0, 12)]
 )
 def test_square_is_the_real_tile(
     style: Style,

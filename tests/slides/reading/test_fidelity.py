@@ -28,8 +28,8 @@ at quality 75, scans off the grid differ by 0.011."""
 OFF_GRID_PX: Final = (517, 333)
 """Where a mosaic begins, so that no cell begins at a tile of the file, at any level."""
 
-AT_10X: Final = Drawing(columns=8, rows=26, quality=75)
-AT_20X: Final = Drawing(kind="svs", mpp=0.5, columns=4, rows=3, quality=90, noise=2)
+AT_10X: Final = Drawing(columns=8, quality=75)
+AT_20X: Final = Drawing(kind="svs", mpp=0.5, columns=3, rows=2, quality=90, noise=2)
 AT_0_243: Final = Drawing(kind="svs", mpp=0.243, columns=2, rows=2, quality=90, noise=3)
 """Um per pixel, as scanners write that have a camera between 20x and 40x; its tiles are 1053.5 px
 wide on the level that is read.
@@ -38,7 +38,7 @@ wide on the level that is read.
 SCANS: Final = {
     "svs": AT_20X,
     "svs-rgb": replace(AT_20X, colours="rgb"),
-    "svs-off-grid": replace(AT_20X, offset_px=OFF_GRID_PX),
+    "svs-off-grid": replace(AT_20X, offset_px=OFF_GRID_PX, rows=3),
     "svs-0.243": AT_0_243,
     "ome": replace(AT_20X, kind="ome"),
 }
@@ -52,37 +52,40 @@ def model() -> Iterator[ReferenceModel]:
     model.close()
 
 
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> DrawnSlide:
-    return _draw(tmp_path_factory.mktemp("drawn") / "slide", AT_10X, varied_tiles())
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory, real_tiles_dir: Path) -> DrawnSlide:
-    return _draw(tmp_path_factory.mktemp("real") / "slide", AT_10X, real_tiles(real_tiles_dir))
-
-
 @pytest.fixture(
+    scope="module",
     params=[
-        pytest.param("drawn", marks=pytest.mark.exhaustive),
-        pytest.param("real", marks=pytest.mark.real_tiles),
-    ]
+        pytest.param(("drawn", 208), marks=pytest.mark.exhaustive),
+        pytest.param(("real", 208), marks=[pytest.mark.exhaustive, pytest.mark.real_tiles]),
+        pytest.param(("real", 48), marks=pytest.mark.real_tiles),
+    ],
+    ids=lambda param: "-".join(map(str, param)),
 )
-def at_10x(request: pytest.FixtureRequest) -> DrawnSlide:
-    """A slide of 208 tiles with levels of 1, 2 and more um per pixel."""
-    slide: DrawnSlide = request.getfixturevalue(request.param)
-    return slide
+def at_10x(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[DrawnSlide, int]:
+    """A slide with levels of 1, 2 and more um per pixel, and the number of its tiles."""
+    kind, n_tiles = request.param
+    tiles = (
+        varied_tiles() if kind == "drawn" else real_tiles(request.getfixturevalue("real_tiles_dir"))
+    )
+    drawing = replace(AT_10X, rows=n_tiles // AT_10X.columns)
+    return _draw(tmp_path_factory.mktemp(kind) / "slide", drawing, tiles), n_tiles
 
 
-def test_square_of_2_um_per_pixel_is_the_tile(model: ReferenceModel, at_10x: DrawnSlide) -> None:
-    assert _require_same(model, at_10x) >= 200
+def test_square_of_2_um_per_pixel_is_the_tile(
+    model: ReferenceModel, at_10x: tuple[DrawnSlide, int]
+) -> None:
+    slide, n_tiles = at_10x
+    assert _require_same(model, slide) == n_tiles
 
 
 def test_square_of_1_um_per_pixel_is_the_tile(
-    model: ReferenceModel, at_10x: DrawnSlide, tmp_path: Path
+    model: ReferenceModel, at_10x: tuple[DrawnSlide, int], tmp_path: Path
 ) -> None:
-    without_lower_levels(at_10x.path, tmp_path / "slide")
-    assert _require_same(model, replace(at_10x, path=tmp_path / "slide")) >= 200
+    slide, n_tiles = at_10x
+    without_lower_levels(slide.path, tmp_path / "slide")
+    assert _require_same(model, replace(slide, path=tmp_path / "slide")) == n_tiles
 
 
 @pytest.mark.parametrize(
