@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.training.eager import run_eagerly
 from tests.training.tiny_system import TINY
 from training.data.annotations import find_table, read_table
 from training.data.drawn_tiles import draw_tile, encode_tile
@@ -108,6 +109,13 @@ def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure a bundle on a few pictures per kind instead of hundreds."""
     monkeypatch.setattr(ood_samples, "N_PER_KIND", 1)
     monkeypatch.setattr(bundle_assessment, "MAX_TILES", 1)
+
+
+@pytest.fixture
+def eagerly() -> Iterator[None]:
+    """For a test whose fits have so few steps that compiling them takes longer."""
+    with run_eagerly():
+        yield
 
 
 @pytest.fixture
