@@ -58,6 +58,7 @@ def study_of(config: StudyConfig, index: Index, data_dir: Path, tmp_path: Path) 
     return Study(config, index, sha256, StudyFolders(data_dir, tmp_path / "c", tmp_path / "out"))
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_study_reads_each_systems_features_with_its_own_weights(
     files: dict[str, str],
     config: StudyConfig,
