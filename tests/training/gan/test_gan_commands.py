@@ -51,6 +51,8 @@ def test_wrong_input_is_one_sentence(arguments: tuple[str, ...], says: str) -> N
 
 
 EVERY_STEP = f"""
+import tensorflow
+tensorflow.config.run_functions_eagerly(True)
 from training.gan import record, trainer
 trainer.CHECKPOINT_EVERY = 1
 settings = record.GanSettings
@@ -59,7 +61,7 @@ for name, value in {{"tiles_per_epoch": 4, "batch_size": 4, "width": 8}}.items()
 settings.model_rebuild(force=True)
 {COMMAND}
 """
-"""The command with epochs of one small step, and a checkpoint after each rather than after five."""
+"""The command, not compiled, with a checkpoint after each epoch of one small step."""
 
 
 def test_gan_fit_resumes_after_ctrl_c(drawn_dir: Path) -> None:
