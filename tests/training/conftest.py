@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,12 +61,16 @@ views_per_epoch = 1
 """Fine-tuning trains the last convolution only: compiling more layers takes seconds."""
 
 
+drawn_tile = functools.lru_cache(maxsize=128)(draw_tile)
+"""Many tests draw the same tiles. No test may write into one."""
+
+
 def write_collection(folder: Path, rows: list[tuple[str, str]], side_px: int) -> Path:
     """Draw one tile per row (name, label id) in the collection's layout, and write the table."""
     tiles_dir = folder / "Training-Set-1" / "set1"
     tiles_dir.mkdir(parents=True)
     for seed, (name, label) in enumerate(rows):
-        tile = draw_tile(label, min(side_px, _MOST_DRAWN_PX), seed)
+        tile = drawn_tile(label, min(side_px, _MOST_DRAWN_PX), seed)
         times = side_px // len(tile)
         content = encode_tile(tile.repeat(times, axis=0).repeat(times, axis=1), "JPEG")
         (tiles_dir / f"{file_stem_of(name)}.jpg").write_bytes(content)
