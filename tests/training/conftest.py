@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.training.eager import run_eagerly
 from tests.training.tiny_system import TINY
 from training.data.annotations import find_table, read_table
 from training.data.drawn_tiles import draw_tile, encode_tile
@@ -59,12 +61,16 @@ views_per_epoch = 1
 """Fine-tuning trains the last convolution only: compiling more layers takes seconds."""
 
 
+drawn_tile = functools.lru_cache(maxsize=128)(draw_tile)
+"""Many tests draw the same tiles. No test may write into one."""
+
+
 def write_collection(folder: Path, rows: list[tuple[str, str]], side_px: int) -> Path:
     """Draw one tile per row (name, label id) in the collection's layout, and write the table."""
     tiles_dir = folder / "Training-Set-1" / "set1"
     tiles_dir.mkdir(parents=True)
     for seed, (name, label) in enumerate(rows):
-        tile = draw_tile(label, min(side_px, _MOST_DRAWN_PX), seed)
+        tile = drawn_tile(label, min(side_px, _MOST_DRAWN_PX), seed)
         times = side_px // len(tile)
         content = encode_tile(tile.repeat(times, axis=0).repeat(times, axis=1), "JPEG")
         (tiles_dir / f"{file_stem_of(name)}.jpg").write_bytes(content)
@@ -108,6 +114,13 @@ def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure a bundle on a few pictures per kind instead of hundreds."""
     monkeypatch.setattr(ood_samples, "N_PER_KIND", 1)
     monkeypatch.setattr(bundle_assessment, "MAX_TILES", 1)
+
+
+@pytest.fixture
+def eagerly() -> Iterator[None]:
+    """For a test whose fits have so few steps that compiling them takes longer."""
+    with run_eagerly():
+        yield
 
 
 @pytest.fixture

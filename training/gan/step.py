@@ -51,7 +51,9 @@ def make_step(generator: Any, discriminator: Any, optimizers: Sequence[Any]) -> 
 
     # No Python branch depends on a tensor, so AutoGraph would only make tracing slower.
     @tf.function(autograph=False, reduce_retracing=True)  # type: ignore[untyped-decorator] # no types
-    def step(real: Any, labels: Any, noise: Any, wanted: Any, seeds: Any) -> Any:
+    def step(*arrays: Any) -> Any:
+        # Compiled functions get tensors; functions that are run eagerly get what was given.
+        real, labels, noise, wanted, seeds = map(tf.convert_to_tensor, arrays)
         made = generator([noise[0], wanted[0]], training=True)
         with tf.GradientTape() as tape:
             on_real = discriminator([augment(real, seeds[0]), labels], training=True)

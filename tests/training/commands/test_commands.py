@@ -165,6 +165,7 @@ def test_training_reads_tiles_as_the_service_does(drawn_dir: Path) -> None:
 
 
 @pytest.mark.tensorflow
+@pytest.mark.usefixtures("eagerly")
 def test_release_runs_every_step_and_resumes_where_it_stopped(
     drawn_dir: Path,
     tiny_config: Path,

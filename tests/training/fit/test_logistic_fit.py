@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from app.core.tile import decode_tile
+from tests.training.conftest import TINY_CONFIG
 from tests.training.table.drawing import drawn_rows, write_rows
+from tests.training.tiny_system import TINY
 from training.config import TrainingConfig, read_config
 from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.groups import Groups
@@ -22,6 +25,7 @@ from training.features.supplements import Supplements, read_supplements
 from training.fit.classifier import fit_classifier
 from training.fit.logistic_parts import fit_layer, fit_texture
 from training.networks.graphs import build_serving_model
+from training.networks.registry import SYSTEMS
 from training.runs.records import class_indices_of
 
 pytestmark = pytest.mark.tensorflow
@@ -35,17 +39,27 @@ THUMBNAILS = (
 )
 
 
-@pytest.fixture
-def config(tiny_config: Path, tmp_path: Path) -> TrainingConfig:
+@pytest.fixture(scope="module", autouse=True)
+def _environment() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SYSTEMS, TINY.name, TINY)
+        for name in ("OSTEO_FEATURE_TABLE", "OSTEO_THUMBNAILS"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> TrainingConfig:
     """Two layers, both statistics, texture, and thumbnails."""
+    folder = tmp_path_factory.mktemp("logistic")
     for seed, name in enumerate(THUMBNAILS):
-        path = tmp_path / "thumbnails" / f"{name}.png"
+        path = folder / "thumbnails" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode_tile(draw_tile("viable_tumor", 108, seed)))
     rows = drawn_rows()
     for number, row in enumerate(rows):  # both preparations, with all labels of each case
         row["X_x"] = str(540 if (number // 3) % 2 else 550)
-    table = write_rows(tmp_path / "table.csv", rows)
+    table = write_rows(folder / "table.csv", rows)
     network = """[network]
 system = "tiny"
 head = "logistic"
@@ -53,27 +67,29 @@ texture_weight = 1.0
 backbone = {layers = ["conv1", "last"], pooling = "mean_and_deviation", side_px = 32,
             tile_side_px = 64}
 """.replace(",\n           ", ",")
-    text = tiny_config.read_text().replace("[network]\n", network)
+    text = TINY_CONFIG.replace("[network]\n", network)
     text = text.replace("n_views = 1", "n_views = 1\nlow_resolution_px = 24")
     more = f"""[sampling]
 balance = "case_and_label"
 [supplements]
-thumbnails = "{tmp_path}/thumbnails"
+thumbnails = "{folder}/thumbnails"
 feature_table = "{table}"
 """
-    tiny_config.write_text(text.partition("[fine_tune]")[0] + more)
-    return read_config(tiny_config)
+    path = folder / "tiny.toml"
+    path.write_text(text.partition("[fine_tune]")[0] + more)
+    return read_config(path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def tiles(drawn_index: Index, drawn_dir: Path) -> NDArray[np.uint8]:
     return read_tiles(drawn_index, drawn_dir, 64)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def features(
     config: TrainingConfig, tiles: NDArray[np.uint8], drawn_index: Index, drawn_dir: Path
 ) -> PreparedFeatures:
+    """No test writes into its arrays."""
     supplements = read_supplements(config, drawn_index, drawn_dir)
     classes = class_indices_of(drawn_index)
     groups = Groups.of(drawn_index)

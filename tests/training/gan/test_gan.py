@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.training.command_line import run, succeed
+from tests.training.eager import run_eagerly
 from training.config import TrainingConfig, read_config
 from training.data.annotations import find_table, read_table
 from training.data.drawn_tiles import encode_tile
@@ -41,7 +42,7 @@ pytestmark = pytest.mark.tensorflow
 ROOT = Path(__file__).parents[3]
 SIDE_PX = 64
 """Side of the classifier's tiles; the generators make half of it."""
-TINY = GanSettings(side_px=32, width=8, epochs=1, tiles_per_epoch=8, batch_size=4, latent_size=8)
+TINY = GanSettings(side_px=32, width=8, epochs=1, tiles_per_epoch=4, batch_size=4, latent_size=8)
 
 
 @pytest.fixture(autouse=True)
@@ -62,9 +63,9 @@ def two_kinds(n: int, side_px: int) -> tuple[NDArray[np.uint8], NDArray[np.int64
 
 def test_gan_learns_which_label_is_dark_and_which_is_light() -> None:
     tiles, labels = two_kinds(12, 32)
-    fast = {"batch_size": 8, "learning_rate": 5e-4, "averaging": 0.9}
+    fast = {"batch_size": 4, "learning_rate": 1e-3, "averaging": 0.9}
     gan = Gan(
-        GanSettings.model_validate({"side_px": 32, "width": 8, "tiles_per_epoch": 320} | fast)
+        GanSettings.model_validate({"side_px": 32, "width": 8, "tiles_per_epoch": 160} | fast)
     )
     for _ in range(5):
         gan.run_epoch(tiles, labels)
@@ -88,12 +89,13 @@ def record_of(settings: GanSettings, n: int = 4) -> GanRecord:
     return GanRecord(settings=settings, index_sha256="", split_sha256=None, fold=None, seen=seen)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_gan_resumed_from_its_checkpoint_equals_an_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", 1)
     tiles, labels = two_kinds(2, 32)
-    record = record_of(TINY.model_copy(update={"epochs": 3}))
+    record = record_of(TINY.model_copy(update={"epochs": 2, "learning_rate": 4e-3}))
     (tmp_path / "whole").mkdir()
 
     def keep_first(_: Gan, epoch: int) -> None:
@@ -101,14 +103,14 @@ def test_gan_resumed_from_its_checkpoint_equals_an_uninterrupted_one(
             shutil.copytree(tmp_path / "whole", tmp_path / "stopped")
 
     whole = fit_gan(tmp_path / "whole", record, tiles, labels, iter, keep_first)
-    with pytest.raises(GanError, match="1 of 3 epochs"):
+    with pytest.raises(GanError, match="1 of 2 epochs"):
         open_generator(tmp_path / "stopped", record)
     epochs: list[int] = []
     resumed = fit_gan(
         tmp_path / "stopped", record, tiles, labels, iter, lambda _, epoch: epochs.append(epoch)
     )
-    assert epochs == [2, 3]
-    np.testing.assert_allclose(resumed.losses, whole.losses, rtol=1e-3)
+    assert epochs == [2]
+    np.testing.assert_allclose(resumed.losses, whole.losses, rtol=1e-4)
     wanted = np.array([0, 2, 0, 2])
     one, other = (gan.sample(wanted, 5).astype(int) for gan in (whole, resumed))
     assert np.abs(one - other).max() <= 2
@@ -176,7 +178,8 @@ def fitted_dir(drawn_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     found, sha256 = read_index(index)
     chosen = read_split(folder / "runs" / "slide.json", sha256)
     jobs = plan_generators(folder / "gan", TINY, found, sha256, chosen)
-    done = [(at.name, len(made.seen)) for at, made in fit_generators(jobs, found, drawn_dir)]
+    with run_eagerly():
+        done = [(at.name, len(made.seen)) for at, made in fit_generators(jobs, found, drawn_dir)]
     assert done == [("slide-1", 6), ("slide-2", 6)]
     return folder
 
@@ -188,6 +191,7 @@ def fitted(fitted_dir: Path, tmp_path: Path) -> Index:
     return read_index(Path("runs/index.json"))[0]
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_synthetic_tiles_train_a_fold_and_are_never_tested(
     fitted: Index, with_gan: TrainingConfig, drawn_dir: Path
 ) -> None:
@@ -219,6 +223,7 @@ def test_synthetic_tiles_train_a_fold_and_are_never_tested(
         fit_classifier(features, with_gan, train, np.append(test, 12), seed=0)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_fit_uses_synthetic_tiles_and_records_them(
     fitted: Index, with_gan: TrainingConfig, drawn_dir: Path, tiny_config: Path
 ) -> None:
@@ -276,6 +281,7 @@ def test_command_without_generators_refuses_synthetic_tiles(
         )
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_samples_are_marked_as_synthetic_and_refused_by_an_index(
     fitted: Index, collection: Path, tmp_path: Path
 ) -> None:

@@ -50,8 +50,18 @@ def test_wrong_input_is_one_sentence(arguments: tuple[str, ...], says: str) -> N
     assert says in " ".join(result.output.split())
 
 
-EVERY_EPOCH = f"import training.gan.trainer as f; f.CHECKPOINT_EVERY = 1; {COMMAND}"
-"""The command, with a checkpoint after every epoch rather than after five."""
+EVERY_STEP = f"""
+import tensorflow
+tensorflow.config.run_functions_eagerly(True)
+from training.gan import record, trainer
+trainer.CHECKPOINT_EVERY = 1
+settings = record.GanSettings
+for name, value in {{"tiles_per_epoch": 4, "batch_size": 4, "width": 8}}.items():
+    settings.model_fields[name].default = value
+settings.model_rebuild(force=True)
+{COMMAND}
+"""
+"""The command, not compiled, with a checkpoint after each epoch of one small step."""
 
 
 def test_gan_fit_resumes_after_ctrl_c(drawn_dir: Path) -> None:
@@ -61,7 +71,7 @@ def test_gan_fit_resumes_after_ctrl_c(drawn_dir: Path) -> None:
     given = ["gan", "fit", "--data-dir", drawn_dir, "--index", index, "--side-px", 32]
     more = ["--epochs", 5000, "--seed", 3, "--out", out]
     log_file = Path("log").absolute()
-    with forked(*given, *more, log_file=log_file, code=EVERY_EPOCH) as process:
+    with forked(*given, *more, log_file=log_file, code=EVERY_STEP) as process:
         wait_for((out / "all" / "losses.csv").exists, process)
         process.send_signal(signal.SIGINT)
         said = process.communicate()

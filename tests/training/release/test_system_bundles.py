@@ -38,11 +38,6 @@ small network with the layers of the pretrained ones, which take half a minute t
 """
 
 
-def served(name: str) -> Any:
-    marks = () if name == "alexnet" else pytest.mark.exhaustive
-    return pytest.param((name, SERVED[name]), marks=marks, id=name)
-
-
 def weights_of(system: System, side_px: int) -> tuple[list[Any], list[Any]]:
     """An untrained backbone and a random head with small weights, so that wrong scaling shows."""
     import keras
@@ -78,7 +73,7 @@ def run_of(config: TrainingConfig, index: Index) -> CrossValidation:
     )
 
 
-@pytest.fixture(params=map(served, SERVED))
+@pytest.fixture(params=SERVED)
 def bundle_dir(
     request: pytest.FixtureRequest,
     tmp_path: Path,
@@ -89,7 +84,7 @@ def bundle_dir(
 ) -> Path:
     # An untrained network changes predictions however many convolutions stay in float.
     monkeypatch.setattr("training.release.quantize._FLOAT_CONVOLUTIONS", (0, 3))
-    name, side_px = request.param
+    name, side_px = request.param, SERVED[request.param]
     network = f'[network]\nsystem = "{name}"\nbackbone.side_px = {side_px}\n'
     text = tiny_config.read_text().replace("[network]\n", network)
     text = text.replace("[fine_tune]\nepochs = 1", "[fine_tune]\nepochs = 0")
@@ -104,6 +99,7 @@ def bundle_dir(
     return path
 
 
+@pytest.mark.exhaustive
 def test_service_serves_a_bundle_of_any_system(bundle_dir: Path) -> None:
     bundle = open_bundle(bundle_dir)
     manifest = bundle.manifest

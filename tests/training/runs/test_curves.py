@@ -29,6 +29,7 @@ def read_curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
     }
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_run_has_the_curves_of_its_history(
     drawn_dir: Path, tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.training.command_line import run, succeed
 from tests.training.conftest import TINY_CONFIG
+from tests.training.eager import run_eagerly
 from tests.training.forked import forked
 from tests.training.tiny_system import TINY
 from training.networks.registry import SYSTEMS
@@ -47,7 +48,7 @@ def finished_dir(drawn_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     network = '[network]\nsystem = "tiny"\n'
     text = TINY_CONFIG.partition("[fine_tune]")[0].replace("[network]\n", network)
     (folder / "tiny.toml").write_text(text)
-    with pytest.MonkeyPatch.context() as monkeypatch:
+    with pytest.MonkeyPatch.context() as monkeypatch, run_eagerly():
         monkeypatch.setitem(SYSTEMS, TINY.name, TINY)
         monkeypatch.chdir(folder)
         monkeypatch.delenv("OSTEO_WEIGHTS", raising=False)
@@ -60,6 +61,7 @@ def finished_dir(drawn_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.usefixtures("eagerly")
 def test_a_failed_fit_leaves_nothing_that_looks_finished(
     failure: str,
     finished_dir: Path,

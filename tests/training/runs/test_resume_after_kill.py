@@ -41,7 +41,7 @@ class Stopping(CheckpointDir):
 
 def with_everything(tiny_config: Path) -> TrainingConfig:
     """Everything that has a state: two phases, dropout, averages, decay, drawn views."""
-    phase = {"batch_size": 5, "averaging": 0.9, "weight_decay": 0.1, "epochs": 2}
+    phase = {"batch_size": 9, "averaging": 0.9, "weight_decay": 0.1, "epochs": 2}
     document = read_config(tiny_config).model_dump()
     document["network"] |= {
         "system": "tiny",
@@ -73,6 +73,7 @@ def require_same(one: Fitted, other: Fitted) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_fit_resumes_in_the_middle_of_an_epoch(
     tiny_config: Path,
     tmp_path: Path,
@@ -89,9 +90,9 @@ def test_fit_resumes_in_the_middle_of_an_epoch(
         return fit_classifier(features, config, np.arange(9), np.arange(9, 12), seed, checkpoints)
 
     whole = fit(NO_CHECKPOINTS)
-    # 18 training views in batches of 5 are four steps an epoch; a phase ends with one more file.
+    # 18 training views in batches of 9 are two steps an epoch; a phase ends with one more file.
     # So the head is stopped in its second epoch, then the fine-tuning in its first.
-    for n_files in (6, 5):
+    for n_files in (3, 3):
         checkpoints = Stopping(tmp_path, every_s=0)
         checkpoints.n_left = n_files
         with pytest.raises(KeyboardInterrupt):

@@ -93,6 +93,7 @@ def test_read_ablation_refuses_two_recipes_with_one_name(ablation_file: Path) ->
 
 
 @pytest.mark.tensorflow
+@pytest.mark.usefixtures("eagerly")
 def test_run_ablation_resumes_where_it_stopped(
     ablation_file: Path,
     drawn_index: Index,

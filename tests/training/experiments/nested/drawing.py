@@ -6,10 +6,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from tests.training.conftest import RAW_BY_LABEL, write_collection
+from tests.training.conftest import RAW_BY_LABEL, drawn_tile, write_collection
 from tests.training.table.drawing import Rows, write_table
 from training.data.annotations import find_table, read_table
-from training.data.drawn_tiles import draw_tile, encode_tile
+from training.data.drawn_tiles import encode_tile
 from training.data.index import build_index
 from training.data.tile_names import file_stem_of
 from training.experiments.nested.config import read_nested
@@ -95,7 +95,7 @@ def draw_task(
     for position, (name, (case, _, number)) in enumerate(zip(names, places, strict=True)):
         if case == changed_case:  # changed labels must not change what was drawn
             seed = position + _OTHER_SEED * is_changed(case, "tiles")
-            content = encode_tile(draw_tile(_LABELS[number], SIDE_PX, seed), "JPEG")
+            content = encode_tile(drawn_tile(_LABELS[number], SIDE_PX, seed), "JPEG")
             (file,) = data_dir.rglob(f"{file_stem_of(name)}.jpg")
             file.write_bytes(content)
     index, _ = build_index(data_dir, read_table(find_table(data_dir)), side_px=SIDE_PX)
@@ -106,7 +106,7 @@ def draw_task(
             file = folder / "thumbnails" / RAW_BY_LABEL[label_of(case, number)]
             file.mkdir(parents=True, exist_ok=True)
             file /= f"{file_stem_of(f'{case} A9-{number}-2')}.png"
-            file.write_bytes(encode_tile(draw_tile(drawn, 64, seed), "PNG"))
+            file.write_bytes(encode_tile(drawn_tile(drawn, 64, seed), "PNG"))
 
     def change(rows: Rows) -> None:
         for number, row in enumerate(rows):

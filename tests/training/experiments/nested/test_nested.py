@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,15 +10,17 @@ import numpy as np
 import pytest
 
 from tests.training.experiments.nested.drawing import NESTED, draw_task
+from tests.training.tiny_system import TINY
 from training.commands.nested import nested
 from training.data.index import Index
 from training.errors import ConfigError, RunError
 from training.evaluation.nested_answers import read_nested_answers
 from training.experiments.nested import parts
 from training.experiments.nested.config import NESTED_DIR, NestedConfig, read_nested
-from training.experiments.nested.run import CHOICES_NAME, NestedTask, run_nested
+from training.experiments.nested.run import CHOICES_NAME, Choice, NestedTask, run_nested
 from training.experiments.nested.tables import write_csv, write_markdown
 from training.features.supplements import NO_SUPPLEMENTS
+from training.networks.registry import SYSTEMS
 
 
 def fit_nothing(*arguments: Any) -> SimpleNamespace:
@@ -25,18 +29,40 @@ def fit_nothing(*arguments: Any) -> SimpleNamespace:
     return SimpleNamespace(test_logits=np.zeros((len(test), 3), np.float32))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _quick_parts() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SYSTEMS, TINY.name, TINY)
+        patch.setattr(parts, "fit_classifier", fit_nothing)
+        yield
+
+
 @pytest.fixture
-def task(tmp_path: Path, tiny_config: Path, monkeypatch: pytest.MonkeyPatch) -> NestedTask:
+def task(tmp_path: Path) -> NestedTask:
     """Three drawn cases of six slides, with thumbnails and a feature table."""
-    assert tiny_config.is_file(), "the tiny system is registered"
-    monkeypatch.setattr(parts, "fit_classifier", fit_nothing)
     return draw_task(tmp_path)
 
 
+@dataclass(frozen=True)
+class Whole:
+    """A nested choice that was not stopped."""
+
+    task: NestedTask
+    out: Path
+    choices: list[Choice]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    folder = tmp_path_factory.mktemp("whole")
+    task = draw_task(folder)
+    return Whole(task, folder / "out", run_nested(task, folder / "out"))
+
+
 def test_run_nested_answers_each_tile_once_a_seed_without_having_seen_it(
-    task: NestedTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: Whole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    choices = run_nested(task, tmp_path / "out")
+    task, choices = whole.task, whole.choices
     by_group = [*["patient"] * 3, *["slide"] * 3]
     assert [choice.kind for choice in choices] == ["whole", *by_group, *["random"] * 6]
     names = {tile.name for tile in task.index.tiles}
@@ -56,15 +82,13 @@ def test_run_nested_answers_each_tile_once_a_seed_without_having_seen_it(
     assert len(rows.splitlines()) == 1 + 2 * len(names) + 3
 
     monkeypatch.setattr("training.experiments.nested.run._choose", lambda *_: pytest.fail("again"))
-    assert run_nested(task, tmp_path / "out") == choices, "read from the journal"
+    assert run_nested(task, whole.out) == choices, "read from the journal"
 
 
-def test_run_nested_resumes_after_a_kill(task: NestedTask, tmp_path: Path) -> None:
-    whole = run_nested(task, tmp_path / "whole")
-    lines = (tmp_path / "whole" / CHOICES_NAME).read_bytes().splitlines(keepends=True)
-    (tmp_path / "cut").mkdir()
-    (tmp_path / "cut" / CHOICES_NAME).write_bytes(b"".join(lines[:5]) + lines[5][:40])
-    assert run_nested(task, tmp_path / "cut") == whole
+def test_run_nested_resumes_after_a_kill(whole: Whole, tmp_path: Path) -> None:
+    lines = (whole.out / CHOICES_NAME).read_bytes().splitlines(keepends=True)
+    (tmp_path / CHOICES_NAME).write_bytes(b"".join(lines[:-2]) + lines[-2][:40])
+    assert run_nested(whole.task, tmp_path) == whole.choices
 
 
 def test_run_nested_refuses_two_cases(task: NestedTask, tmp_path: Path) -> None:

@@ -72,7 +72,8 @@ def test_a_study_does_every_run_once(make_study: MakeStudy) -> None:
 def test_stopped_study_ends_like_an_uninterrupted_one(make_study: MakeStudy) -> None:
     whole = make_study("whole")
     run_all(whole)
-    for n_tasks in (0, 1, 7, 12):
+    table = table_of(whole)
+    for n_tasks in (1, 12):  # in the first part of the study, and in the second
         stopped = make_study(f"stopped after {n_tasks}")
         with pytest.raises(KeyboardInterrupt):
             run_all(stopped, StoppingEngine(n_tasks))
@@ -80,7 +81,7 @@ def test_stopped_study_ends_like_an_uninterrupted_one(make_study: MakeStudy) -> 
         run_all(make_study(stopped.folders.out.name))
         keys = keys_in(stopped.folders.out)
         assert len(keys) == len(set(keys))
-        assert table_of(stopped) == table_of(whole)
+        assert table_of(stopped) == table
 
 
 def test_features_are_computed_once_for_all_studies(

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.training.command_line import started, wait_for
+from tests.training.command_line import wait_for
 from tests.training.experiments.study.conftest import TINY_STUDY, MakeStudy
+from tests.training.forked import forked
 from training.cli import app
 from training.data.index import Index
 from training.experiments.study.journal import JOURNAL_NAME
@@ -150,17 +151,18 @@ def test_study_that_was_killed_and_interrupted_ends_like_an_uninterrupted_one(
 ) -> None:
     del make_study  # its backbone is used by the runs in this process
     out = Path("out").absolute()
-    with started(*given, "--out", out, code=_SLOW) as killed:
+    log_file = Path("log").absolute()
+    with forked(*given, "--out", out, log_file=log_file, code=_SLOW) as killed:
         wait_for(lambda: has_lines("out", 2), killed)
         killed.kill()
     n_kept = len(keys_in("out"))
     with (out / JOURNAL_NAME).open("ab") as stream:
         stream.write(b'{"key": "half a li')
 
-    with started(*given, "--out", out, code=_SLOW) as interrupted:
+    with forked(*given, "--out", out, log_file=log_file, code=_SLOW) as interrupted:
         wait_for(lambda: has_lines("out", n_kept + 2), interrupted)
         interrupted.send_signal(signal.SIGINT)
-        said, _ = interrupted.communicate()
+        said = interrupted.communicate()
     assert interrupted.returncode == 130
     assert f"Stopped: {len(keys_in('out'))} of 1" in said
     assert "runs are finished. Run the same command again to resume" in " ".join(said.split())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from app.core.manifest import sha256_of_file
 from tests.training.experiments.study.conftest import TINY_STUDY
@@ -30,18 +32,45 @@ NAMES: Final = ("mobilenetv2", "vgg16")
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Files of untrained weights by system; each was drawn from another seed."""
+def tile() -> NDArray[np.uint8]:
+    shape = (1, SIDE_PX, SIDE_PX, 3)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Untrained weights by system; each network was drawn from another seed.
+
+    Attributes:
+        files: that hold the weights.
+        features: means of the feature maps of `tile`.
+    """
+
+    files: dict[str, str]
+    features: dict[str, NDArray[np.float32]]
+
+
+@pytest.fixture(scope="module")
+def saved(tile: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -> Saved:
     import keras
 
     folder = tmp_path_factory.mktemp("weights")
-    saved = {}
+    files, features = {}, {}
     for seed, name in enumerate(NAMES):
         keras.utils.set_random_seed(100 + seed)
         path = folder / f"{name}.weights.h5"
-        build_backbone("none", SYSTEMS[name], SIDE_PX).save_weights(path)
-        saved[name] = str(path)
-    return saved
+        system = SYSTEMS[name]
+        backbone = build_backbone("none", system, SIDE_PX)
+        backbone.save_weights(path)
+        files[name] = str(path)
+        maps = backbone(system.scaling.apply(tile), training=False).numpy()
+        features[name] = maps.mean(axis=(1, 2))
+    return Saved(files, features)
+
+
+@pytest.fixture
+def files(saved: Saved) -> dict[str, str]:
+    return saved.files
 
 
 @pytest.fixture
@@ -58,23 +87,22 @@ def study_of(config: StudyConfig, index: Index, data_dir: Path, tmp_path: Path) 
     return Study(config, index, sha256, StudyFolders(data_dir, tmp_path / "c", tmp_path / "out"))
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_study_reads_each_systems_features_with_its_own_weights(
-    files: dict[str, str],
+    saved: Saved,
+    tile: NDArray[np.uint8],
     config: StudyConfig,
     drawn_index: Index,
     drawn_dir: Path,
     tmp_path: Path,
 ) -> None:
+    files = saved.files
     study = study_of(config.with_weights(files), drawn_index, drawn_dir, tmp_path)
     assert study.weights == {name: sha256_of_file(Path(path)) for name, path in files.items()}
-    tile = np.random.default_rng(0).integers(0, 256, (1, SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
     for name in NAMES:
         network = next(run.spec.network for run in study.figure_3 if run.system == name)
         pooled = study.source.open_backbone(network)(tile)
-        system = SYSTEMS[name]
-        backbone = build_backbone(files[name], system, SIDE_PX)
-        features = backbone(system.scaling.apply(tile), training=False).numpy()
-        np.testing.assert_allclose(pooled, features.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(pooled, saved.features[name], rtol=1e-4, atol=1e-5)
 
 
 def test_study_names_the_system_whose_file_holds_another_network(
