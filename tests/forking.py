@@ -24,6 +24,7 @@ APP: Final = (
     *("typer", "rich.progress", "rich.status", "rich._emoji_codes"),
     *("PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.TiffImagePlugin"),
     *("app.audit.store", "psycopg", "jwt", "limits", "redis.asyncio"),
+    *("app.slides.run", "app.jobs.worker", "app.audit.findings", "PIL.WebPImagePlugin"),
 )
 """What `osteo` imports; `app.cli` itself looks for a terminal when it is imported."""
 TRAINING: Final = (
