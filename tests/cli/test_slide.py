@@ -37,7 +37,7 @@ def halt(self, cell):
 TileWork._answer = halt
 {RUN_APP}
 """
-"""`osteo slide --threads 1` that stops at the third tile after a commit, until it is told to end."""
+"""`osteo slide --threads 1` that waits at the third tile after a commit until it is ended."""
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
