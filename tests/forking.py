@@ -9,6 +9,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -202,7 +203,10 @@ class ForkedProcess(subprocess.Popen[Any]):
 
 
 def call(path: str, code: str, arguments: list[str]) -> int:
-    """Run a forked program with the streams of this process; returns its exit code."""
+    """Run a forked program with the streams of this process; returns its exit code.
+
+    A SIGTERM to this process goes to the program.
+    """
     document = {
         "code": code,
         "argv": arguments,
@@ -211,4 +215,6 @@ def call(path: str, code: str, arguments: list[str]) -> int:
         "cwd": os.getcwd(),  # noqa: PTH109 - this is all that a small program needs
         "environ": dict(os.environ),
     }
-    return ForkRequest(path, [0, 1, 2], document).exit_code()
+    request = ForkRequest(path, [0, 1, 2], document)
+    signal.signal(signal.SIGTERM, lambda number, _: os.kill(request.pid, number))
+    return request.exit_code()
