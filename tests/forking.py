@@ -9,6 +9,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -21,10 +22,11 @@ from typing import Any, Final
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 APP: Final = (
     *("app.main", "app.serving.loading", "app.server.run", "ai_edge_litert.interpreter"),
-    *("app.slides.run", "app.jobs.opening", "app.audit.findings", "app.core.markup", "statistics"),
+    *("app.slides.run", "app.jobs.opening", "app.jobs.worker", "app.audit.findings"),
     *("typer", "rich.progress", "rich.status", "rich._emoji_codes", "typer._click.decorators"),
     *("PIL.JpegImagePlugin", "PIL.PngImagePlugin", "PIL.TiffImagePlugin", "PIL.BmpImagePlugin"),
-    *("PIL.GifImagePlugin", "PIL.PpmImagePlugin", "encodings.idna", "encodings.cp437"),
+    *("PIL.GifImagePlugin", "PIL.PpmImagePlugin", "PIL.WebPImagePlugin", "app.core.markup"),
+    *("encodings.idna", "encodings.cp437", "statistics"),
     *("app.audit.store", "psycopg", "jwt", "limits", "redis.asyncio", "pydantic.v1"),
     *("uvicorn.loops.uvloop", "uvicorn.lifespan.on", "fastapi.telemetry._runtime"),
     "tests.warm_app",
@@ -205,7 +207,10 @@ class ForkedProcess(subprocess.Popen[Any]):
 
 
 def call(path: str, code: str, arguments: list[str]) -> int:
-    """Run a forked program with the streams of this process; returns its exit code."""
+    """Run a forked program with the streams of this process; returns its exit code.
+
+    A SIGTERM to this process goes to the program.
+    """
     document = {
         "code": code,
         "argv": arguments,
@@ -214,4 +219,6 @@ def call(path: str, code: str, arguments: list[str]) -> int:
         "cwd": os.getcwd(),  # noqa: PTH109 - this is all that a small program needs
         "environ": dict(os.environ),
     }
-    return ForkRequest(path, [0, 1, 2], document).exit_code()
+    request = ForkRequest(path, [0, 1, 2], document)
+    signal.signal(signal.SIGTERM, lambda number, _: os.kill(request.pid, number))
+    return request.exit_code()

@@ -73,16 +73,26 @@ def restore_sigint() -> None:
 
 
 @contextmanager
-def started(arguments: list[str], cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A running process that SIGINT can stop and that ends with the block."""
-    with subprocess.Popen(
-        arguments,
-        cwd=cwd,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        bufsize=0,  # else `communicate` would lose what `read` has read ahead
-        preexec_fn=restore_sigint,  # noqa: PLW1509 - the child only starts Python
+def started(
+    arguments: list[str], cwd: Path, *, is_forked: bool = True, **streams: Any
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A running process that SIGINT can stop and that ends with the block.
+
+    Args:
+        arguments: of `command`.
+        cwd: working directory.
+        is_forked: whether it is forked, or starts Python.
+        streams: `stdout` and `stderr` if they are not pipes.
+    """
+    options: dict[str, Any] = {
+        **{"cwd": cwd, "env": environment()},
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
+        "bufsize": 0,  # else `communicate` would lose what `read` has read ahead
+    }
+    with (
+        ForkedProcess(arguments[len(_COMMAND) :], **options)
+        if is_forked
+        else subprocess.Popen(arguments, preexec_fn=restore_sigint, **options)  # noqa: PLW1509 - the child only starts Python
     ) as process:
         try:
             yield process

@@ -16,7 +16,7 @@ import pytest
 
 from app.bundle import find_bundle
 from tests.bundles import MODEL_NAME, plain_tile
-from tests.cli.program import LONGEST_WAIT_S, command, environment, run, sentences, started
+from tests.cli.program import LONGEST_WAIT_S, command, run, sentences, started
 from tests.conftest import RELEASED_MODELS
 
 FORMATS = ("table", "csv", "json")
@@ -47,14 +47,27 @@ def test_table_survives_the_encoding(folder: Path, encoding: str) -> None:
     assert "\x1b" not in table
 
 
-@pytest.mark.parametrize("locale", ["cp1252", "ascii", "utf-16"])
-def test_csv_and_json_are_utf8_in_every_locale(folder: Path, locale: str) -> None:
-    expected = {*NAMES, "caf\\xe9.png"}
-    done = run(command("classify", ".", "-f", "csv"), folder, PYTHONIOENCODING=locale)
-    rows = csv.DictReader(io.StringIO(done.stdout.decode("utf-8"), newline=""))
-    assert {row["path"] for row in rows} == expected
-    done = run(command("classify", ".", "-f", "json"), folder, PYTHONIOENCODING=locale)
-    assert {row["path"] for row in json.loads(done.stdout.decode("utf-8"))} == expected
+MORE_LOCALES = (("cp1252", "csv"), ("ascii", "csv"), ("cp1252", "json"), ("utf-16", "json"))
+
+
+@pytest.mark.parametrize(
+    ("locale", "output_format"),
+    [
+        ("utf-16", "csv"),
+        ("ascii", "json"),
+        *(pytest.param(*case, marks=pytest.mark.exhaustive) for case in MORE_LOCALES),
+    ],
+)
+def test_csv_and_json_are_utf8_in_every_locale(
+    folder: Path, locale: str, output_format: str
+) -> None:
+    done = run(command("classify", ".", "-f", output_format), folder, PYTHONIOENCODING=locale)
+    text = done.stdout.decode("utf-8")
+    if output_format == "json":
+        documents = json.loads(text)
+    else:
+        documents = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert {document["path"] for document in documents} == {*NAMES, "caf\\xe9.png"}
 
 
 def test_names_are_read_where_the_locale_is_ascii(folder: Path) -> None:
@@ -80,16 +93,23 @@ def test_full_disk_is_one_sentence_for_every_command(tmp_path: Path, arguments: 
     assert sentences(done.stderr) == [f"The output cannot be written: {DISK_IS_FULL}"]
 
 
-@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
-def test_output_is_whole_if_standard_error_cannot_be_written(
-    folder: Path, redirection: str
-) -> None:
+@pytest.mark.parametrize("is_closed", [False, True], ids=["full", "closed"])
+def test_output_is_whole_if_standard_error_cannot_be_written(folder: Path, is_closed: bool) -> None:
     (folder / "empty.png").write_bytes(b"")
     (folder / "slide.svs").write_bytes(b"")
-    line = f"{shlex.join(command('classify', '.', '-f', 'csv'))} {redirection}"
-    done = run(["sh", "-c", line], folder)
-    assert done.returncode == 1
-    rows = csv.DictReader(io.StringIO(done.stdout.decode("utf-8"), newline=""))
+    arguments = command("classify", ".", "-f", "csv")
+    if is_closed:
+        done = run(["sh", "-c", f"{shlex.join(arguments)} 2>&-"], folder)
+        output, exit_code = done.stdout, done.returncode
+    else:
+        with (
+            open("/dev/full", "wb") as full,  # noqa: PTH123 - a device
+            started(arguments, folder, stderr=full) as process,
+        ):
+            output, _ = process.communicate(timeout=LONGEST_WAIT_S)
+        exit_code = process.returncode
+    assert exit_code == 1
+    rows = csv.DictReader(io.StringIO(output.decode("utf-8"), newline=""))
     assert len(list(rows)) == len(NAMES) + 2
 
 
@@ -122,7 +142,7 @@ def test_closed_standard_output_does_no_harm(folder: Path) -> None:
 def test_ctrl_c_leaves_whole_rows(tmp_path: Path, output_format: str) -> None:
     for number in range(2000):
         (tmp_path / f"{number:04}.png").symlink_to("tile")
-    (tmp_path / "tile").write_bytes(plain_tile((200, 100, 150), 1024))
+    (tmp_path / "tile").write_bytes(plain_tile((200, 100, 150), 64))
     with started(command("classify", ".", "-f", output_format), tmp_path) as process:
         assert process.stdout is not None
         first = process.stdout.read(2000)  # some rows are there
@@ -148,10 +168,8 @@ def test_progress_bar_leaves_standard_output_alone(folder: Path) -> None:
     controller, terminal = pty.openpty()
     with (folder / "out.csv").open("wb") as out, os.fdopen(terminal, "wb") as stderr:
         arguments = command("classify", ".", "-f", "csv")
-        assert (
-            subprocess.call(arguments, cwd=folder, env=environment(), stdout=out, stderr=stderr)
-            == 0
-        )
+        with started(arguments, folder, stdout=out, stderr=stderr) as process:
+            assert process.wait(LONGEST_WAIT_S) == 0
     assert b"Classifying" in os.read(controller, 100_000)
     os.close(controller)
     with (folder / "out.csv").open(encoding="utf-8", newline="") as rows:
@@ -161,7 +179,7 @@ def test_progress_bar_leaves_standard_output_alone(folder: Path) -> None:
 def test_ctrl_c_is_one_sentence_at_any_time(tmp_path: Path) -> None:
     (tmp_path / "tile.png").write_bytes(plain_tile((200, 100, 150), 64))
     for wait_s in (0.2, 0.6, 1.2):
-        with started(command("classify", "."), tmp_path) as process:
+        with started(command("classify", "."), tmp_path, is_forked=False) as process:
             try:
                 process.wait(wait_s)
             except subprocess.TimeoutExpired:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,23 @@ from app.slides.run import CHECKPOINT_NAME
 from app.slides.tile_rows import TileRow
 from tests.cli import program
 from tests.conftest import REPOSITORY
+from tests.forking import RUN_APP, ForkedProcess
 from tests.servers import wait_until
 from tests.slides.drawn_slides import FALSE_IDS, Drawing, DrawnSlide, draw_slide
+
+SMALL = Drawing(columns=2, rows=2, tissue=1.0)
+HALTING = f"""
+from app.slides.classify import TileWork
+answer, cells = TileWork._answer, []
+def halt(self, cell):
+    cells.append(cell)
+    if len(cells) == {COMMIT_ROWS + 3}:
+        self._is_over.wait()
+    return answer(self, cell)
+TileWork._answer = halt
+{RUN_APP}
+"""
+"""`osteo slide --threads 1` that waits at the third tile after a commit until it is ended."""
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -40,7 +56,7 @@ def summary_of(folder: Path) -> dict[str, Any]:
 def biopsy(tmp_path_factory: pytest.TempPathFactory) -> DrawnSlide:
     """An Aperio file with a false name on its label, in its macro image and in its comments."""
     path = tmp_path_factory.mktemp("slides") / "biopsy.svs"
-    return draw_slide(path, Drawing(kind="svs", columns=8, rows=6, tissue=0.9))
+    return draw_slide(path, Drawing(kind="svs", columns=5, rows=4, tissue=0.9))
 
 
 @pytest.fixture(scope="module")
@@ -90,48 +106,54 @@ def test_the_same_command_again_classifies_nothing_and_writes_the_same_bytes(
     assert _stored(folder) == rows_before
 
 
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A slide of more tiles than one commit has, and the results of a run without interruption."""
+    folder = tmp_path_factory.mktemp("large")
+    slide = draw_slide(folder / "large.tif", Drawing(columns=COMMIT_ROWS // 4, rows=5, tissue=1.0))
+    assert run(slide.path, "-o", folder / "whole").returncode == 0
+    return slide.path, folder / "whole"
+
+
 @pytest.mark.parametrize(
     ("end", "expected"),
     [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, EXIT_INTERRUPTED)],
     ids=["kill", "ctrl-c"],
 )
 def test_a_run_that_was_stopped_resumes_where_it_was(
-    tmp_path: Path, end: signal.Signals, expected: int
+    large: tuple[Path, Path], tmp_path: Path, end: signal.Signals, expected: int
 ) -> None:
-    slide = draw_slide(tmp_path / "large.tif", Drawing(columns=14, rows=10, tissue=1.0))
-    out = tmp_path / "out"
-    arguments = (slide.path, "-o", out, "--threads", 1)
-    with subprocess.Popen(
-        program.command("slide", *arguments),
+    (path, whole), out = large, tmp_path / "out"
+    arguments = ("slide", path, "-o", out, "--threads", 1)
+    with ForkedProcess(
+        list(map(str, arguments)),
+        code=HALTING,
         cwd=REPOSITORY,
         env=program.environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        preexec_fn=program.restore_sigint,  # noqa: PLW1509 - the child only starts Python
     ) as process:
-        wait_until(lambda: len(_stored(out)) >= COMMIT_ROWS, timeout_s=300)
+        wait_until(lambda: bool(_stored(out)) or process.poll() is not None, timeout_s=300)
         process.send_signal(end)
         _, errors = process.communicate()
-    assert process.returncode == expected
+    assert process.returncode == expected, errors
     kept = _stored(out)
-    assert COMMIT_ROWS <= len(kept) < 140
+    assert COMMIT_ROWS <= len(kept) <= COMMIT_ROWS + 3 < len(_stored(whole))
     assert not (out / "summary.json").exists()
     if end == signal.SIGINT:
         assert b"Interrupted. The same command resumes." in errors
 
-    ended = run(*arguments)
+    ended = run(*arguments[1:])
     assert ended.returncode == 0, ended.stderr
-    assert len(_stored(out)) == 140
+    assert _stored(out).keys() == _stored(whole).keys()
     assert kept.items() <= _stored(out).items(), "what was done is not done again"
-    whole = run(slide.path, "-o", tmp_path / "whole")
-    assert whole.returncode == 0
-    assert (out / "tiles.csv").read_bytes() == (tmp_path / "whole" / "tiles.csv").read_bytes()
+    assert (out / "tiles.csv").read_bytes() == (whole / "tiles.csv").read_bytes()
 
 
 def test_several_slides_are_one_specimen(tmp_path: Path) -> None:
     paths = [tmp_path / "block-a.tif", tmp_path / "block-b.tif"]
     for seed, path in enumerate(paths):
-        draw_slide(path, Drawing(columns=6, rows=5, tissue=1.0, seed=seed))
+        draw_slide(path, Drawing(columns=4, rows=3, tissue=1.0, seed=seed))
     ended = run(*paths, "-o", tmp_path / "out")
     assert ended.returncode == 0, ended.stderr
     summaries = [summary_of(tmp_path / "out" / path.stem) for path in paths]
@@ -145,7 +167,7 @@ def test_several_slides_are_one_specimen(tmp_path: Path) -> None:
 def test_a_slide_that_cannot_be_used_is_named_and_the_others_are_classified(
     tmp_path: Path,
 ) -> None:
-    good = draw_slide(tmp_path / "good.tif").path
+    good = draw_slide(tmp_path / "good.tif", SMALL).path
     bad = tmp_path / "bad.svs"
     bad.write_text("no slide")
     ended = run(bad, good, "-o", tmp_path / "out")
@@ -158,7 +180,7 @@ def test_a_slide_that_cannot_be_used_is_named_and_the_others_are_classified(
 
 
 def test_a_folder_in_which_another_run_works_is_left_alone(tmp_path: Path) -> None:
-    path, out = draw_slide(tmp_path / "scan.tif").path, tmp_path / "out"
+    path, out = draw_slide(tmp_path / "scan.tif", SMALL).path, tmp_path / "out"
     with locked(out, 0):
         ended = run(path, "-o", out)
     assert ended.returncode == EXIT_FAILED
@@ -166,7 +188,7 @@ def test_a_folder_in_which_another_run_works_is_left_alone(tmp_path: Path) -> No
 
 
 def test_an_output_that_is_a_file_is_named(tmp_path: Path) -> None:
-    path, taken = draw_slide(tmp_path / "scan.tif").path, tmp_path / "taken"
+    path, taken = draw_slide(tmp_path / "scan.tif", SMALL).path, tmp_path / "taken"
     taken.write_text("mine")
     ended = run(path, "-o", taken)
     assert ended.returncode == EXIT_USAGE
@@ -186,7 +208,7 @@ def test_what_never_ends_is_refused_and_not_read(tmp_path: Path, kind: str) -> N
 
 
 def test_a_missing_model_ends_with_2(tmp_path: Path) -> None:
-    path = draw_slide(tmp_path / "scan.tif").path
+    path = draw_slide(tmp_path / "scan.tif", SMALL).path
     arguments = program.command("slide", path, "-o", tmp_path / "out")
     ended = program.run(arguments, cwd=REPOSITORY, OSTEO_MODELS_DIR=str(tmp_path))
     assert ended.returncode == EXIT_USAGE
@@ -202,7 +224,7 @@ def test_results_do_not_go_into_the_slide(tmp_path: Path) -> None:
 
 
 def test_a_missing_resolution_is_asked_for_and_then_stated(tmp_path: Path) -> None:
-    path = draw_slide(tmp_path / "scan.tif", Drawing(states_mpp=False)).path
+    path = draw_slide(tmp_path / "scan.tif", replace(SMALL, states_mpp=False)).path
     ended = run(path, "-o", tmp_path / "out")
     assert ended.returncode == EXIT_FAILED
     assert "micrometres per pixel" in ended.stderr
@@ -224,7 +246,7 @@ def test_what_cannot_be_tried_ends_with_2(tmp_path: Path, names: list[str], expe
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    path = draw_slide(tmp_path / "scan.tif").path
+    path = draw_slide(tmp_path / "scan.tif", SMALL).path
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o500)
     ended = run(path, "-o", closed / "out")

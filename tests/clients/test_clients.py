@@ -72,6 +72,7 @@ def test_client_of_hey_api(
     require_equal_answers(server, printed, picture)
 
 
+@pytest.mark.exhaustive
 def test_java_client_of_openapi_generator(
     tools: Tools, server: RunningServer, document: Path, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +18,8 @@ from app.runtime.litert import LiteRtRuntime
 from app.runtime.savedmodel import SavedModelRuntime
 from tests.conftest import REPOSITORY
 from tests.contract.pages import code_blocks
-from tests.contract.shell import install_osteo_train, run_shell
+from tests.contract.shell import install_osteo_train, run_shell, warm_osteo_train
 from tests.training.conftest import RAW_BY_LABEL, write_collection
-from tests.training.table.drawing import described, write_rows
 from training.config import RELEASED_CONFIG, read_config
 from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.index import read_index
@@ -29,23 +29,37 @@ pytestmark = pytest.mark.tensorflow
 RELEASED = read_config(RELEASED_CONFIG)
 BUNDLE_DIR = Path(RELEASED.model_name) / RELEASED.model_version
 BLOCKS = code_blocks("docs/training.md", "")
-SMALL = """
+TILE_SIDE_PX = 256
+SMALL = f"""
 import training.config as c
 from tests.training.tiny_system import register
+from training.evaluation import plots
 from training.reliability import bundle_assessment, ood_samples
+from training.runs.code_identity import code_sha256
 register()
-SMALL_BACKBONE = {"layers": ["conv1", "last"], "side_px": 32, "tile_side_px": 64}
+code_sha256()  # which every fit and the release need
+plots._DPI = 20
+SMALL_BACKBONE = {{"layers": ["conv1", "last"], "side_px": 32, "tile_side_px": 64}}
 ood_samples.N_PER_KIND = bundle_assessment.MAX_TILES = 1
 read_config = c.read_config
 def read_small_config(path, *options):
     settings = read_config(path, *options).model_dump()
-    settings["network"] |= {"system": "tiny", "backbone": SMALL_BACKBONE}
+    settings["data"]["tile_side_px"] = {TILE_SIDE_PX}
+    settings["network"] |= {{"system": "tiny", "backbone": SMALL_BACKBONE}}
+    settings["network"]["texture_weight"] = 0.0
     settings["augment"]["n_views"] = settings["head"]["epochs"] = 1
     settings["splits"]["random_folds"] = 1
-    settings["fine_tune"] |= {"epochs": 0, "first_layer": None}
+    settings["fine_tune"] |= {{"epochs": 0, "first_layer": None}}
     return c.TrainingConfig.model_validate(settings)
 c.read_config = read_small_config
 """
+"""Texture, whose graph is most of an export, is in tests/training/release/test_logistic_release.py.
+"""
+IMPORTED = (
+    *("training.runs.cross_validation", "training.release.assembly", "training.release.pipeline"),
+    *("training.release.export", "training.evaluation.comparison"),
+)
+"""What most of the commands import when they run."""
 NATIVE = re.compile(r"^[IWE]\d{4} |absl::InitializeLog|XNNPACK|oneDNN|rebuild TensorFlow", re.M)
 
 
@@ -63,16 +77,14 @@ class Checkout:
 
 
 def write_tiles(folder: Path) -> Path:
-    """18 drawn tiles of 1024 px: 2 cases, 6 slides, all labels on each slide; and their table."""
+    """18 drawn tiles: 2 cases, 6 slides, all labels on each slide."""
     rows = [
         (f"{case} A{block}-{1000 * block}-{900 * number}", label)
         for case in ("Case 3", "Case 48 - P5")
         for block in (1, 2, 3)
         for number, label in enumerate(RAW_BY_LABEL)
     ]
-    data_dir = write_collection(folder, rows, 1024)
-    write_rows(data_dir / "features.csv", described(rows))  # in place of the one without measures
-    return data_dir
+    return write_collection(folder, rows, TILE_SIDE_PX)
 
 
 def with_values_of(commands: str, data_dir: Path) -> str:
@@ -81,18 +93,19 @@ def with_values_of(commands: str, data_dir: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     folder = tmp_path_factory.mktemp("checkout")
     data_dir = write_tiles(tmp_path_factory.mktemp("tcia"))
     for name in ("models", "training", "requirements", "Makefile", "pyproject.toml"):
         (folder / name).symlink_to(REPOSITORY / name)
-    install_osteo_train(folder, SMALL, is_forked=True)  # there are a dozen commands
-    (folder / ".venv" / "train.stamp").touch()
-    (folder / ".venv" / "bin" / "python").symlink_to(sys.executable)
     steps = [block for block in BLOCKS if "make model" not in block and "~/marrow" not in block]
     assert len(steps) == 6  # the values, four steps, a comparison
-    printed = run_shell(with_values_of("".join(steps), data_dir), folder)
-    return Checkout(folder, data_dir, printed)
+    with warm_osteo_train(tmp_path_factory.mktemp("warm"), SMALL, *IMPORTED) as socket:
+        install_osteo_train(folder, socket)
+        (folder / ".venv" / "train.stamp").touch()
+        (folder / ".venv" / "bin" / "python").symlink_to(sys.executable)
+        printed = run_shell(with_values_of("".join(steps), data_dir), folder)
+        yield Checkout(folder, data_dir, printed)
 
 
 def test_the_steps_lead_to_a_bundle_and_a_comparison(checkout: Checkout) -> None:
@@ -134,17 +147,13 @@ def test_the_runtimes_agree_on_the_bundle_of_the_steps(checkout: Checkout) -> No
 
 
 def test_make_model_releases_a_bundle_from_the_finished_runs(checkout: Checkout) -> None:
-    # Nothing forks this one, so TensorFlow is imported by the command itself.
-    folder = checkout.folder
-    (folder / ".venv" / "bin" / "osteo-train").unlink()
-    install_osteo_train(folder, SMALL)
     (command,) = (block for block in BLOCKS if "make model" in block)
-    printed = run_shell(with_values_of(command, checkout.data_dir), folder)
+    printed = run_shell(with_values_of(command, checkout.data_dir), checkout.folder)
     for kind in ("random", "slide", "patient"):
         assert f"Already finished by {kind}" in printed
     assert "checked; the runtimes agree." in printed
     assert not NATIVE.search(printed), printed
-    card = open_bundle(folder / "my-models" / BUNDLE_DIR).path / "model-card.md"
+    card = open_bundle(checkout.folder / "my-models" / BUNDLE_DIR).path / "model-card.md"
     text = card.read_text(encoding="utf-8")
     assert text.startswith("---\nlicense: ")
     assert re.search(r"right on \d+ of 18 of its own training tiles", " ".join(text.split()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pty
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from tests.bundles import plain_tile
 from tests.cli.program import (
     LONGEST_WAIT_S,
     command,
-    environment,
     run_limited,
     sentences,
     started,
@@ -38,7 +36,7 @@ def contents_of(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("output", ["old.html", "new.html"])
-@pytest.mark.parametrize("limit_kb", [1, 16, 64])
+@pytest.mark.parametrize("limit_kb", [1, pytest.param(16, marks=pytest.mark.exhaustive), 64])
 def test_file_that_cannot_grow_is_one_sentence(folder: Path, output: str, limit_kb: int) -> None:
     before = contents_of(folder)
     arguments = command("report", "tiles", "-o", output)
@@ -83,15 +81,10 @@ def test_progress_is_on_standard_error(folder: Path) -> None:
     controller, terminal = pty.openpty()
     with os.fdopen(terminal, "wb") as stderr:
         arguments = command("report", "tiles", "-o", "new.html")
-        done = subprocess.run(
-            arguments,
-            cwd=folder,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            check=True,
-        )
+        with started(arguments, folder, stderr=stderr) as process:
+            output, _ = process.communicate(timeout=LONGEST_WAIT_S)
+    assert process.returncode == 0
     assert b"Reporting" in os.read(controller, 100_000)
     os.close(controller)
-    assert done.stdout.startswith(b"new.html: 40 tiles, ")
-    assert done.stdout.count(b"\n") == 1
+    assert output.startswith(b"new.html: 40 tiles, ")
+    assert output.count(b"\n") == 1
