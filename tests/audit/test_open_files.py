@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import shutil
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -18,9 +20,14 @@ from app.audit.open_files import OpenFiles
 from app.audit.opening import make_store
 from app.audit.store import AuditStore
 from app.audit.store_errors import StoreError
+from app.audit.verify import verify
 from app.audit.writer import AuditWriter
+from app.core.access_errors import AuditUnavailableError
 from app.core.errors import SettingsError
-from tests.audit.samples import CLOSE_WITHIN_S, an_answer, stored_events, write
+from tests.audit.load import require_recorded_once
+from tests.audit.samples import CLOSE_WITHIN_S, an_answer, stored, stored_events, write
+from tests.conftest import REPOSITORY
+from tests.forking import ForkedProcess
 from tests.servers import wait_until
 
 
@@ -174,3 +181,85 @@ def test_writer_counts_what_waits_when_it_ends_without_the_file(
     writer.close(0.0)
     assert writer.n_dropped == 3
     assert not file.exists()
+
+
+@pytest.fixture
+def commit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Commits an answer with a number, or checks that it is refused."""
+
+    def commit(writer: AuditWriter, number: int, *, is_refused: bool = False) -> None:
+        timeout_s = 0.3 if is_refused else CLOSE_WITHIN_S
+        monkeypatch.setattr("app.audit.writer.COMMIT_TIMEOUT_S", timeout_s)
+        with pytest.raises(AuditUnavailableError) if is_refused else nullcontext():
+            asyncio.run(writer.commit([an_answer(number)]))
+
+    return commit
+
+
+def started(url: str) -> AuditWriter:
+    writer = AuditWriter(url, "a", "required")
+    writer.start({})
+    return writer
+
+
+def require_answers(url: str, *numbers: int) -> None:
+    """Check that these answers are in the chain `a`, and that all chains are whole."""
+    answers = [r for r in stored(url) if (r["chain"], r["event"]) == ("a", "answer")]
+    assert [record["request_id"] for record in answers] == [f"request-{n}" for n in numbers]
+    with closing(make_store(url)) as store:
+        assert verify(store).findings == []
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+def test_removed_file_beside_it_ends_the_commits_and_loses_none(
+    sqlite_url: str, file: Path, suffix: str, commit: Callable[..., None]
+) -> None:
+    writer = started(sqlite_url)
+    commit(writer, 1)
+    file.with_name(file.name + suffix).unlink()
+    for number in (2, 3):  # the second one comes when the failure is known
+        commit(writer, number, is_refused=True)
+        wait_until(lambda: writer.is_failing)
+    writer.close(0.0)
+    second = started(sqlite_url)
+    commit(second, 4)
+    second.close(CLOSE_WITHIN_S)
+    require_answers(sqlite_url, 1, 4)
+
+
+def test_replaced_file_is_not_written_to(
+    sqlite_url: str, file: Path, commit: Callable[..., None]
+) -> None:
+    writer = started(sqlite_url)
+    commit(writer, 1)
+    replace_by_a_copy(file)
+    bytes_before = file.read_bytes()
+    for number in (2, 3):
+        commit(writer, number, is_refused=True)
+        wait_until(lambda: writer.is_failing)
+    writer.close(0.0)
+    assert file.read_bytes() == bytes_before
+
+
+def test_kill_after_a_moved_wal_file_loses_no_answer(tmp_path: Path) -> None:
+    file = tmp_path / "audit.sqlite3"
+    wal, aside = file.with_name(f"{file.name}-wal"), tmp_path / "aside"
+    with ForkedProcess(
+        [f"sqlite:///{file}", "0"],
+        code="import app.audit.writer as w; w.COMMIT_TIMEOUT_S = 600.0\n"
+        "from tests.audit.committing import main; main()",
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(20)]
+        wal.rename(aside)
+        stderr = process.stderr
+        assert stderr is not None
+        wait_until(lambda: bool(select.select([stderr], [], [], 0)[0]))
+        assert stderr.readline() == b"audit_failing\n"
+        process.kill()
+        lines += process.stdout.readlines()
+    aside.rename(wal)
+    require_recorded_once(f"sqlite:///{file}", [int(line) for line in lines])

@@ -44,7 +44,7 @@ def service(
 ) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp(request.param)
     key = make_key(folder / "state" / "keys.json", "lis")
-    environ = {"OSTEO_RATE_LIMITS": "explain=20/day"}
+    environ = {"OSTEO_RATE_LIMITS": "explain=6/day"}
     tls = None
     if request.param == "https":
         authority = Authority(folder, "hospital")
@@ -81,7 +81,7 @@ def test_answers_of_every_route_have_them(service: Service) -> None:
 def test_early_rejections_have_them(service: Service) -> None:
     wrong = bearer("osteo_00000000_" + "A" * 43)
     assert require_headers(service, request("/v1/classify", wrong)) == 401
-    tiles = [request("/v1/explain/grid", service.key) for _ in range(21)]
+    tiles = [request("/v1/explain/grid", service.key) for _ in range(7)]
     assert require_headers(service, tiles[0]) == 200
     assert [require_headers(service, tile) for tile in tiles][-1] == 429
     assert require_headers(service, request("/v1/classify", "X-Request-ID: \x01")) == 400

@@ -22,7 +22,7 @@ from tests.end_to_end.services import ready_service
 from tests.servers import RunningServer, wait_until
 
 __all__ = ["node", "provider"]
-TIMEOUT_S = 8
+TIMEOUT_S = 30
 
 
 @pytest.fixture(scope="module")
@@ -128,14 +128,14 @@ def test_provider_that_is_away_is_503_for_unknown_keys_only(
         answer = send(server, unknown[0])
         assert (answer.status, answer.problem) == (503, "identity-provider-unavailable")
         assert int(answer.headers["retry-after"]) > 0
-        with silent_provider(provider.issuer), ThreadPoolExecutor(3) as pool:
-            waiting = [pool.submit(send, server, token) for token in unknown[1:]]
-            n_served = 0
-            while not any(answer.done() for answer in waiting):
-                assert exchange(server, request("/v1/classify", key)).status == 200
-                assert send(server, known).status == 200
-                n_served += 2
-            assert n_served >= 4, "they are answered while others wait for the provider"
+        with ThreadPoolExecutor(3) as pool:
+            with silent_provider(provider.issuer):
+                waiting = [pool.submit(send, server, token) for token in unknown[1:]]
+                for _ in range(2):
+                    assert exchange(server, request("/v1/classify", key)).status == 200
+                    assert send(server, known).status == 200
+                is_over = any(answer.done() for answer in waiting)
+                assert not is_over, "they are answered while others wait for the provider"
             assert {answer.result().status for answer in waiting} == {503}
     finally:
         provider.start()

@@ -72,7 +72,9 @@ def work(server: RunningServer, lis: dict[str, str], admin: dict[str, str]) -> N
     assert send(server, "/v1/models/77/activate", admin, "no-version") == 404
 
 
-@pytest.fixture(scope="module", params=["on", "required"])
+@pytest.fixture(
+    scope="module", params=["on", pytest.param("required", marks=pytest.mark.exhaustive)]
+)
 def day(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Day:
     folder = tmp_path_factory.mktemp("day")
     models = folder / "models" / MODEL

@@ -20,6 +20,7 @@ from tests.access.redis_server import PASSWORD, RedisServer
 from tests.audit.conftest import cluster, postgresql_url
 from tests.audit.postgresql import Cluster
 from tests.authorities import CLIENT_NAME, Authority
+from tests.bundles import build_bundle
 from tests.end_to_end.everything_said import Said, ask
 from tests.end_to_end.services import ready_service, run_osteo
 from tests.servers import RunningServer, wait_until
@@ -187,11 +188,16 @@ def run_commands(site: Site, said: Said) -> str:
     assert rotated.returncode == 0, rotated.stderr
     said.add("standard error of keys rotate", rotated.stderr)
     for command in (
-        *("keys list", "doctor", "audit export", "audit export -f csv"),
+        *("keys list", "audit export", "audit export -f csv"),
         *("audit verify", "keys revoke lis"),
     ):
         done = run_osteo(site.folder, *command.split(), **site.environ)
         said.add(command, done.stdout + done.stderr)
+    build_bundle(site.folder / "models")  # the runtimes refuse it, which saves seconds
+    models = {"OSTEO_MODELS_DIR": str(site.folder / "models")}
+    done = run_osteo(site.folder, "doctor", **site.environ | models)
+    assert "ok   bundle" in done.stdout
+    said.add("doctor", done.stdout + done.stderr)
     return rotated.stdout.strip()
 
 

@@ -15,7 +15,7 @@ from tests.end_to_end.exchanges import Answer, exchange, request
 from tests.end_to_end.services import ready_service
 from tests.servers import RunningServer, wait_until
 
-LIMIT = 6
+LIMIT = 3
 
 
 @pytest.fixture

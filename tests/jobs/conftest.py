@@ -12,6 +12,7 @@ from app.jobs.queue import JobQueue
 from app.settings import Settings
 from tests.audit.conftest import cluster
 from tests.audit.postgresql import Cluster
+from tests.jobs.working import forked_slide_processes
 
 __all__ = ["cluster"]  # a fixture of the audit, for the tests of this folder
 
@@ -62,3 +63,10 @@ def open_another(settings: Settings) -> Iterator[OpenQueue]:
 @pytest.fixture
 def queue(open_another: OpenQueue) -> JobQueue:
     return open_another()
+
+
+@pytest.fixture
+def forked_slides() -> Iterator[None]:
+    """Forks processes that work on slides; without it, each of them imports all it needs."""
+    with forked_slide_processes():
+        yield

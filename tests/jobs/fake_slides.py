@@ -18,6 +18,7 @@ from typing import Any, Final
 from app.core.slide_errors import CorruptSlideError
 from app.jobs.slide_program import main
 from app.slides.checkpoint import COMMIT_ROWS, Checkpoint
+from app.slides.folder_lock import locked
 from app.slides.tile_rows import TileRow
 
 N_ROWS: Final = 5 * COMMIT_ROWS
@@ -51,7 +52,10 @@ def work(ordered: Any, progress: Callable[..., None], is_stopped: Callable[[], b
     worked = ordered.out_dir / WORKED
     progress("opening", 0, None)
     progress("finding tissue", 0, None)
-    with Checkpoint(ordered.out_dir / "tiles.sqlite3", ordered.sha256) as checkpoint:
+    with (
+        locked(ordered.out_dir, ordered.lock_within_s),
+        Checkpoint(ordered.out_dir / "tiles.sqlite3", ordered.sha256) as checkpoint,
+    ):
         done = checkpoint.done()
         n_done = len(done)
         progress("classifying", n_done, N_ROWS)

@@ -38,6 +38,7 @@ def change_rows(settings: Settings, statement: str) -> None:
         connected.execute(statement.encode())
 
 
-def end_leases(settings: Settings) -> None:
-    """Let all leases run out, as time does."""
-    change_rows(settings, "UPDATE slide_jobs SET lease_until = 0 WHERE state = 'running'")
+def end_leases(settings: Settings, worker: str = "%") -> None:
+    """Let the leases of a worker, or of all, run out as time does."""
+    which = f"state = 'running' AND worker LIKE '{worker}'"
+    change_rows(settings, f"UPDATE slide_jobs SET lease_until = 0 WHERE {which}")  # noqa: S608 - our names

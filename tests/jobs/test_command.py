@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,22 +13,26 @@ import pytest
 from app.jobs.opening import open_queue
 from app.jobs.records import JobState
 from app.settings import Settings
-from tests.cli.program import restore_sigint
 from tests.conftest import REPOSITORY
+from tests.forking import ForkedProcess
 from tests.jobs.requests import a_request
 
-COMMAND = [sys.executable, "-m", "app", "worker"]
+
+def started(folder: Path, *arguments: str, **variables: str) -> ForkedProcess:
+    return ForkedProcess(
+        ["worker", *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, "OSTEO_STATE_DIR": str(folder), **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def run_once(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, "--once"],
-        cwd=REPOSITORY,
-        env={**os.environ, "OSTEO_STATE_DIR": str(folder), **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with started(folder, "--once", **variables) as worker:
+        output, errors = worker.communicate()
+    return subprocess.CompletedProcess(worker.args, worker.returncode, output, errors)
 
 
 def test_command_ends_when_no_slide_waits(tmp_path: Path) -> None:
@@ -53,18 +56,11 @@ def test_command_fails_a_job_whose_slide_is_gone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_command_ends_when_asked(number: int, tmp_path: Path) -> None:
-    environ = {**os.environ, "OSTEO_STATE_DIR": str(tmp_path)}
     queue = open_queue(Settings(state_dir=tmp_path))
     job, _ = queue.submit(a_request())
-    with subprocess.Popen(
-        COMMAND,
-        cwd=REPOSITORY,
-        env=environ,
-        stderr=subprocess.PIPE,
-        preexec_fn=restore_sigint,  # noqa: PLW1509 - the child only starts Python
-    ) as worker:
+    with started(tmp_path) as worker:
         assert worker.stderr is not None
-        while b"slide_job_ended" not in worker.stderr.readline():
+        while "slide_job_ended" not in worker.stderr.readline():
             assert worker.poll() is None
         worker.send_signal(number)
     assert worker.returncode == 0

@@ -101,6 +101,7 @@ def test_restart_of_postgresql_between_calls_goes_unnoticed(
     queue.close()
 
 
+@pytest.mark.usefixtures("forked_slides")
 def test_worker_goes_on_while_postgresql_restarts(
     cluster: Cluster, postgresql_settings: Settings, tmp_path: Path
 ) -> None:
@@ -122,7 +123,7 @@ def test_worker_goes_on_while_postgresql_restarts(
     queue.close()
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("impatient", "forked_slides")
 def test_worker_goes_on_while_sqlite_is_locked(
     sqlite_settings: Settings, sqlite_file: Path, tmp_path: Path
 ) -> None:

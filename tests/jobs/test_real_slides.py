@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,11 +26,12 @@ from app.slides.storage.store import SlideStore, open_store
 from app.telemetry.metrics import Metrics
 from tests.bundles import MODEL_NAME
 from tests.conftest import RELEASED_MODELS, REPOSITORY
+from tests.forking import ForkedProcess
 from tests.jobs.slide_processes import n_committed, processes_in, stop_after_a_commit
 from tests.servers import wait_until
 from tests.slides.drawn_slides import Drawing, draw_slide
 
-COLUMNS, ROWS = 12, 8
+COLUMNS, ROWS = 8, 8
 
 
 @pytest.fixture(scope="module")
@@ -115,18 +115,11 @@ def test_workers_of_a_service_answer_a_slide(
     assert json.loads((folder / "summary.json").read_text())["complete"]
     assert len(places(folder)) == COLUMNS * ROWS
     assert f"osteo_slide_tiles_total {COLUMNS * ROWS}.0" in metrics.render().decode()
+    modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    assert set(modes.values()) == {0o600}, "results are for their owner only"
 
 
-def test_results_are_for_their_owner_only(
-    store: SlideStore, queue: JobQueue, job: Job, settings: Settings
-) -> None:
-    with run_workers(settings, queue, store):
-        wait_until(lambda: state_of(queue, job) == JobState.SUCCEEDED, timeout_s=600)
-    modes = {path.name: path.stat().st_mode & 0o777 for path in store.result_dir(job.id).iterdir()}
-    assert "summary.json" in modes
-    assert set(modes.values()) == {0o600}
-
-
+@pytest.mark.exhaustive
 def test_slide_resumes_when_its_process_is_killed(
     store: SlideStore, queue: JobQueue, job: Job, settings: Settings
 ) -> None:
@@ -155,8 +148,7 @@ def test_command_gives_a_slide_back_and_ends_it_later(
         "OSTEO_RUNTIME": "litert",
         "OSTEO_SLIDE_THREADS": "1",
     }
-    command = [sys.executable, "-m", "app", "worker"]
-    with subprocess.Popen(command, cwd=REPOSITORY, env=environ, stderr=subprocess.PIPE) as worker:
+    with ForkedProcess(["worker"], cwd=REPOSITORY, env=environ, stderr=subprocess.PIPE) as worker:
         wait_until(lambda: n_done(queue, job) > 0, timeout_s=600)
         worker.send_signal(signal.SIGTERM)
         _, log = worker.communicate()
@@ -165,7 +157,8 @@ def test_command_gives_a_slide_back_and_ends_it_later(
     assert events[1]["outcome"] == "given back"
     assert worker.returncode == 0
     assert state_of(queue, job) == JobState.QUEUED
-    subprocess.run([*command, "--once"], cwd=REPOSITORY, env=environ, check=True)
+    with ForkedProcess(["worker", "--once"], cwd=REPOSITORY, env=environ) as worker:
+        assert worker.wait() == 0
     assert state_of(queue, job) == JobState.SUCCEEDED
     assert len(places(store.result_dir(job.id))) == COLUMNS * ROWS
 

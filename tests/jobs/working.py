@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
 
 from app.jobs.opening import open_queue
 from app.jobs.queue import JobQueue
 from app.jobs.records import Job
 from app.jobs.worker import Worker
 from app.settings import Settings
+from tests.forking import ForkedProcess
 from tests.jobs.fake_slides import GATE, WORKED, program_of
 
 
@@ -75,14 +79,25 @@ def running(worker: Worker) -> Iterator[None]:
         thread.join()
 
 
+def _forked(command: list[str], *, process_group: int, **options: Any) -> ForkedProcess:
+    """What `SlideProcess` starts, without the second of imports. Its parent is not the worker."""
+    *_, program, max_bytes = command
+    assert process_group == 0
+    return ForkedProcess([max_bytes], code=program, program="-c", **options)
+
+
+@contextmanager
+def forked_slide_processes() -> Iterator[None]:
+    """Let workers of this process fork the processes that work on slides."""
+    forking = SimpleNamespace(**{**vars(subprocess), "Popen": _forked})
+    with mock.patch("app.jobs.slide_process.subprocess", forking):
+        yield
+
+
 def main() -> None:
     """A program that works until it is killed; its settings are variables."""
-    root, name, behaviour = sys.argv[1:]
+    root, name, behaviour, is_forking = sys.argv[1:]
     settings = Settings()
     worker = worker_of(open_queue(settings), Folders(Path(root)), settings, behaviour, name)
-    os.write(1, b"started\n")
-    worker.run(threading.Event())
-
-
-if __name__ == "__main__":
-    main()
+    with forked_slide_processes() if is_forking == "True" else nullcontext():
+        worker.run(threading.Event())
