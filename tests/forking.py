@@ -81,6 +81,9 @@ def end_run() -> None:
     """End the fork servers of the run that this process has begun."""
     while _runs:
         _runs.pop().close()
+    # A worker does not wait for its servers, which others may use, and its Popen would complain.
+    for server in _started:
+        server.returncode = 0
 
 
 def server_of(modules: tuple[str, ...]) -> str:
