@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
@@ -12,6 +13,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from app.audit.store_errors import StoreError
 from app.core.errors import SettingsError
+from app.core.write_ahead_log import turn_on_write_ahead_log
 
 BUSY_TIMEOUT_S: Final = 5.0
 """How long a process waits for another one that writes to the same SQLite file."""
@@ -82,12 +84,10 @@ def engine_of(url: URL) -> sa.Engine:
     return engine
 
 
-def _make_durable(connection: Any, _record: object) -> None:
+def _make_durable(connection: sqlite3.Connection, _record: object) -> None:
     """A commit of SQLite survives the loss of power, and readers do not stop the writer."""
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.close()
+    turn_on_write_ahead_log(connection, BUSY_TIMEOUT_S)
+    connection.execute("PRAGMA synchronous = FULL")
 
 
 def create_file(path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from app.core.slide_errors import JobsDiskFullError, JobsUnavailableError
+from app.core.write_ahead_log import turn_on_write_ahead_log
 from app.jobs.database import Row, Transaction, Value
 from app.jobs.full_disk import is_full_disk
 
@@ -80,7 +81,7 @@ class SqliteDatabase:
                 self._path, _BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
             try:
-                connection.execute("PRAGMA journal_mode = WAL")
+                turn_on_write_ahead_log(connection, _BUSY_TIMEOUT_S)
                 # A job that was accepted survives the loss of power.
                 connection.execute("PRAGMA synchronous = FULL")
             except sqlite3.Error:
