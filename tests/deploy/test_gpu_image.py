@@ -79,6 +79,11 @@ def test_the_loader_finds_every_library_of_cuda(image: str) -> None:
     run_once(image, "-c", _LOAD_CUDA, options=("--entrypoint=python",))
 
 
+def test_it_contains_no_installer(image: str) -> None:
+    find = "import importlib.util, sys; sys.exit(importlib.util.find_spec('pip') is not None)"
+    run_once(image, "-c", find, options=("--entrypoint=python",))
+
+
 def test_doctor_runs_tensorflow_and_says_why_there_is_no_gpu(image: str) -> None:
     said = run_once(image, "doctor")
     assert "there is no /dev/nvidia0: the machine has no NVIDIA driver" in said

@@ -27,7 +27,7 @@ def _state_of(pid: int) -> str:
     """The state of a process, as `/proc` writes it; "X" if there is none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter if it ends while this reads
         return "X"
     return stat.rpartition(")")[2].split()[0]
 
