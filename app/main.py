@@ -128,7 +128,7 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
     app.add_middleware(ObserveRequests, metrics=metrics, auditor=auditor)
     install_handlers(app)
     install_document(app)
-    all_routes = (
+    routers = (
         classify.build_router(service, settings),
         explain.build_router(service, settings),
         *slide_routes.build_routers(slides, lifecycle, settings),
@@ -138,7 +138,7 @@ def create_app(settings: Settings, opener: RuntimeOpener = open_configured_runti
         problem_pages.build_router(),
         docs_page.build_router(app.title),
     )
-    for routes in all_routes:
-        routes.add_to(app.router)
-    app.state.methods_by_path = methods_by_path(app.routes)
+    for router in routers:
+        app.include_router(router)
+    app.state.methods_by_path = methods_by_path(routers)
     return app

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from app.api.openapi import TILE_CODES, UPLOAD_CODES, form_body, problem_responses
 from app.api.problems import problem_of
 from app.api.request_context import request_context
-from app.api.routes import Routes
 from app.api.schemas import BatchAnswer, BatchItem, ClassifyAnswer
 from app.api.tile_upload import TileRequests, classify_response, json_response
 from app.core.errors import OsteoError
@@ -21,9 +20,9 @@ from app.settings import Settings
 from app.telemetry.tracing import stage
 
 
-def build_router(service: TileService, settings: Settings) -> Routes:
+def build_router(service: TileService, settings: Settings) -> APIRouter:
     """The routes, bound to a service."""
-    router = Routes(prefix="/v1", tags=["tiles"])
+    router = APIRouter(prefix="/v1", tags=["tiles"])
     requests = TileRequests(service, settings)
 
     @router.post(

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Final
 
-from fastapi import Path, Response
+from fastapi import APIRouter, Path, Response
 
 from app.api.openapi import BINARY
-from app.api.routes import Routes
 from app.api.slide_access import slide_problems, slide_router
 from app.api.slides import READING, REFUSALS, SlideId
 from app.jobs.slide_service import SlideService
@@ -21,7 +20,7 @@ Tile = Annotated[
 ]
 
 
-def build_router(slides: SlideService) -> Routes:
+def build_router(slides: SlideService) -> APIRouter:
     """The routes, bound to the slides of a service."""
     router = slide_router(slides)
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from fastapi import Request
+from fastapi import APIRouter, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import HTMLResponse
 
 from app.api.content_policy import policy_of_page
-from app.api.routes import Routes
 
 STATIC_PATH = "/static-offline-docs"
 """Where fastapi-offline serves Swagger UI."""
 
 
-def build_router(title: str) -> Routes:
+def build_router(title: str) -> APIRouter:
     """The route; people open it, so the OpenAPI document does not list it."""
-    router = Routes(include_in_schema=False)
+    router = APIRouter(include_in_schema=False)
 
     @router.get("/docs")
     async def docs(request: Request) -> HTMLResponse:

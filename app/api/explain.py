@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
@@ -15,7 +15,6 @@ from app.api.openapi import (
     picture_response,
     problem_responses,
 )
-from app.api.routes import Routes
 from app.api.schemas import ClassifyAnswer
 from app.api.tile_upload import TileRequests, classify_response, note_result
 from app.inference.explanation import PREDICTED
@@ -45,9 +44,9 @@ ExplainedLabel = Annotated[
 ]
 
 
-def build_router(service: TileService, settings: Settings) -> Routes:
+def build_router(service: TileService, settings: Settings) -> APIRouter:
     """The routes, bound to a service."""
-    router = Routes(prefix="/v1", tags=["tiles"])
+    router = APIRouter(prefix="/v1", tags=["tiles"])
     requests = TileRequests(service, settings)
 
     @router.post(

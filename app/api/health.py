@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from fastapi import Response
+from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from app.api.openapi import problem_responses
-from app.api.routes import Routes
 from app.api.schemas import Health
 from app.core.errors import NotReadyError
 from app.serving.readiness import Readiness
 from app.telemetry.metrics import Metrics
 
 
-def build_router(readiness: Readiness, metrics: Metrics) -> Routes:
+def build_router(readiness: Readiness, metrics: Metrics) -> APIRouter:
     """The routes, bound to the readiness and the metrics of a service."""
-    router = Routes(tags=["health"])
+    router = APIRouter(tags=["health"])
 
     @router.get("/livez", responses=problem_responses(needs_caller=False))
     async def livez() -> Health:

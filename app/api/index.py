@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from fastapi import APIRouter
+
 from app import __version__
-from app.api.routes import Routes
 from app.inference.results import RESEARCH_USE
 
 _WHERE: Final = {
@@ -22,9 +23,9 @@ _WHERE: Final = {
 }
 
 
-def build_router() -> Routes:
+def build_router() -> APIRouter:
     """The route; the OpenAPI document does not list it, because programs need not follow it."""
-    router = Routes(include_in_schema=False)
+    router = APIRouter(include_in_schema=False)
 
     @router.get("/")
     async def where_to_go() -> dict[str, str]:

@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import Annotated, Final
 
-from fastapi import Body, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from app.api.content_policy import policy_of_page
 from app.api.job_events import EVENT_STREAM, JobEvents
 from app.api.openapi import BINARY
 from app.api.request_context import SlideEvent
-from app.api.routes import Routes
 from app.api.slide_access import note, slide_problems, slide_router
 from app.api.slide_json import JSON_PROBLEMS
 from app.api.slide_schemas import JobAnswer, JobsAnswer, NewJob
@@ -45,7 +44,7 @@ JobId = Annotated[str, Path(max_length=64, description="Of the job.")]
 ResultName = Annotated[str, Path(max_length=64, description="Such as `summary.json`.")]
 
 
-def build_router(slides: SlideService, lifecycle: Lifecycle) -> Routes:
+def build_router(slides: SlideService, lifecycle: Lifecycle) -> APIRouter:
     """The routes, bound to the slides and the model of a service."""
     router = slide_router(slides)
     events = JobEvents(slides, lifecycle.readiness)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import Path
+from fastapi import APIRouter, Path
 
 from app.api.openapi import problem_responses
-from app.api.routes import Routes
 from app.api.schemas import Limits, ModelsAnswer, ServedModel
 from app.core.manifest import VERSION_PATTERN
 from app.inference.classifier import Classifier
@@ -19,9 +18,9 @@ Version = Annotated[str, Path(pattern=VERSION_PATTERN, description="The version 
 _SWITCH_CODES: Final = ("model-not-found", "activation-refused")
 
 
-def build_router(lifecycle: Lifecycle, settings: Settings) -> Routes:
+def build_router(lifecycle: Lifecycle, settings: Settings) -> APIRouter:
     """The routes, bound to the model of a service."""
-    router = Routes(prefix="/v1", tags=["models"])
+    router = APIRouter(prefix="/v1", tags=["models"])
 
     @router.get("/models", responses=problem_responses("not-ready", needs_scope=False))
     async def list_models() -> ModelsAnswer:

@@ -10,13 +10,12 @@ import re
 from importlib import resources
 from typing import Final
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
 from app.api.content_policy import policy_of_page
 from app.api.problems import TYPE_PREFIX
-from app.api.routes import Routes
 
 _HEADING: Final = re.compile(r"^## `([a-z0-9-]+)` \(\d{3}\)$", re.MULTILINE)
 _PAGE_LINK: Final = re.compile(r"\[([\w.-]+\.md)\]\([^)]*\)")  # to a page that is not served
@@ -42,9 +41,9 @@ def problem_pages() -> dict[str, str]:
     return {found[1]: f"{found[0]}{section.rstrip()}\n" for found, section in codes_and_sections}
 
 
-def build_router() -> Routes:
+def build_router() -> APIRouter:
     """The route of the pages; people open it, so the OpenAPI document does not list it."""
-    router = Routes(include_in_schema=False)
+    router = APIRouter(include_in_schema=False)
 
     @router.get(TYPE_PREFIX + "{code}")
     async def problem_page(request: Request, code: str) -> Response:

@@ -7,12 +7,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from fastapi import Depends, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
 
 from app.api.openapi import problem_responses
 from app.api.request_context import SlideEvent, SlideNote, request_context
-from app.api.routes import Routes
 from app.api.slide_json import with_checked_json
 from app.core.slide_errors import ExtraMissingError
 from app.inference.results import ModelIdentity
@@ -53,9 +52,9 @@ def note(
     context.log_fields.update({k: v for k, v in details.items() if k in _LOGGED})
 
 
-def slide_router(slides: SlideService) -> Routes:
+def slide_router(slides: SlideService) -> APIRouter:
     """A router whose routes all need the packages that read slides, and the folder of slides."""
-    return Routes(
+    return APIRouter(
         prefix="/v1",
         tags=["slides"],
         dependencies=[Depends(RequireSlides(slides))],

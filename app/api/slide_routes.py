@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from fastapi import APIRouter
+
 from app.api import deep_zoom, jobs, slide_uploads, slides, specimens
-from app.api.routes import Routes
 from app.jobs.slide_service import SlideService
 from app.serving.lifecycle import Lifecycle
 from app.settings import Settings
@@ -11,7 +12,7 @@ from app.settings import Settings
 
 def build_routers(
     service: SlideService, lifecycle: Lifecycle, settings: Settings
-) -> tuple[Routes, ...]:
+) -> tuple[APIRouter, ...]:
     """The routers, bound to a service."""
     return (
         slide_uploads.build_router(service, settings),

@@ -6,11 +6,10 @@ import asyncio
 from datetime import datetime
 from typing import Annotated, Final
 
-from fastapi import Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from app.api import tus
 from app.api.request_context import request_context
-from app.api.routes import Routes
 from app.api.slide_access import slide_problems, slide_router, store_problems
 from app.api.slide_bodies import SlideBodies
 from app.api.slide_schemas import UploadAnswer
@@ -39,7 +38,7 @@ Name = Annotated[
 ]
 
 
-def build_router(slides: SlideService, settings: Settings) -> Routes:
+def build_router(slides: SlideService, settings: Settings) -> APIRouter:
     """The routes, bound to the store of a service."""
     router = slide_router(slides)
     uploads = SlideUploads(slides, settings)

@@ -6,10 +6,9 @@ import asyncio
 from contextlib import suppress
 from typing import Annotated, Any, Final
 
-from fastapi import Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from app.api.openapi import BINARY
-from app.api.routes import Routes
 from app.api.slide_access import note, slide_problems, slide_router, store_problems
 from app.api.slide_json import JSON_PROBLEMS
 from app.api.slide_schemas import NewSlide, SlideAnswer, SlidesAnswer
@@ -47,7 +46,7 @@ _IMAGE: Final = {
 }
 
 
-def build_router(slides: SlideService, lifecycle: Lifecycle, settings: Settings) -> Routes:
+def build_router(slides: SlideService, lifecycle: Lifecycle, settings: Settings) -> APIRouter:
     """The routes, bound to the slides and the model of a service."""
     router = slide_router(slides)
     n_threads = settings.slide_threads or usable_cores()

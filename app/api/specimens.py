@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from fastapi import Request
+from fastapi import APIRouter, Request
 
-from app.api.routes import Routes
 from app.api.slide_access import note, slide_problems, slide_router
 from app.api.slide_json import JSON_PROBLEMS
 from app.api.slide_schemas import NewSpecimen
@@ -16,7 +15,7 @@ from app.slides.results import SpecimenSummary
 from app.slides.storage.stored_answers import read_answer
 
 
-def build_router(slides: SlideService) -> Routes:
+def build_router(slides: SlideService) -> APIRouter:
     """The route, bound to the slides of a service."""
     router = slide_router(slides)
 

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from fastapi import Request
+from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
-from starlette.routing import BaseRoute
 from starlette.types import Scope
 
 from app.api.cross_origin import is_preflight
@@ -22,14 +21,15 @@ _MAX_NEAREST: Final = 3
 _PAGES: Final = ("/docs", "/openapi.json")  # that FastAPI adds itself
 
 
-def methods_by_path(routes: Iterable[BaseRoute]) -> dict[str, list[str]]:
+def methods_by_path(routers: Iterable[APIRouter]) -> dict[str, list[str]]:
     """The routes that a sentence about an unknown path may suggest.
 
     The OpenAPI document has them too, but building it would block a running service.
     """
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     described: dict[str, list[str]] = {path: ["GET"] for path in _PAGES}
     for route in routes:
-        if isinstance(route, APIRoute) and route.include_in_schema:
+        if route.include_in_schema:
             known = described.get(route.path, [])
             described[route.path] = sorted({*known, *(route.methods or ())})
     return described

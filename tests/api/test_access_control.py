@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
@@ -49,7 +49,14 @@ def closed(make_client: MakeClient, keys_file: Path) -> TestClient:
 def every_route(client: TestClient) -> list[tuple[str, str]]:
     app = client.app
     assert isinstance(app, FastAPI)
-    found = [route for route in app.routes if isinstance(route, APIRoute)]
+    routers = [route for route in app.router.routes if isinstance(route, APIRoute)]
+    included = [
+        found
+        for route in app.router.routes
+        if isinstance(getattr(route, "original_router", None), APIRouter)
+        for found in route.original_router.routes  # type: ignore[attr-defined] # as asked above
+    ]
+    found = [*routers, *(route for route in included if isinstance(route, APIRoute))]
     return sorted({(method, route.path) for route in found for method in route.methods or ()})
 
 

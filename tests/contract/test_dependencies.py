@@ -6,14 +6,12 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from fastapi import Depends, HTTPException
+from fastapi import APIRouter, Depends, FastAPI, HTTPException
 from fastapi.testclient import TestClient
 from fastapi_offline import FastAPIOffline
 
-from app.api.routes import Routes
 from app.main import create_app
 from app.settings import Settings
 from tests.bundles import FakeRuntime, opener_of, plain_tile
@@ -30,13 +28,12 @@ def give_to_application(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def give_to_routers(monkeypatch: pytest.MonkeyPatch) -> None:
-    initialize = Routes.__init__
+    include_router = FastAPI.include_router
 
-    def initialize_denied(self: Routes, **options: Any) -> None:
-        dependencies = [*options.pop("dependencies", ()), Depends(deny)]
-        initialize(self, dependencies=dependencies, **options)
+    def include_denied(self: FastAPI, router: APIRouter) -> None:
+        include_router(self, router, dependencies=[Depends(deny)])
 
-    monkeypatch.setattr(Routes, "__init__", initialize_denied)
+    monkeypatch.setattr(FastAPI, "include_router", include_denied)
 
 
 @pytest.mark.parametrize("give", [give_to_application, give_to_routers])
