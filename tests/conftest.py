@@ -70,7 +70,6 @@ SLOW = (
 LONGEST_FIRST = (
     *("contract/test_training_page.py", "training/gan/test_gan.py"),
     *("training/commands/test_commands.py", "training/own_tiles/test_end_to_end.py"),
-    "slides/reading/test_fidelity.py",
     *("training/networks/test_registry.py", "training/runs/test_resume_after_kill.py"),
     "training/test_distributed.py",
     *("training/fit/test_classifier.py", "training/experiments", "end_to_end/test_secrets.py"),

@@ -24,7 +24,8 @@ from training.config import RELEASED_CONFIG, read_config
 from training.data.drawn_tiles import draw_tile, encode_tile
 from training.data.index import read_index
 
-pytestmark = pytest.mark.tensorflow
+# Each command of the page is tested by itself in tests/training.
+pytestmark = [pytest.mark.tensorflow, pytest.mark.exhaustive]
 
 RELEASED = read_config(RELEASED_CONFIG)
 BUNDLE_DIR = Path(RELEASED.model_name) / RELEASED.model_version

@@ -61,6 +61,7 @@ def two_kinds(n: int, side_px: int) -> tuple[NDArray[np.uint8], NDArray[np.int64
     return tiles, np.repeat([0, 2], n)
 
 
+@pytest.mark.exhaustive
 def test_gan_learns_which_label_is_dark_and_which_is_light() -> None:
     tiles, labels = two_kinds(12, 32)
     fast = {"batch_size": 4, "learning_rate": 1e-3, "averaging": 0.9}

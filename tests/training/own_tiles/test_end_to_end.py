@@ -97,6 +97,7 @@ def test_table_with_slides_and_cases_becomes_a_service(
     assert row["prediction"] in LABEL_IDS
 
 
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("eagerly")
 def test_folders_without_slides_are_released_with_an_honest_card(
     tmp_path: Path, four_config: Path
