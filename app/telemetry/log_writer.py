@@ -43,7 +43,7 @@ class LogWriter(logging.Handler):
         self._n_waiting_bytes = 0
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLOUT)
-        self._is_writing = self._is_closed = self._is_stuck = False
+        self._is_writing = self._is_closed = False
         self.n_dropped = self._n_reported = 0
         # Not the handler's own lock: `emit` must not wait for what the thread does.
         self._changed = threading.Condition()
@@ -68,16 +68,11 @@ class LogWriter(logging.Handler):
             self._changed.notify_all()
 
     def flush(self) -> None:
-        """Wait until all lines are written, at most two seconds.
-
-        If the reader has taken nothing since an earlier wait ran out, there is no other one: when
-        a process ends, Python flushes each handler and then closes it.
-        """
+        """Wait until all lines are written, at most two seconds."""
         deadline = time.monotonic() + _FLUSH_S
         with self._changed:
-            while (self._lines or self._is_writing) and not (self._is_stuck or self._is_closed):
+            while (self._lines or self._is_writing) and time.monotonic() < deadline:
                 self._changed.wait(deadline - time.monotonic())
-                self._is_stuck = time.monotonic() >= deadline
 
     def close(self) -> None:
         """Write what waits if the reader takes it, and end the thread."""
@@ -116,7 +111,7 @@ class LogWriter(logging.Handler):
     def _next_line(self) -> bytes | None:
         """Wait for a line; None after `close`."""
         with self._changed:
-            self._is_writing = self._is_stuck = False
+            self._is_writing = False
             self._changed.notify_all()
             while not (self._lines or self._is_closed):
                 self._changed.wait()

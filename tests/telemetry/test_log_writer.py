@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import subprocess
-import threading
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +18,7 @@ import pytest
 
 from app.telemetry.log_writer import MAX_WAITING_BYTES, LogWriter
 from tests.conftest import RELEASED_MODELS, REPOSITORY
-from tests.forking import ForkedProcess
-from tests.servers import RunningServer, free_port, wait_until
+from tests.servers import RunningServer, free_port, serve_command
 
 LONG = "x" * 2000
 N_LINES = 2 * MAX_WAITING_BYTES // len(LONG)
@@ -107,35 +106,6 @@ def test_close_gives_up_on_a_reader_that_has_stopped(pipe: Pipe) -> None:
     assert pipe.handler.n_dropped == 1
 
 
-def test_only_the_first_wait_for_a_reader_that_has_stopped_runs_out(
-    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.telemetry.log_writer._FLUSH_S", 0.1)
-    for _ in range(100):
-        pipe.logger.warning(LONG)
-    pipe.handler.flush()
-    monkeypatch.setattr("app.telemetry.log_writer._FLUSH_S", threading.TIMEOUT_MAX)
-    pipe.handler.flush()  # or it would never return
-
-
-def test_flush_waits_again_for_a_reader_that_is_back(
-    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.telemetry.log_writer._FLUSH_S", 0.1)
-    for _ in range(100):
-        pipe.logger.warning(LONG)
-    pipe.handler.flush()
-    monkeypatch.setattr("app.telemetry.log_writer._FLUSH_S", 60.0)
-    pipe.logger.warning("end")
-    reader = threading.Thread(target=pipe.read_until, args=("end \n",))
-    os.read(pipe.reader, 65_536)
-    wait_until(lambda: not pipe.handler._is_stuck)
-    reader.start()
-    pipe.handler.flush()
-    assert not pipe.handler._lines
-    reader.join()
-
-
 PROGRAM = """
 import logging, sys, threading
 from app.telemetry.logs import configure_logs
@@ -148,25 +118,30 @@ thread = threading.Thread(target=fail); thread.start(); thread.join()
 
 
 def test_all_lines_are_written_before_the_process_ends() -> None:
-    with ForkedProcess(["5000"], code=PROGRAM, stderr=subprocess.PIPE) as process:
-        _, log = process.communicate()
-    assert process.returncode == 0
-    events = [json.loads(line) for line in log.splitlines()]
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "5000"],
+        capture_output=True,
+        check=True,
+        cwd=REPOSITORY,
+    )
+    events = [json.loads(line) for line in run.stderr.splitlines()]
     assert [event.get("i") for event in events[:-1]] == list(range(5000))
     assert events[-1]["event"] == "thread_failed"
     assert "in a thread" in events[-1]["exc_info"]
 
 
 def test_process_ends_although_nobody_reads_its_log() -> None:
-    with ForkedProcess(["5000"], code=PROGRAM, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "5000"], stderr=subprocess.PIPE, cwd=REPOSITORY
+    ) as process:
         assert process.wait(timeout=120) == 0
 
 
 @pytest.mark.slow
 def test_server_answers_although_nobody_reads_its_log(tmp_path: Path) -> None:
     port = free_port()
-    process = ForkedProcess(
-        ["serve", "--port", str(port)],
+    process = subprocess.Popen(
+        serve_command("--port", str(port)),
         stderr=subprocess.PIPE,
         env={"OSTEO_MODELS_DIR": str(RELEASED_MODELS), "PATH": ""},
         cwd=REPOSITORY,
