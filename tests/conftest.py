@@ -68,7 +68,7 @@ SLOW = (
 `make test-fast` skips them."""
 
 LONGEST_FIRST = (
-    *("contract/test_training_page.py", "training/gan/test_gan.py"),
+    *("contract/test_training_page.py", "training/gan"),
     *("training/commands/test_commands.py", "training/own_tiles/test_end_to_end.py"),
     *("training/networks/test_registry.py", "training/runs/test_resume_after_kill.py"),
     "training/test_distributed.py",

@@ -143,6 +143,8 @@ def running_server(
     its client speaks TLS. It listens on a free port, or on `OSTEO_PORT`. `before` is Python that
     runs first in its process.
     """
+    # Each further worker would have to load the model and check its golden tiles.
+    environ = {"OSTEO_WORKERS": "1", **environ}
     with _started(tmp_path, verify, environ, code=f"{before}\n{RUN_APP}") as server:
         yield server
 
@@ -151,7 +153,10 @@ def running_server(
 def freshly_started_server(
     tmp_path: Path, checkout: Path = REPOSITORY, /, **environ: str
 ) -> Iterator[RunningServer]:
-    """As `running_server`, but the server starts as any command does, from a checkout."""
+    """As `running_server`, but the server starts and ends as any command does, from a checkout.
+
+    It has the default number of workers.
+    """
     with _started(tmp_path, None, environ, checkout=checkout) as server:
         yield server
 
@@ -172,7 +177,6 @@ def _started(
     options: dict[str, Any] = {"cwd": checkout}
     options["env"] = {
         "OSTEO_MODELS_DIR": str(RELEASED_MODELS),
-        "OSTEO_WORKERS": "1",  # each further one has to load the model and check its golden tiles
         "PATH": "",
         **environ,
     }

@@ -113,7 +113,7 @@ def running_prometheus(
         folder,
         f"--config.file={folder}/prometheus.yml",
         f"--storage.tsdb.path={folder}/prometheus",
-        "--scrape.discovery-reload-interval=100ms",  # else the first scrape waits up to 10 s, not 5
+        "--scrape.discovery-reload-interval=100ms",  # else the first scrape can take 10 s
     ) as url:
         yield Prometheus(url)
 

@@ -65,8 +65,8 @@ def test_program_prints_the_probabilities_of_the_service(library: str, folder: P
 
 
 SAMPLED_WAYS = tuple(WAYS)[:2]
-"""Ours and the one of the page's code; each of them decodes every tile, and TensorFlow's import it.
-"""
+"""Ours and the one of the page's code; each decodes every tile, and those of
+TensorFlow also import it."""
 
 
 @pytest.mark.real_tiles

@@ -92,11 +92,12 @@ def test_runtime_gives_the_same_outputs_on_all_cores(
     assert np.allclose(on_all_cores.embedding, on_one.embedding, atol=1e-5)
 
 
+@pytest.mark.parametrize("n_tiles", [24, pytest.param(60, marks=pytest.mark.exhaustive)])
 def test_runtime_gives_each_thread_its_own_outputs(
-    runtime: Runtime, tiles: NDArray[np.uint8]
+    runtime: Runtime, tiles: NDArray[np.uint8], n_tiles: int
 ) -> None:
     expected = runtime.infer(tiles).logits
-    order = np.random.default_rng(0).integers(0, len(tiles), 24)
+    order = np.random.default_rng(0).integers(0, len(tiles), n_tiles)
 
     def infer(i: int) -> NDArray[np.float32]:
         # `alone` is a hint that may be wrong.

@@ -108,11 +108,11 @@ def with_unknown_key(provider: Provider, name: str) -> str:
 
 
 @contextmanager
-def silent_provider(url: str) -> Iterator[None]:
-    """Accepts connections where the provider was, and never answers."""
+def silent_provider(url: str) -> Iterator[socket.socket]:
+    """Listens where the provider was, and never answers."""
     address = urlsplit(url)
-    with socket.create_server((address.hostname or "", address.port or 0), backlog=128):
-        yield
+    with socket.create_server((address.hostname or "", address.port or 0), backlog=128) as server:
+        yield server
 
 
 def test_provider_that_is_away_is_503_for_unknown_keys_only(
@@ -129,13 +129,15 @@ def test_provider_that_is_away_is_503_for_unknown_keys_only(
         assert (answer.status, answer.problem) == (503, "identity-provider-unavailable")
         assert int(answer.headers["retry-after"]) > 0
         with ThreadPoolExecutor(3) as pool:
-            with silent_provider(provider.issuer):
+            with silent_provider(provider.issuer) as silent:
                 waiting = [pool.submit(send, server, token) for token in unknown[1:]]
+                asked, _ = silent.accept()  # they wait for the provider now
                 for _ in range(2):
                     assert exchange(server, request("/v1/classify", key)).status == 200
                     assert send(server, known).status == 200
                 is_over = any(answer.done() for answer in waiting)
                 assert not is_over, "they are answered while others wait for the provider"
+                asked.close()
             assert {answer.result().status for answer in waiting} == {503}
     finally:
         provider.start()

@@ -36,7 +36,8 @@ def test_tiles_are_answered_while_there_is_no_collector(tmp_path: Path) -> None:
         classify(server)
         wait_until(lambda: server.metric("osteo_trace_spans_lost_total") == N_SPANS)
         assert server.metric("osteo_trace_spans_total") == 0
-        classify(server)  # these spans are given up at the end
+        classify(server)
+        wait_until(lambda: server.metric("osteo_trace_spans_lost_total") == 2 * N_SPANS)
         assert server.stop() == 0
         (reason,) = reasons(server)
         assert "refused" in str(reason)

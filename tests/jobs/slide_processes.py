@@ -20,6 +20,7 @@ def pause(pid: int) -> None:
     """Stop a process, and wait until it stands still."""
     os.kill(pid, signal.SIGSTOP)
     while _state_of(pid) != "T":
+        assert is_alive(pid), "the process has ended"
         time.sleep(0.005)
 
 
@@ -36,7 +37,7 @@ def processes_in(folder: Path) -> list[int]:
     """Other processes that have a file of a folder open."""
     found: list[int] = []
     if not any(folder.glob("*")):
-        return found  # soon said, for a test that waits for a process to start
+        return found  # saves reading /proc while a test waits for a process to start
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and process.name != str(os.getpid()):
             try:

@@ -27,7 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """One server for all faults: it has to stay up."""
     folder = tmp_path_factory.mktemp("server")
     with running_server(
-        folder, OSTEO_BODY_TIMEOUT_S="1.5", OSTEO_MAX_TILES_IN_FLIGHT="8",
+        folder, OSTEO_WORKERS="3", OSTEO_BODY_TIMEOUT_S="1.5", OSTEO_MAX_TILES_IN_FLIGHT="8",
         OSTEO_MAX_REQUEST_TILES="8",
     ) as server:  # fmt: skip
         server.wait_until_ready()

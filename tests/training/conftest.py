@@ -8,7 +8,9 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.training.eager import run_eagerly
 from tests.training.tiny_system import TINY
@@ -61,8 +63,12 @@ views_per_epoch = 1
 """Fine-tuning trains the last convolution only: compiling more layers takes seconds."""
 
 
-drawn_tile = functools.lru_cache(maxsize=128)(draw_tile)
-"""Many tests draw the same tiles. No test may write into one."""
+@functools.lru_cache(maxsize=128)
+def drawn_tile(label: str, side_px: int, seed: int) -> NDArray[np.uint8]:
+    """Draw a tile, which many tests share and none can change."""
+    tile = draw_tile(label, side_px, seed)
+    tile.setflags(write=False)
+    return tile
 
 
 def write_collection(folder: Path, rows: list[tuple[str, str]], side_px: int) -> Path:

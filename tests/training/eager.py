@@ -1,7 +1,7 @@
 """Fits of a few steps whose functions are run without compiling them, which takes seconds.
 
-The compiled functions are tested in `fit/test_classifier.py`, in `networks/test_registry.py` and by
-all commands in processes of their own.
+The compiled functions are tested in `fit/test_classifier.py` and `networks/test_registry.py`, and
+those of the GAN in `gan/test_trainer.py` by `make test-exhaustive`.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from tests.deploy.monitoring.rules import RULES, metrics_of, selectors_of
 from tests.servers import RunningServer, wait_until
 
 PANELS = read_panels(rate_interval_s=60)
+FIRST_ROW = [panel for panel in PANELS if panel.row == PANELS[0].row]
 PANELS_OF_FAILURES = {"Turned away"}
 """They are empty while nothing fails."""
 SELECTORS_OF_FAILURES = (
@@ -79,13 +80,17 @@ def test_prometheus_evaluates_each_alert(prometheus: Prometheus) -> None:
     assert states() == dict.fromkeys(RULES, "ok")
 
 
-def test_the_picture_of_the_guide_can_be_drawn(prometheus: Prometheus, tmp_path: Path) -> None:
-    """`python -m benchmarks.dashboard` does this after a longer run, with all panels."""
-    first_row = [panel for panel in PANELS if panel.row == PANELS[0].row]
-    assert {panel.kind for panel in first_row} == {panel.kind for panel in PANELS}
+@pytest.mark.parametrize(
+    "panels", [FIRST_ROW, pytest.param(PANELS, marks=pytest.mark.exhaustive)], ids=len
+)
+def test_the_picture_of_the_guide_can_be_drawn(
+    panels: list[Panel], prometheus: Prometheus, tmp_path: Path
+) -> None:
+    """`python -m benchmarks.dashboard` does this after a longer run."""
+    assert {panel.kind for panel in panels} == {panel.kind for panel in PANELS}
     end_s = time.time()
     span = {"begin_s": end_s - 30, "end_s": end_s, "step_s": 1.0}
-    draw_dashboard(first_row, prometheus, **span, file=tmp_path / "drawn.png")
+    draw_dashboard(panels, prometheus, **span, file=tmp_path / "drawn.png")
     with Image.open(tmp_path / "drawn.png") as drawn:
         colours = drawn.convert("RGB").getcolors(maxcolors=2**24)
     assert colours is not None

@@ -46,6 +46,13 @@ def model() -> Iterator[ReferenceModel]:
         pytest.param(JPEG, 2.0, 52, marks=pytest.mark.exhaustive),
         *((JPEG_RGB, 1.0, 2), (JPEG_2000, 1.0, 2), (JPEG_2000, 2.0, 2)),
         *((RAW, 1.0, 2), (RAW, 2.0, 2)),
+        *(
+            pytest.param(style, mpp, 4, marks=pytest.mark.exhaustive)
+            for style, mpp in (
+                *((JPEG, 0.5), (JPEG_RGB, 1.0), (JPEG_2000, 1.0), (JPEG_2000, 2.0)),
+                *((RAW, 1.0), (RAW, 2.0)),
+            )
+        ),
     ],
 )
 def test_square_is_the_tile(

@@ -69,11 +69,19 @@ def test_a_study_does_every_run_once(make_study: MakeStudy) -> None:
     assert keys_in(study.folders.out) == keys
 
 
-def test_stopped_study_ends_like_an_uninterrupted_one(make_study: MakeStudy) -> None:
+@pytest.mark.parametrize(
+    "stops",
+    # In the first part of the study, and in the second; then before each, and in its middle.
+    [(1, 12), pytest.param((0, 7), marks=pytest.mark.exhaustive)],
+    ids=str,
+)
+def test_stopped_study_ends_like_an_uninterrupted_one(
+    make_study: MakeStudy, stops: tuple[int, ...]
+) -> None:
     whole = make_study("whole")
     run_all(whole)
     table = table_of(whole)
-    for n_tasks in (1, 12):  # in the first part of the study, and in the second
+    for n_tasks in stops:
         stopped = make_study(f"stopped after {n_tasks}")
         with pytest.raises(KeyboardInterrupt):
             run_all(stopped, StoppingEngine(n_tasks))
