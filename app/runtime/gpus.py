@@ -7,12 +7,13 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 from app.core.errors import RuntimeUnavailableError
+from app.runtime.native_output import native_output_dropped
 
 _DEVICES: Final = Path("/dev")
 _DEVICE_NODES: Final = ("nvidia[0-9]*", "dxg", "kfd")  # CUDA, CUDA under WSL, ROCm
@@ -44,17 +45,19 @@ def has_tensorflow() -> bool:
 
 
 def import_tensorflow() -> Any:
-    """Import TensorFlow with its start-up messages turned off.
+    """Import TensorFlow without its start-up messages, unless TF_CPP_MIN_LOG_LEVEL asks for them.
 
     Raises:
         RuntimeUnavailableError: it is not installed.
     """
-    # It prints start-up messages to standard error past every logger; real errors are raised.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # It prints them to standard error past every logger, and some of them before it reads the
+    # level. Real errors are raised.
+    is_silent = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3"
     if _has_device_node():
         _load_unlisted_library()
     try:
-        import tensorflow
+        with native_output_dropped() if is_silent else nullcontext():
+            import tensorflow
     except ImportError as error:
         raise RuntimeUnavailableError(
             "savedmodel", "TensorFlow is not installed; run `pip install 'osteo-tiles[gpu]'`."

@@ -50,6 +50,24 @@ def test_missing_tensorflow_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.tensorflow
+@pytest.mark.parametrize(
+    ("level", "is_silent"),
+    [(None, True), pytest.param("0", False, marks=pytest.mark.exhaustive)],
+)
+def test_tensorflow_writes_nothing_of_its_own_unless_asked(
+    level: str | None, is_silent: bool
+) -> None:
+    environment = {"PYTHONPATH": str(REPOSITORY)}
+    if level is not None:
+        environment["TF_CPP_MIN_LOG_LEVEL"] = level
+    program = "from app.runtime.gpus import import_tensorflow; import_tensorflow()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, env=environment, check=True
+    )
+    assert (done.stderr == b"") == is_silent, done.stderr
+
+
+@pytest.mark.tensorflow
 def test_missing_device_node_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpus, "_DEVICES", tmp_path)
     assert f"there is no {tmp_path}/nvidia0" in why_no_gpu()
