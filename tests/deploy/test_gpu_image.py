@@ -19,7 +19,7 @@ from tests.servers import free_port, wait_until
 # The first test downloads and installs 7 GB of packages, which takes 5 minutes on two quiet cores.
 pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(2400)]
 
-_FREE_GB: Final = 30
+_FREE_GB: Final = 40
 _BUNDLE: Final = RELEASED_MODELS / "osteo-mobilenetv2" / "4"
 _START_WITHIN_S: Final = 300.0
 # What TensorFlow loads as soon as there is a GPU, by the names that it asks the loader for.
@@ -37,7 +37,9 @@ def image() -> str:
     CACHE.mkdir(parents=True, exist_ok=True)
     free_gb = shutil.disk_usage(CACHE).free / 1e9
     if free_gb < _FREE_GB:
-        pytest.skip(f"building the image takes {_FREE_GB} GB; {CACHE} has {free_gb:.0f}")
+        pytest.skip(
+            f"building the image takes 28 GB; {CACHE} has {free_gb:.0f} GB, of {_FREE_GB} asked for"
+        )
     return build_image("gpu")
 
 
