@@ -44,7 +44,7 @@ PYTEST  := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --maxprocess
 test: $(VENV)/dev.stamp  ## run the whole test suite
 	@$(PYTEST)
 
-test-fast: $(VENV)/dev.stamp  ## run the tests that need no server, TensorFlow or real tiles (2 to 3 minutes)
+test-fast: $(VENV)/dev.stamp  ## run the tests that need no server, TensorFlow or real tiles (2 minutes)
 	@$(PYTEST) -m "not slow and not tensorflow and not real_tiles and not attack and not exhaustive"
 
 test-exhaustive: $(VENV)/dev.stamp  ## run what takes long: enumerations, images, replaced replicas (11 to 16 minutes)
