@@ -112,10 +112,15 @@ def check_golden_tiles(
 
 
 def released_tiles(bundle: Bundle, precision: str) -> list[GoldenTile]:
-    """The golden tiles of a bundle whose labels and temperature are those of the release.
+    """Decode the golden tiles, after a check of the labels and the temperature.
+
+    Args:
+        bundle: an opened bundle.
+        precision: a key of `GOLDEN_TOLERANCE`.
 
     Raises:
-        ManifestError: they are not, or as `read_golden_tiles`.
+        ManifestError: the labels or the temperature are not the released ones, or as
+            `read_golden_tiles`.
         InferenceError: the bundle has no golden tiles for this precision.
     """
     _require_released_answers(bundle)
@@ -131,6 +136,14 @@ def largest_difference(
     precision: str,
 ) -> float:
     """Compare a runtime's logits of golden tiles with the released ones.
+
+    Args:
+        golden_tiles: of `released_tiles`.
+        infer_logits: uint8 `[1, side, side, 3]` -> float32 `[1, C]`.
+        precision: a key of `GOLDEN_TOLERANCE`.
+
+    Returns:
+        The largest absolute difference of a logit.
 
     Raises:
         GoldenTileError: a logit differs by more than `GOLDEN_TOLERANCE`, or is NaN.

@@ -17,7 +17,8 @@ def turn_on_write_ahead_log(connection: sqlite3.Connection, timeout_s: float) ->
 
     Args:
         connection: outside a transaction.
-        timeout_s: how long to wait for other processes, in seconds.
+        timeout_s: how long to try again, in seconds; the last attempt may take the connection's own
+            timeout in addition.
 
     Raises:
         sqlite3.OperationalError: the file is still locked, or it cannot be used.

@@ -51,7 +51,7 @@ def _report_missing_gpu(runtime: Runtime) -> None:
     """Log why the CPU computes, if TensorFlow is installed, which is of use on a GPU only."""
     if runtime.device != "cpu" or not has_tensorflow():
         return
-    # Only who asks for the SavedModel wants a GPU; `auto` is the default, also where there is none.
+    # A site that asks for the SavedModel wants a GPU; `auto` is the default, with a GPU or without.
     used, level = "TensorFlow", logging.WARNING
     if runtime.name == "litert":
         used, level = "LiteRT", logging.INFO

@@ -16,7 +16,7 @@ from tests.deploy.images import build_image
 from tests.deploy.podman import CACHE, podman
 from tests.servers import free_port, wait_until
 
-# The first test downloads and installs 7 GB of packages, which takes 5 minutes on two quiet cores.
+# The first test downloads and installs 7 GB of packages, which took 12 minutes on two busy cores.
 pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(2400)]
 
 _FREE_GB: Final = 40
