@@ -56,7 +56,7 @@ attack: $(VENV)/dev.stamp  ## send hostile input to a running service, show what
 lint: $(VENV)/dev.stamp  ## check style, formatting, types and import layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
+	@$(BIN)/mypy --num-workers 2
 	@$(BIN)/lint-imports
 
 format: $(VENV)/dev.stamp  ## apply ruff's fixes and formatting
