@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,7 @@ from app.core.tile import decode_tile
 from app.runtime.protocol import ModelOutputs
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
+from tests import mean_colours
 from tests.records import reference_embeddings
 
 LABELS: Final = (
@@ -155,7 +157,7 @@ def manifest_of(root: Path, version: str = "1", record: AssessmentRecord | None 
 def build_bundle(
     models_dir: Path, version: str = "1", record: AssessmentRecord | None = None
 ) -> Path:
-    """Write a bundle whose golden tile has the logits of `FakeRuntime`.
+    """Write a bundle whose network and golden tile have the logits of `FakeRuntime`.
 
     With a record, the bundle also contains `tests.records.reference_embeddings`.
     """
@@ -168,7 +170,7 @@ def build_bundle(
     (golden_dir / GOLDEN_EXPECTED_NAME).write_text(
         json.dumps({"logits": {"pink.png": logits.tolist()}})
     )
-    (root / LITERT_NAME).write_bytes(b"not a real model")
+    shutil.copyfile(mean_colours.FILE, root / LITERT_NAME)
     if record is not None:
         ReferenceTiles(reference_embeddings()).write(root / REFERENCE_NAME)
     write_manifest(root / MANIFEST_NAME, manifest_of(root, version, record))

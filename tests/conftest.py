@@ -27,9 +27,11 @@ _TESTS = f"{REPOSITORY / 'tests'}/"
 # Rich reads it once, when a console is created at import. A worker of pytest-xdist would use 80.
 os.environ["COLUMNS"] = "200"
 
-# A busy machine makes examples slow, not wrong.
-hypothesis_settings.register_profile("patient", deadline=None)
-hypothesis_settings.load_profile("patient")
+# A busy machine makes examples slow, not wrong. The same examples each time: a failure is one of
+# the change. `pytest --hypothesis-profile exploring` looks for others.
+hypothesis_settings.register_profile("tests", deadline=None, derandomize=True)
+hypothesis_settings.register_profile("exploring", deadline=None, max_examples=1_000)
+hypothesis_settings.load_profile("tests")
 
 READY_WITHIN_S = 60.0
 REQUEST_TIMEOUT_S = 120.0

@@ -13,6 +13,7 @@ import pytest
 
 from app.runtime.cores import usable_cores
 from tests.bundles import plain_tile
+from tests.conftest import RELEASED_MODELS
 from tests.server.connections import receive_all, statuses
 from tests.servers import RunningServer, running_server, wait_until
 from training.data.drawn_tiles import draw_tile, encode_tile
@@ -30,6 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A service with a small upload budget and a token; one for all attacks."""
     with running_server(
         tmp_path_factory.mktemp("attacked"),
+        OSTEO_MODELS_DIR=str(RELEASED_MODELS),
         OSTEO_ADMIN_TOKEN=TOKEN,
         OSTEO_WORKERS=str(usable_cores() + 1),  # as without a setting
         OSTEO_MAX_UPLOAD_BYTES=str(8 * MEBIBYTE),

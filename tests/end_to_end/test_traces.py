@@ -92,7 +92,7 @@ def test_span_of_a_request_describes_the_answer_and_the_service(traced: Traced) 
         "http.response.status_code": 200,
         "osteo.request_id": request_id,
         "osteo.n_tiles": 1,
-        "osteo.model.version": "4",
+        "osteo.model.version": "1",
     }
     assert span.resource["service.name"] == "osteo-tiles"
     assert span.resource["service.instance.id"] == "pod-7"

@@ -15,6 +15,7 @@ import pytest
 
 from app.settings import Settings
 from tests.bundles import plain_tile
+from tests.conftest import RELEASED_MODELS
 from tests.server.connections import is_closed_within, receive_until
 from tests.servers import RunningServer, freshly_started_server, running_server, wait_until
 from training.data.drawn_tiles import draw_tile, encode_tile
@@ -29,8 +30,9 @@ def server(tmp_path: Path) -> Iterator[RunningServer]:
 
 @pytest.fixture(scope="module")
 def lasting_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """For tests that do not stop their server."""
-    with running_server(tmp_path_factory.mktemp("lasting")) as server:
+    """One with the released bundle, for tests that do not stop their server."""
+    folder = tmp_path_factory.mktemp("lasting")
+    with running_server(folder, OSTEO_MODELS_DIR=str(RELEASED_MODELS)) as server:
         server.wait_until_ready()
         yield server
 

@@ -29,6 +29,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]
     key = create_key(folder / "keys.json", "lis", OPEN_SCOPES, in_a_month).key
     with running_server(
         folder,
+        OSTEO_MODELS_DIR=str(RELEASED_MODELS),
         OSTEO_KEYS_FILE=str(folder / "keys.json"),
         OSTEO_STATE_DIR=str(folder / "state"),
         OSTEO_METRICS_OPEN="true",

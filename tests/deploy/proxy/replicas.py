@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Final, Self
 
+from tests.conftest import RELEASED_MODELS
 from tests.server.ingresses import Ingress, ingress
 from tests.servers import (
     RunningServer,
@@ -21,8 +22,11 @@ DRAIN_DELAY_S: Final = 5
 _LONGER_THAN_A_TEST_S: Final = 600
 _QUICK_CHECKS: Final = {"inter 500ms": "inter 50ms"}
 """What HAProxy needs to see a change at once."""
-_PATIENT: Final = {"OSTEO_REQUEST_TIMEOUT_S": "60", "OSTEO_WORKERS": "1"}
-"""A busy machine makes answers late, not wrong."""
+_SETTINGS: Final = {
+    "OSTEO_MODELS_DIR": str(RELEASED_MODELS),
+    "OSTEO_REQUEST_TIMEOUT_S": "60",  # a busy machine makes answers late, not wrong
+    "OSTEO_WORKERS": "1",
+}
 
 
 class Replica:
@@ -45,7 +49,7 @@ class Replica:
         self._n_starts += 1
         folder = self._folder / f"start-{self._n_starts}"
         folder.mkdir(parents=True)
-        environ = {**_PATIENT, "OSTEO_PORT": "%i", **environ}
+        environ = {**_SETTINGS, "OSTEO_PORT": "%i", **environ}
         environ = {name: value.replace("%i", str(self._port)) for name, value in environ.items()}
         server: AbstractContextManager[RunningServer] = (
             running_server(folder, **environ)
