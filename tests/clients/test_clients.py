@@ -59,6 +59,7 @@ def test_client_of_openapi_python_client(
     require_equal_answers(server, printed, picture)
 
 
+@pytest.mark.exhaustive
 def test_client_of_hey_api(
     tools: Tools, server: RunningServer, document: Path, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import RELEASED_MODELS, REPOSITORY
-from tests.forking import APP, TRAINING, ForkedProcess
+from tests.forking import RUN_APP, ForkedProcess
 from tests.servers import RunningServer, running_server
 
 COMMAND_WITHIN_S = 300.0
@@ -25,19 +25,20 @@ def state_of(folder: Path, **environ: str) -> dict[str, str]:
 
 @contextmanager
 def ready_service(
-    folder: Path, verify: ssl.SSLContext | None = None, /, **environ: str
+    folder: Path, verify: ssl.SSLContext | None = None, /, *, before: str = "", **environ: str
 ) -> Iterator[RunningServer]:
-    """A service that is ready."""
-    with running_server(folder, verify, **state_of(folder, **environ)) as server:
+    """A service that is ready; `before` is as for `running_server`."""
+    environ = state_of(folder, **environ)
+    with running_server(folder, verify, before=before, **environ) as server:
         server.wait_until_ready()
         yield server
 
 
 def run_osteo(folder: Path, *arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of the operator to its end, forked; `doctor` imports TensorFlow."""
+    """Run a command of the operator to its end, forked, where there is no TensorFlow."""
     with ForkedProcess(
         list(map(str, arguments)),
-        modules=TRAINING if arguments[0] == "doctor" else APP,
+        code=f"import sys; sys.modules['tensorflow'] = None\n{RUN_APP}",
         cwd=REPOSITORY,
         env={"OSTEO_MODELS_DIR": str(RELEASED_MODELS), "PATH": "", "COLUMNS": "250"}
         | state_of(folder, **environ),

@@ -165,6 +165,7 @@ def test_kill_right_after_problems_loses_none_of_an_identified_caller(tmp_path: 
     assert {record["caller"] for record in records} == {"lis"}
 
 
+@pytest.mark.exhaustive
 def test_crash_of_postgresql_refuses_and_recovers_by_itself(
     tmp_path: Path, cluster: Cluster, postgresql_url: str
 ) -> None:

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from app.audit.chain import Head
 from app.audit.opening import make_store
@@ -84,6 +85,7 @@ def test_removed_file_ends_the_answers_until_a_restart(tmp_path: Path) -> None:
     assert findings_in(file, head) == ["rewritten"]
 
 
+@pytest.mark.exhaustive  # it waits for a refusal again
 def test_file_that_is_put_back_ends_the_failure_by_itself(tmp_path: Path) -> None:
     file, aside = tmp_path / "state" / "audit.sqlite3", tmp_path / "state" / "aside"
     with ready_service(tmp_path, **REQUIRED) as server:

@@ -70,6 +70,7 @@ def test_services_count_together_in_redis_and_serve_while_it_is_away(
             assert PASSWORD not in str(server.events())
 
 
+@pytest.mark.exhaustive
 def test_services_without_redis_count_for_themselves(tmp_path: Path) -> None:
     key = make_key(tmp_path / "keys.json", "lis", Scope.CLASSIFY)
     with ExitStack() as stack:

@@ -22,7 +22,7 @@ Objects = list[dict[str, Any]]
 
 
 def parsed(text: str) -> Objects:
-    return [each for each in yaml.safe_load_all(text) if each]
+    return [each for each in yaml.load_all(text, yaml.CSafeLoader) if each]
 
 
 def kustomized(

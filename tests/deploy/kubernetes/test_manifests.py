@@ -36,6 +36,12 @@ def rendered(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return kustomized(tmp_path_factory.mktemp("site"), request.param, COMPONENTS)
 
 
+@pytest.fixture(scope="module")
+def service_monitor(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The only object of the operator of Prometheus, which no test may change."""
+    return only(kustomized(tmp_path_factory.mktemp("cpu"), "cpu", ["monitoring"]), "ServiceMonitor")
+
+
 @pytest.fixture
 def objects(rendered: Objects) -> Objects:
     return copy.deepcopy(rendered)
@@ -53,23 +59,27 @@ def _settings(objects: Objects) -> dict[str, str]:
 
 def test_every_object_is_valid(objects: Objects) -> None:
     validated = [each for each in objects if each["kind"] not in _CUSTOM_KINDS]
-    for each in validated:
-        require_valid(each)
+    require_valid(*validated)
     assert {each["kind"] for each in validated} == {
         *("ConfigMap", "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy"),
         *("PodDisruptionBudget", "Service", "ServiceAccount"),
     }
 
 
-def test_the_service_monitor_is_valid(objects: Objects) -> None:
-    validate_service_monitor(only(objects, "ServiceMonitor"))
-
-
-def test_an_invalid_service_monitor_would_be_found(tmp_path: Path) -> None:
-    monitor = only(kustomized(tmp_path, "cpu", ["monitoring"]), "ServiceMonitor")
-    del monitor["spec"]["endpoints"][0]["authorization"]["credentials"]["key"]
+def test_the_service_monitor_is_valid_and_an_invalid_one_would_be_found(
+    service_monitor: dict[str, Any],
+) -> None:
+    validate_service_monitor(service_monitor)
+    invalid = copy.deepcopy(service_monitor)
+    del invalid["spec"]["endpoints"][0]["authorization"]["credentials"]["key"]
     with pytest.raises(AssertionError, match="credentials must have required property key"):
-        validate_service_monitor(monitor)
+        validate_service_monitor(invalid)
+
+
+def test_the_service_monitor_is_the_same_in_each_overlay(
+    objects: Objects, service_monitor: dict[str, Any]
+) -> None:
+    assert only(objects, "ServiceMonitor") == service_monitor
 
 
 def test_an_invalid_object_would_be_found(objects: Objects) -> None:

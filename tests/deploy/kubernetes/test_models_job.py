@@ -29,8 +29,7 @@ def _rendered() -> Objects:
 
 def test_its_objects_are_valid_and_restricted() -> None:
     objects = _rendered()
-    for each in objects:
-        require_valid(each)
+    require_valid(*objects)
     assert_restricted(only(objects, "Job")["spec"]["template"]["spec"])
 
 

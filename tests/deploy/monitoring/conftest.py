@@ -18,6 +18,9 @@ from tests.conftest import RELEASED_MODELS
 from tests.deploy.monitoring.programs import find_program
 from tests.servers import RunningServer, running_server
 
+N_TILES_OF_AN_INDEX = 6
+FEW_TILES = f"from app.inference import drift; drift.MIN_TILES = {N_TILES_OF_AN_INDEX}"
+"""The service shows no index of drift before the hundredth tile."""
 GOLDEN_TILES = sorted((RELEASED_MODELS / "osteo-mobilenetv2" / "4" / "golden").glob("*.png"))
 
 
@@ -29,6 +32,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]
     key = create_key(folder / "keys.json", "lis", OPEN_SCOPES, in_a_month).key
     with running_server(
         folder,
+        before=FEW_TILES,
         OSTEO_MODELS_DIR=str(RELEASED_MODELS),
         OSTEO_KEYS_FILE=str(folder / "keys.json"),
         OSTEO_STATE_DIR=str(folder / "state"),
@@ -57,11 +61,11 @@ def sending(server: RunningServer, key: str) -> Iterator[None]:
 
 def _send(server: RunningServer, headers: dict[str, str], is_stopped: threading.Event) -> None:
     tiles = [file.read_bytes() for file in GOLDEN_TILES]
-    batch = [("files", (f"{i}.png", tiles[i % len(tiles)])) for i in range(40)]
+    batch = [("files", (f"{i}.png", tiles[i % len(tiles)])) for i in range(N_TILES_OF_AN_INDEX)]
     classify = f"{server.url}/v1/classify"
-    # There is no index of drift before the hundredth tile. Later ones only keep the rates above 0.
-    batches = itertools.chain([batch] * 3, itertools.repeat(batch[:2]))
-    while not is_stopped.wait(0.2):
+    # The first batch gives an index of drift. Later ones only keep the rates above 0.
+    batches = itertools.chain([batch], itertools.repeat(batch[:2]))
+    while not is_stopped.wait(0.5):
         answer = server.client.post(classify, content=tiles[0], headers=headers, timeout=60)
         assert answer.status_code == 200
         server.client.post(f"{classify}/batch", files=next(batches), headers=headers, timeout=60)

@@ -15,6 +15,7 @@ from tests.authorities import Authority
 from tests.deploy.monitoring.programs import find_program
 from tests.servers import RunningServer, running_server, wait_until
 
+pytestmark = pytest.mark.exhaustive
 EXPIRING = {"OsteoCertificateExpires", "OsteoCertificateExpiresSoon", "OsteoKeyExpires"}
 FULL = "OsteoSlidesFull"
 REFUSED = 'osteo_request_problems_total{problem="slides-full"}'

@@ -22,7 +22,6 @@ from tests.bundles import FakeRuntime, build_bundle, opener_of, plain_tile
 from tests.contract.pages import code_blocks
 from tests.deploy.proxy.replicas import Replica, ReplicatedService
 from tests.queues import occupy
-from tests.server.ingresses import PROGRAMS
 from tests.servers import free_port, serving, wait_until
 
 TRIES: Final = 1000
@@ -96,7 +95,9 @@ class Workload:
         assert self.answered == [hashlib.sha256(tile).hexdigest() for tile in self.sent]
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize(
+    "program", ["nginx", pytest.param("haproxy", marks=pytest.mark.exhaustive)]
+)
 def test_every_tile_is_answered_once_though_a_replica_is_killed(
     program: str, tmp_path: Path
 ) -> None:

@@ -7,14 +7,16 @@ import importlib.metadata
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Final
 
-from tests.conftest import REPOSITORY
+from tests.deploy.forked import run_forked
 
 TAG: Final = "v1.2.0"
 BUNDLE: Final = "osteo-mobilenetv2/4"
+_RUN_RELEASE: Final = (
+    "import runpy; runpy.run_module('deploy.release', run_name='__main__', alter_sys=True)"
+)
 _TIME: Final = "2026-01-02T03:04:05+00:00"
 _PYPROJECT: Final = """\
 [build-system]
@@ -105,13 +107,6 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def run_command(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m deploy.release` in a repository."""
-    return subprocess.run(
-        [sys.executable, "-m", "deploy.release", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "100", **environ},
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+def run_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m deploy.release` in a repository, forked."""
+    return run_forked(_RUN_RELEASE, *arguments, cwd=folder)

@@ -39,6 +39,7 @@ def test_everything_shipped_may_be_shipped(name: str, installed: dict[str, Distr
     assert "LGPL-2.1: shared libraries, unmodified" in notices
 
 
+@pytest.mark.exhaustive
 def test_pip_licenses_finds_no_gpl_either(installed: dict[str, Distribution]) -> None:
     """A second opinion, from a program that reads the metadata in its own way."""
     packages = {pin.name for pin in read_lock(lock_path(REPOSITORY, "serve"))} & installed.keys()

@@ -140,7 +140,7 @@ def test_nothing_is_released_when_a_check_fails(tmp_path: Path, target: str, ste
 
 
 @pytest.fixture
-def unreachable() -> str:
+def unreachable(_forked_pip_audit: None) -> str:
     """Address of a database of vulnerabilities that has ended."""
     with osv_server({}) as (url, _):
         return url

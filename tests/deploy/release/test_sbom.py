@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,10 +14,11 @@ from typing import Any
 
 import pytest
 from cyclonedx.model.bom import Bom
+from cyclonedx.output.json import JsonV1Dot6
 
 from deploy.release.documents import installed_packages
 from deploy.release.errors import ReleaseError
-from deploy.release.inventory import Distribution, Inventory, read_distributions, read_inventory
+from deploy.release.inventory import Distribution, read_distributions, read_inventory
 from deploy.release.licences import Rules
 from deploy.release.locks import lock_path, read_lock
 from deploy.release.sbom import Subject, image_bom, lock_bom, write_bom
@@ -23,6 +26,7 @@ from tests.conftest import REPOSITORY
 
 RULES = Rules.read()
 SERVE = lock_path(REPOSITORY, "serve")
+SUBJECT = Subject("serve", "1.2.0", 1767323045)
 DPKG_STATUS = """\
 Package: libssl3
 Status: install ok installed
@@ -56,20 +60,34 @@ def installed() -> dict[str, Distribution]:
 def serve(installed: dict[str, Distribution], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bill of materials of serve.lock."""
     path = tmp_path_factory.mktemp("serve") / "sbom.json"
-    subject = Subject("serve", "1.2.0", 1767323045)
-    write_bom(lock_bom(subject, read_lock(SERVE), installed, REPOSITORY / "models", RULES), path)
+    write_bom(lock_bom(SUBJECT, read_lock(SERVE), installed, REPOSITORY / "models", RULES), path)
     return path
 
 
-@pytest.mark.parametrize("n_pins", [10, pytest.param(None, marks=pytest.mark.exhaustive)])
-def test_lock_bom_is_the_same_twice(
-    n_pins: int | None, installed: dict[str, Distribution], tmp_path: Path
+def text_of_few(order: int) -> str:
+    """A bill of ten packages, in their order (1) or the other way round (-1)."""
+    pins = read_lock(SERVE)[:10][::order]
+    bom = lock_bom(SUBJECT, pins, installed_packages(pins), REPOSITORY / "models", RULES)
+    return JsonV1Dot6(bom).output_as_string(indent=2)
+
+
+def test_lock_bom_is_the_same_in_another_order_and_another_process() -> None:
+    program = f"from {__name__} import text_of_few; print(text_of_few(-1))"
+    environ = {**os.environ, "PYTHONHASHSEED": "1"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environ, check=True, stdout=subprocess.PIPE)
+    assert done.stdout.decode() == f"{text_of_few(1)}\n"
+
+
+@pytest.mark.exhaustive
+def test_whole_lock_bom_is_the_same_twice(
+    installed: dict[str, Distribution], tmp_path: Path
 ) -> None:
-    subject = Subject("serve", "1.2.0", 1767323045)
-    pins = read_lock(SERVE)[:n_pins]
+    pins = read_lock(SERVE)
     for name, order in (("first", pins), ("again", pins[::-1])):
-        bom = lock_bom(subject, order, installed, REPOSITORY / "models", RULES)
-        write_bom(bom, tmp_path / name)
+        write_bom(
+            lock_bom(SUBJECT, order, installed, REPOSITORY / "models", RULES), tmp_path / name
+        )
     assert (tmp_path / "again").read_bytes() == (tmp_path / "first").read_bytes()
 
 
@@ -88,6 +106,7 @@ def test_lock_bom_has_a_licence_and_the_hashes_of_each_package(serve: Path) -> N
         assert sorted(one["content"] for one in files["hashes"]) == list(pin.hashes)
 
 
+@pytest.mark.exhaustive
 def test_lock_bom_agrees_with_cyclonedx_py(serve: Path, tmp_path: Path) -> None:
     """A second opinion, from the program that only reads lock files."""
     path = tmp_path / "theirs.json"
@@ -153,15 +172,15 @@ def test_inventory_has_no_copies_that_a_module_put_on_the_path(
     assert "copied" not in {d.name for d in read_distributions({"copied"})}
 
 
-def test_image_bom_has_what_the_image_has(tmp_path: Path) -> None:
-    """The inventory of a made file system, and of this interpreter."""
+def test_image_bom_has_what_the_image_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The inventory of a made file system, and of a few packages of this interpreter."""
+    few = functools.partial(read_distributions, {"idna", "numpy", "osteo-tiles"})
+    monkeypatch.setattr("deploy.release.inventory.read_distributions", few)
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "os-release").write_text('ID=debian\nVERSION_ID="12"\n')
     (tmp_path / "var" / "lib" / "dpkg").mkdir(parents=True)
     (tmp_path / "var" / "lib" / "dpkg" / "status").write_text(DPKG_STATUS)
     inventory = read_inventory(REPOSITORY / "models", tmp_path)
-    few = [d for d in inventory.distributions if d.name in {"idna", "numpy", "osteo-tiles"}]
-    inventory = Inventory(**{**vars(inventory), "distributions": few})
     bom = image_bom(Subject("image-cpu", "1.2.0", 0), inventory, read_lock(SERVE), RULES)
     components = contents_of(bom, tmp_path / "sbom.json")
     assert "osteo-tiles" not in components  # it is the subject
