@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -22,7 +21,8 @@ from app.inference import decode_process
 from app.inference.decode_processes import DecodeProcesses
 from tests.attacks.files import FILES
 from tests.bundles import plain_tile
-from tests.conftest import RELEASED_MODELS, REPOSITORY
+from tests.cli.program import command, run
+from tests.conftest import REPOSITORY
 from tests.inference.test_decode_processes import children
 from tests.servers import running_server, wait_until
 
@@ -74,15 +74,8 @@ def test_service_logs_nothing_but_json(tmp_path: Path) -> None:
 def test_command_prints_nothing_but_its_own_sentences(tmp_path: Path) -> None:
     for name, content in DISLIKED.items():
         (tmp_path / f"{name}.tif").write_bytes(content)
-    run = subprocess.run(
-        [sys.executable, "-m", "app", "classify", str(tmp_path), "--format", "csv"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=REPOSITORY,
-        env={"OSTEO_MODELS_DIR": str(RELEASED_MODELS), "PATH": ""},
-    )
-    assert run.stderr.splitlines() == ["osteo: 3 of 4 files could not be classified."]
+    done = run(command("classify", tmp_path, "--format", "csv"), REPOSITORY)
+    assert done.stderr.splitlines() == [b"osteo: 3 of 4 files could not be classified."]
 
 
 def test_crash_is_logged_with_its_traceback(

@@ -49,15 +49,24 @@ def test_missing_tensorflow_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert visible_gpu_names() == ()
 
 
-@pytest.mark.tensorflow
+WRITES = "import os; os.write(2, os.environ['TF_CPP_MIN_LOG_LEVEL'].encode())"
+
+
 @pytest.mark.parametrize(
-    ("level", "is_silent"),
-    [(None, True), pytest.param("0", False, marks=pytest.mark.exhaustive)],
+    "module",
+    [
+        pytest.param(WRITES, id="stand-in"),
+        pytest.param(None, id="TensorFlow", marks=(pytest.mark.tensorflow, pytest.mark.exhaustive)),
+    ],
 )
+@pytest.mark.parametrize(("level", "is_silent"), [(None, True), ("0", False)])
 def test_tensorflow_writes_nothing_of_its_own_unless_asked(
-    level: str | None, is_silent: bool
+    tmp_path: Path, module: str | None, level: str | None, is_silent: bool
 ) -> None:
-    environment = {"PYTHONPATH": str(REPOSITORY)}
+    """A module of its name that only writes stands in, since importing all of it takes seconds."""
+    environment = {"PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
+    if module is not None:
+        (tmp_path / "tensorflow.py").write_text(module)
     if level is not None:
         environment["TF_CPP_MIN_LOG_LEVEL"] = level
     program = "from app.runtime.gpus import import_tensorflow; import_tensorflow()"
@@ -80,6 +89,7 @@ def test_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "driver cannot be loaded: libabsent.so.1" in why_no_gpu()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.tensorflow
 @pytest.mark.usefixtures("device_nodes", "any_library")
 def test_tensorflow_is_asked_for_the_reason() -> None:
@@ -90,7 +100,7 @@ STAND_IN = "libnss_files.so.2"  # of glibc; its name is as long as that of CUDA'
 # TensorFlow's own function, which it calls if there is a GPU; 1 is the status of success. Only its
 # library is loaded, since importing all of TensorFlow takes seconds.
 LOAD_AS_TENSORFLOW = """
-import ctypes, sys, types
+import ctypes, os, sys, types
 from importlib.util import find_spec
 from pathlib import Path
 from app.runtime import gpus
@@ -104,23 +114,11 @@ def load(name):
 (folder,) = find_spec("tensorflow").submodule_search_locations
 framework = ctypes.CDLL(f"{folder}/libtensorflow_framework.so.2")
 before = load("Cusolver")
-gpus._DEVICES = Path(sys.argv[1])
+gpus._DEVICES = Path(os.environ["DEVICES"])
 sys.modules["tensorflow"] = types.ModuleType("tensorflow")
 gpus.import_tensorflow()
 print(before, load("Cusolver"))
 """
-
-
-def loading(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Load CUDA's solver as TensorFlow does; it reads its log level once, so in a process."""
-    environment = {**os.environ, **gpus._ASK_ENVIRONMENT, "PYTHONPATH": f"{folder}:{REPOSITORY}"}
-    return subprocess.run(
-        [sys.executable, "-c", LOAD_AS_TENSORFLOW, str(folder)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=True,
-    )
 
 
 @pytest.mark.tensorflow
@@ -136,15 +134,25 @@ def test_library_that_tensorflow_does_not_find_is_loaded_first(device_nodes: Pat
     folder = device_nodes / "nvidia" / "cusolver" / "lib"
     folder.mkdir(parents=True)
     (folder / name.decode()).write_bytes(library.read_bytes().replace(STAND_IN.encode(), name))
-    assert loading(device_nodes).stdout.split() == ["False", "True"]
+    paths = {"DEVICES": str(device_nodes), "PYTHONPATH": f"{device_nodes}:{REPOSITORY}"}
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD_AS_TENSORFLOW],
+        capture_output=True,
+        env={**os.environ, **paths},
+        check=True,
+    )
+    assert done.stdout.split() == [b"False", b"True"]
 
 
 @pytest.mark.tensorflow
-def test_missing_library_is_named(device_nodes: Path) -> None:
+@pytest.mark.usefixtures("any_library")
+def test_missing_library_is_named(device_nodes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if find_spec("nvidia") is not None:
         pytest.skip("NVIDIA's packages are installed here, so no library is missing")
-    reason = gpus._reason_in(loading(device_nodes).stderr)
-    assert reason is not None
+    monkeypatch.setattr(gpus, "_ASK", LOAD_AS_TENSORFLOW)
+    monkeypatch.setenv("DEVICES", str(device_nodes))
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    reason = why_no_gpu()
     assert reason.startswith("TensorFlow cannot load libcusolver.so.11. ")
     assert "LD_LIBRARY_PATH" in reason
 

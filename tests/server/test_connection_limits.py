@@ -158,8 +158,8 @@ def test_client_that_takes_its_answer_slowly_gets_all_of_it(
 def unlimited_address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
     """A server without limits, in a process where limits would stop every test below."""
     limit(
-        monkeypatch, max_head_bytes=100, head_timeout_s=0.1, max_pipelined=1,
-        max_discarded_bytes=1, discard_timeout_s=0.1, stall_check_s=0.1,
+        monkeypatch, max_head_bytes=100, head_timeout_s=0.05, max_pipelined=1,
+        max_discarded_bytes=1, discard_timeout_s=0.05, stall_check_s=0.1,
     )  # fmt: skip
     with serving(plain_app, protocol=UnlimitedTileProtocol) as address:
         yield address
@@ -173,13 +173,13 @@ def test_slow_and_large_requests_are_answered_when_limits_are_off(
     unlimited_address: tuple[str, int],
 ) -> None:
     with socket.create_connection(unlimited_address, timeout=10) as connection:
-        time.sleep(0.3)
+        time.sleep(0.15)
         long_head = GET[:-2] + b"X-Filler: " + b"y" * 300_000 + b"\r\n\r\n"
         connection.sendall(long_head[:1000])
-        time.sleep(0.3)
+        time.sleep(0.15)
         assert b"200" in ask(connection, long_head[1000:])
         ask(connection, POST_DISCARDED)
-        time.sleep(0.3)
+        time.sleep(0.15)
         assert b"200" in ask(connection, b"body" + GET)
         n_ahead = int(LIMITS.max_pipelined) + 10
         connection.sendall(GET_SLOW + GET * n_ahead)

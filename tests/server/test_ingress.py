@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,18 +73,20 @@ def upstream(counted: CountedConnections) -> Iterator[tuple[str, int]]:
         yield address
 
 
-@pytest.fixture(params=PROGRAMS)
+@pytest.fixture(scope="module", params=PROGRAMS)
 def proxy(
-    request: pytest.FixtureRequest, upstream: tuple[str, int], tmp_path: Path
+    request: pytest.FixtureRequest,
+    upstream: tuple[str, int],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Ingress]:
-    with ingress(request.param, tmp_path, [upstream]) as proxy:
+    with ingress(request.param, tmp_path_factory.mktemp("proxy"), [upstream]) as proxy:
         yield proxy
 
 
 def test_connections_to_the_service_are_reused(proxy: Ingress, counted: CountedConnections) -> None:
     counted.clients.clear()
     with proxy.client() as client:
-        for _ in range(100):
+        for _ in range(20):
             assert client.post("/v1/classify", content=TILE).status_code == 200
     assert len(counted.clients) <= 2
 
@@ -105,7 +106,7 @@ def test_errors_do_not_cut_other_clients(proxy: Ingress) -> None:
 
     def classify() -> set[int]:
         with proxy.client() as client:
-            answers = [client.post("/v1/classify", content=TILE) for _ in range(15)]
+            answers = [client.post("/v1/classify", content=TILE) for _ in range(5)]
         return {answer.status_code for answer in answers}
 
     with ThreadPoolExecutor(6) as pool:
@@ -121,7 +122,7 @@ def test_absurd_content_length_does_not_cut_other_clients(proxy: Ingress) -> Non
     length = b"0" * 5000 + b"5"
     hostile = b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: %b\r\n\r\nbytes" % length
     with proxy.client() as innocent:
-        for _ in range(20):
+        for _ in range(5):
             with proxy.connect() as connection:
                 connection.sendall(hostile)
                 (status,) = statuses(connection.recv(65_536))
@@ -155,7 +156,9 @@ def test_slide_is_uploaded_though_it_is_larger_than_a_request_with_tiles(proxy: 
 
 
 def test_what_arrived_of_an_interrupted_upload_is_kept(proxy: Ingress) -> None:
-    n_bytes, n_sent = 64 * 1024**2, 1024**2
+    # The service writes this much at once. A proxy may drop what it has not passed on when its
+    # client leaves.
+    n_bytes, n_sent = 64 * 1024**2, 512 * 1024
     with proxy.client() as client:
         begun = client.post("/v1/uploads", headers={"Upload-Length": str(n_bytes)})
         path = f"/v1/uploads/{begun.json()['id']}"

@@ -18,11 +18,11 @@ from app.server import tile_protocol
 from app.settings import Settings
 from tests.access.keys import bearer, make_key
 from tests.bundles import FakeRuntime, opener_of, plain_tile
-from tests.servers import serving
+from tests.servers import serving, wait_until
 
 TILE = plain_tile((1, 200, 1))
 WRONG = bearer("osteo_00000000_" + "A" * 43)
-DELAY_S = 0.5
+DELAY_S = 0.3
 
 
 @pytest.fixture
@@ -31,10 +31,10 @@ def key(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def app(models_dir: Path, runtime: FakeRuntime, tmp_path: Path, key: dict[str, str]) -> FastAPI:
+def app(_built_models: Path, tmp_path: Path, key: dict[str, str]) -> FastAPI:
     assert key
-    settings = Settings(models_dir=models_dir, keys_file=tmp_path / "keys.json")
-    return create_app(settings, opener_of(runtime))
+    settings = Settings(models_dir=_built_models, keys_file=tmp_path / "keys.json")
+    return create_app(settings, opener_of(FakeRuntime()))
 
 
 @pytest.fixture
@@ -43,10 +43,7 @@ def connection(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket
     monkeypatch.setattr(tile_protocol, "REFUSED_PAUSE_S", 0.01)
     monkeypatch.setattr("app.access.failed_attempts.FailedAttempts.delay_s", lambda *_: DELAY_S)
     with serving(app) as address:
-        deadline = time.monotonic() + 60
-        while app.state.service.unready_reason is not None:
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
+        wait_until(lambda: app.state.service.unready_reason is None)
         with closing(socket.create_connection(address, timeout=60)) as opened:
             yield opened
 

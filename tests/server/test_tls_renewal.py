@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -49,11 +50,31 @@ def site(tmp_path: Path) -> Site:
     return Site(tmp_path)
 
 
+@contextmanager
+def serving_at(site: Site, folder: Path) -> Iterator[RunningServer]:
+    settings = site.settings | {"OSTEO_METRICS_OPEN": "true"}
+    with running_server(folder, site.authority.trust(), **settings) as server:
+        server.wait_until_ready()
+        yield server
+
+
 @pytest.fixture
 def server(site: Site, tmp_path: Path) -> Iterator[RunningServer]:
-    settings = site.settings | {"OSTEO_METRICS_OPEN": "true"}
-    with running_server(tmp_path, site.authority.trust(), **settings) as server:
-        server.wait_until_ready()
+    with serving_at(site, tmp_path) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def lasting_site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """For tests that leave files which the server takes."""
+    return Site(tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture(scope="module")
+def lasting_server(
+    lasting_site: Site, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningServer]:
+    with serving_at(lasting_site, tmp_path_factory.mktemp("server")) as server:
         yield server
 
 
@@ -91,14 +112,14 @@ def classify_once(server: RunningServer, context: ssl.SSLContext) -> int:
         return classify(connection)
 
 
-def n_events(server: RunningServer, event: str) -> int:
-    return sum(line["event"] == event for line in server.events())
+def has_events(server: RunningServer, event: str, n_times: int = 1) -> bool:
+    return sum(line["event"] == event for line in server.events()) == n_times
 
 
 def test_tile_is_classified_with_curl_and_a_client_certificate(
-    site: Site, server: RunningServer, tmp_path: Path
+    lasting_site: Site, lasting_server: RunningServer, tmp_path: Path
 ) -> None:
-    client = site.authority.issue("client", CLIENT_NAME)
+    client = lasting_site.authority.issue("client", CLIENT_NAME)
     (tmp_path / "tile.png").write_bytes(TILE)
     curl = shutil.which("curl")
     if curl is None:
@@ -106,16 +127,19 @@ def test_tile_is_classified_with_curl_and_a_client_certificate(
             pytest.fail("curl is not installed")
         pytest.skip("curl is not installed")
     answer = subprocess.run(
-        [curl, "-sS", "--tlsv1.3", "--cacert", site.authority.certificate, "--cert",
+        [curl, "-sS", "--tlsv1.3", "--cacert", lasting_site.authority.certificate, "--cert",
          client.certificate, "--key", client.key, "-F", f"file=@{tmp_path / 'tile.png'}",
-         f"{server.url}/v1/classify"],
+         f"{lasting_server.url}/v1/classify"],
         capture_output=True,
         check=True,
     )  # fmt: skip
     assert json.loads(answer.stdout)["prediction"]
 
 
-def test_metric_is_the_expiry_of_the_certificate_in_use(site: Site, server: RunningServer) -> None:
+def test_metric_is_the_expiry_of_the_certificate_in_use(
+    lasting_site: Site, lasting_server: RunningServer
+) -> None:
+    site, server = lasting_site, lasting_server
     name = "osteo_tls_certificate_expiry_timestamp_seconds"
     assert 0 < server.metric(name) - datetime.now(UTC).timestamp() < 20 * 86_400
     renewed = site.authority.issue("renewed", days=300)
@@ -125,7 +149,10 @@ def test_metric_is_the_expiry_of_the_certificate_in_use(site: Site, server: Runn
     wait_until(lambda: server.metric(name) == expected)
 
 
-def test_renewal_during_a_stream_of_requests_loses_none(site: Site, server: RunningServer) -> None:
+def test_renewal_during_a_stream_of_requests_loses_none(
+    lasting_site: Site, lasting_server: RunningServer
+) -> None:
+    site, server = lasting_site, lasting_server
     trust = site.authority.trust(site.authority.issue("client", CLIENT_NAME))
     first, renewed = serial_of_new_connection(server, trust), site.authority.issue("renewed")
     statuses: list[int] = []
@@ -163,25 +190,29 @@ def test_renewal_removes_an_authority_of_clients(
     assert site.files.client_ca is not None
     shutil.copy(Authority(tmp_path, "other").certificate, site.files.client_ca)
     server.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: n_events(server, "tls_renewed") == 1)
+    wait_until(lambda: has_events(server, "tls_renewed"))
     with pytest.raises((ssl.SSLError, ConnectionResetError)):
         classify_once(server, context)
     assert classify_once(server, site.authority.trust()) == 401
 
 
-@pytest.mark.parametrize("name", ["certificate", "key", "client_ca"])
 def test_broken_renewal_keeps_the_previous_files(
-    site: Site, server: RunningServer, name: str
+    lasting_site: Site, lasting_server: RunningServer
 ) -> None:
-    path: Path = getattr(site.files, name)
-    before = serial_of_new_connection(server, site.authority.trust())
-    path.write_text(path.read_text()[:100])
-    server.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: n_events(server, "tls_not_renewed") == 1)
-    assert serial_of_new_connection(server, site.authority.trust()) == before
-    (event,) = [line for line in server.events() if line["event"] == "tls_not_renewed"]
-    assert f"OSTEO_TLS_{name.upper()} ({path})" in str(event["reason"])
-    assert event["level"] == "ERROR"
+    site, server = lasting_site, lasting_server
+    trust = site.authority.trust()
+    before = serial_of_new_connection(server, trust)
+    for n_broken, name in enumerate(("certificate", "key", "client_ca"), 1):
+        path: Path = getattr(site.files, name)
+        content = path.read_text()
+        path.write_text(content[:100])
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(partial(has_events, server, "tls_not_renewed", n_broken))
+        assert serial_of_new_connection(server, trust) == before
+        event = [line for line in server.events() if line["event"] == "tls_not_renewed"][-1]
+        assert f"OSTEO_TLS_{name.upper()} ({path})" in str(event["reason"])
+        assert event["level"] == "ERROR"
+        path.write_text(content)
 
 
 def test_nothing_of_a_key_is_logged(site: Site, server: RunningServer, tmp_path: Path) -> None:
@@ -189,7 +220,7 @@ def test_nothing_of_a_key_is_logged(site: Site, server: RunningServer, tmp_path:
     classify_once(server, site.authority.trust(site.authority.issue("client", CLIENT_NAME)))
     site.files.key.write_text(site.files.key.read_text().replace("A", "B"))
     server.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: n_events(server, "tls_not_renewed") == 1)
+    wait_until(lambda: has_events(server, "tls_not_renewed"))
     assert server.stop() == 0
     log = (tmp_path / "serve.log").read_text()
     secrets |= set(site.files.key.read_text().splitlines())
@@ -201,7 +232,7 @@ def test_sighup_without_tls_changes_nothing(tmp_path: Path) -> None:
     with running_server(tmp_path) as server:
         server.wait_until_ready()
         server.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: n_events(server, "nothing_to_reload") == 1)
+        wait_until(lambda: has_events(server, "nothing_to_reload"))
         assert server.client.get(f"{server.url}/readyz").status_code == 200
         assert server.metric("osteo_tls_certificate_expiry_timestamp_seconds") == 0
         assert server.stop() == 0
@@ -217,7 +248,10 @@ def test_expired_certificate_is_served_with_a_warning(site: Site, tmp_path: Path
         assert event["file"] == str(site.files.certificate)
 
 
-@pytest.mark.parametrize("name", ["certificate", "key", "client_ca"])
+@pytest.mark.parametrize(
+    "name",
+    ["certificate", *(pytest.param(n, marks=pytest.mark.exhaustive) for n in ("key", "client_ca"))],
+)
 def test_missing_file_is_exit_code_1_and_is_named(site: Site, tmp_path: Path, name: str) -> None:
     path: Path = getattr(site.files, name)
     path.unlink()

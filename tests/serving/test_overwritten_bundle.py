@@ -19,7 +19,7 @@ TOKEN = "a-long-secret-of-tests"
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("int8", marks=pytest.mark.exhaustive)])
 def test_service_answers_while_its_bundle_is_overwritten(tmp_path: Path, precision: str) -> None:
     released = find_bundle(RELEASED_MODELS, MODEL_NAME)
     copy = tmp_path / "models" / MODEL_NAME / released.name

@@ -119,14 +119,14 @@ def count_submissions(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> li
 def test_expensive_tiles_fill_the_queue_before_cheap_ones(
     make_client: MakeClient, runtime: FakeRuntime
 ) -> None:
-    client = make_client(max_queue_s=1.0)
-    runtime.delay_s = 3.0
-    assert classify(client).status_code == 200  # teaches that such a tile takes 3 s
+    client = make_client(max_queue_s=0.2)
+    runtime.delay_s = 0.6
+    assert classify(client).status_code == 200  # teaches that such a tile takes 0.6 s
     runtime.delay_s = 0.0
     with blocked_threads(client, runtime, n_threads=1):
         answer = classify(client)
         assert (answer.status_code, answer.json()["type"]) == (429, "/problems/queue-full")
-        assert answer.json()["limit_s"] == 1.0
+        assert answer.json()["limit_s"] == 0.2
         assert int(answer.headers["Retry-After"]) >= 1
 
 

@@ -6,6 +6,7 @@ import fcntl
 import json
 import logging
 import os
+import select
 import subprocess
 import sys
 import time
@@ -13,12 +14,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx2
 import pytest
 
+from app.telemetry import log_writer
 from app.telemetry.log_writer import MAX_WAITING_BYTES, LogWriter
 from tests.conftest import RELEASED_MODELS, REPOSITORY
-from tests.servers import RunningServer, free_port, serve_command
+from tests.forking import RUN_APP, ForkedProcess
+from tests.servers import RunningServer, free_port, plain_client
 
 LONG = "x" * 2000
 N_LINES = 2 * MAX_WAITING_BYTES // len(LONG)
@@ -96,19 +98,25 @@ def test_writer_survives_a_reader_that_leaves(pipe: Pipe) -> None:
     pipe.reader = os.open(os.devnull, os.O_RDONLY)  # for the fixture to close
 
 
-def test_close_gives_up_on_a_reader_that_has_stopped(pipe: Pipe) -> None:
+def test_close_gives_up_on_a_reader_that_has_stopped(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_writer, "_FLUSH_S", 0.2)
     for _ in range(100):
         pipe.logger.warning(LONG)
     started = time.monotonic()
     pipe.handler.close()
-    assert time.monotonic() - started >= 1
+    assert time.monotonic() - started >= 0.2
     pipe.logger.warning("late")
     assert pipe.handler.n_dropped == 1
 
 
 PROGRAM = """
 import logging, sys, threading
+from app.telemetry import log_writer
 from app.telemetry.logs import configure_logs
+if len(sys.argv) > 2:
+    log_writer._FLUSH_S = float(sys.argv[2])
 configure_logs("info")
 for i in range(int(sys.argv[1])):
     logging.getLogger("osteo").info("line", extra={"i": i})
@@ -131,22 +139,23 @@ def test_all_lines_are_written_before_the_process_ends() -> None:
 
 
 def test_process_ends_although_nobody_reads_its_log() -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "5000"], stderr=subprocess.PIPE, cwd=REPOSITORY
-    ) as process:
+    command = [sys.executable, "-c", PROGRAM, "5000", "0.2"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, cwd=REPOSITORY) as process:
         assert process.wait(timeout=120) == 0
 
 
 @pytest.mark.slow
 def test_server_answers_although_nobody_reads_its_log(tmp_path: Path) -> None:
     port = free_port()
-    process = subprocess.Popen(
-        serve_command("--port", str(port)),
+    process = ForkedProcess(
+        ["serve", "--port", str(port)],
+        code=f"from app.telemetry import log_writer; log_writer._FLUSH_S = 0.2\n{RUN_APP}",
         stderr=subprocess.PIPE,
-        env={"OSTEO_MODELS_DIR": str(RELEASED_MODELS), "PATH": ""},
+        pipesize=select.PIPE_BUF,
+        env={"OSTEO_MODELS_DIR": str(RELEASED_MODELS), "OSTEO_WORKERS": "1", "PATH": ""},
         cwd=REPOSITORY,
     )
-    with process, httpx2.Client(timeout=60) as client:
+    with process, plain_client(timeout=60) as client:
         try:
             server = RunningServer(process, f"http://127.0.0.1:{port}", tmp_path / "none", client)
             server.wait_until_ready()
@@ -157,7 +166,7 @@ def test_server_answers_although_nobody_reads_its_log(tmp_path: Path) -> None:
                 return answer.status_code
 
             with ThreadPoolExecutor(4) as pool:  # three times as many lines as the pipe holds
-                assert set(pool.map(ask, range(3 * 65_536 // 300))) == {422}
+                assert set(pool.map(ask, range(3 * select.PIPE_BUF // 300))) == {422}
             assert client.get(f"{server.url}/readyz").status_code == 200
             process.terminate()
             assert process.wait(timeout=60) == 0

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from app.telemetry import span_export
 from app.telemetry.request_traces import Tracer
-from app.telemetry.span_export import MAX_WAITING_SPANS, SpanExport
+from app.telemetry.span_export import SpanExport
 from app.telemetry.tracing import calling, carried, current_trace, enter_queue, stage, tracing
 from tests.servers import wait_until
 from tests.telemetry.collectors import Collector, collector
@@ -123,14 +124,17 @@ def test_callers_cannot_have_more_requests_traced_than_the_limit(export: SpanExp
     assert n_sampled() == 10
 
 
-def test_full_buffer_drops_spans_and_counts_them(export: SpanExport, found: Collector) -> None:
+def test_full_buffer_drops_spans_and_counts_them(
+    export: SpanExport, found: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found.let_answer.clear()
-    n_more = 100
+    n_waiting, n_more = 1000, 100
+    monkeypatch.setattr(span_export, "MAX_WAITING_SPANS", n_waiting)
     with tracing(tracer_of(export).begin((), ())):
-        for _ in range(MAX_WAITING_SPANS + n_more):
+        for _ in range(n_waiting + n_more):
             stage("read").end()
     assert export.n_lost == n_more
     found.let_answer.set()
-    wait_until(lambda: export.n_exported == MAX_WAITING_SPANS)
-    assert len(found.spans) == MAX_WAITING_SPANS
+    wait_until(lambda: export.n_exported == n_waiting)
+    assert len(found.spans) == n_waiting
     assert export.n_waiting == 0
