@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,10 +23,19 @@ from app.core import (
     slide_store_errors,
     tile_errors,
 )
-from tests.bundles import plain_tile
+from app.settings import Settings
+from tests.bundles import FakeRuntime, opener_of, plain_tile
 from tests.conftest import REPOSITORY
+from tests.contract.provoked import client_of
 
 UPLOAD_ERRORS = (errors.TileError, errors.RequestError, errors.UnavailableError)
+
+
+@pytest.fixture(scope="module")
+def client(_built_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    settings = Settings(models_dir=_built_models, state_dir=tmp_path_factory.mktemp("state"))
+    with client_of(settings, opener_of(FakeRuntime())) as client:
+        yield client
 
 
 @pytest.mark.parametrize(
