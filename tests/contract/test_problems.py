@@ -27,6 +27,7 @@ from app.settings import Settings
 from tests.bundles import FakeRuntime, opener_of, plain_tile
 from tests.conftest import REPOSITORY
 from tests.contract.provoked import client_of
+from tests.described import openapi_document
 
 UPLOAD_ERRORS = (errors.TileError, errors.RequestError, errors.UnavailableError)
 
@@ -68,7 +69,7 @@ def test_every_failure_has_one_shape(
     if status == 405:
         assert answer.headers["allow"]
     else:
-        assert status in documented_statuses(client, method, path) or status == 404
+        assert status in documented_statuses(method, path) or status == 404
 
 
 def test_other_status_of_a_library_is_a_problem_without_a_page() -> None:
@@ -84,13 +85,13 @@ def test_other_status_of_a_library_is_a_problem_without_a_page() -> None:
     assert (answer.json()["type"], answer.headers["X-Pot"]) == ("about:blank", "short")
 
 
-def documented_statuses(client: TestClient, method: str, path: str) -> set[int]:
-    operation = client.get("/openapi.json").json()["paths"].get(path, {}).get(method.lower(), {})
+def documented_statuses(method: str, path: str) -> set[int]:
+    operation = openapi_document()["paths"].get(path, {}).get(method.lower(), {})
     return {int(status) for status in operation.get("responses", {})}
 
 
-def test_openapi_documents_problem_json_for_every_failure(client: TestClient) -> None:
-    for path, operations in client.get("/openapi.json").json()["paths"].items():
+def test_openapi_documents_problem_json_for_every_failure() -> None:
+    for path, operations in openapi_document()["paths"].items():
         for operation in operations.values():
             for status, response in operation["responses"].items():
                 if int(status) >= 400:

@@ -18,6 +18,7 @@ from app.api.problems import PROBLEM_TYPES
 from app.jobs.records import JobFailure
 from tests.api.slides.finished_jobs import run_job
 from tests.conftest import MakeClient
+from tests.described import openapi_document
 from tests.slides.drawn_slides import FALSE_IDS, Drawing, draw_slide
 
 
@@ -276,8 +277,8 @@ def test_broken_queue_is_told_and_does_not_end_the_service(
     assert client.get("/readyz").status_code == 200
 
 
-def declared(client: TestClient) -> Iterator[tuple[str, set[str]]]:
-    for path, operations in client.get("/openapi.json").json()["paths"].items():
+def declared() -> Iterator[tuple[str, set[str]]]:
+    for path, operations in openapi_document()["paths"].items():
         for method, operation in operations.items():
             codes: set[str] = set()
             for response in operation["responses"].values():
@@ -286,6 +287,6 @@ def declared(client: TestClient) -> Iterator[tuple[str, set[str]]]:
             yield f"{method} {path}", codes
 
 
-def test_every_problem_of_slides_is_declared_by_a_route(client: TestClient) -> None:
-    codes = set().union(*(found for _, found in declared(client)))
+def test_every_problem_of_slides_is_declared_by_a_route() -> None:
+    codes = set().union(*(found for _, found in declared()))
     assert set(PROBLEM_TYPES) - codes <= {"not-found", "method-not-allowed", "origin-denied"}
