@@ -24,14 +24,15 @@ def module_runtime() -> FakeRuntime:
 
 
 @pytest.fixture(autouse=True)
-def runtime(module_runtime: FakeRuntime) -> FakeRuntime:
-    """As new, with evidence for two labels in opposite corners; none for viable tumour."""
-    vars(module_runtime).update(vars(FakeRuntime()))
+def runtime(module_runtime: FakeRuntime) -> Iterator[FakeRuntime]:
+    """Has evidence for two labels in opposite corners; none for viable tumour."""
     module_runtime.embedding = embedding_at(0.1)
     module_runtime.cam[0, 0, 0] = 3.0
     module_runtime.cam[6, 6, 1] = 0.5
     module_runtime.cam[..., 2] = -1.0
-    return module_runtime
+    yield module_runtime
+    # As new, also for a service of the module that starts before the next test.
+    vars(module_runtime).update(vars(FakeRuntime()))
 
 
 @contextmanager
