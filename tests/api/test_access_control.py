@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fastapi import APIRouter, FastAPI
-from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from app.access.caller import Scope
@@ -16,7 +15,9 @@ from app.api import access_control
 from app.api.access_control import API_KEY_HEADER
 from app.api.route_scopes import ALWAYS_OPEN
 from tests.access.keys import bearer, make_key
-from tests.bundles import plain_tile
+from tests.api.conftest import started
+from tests.api.routes import every_route
+from tests.bundles import FakeRuntime, plain_tile
 from tests.conftest import MakeClient
 
 TILE = plain_tile((1, 200, 1))
@@ -34,33 +35,31 @@ def key(keys_file: Path) -> dict[str, str]:
     return make_key(keys_file, "lis")
 
 
+@pytest.fixture(scope="module")
+def shared(
+    module_runtime: FakeRuntime, _built_models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[TestClient, dict[str, str]]]:
+    """A client of a service that identifies callers, and the headers of one."""
+    keys_file = tmp_path_factory.mktemp("keys") / "keys.json"
+    key = make_key(keys_file, "lis")
+    with started(module_runtime, models_dir=_built_models, keys_file=keys_file) as client:
+        yield client, key
+
+
 @pytest.fixture
-def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refusals are not delayed."""
+def closed(
+    shared: tuple[TestClient, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> TestClient:
+    """The client; refusals are not delayed."""
     monkeypatch.setattr(FailedAttempts, "delay_s", lambda *_: 0.0)
+    return shared[0]
 
 
 @pytest.fixture
-def closed(make_client: MakeClient, keys_file: Path) -> TestClient:
-    """A client of a service that identifies callers; a file that does not exist has no keys."""
-    return make_client(keys_file=keys_file)
+def caller(shared: tuple[TestClient, dict[str, str]]) -> dict[str, str]:
+    return shared[1]
 
 
-def every_route(client: TestClient) -> list[tuple[str, str]]:
-    app = client.app
-    assert isinstance(app, FastAPI)
-    routers = [route for route in app.router.routes if isinstance(route, APIRoute)]
-    included = [
-        found
-        for route in app.router.routes
-        if isinstance(getattr(route, "original_router", None), APIRouter)
-        for found in route.original_router.routes  # type: ignore[attr-defined] # as asked above
-    ]
-    found = [*routers, *(route for route in included if isinstance(route, APIRoute))]
-    return sorted({(method, route.path) for route in found for method in route.methods or ()})
-
-
-@pytest.mark.usefixtures("prompt")
 def test_every_route_needs_a_caller_but_the_probes(closed: TestClient) -> None:
     routes = every_route(closed)
     assert len(routes) > 10
@@ -81,9 +80,9 @@ def test_head_and_queries_need_a_caller_too(closed: TestClient) -> None:
     assert closed.post("/v1/classify/", content=TILE, headers=IMAGE).status_code == 401
 
 
-def test_key_is_taken_from_either_header(key: dict[str, str], closed: TestClient) -> None:
-    secret = key["Authorization"].removeprefix("Bearer ")
-    for headers in (key, {API_KEY_HEADER: secret}, {"Authorization": f"bearer  {secret} "}):
+def test_key_is_taken_from_either_header(closed: TestClient, caller: dict[str, str]) -> None:
+    secret = caller["Authorization"].removeprefix("Bearer ")
+    for headers in (caller, {API_KEY_HEADER: secret}, {"Authorization": f"bearer  {secret} "}):
         answer = closed.post("/v1/classify", content=TILE, headers=IMAGE | headers)
         assert answer.status_code == 200, answer.text
 
@@ -182,8 +181,12 @@ def test_given_key_closes_the_service(make_client: MakeClient) -> None:
 
 
 def test_answers_to_guesses_are_delayed_but_never_those_to_a_right_key(
-    key: dict[str, str], closed: TestClient, monkeypatch: pytest.MonkeyPatch
+    make_client: MakeClient,
+    keys_file: Path,
+    key: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    client = make_client(keys_file=keys_file)
     delays_s = []
 
     async def note(delay_s: float) -> None:
@@ -191,17 +194,20 @@ def test_answers_to_guesses_are_delayed_but_never_those_to_a_right_key(
 
     monkeypatch.setattr(asyncio, "sleep", note)
     for _ in range(8):
-        assert closed.get("/v1/models", headers=WRONG).status_code == 401
+        assert client.get("/v1/models", headers=WRONG).status_code == 401
     assert delays_s == [0, 0, 0, 0, 0, 0.1, 0.2, 0.4]
-    assert closed.get("/v1/models", headers=key).status_code == 200
+    assert client.get("/v1/models", headers=key).status_code == 200
     assert len(delays_s) == 8
 
 
-def test_refusals_are_counted_by_reason(key: dict[str, str], closed: TestClient) -> None:
-    closed.get("/v1/models")
-    closed.get("/v1/models", headers=WRONG)
-    closed.post("/v1/models/1/activate", headers=key)
-    metrics = closed.get("/metrics", headers=key).text
+def test_refusals_are_counted_by_reason(
+    make_client: MakeClient, keys_file: Path, key: dict[str, str]
+) -> None:
+    client = make_client(keys_file=keys_file)
+    client.get("/v1/models")
+    client.get("/v1/models", headers=WRONG)
+    client.post("/v1/models/1/activate", headers=key)
+    metrics = client.get("/metrics", headers=key).text
     for reason in ("missing", "unknown", "scope-missing"):
         assert f'osteo_access_refusals_total{{reason="{reason}"}} 1.0' in metrics
     assert "osteo_access_open 0.0" in metrics
@@ -235,12 +241,12 @@ def test_each_caller_has_its_own_rate_limit(
 
 
 def test_caller_and_route_are_named_in_the_log(
-    key: dict[str, str], closed: TestClient, caplog: pytest.LogCaptureFixture
+    closed: TestClient, caller: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        closed.get("/v1/models", headers=key)
+        closed.get("/v1/models", headers=caller)
         closed.get("/v1/models", headers=WRONG)
-        closed.post("/v1/models/7/activate", headers=key)
+        closed.post("/v1/models/7/activate", headers=caller)
         closed.get("/v1/nothing", headers=WRONG)
     lines = [vars(record) for record in caplog.records if record.message == "request"]
     assert [(line["caller"], line.get("refused"), line["route"]) for line in lines] == [
@@ -268,9 +274,11 @@ def test_browser_asks_without_a_key_and_is_told_that_keys_are_allowed(
     assert API_KEY_HEADER in answer.headers["Access-Control-Allow-Headers"]
 
 
-def test_only_a_caller_is_told_which_routes_exist(key: dict[str, str], closed: TestClient) -> None:
+def test_only_a_caller_is_told_which_routes_exist(
+    closed: TestClient, caller: dict[str, str]
+) -> None:
     assert closed.get("/v1/nothing").status_code == 401
-    assert closed.get("/v1/nothing", headers=key).status_code == 404
+    assert closed.get("/v1/nothing", headers=caller).status_code == 404
 
 
 def test_header_of_a_proxy_does_not_matter_where_everybody_may_call(client: TestClient) -> None:

@@ -9,10 +9,19 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.api.explaining import DRAWN, PHOTOGRAPH, TISSUE, explain, explain_grid
-from tests.bundles import FakeRuntime, build_bundle
+from tests.bundles import FakeRuntime, build_bundle, saying
 from tests.conftest import MakeClient
 from tests.records import GATE, a_record
 from training.data.drawn_tiles import encode_tile
+
+
+@pytest.fixture
+def assessed(make_client: MakeClient, models_dir: Path, runtime: FakeRuntime) -> TestClient:
+    """A service of the test alone, because it counts."""
+    build_bundle(models_dir, "2", a_record())
+    assessed = make_client()
+    runtime.poison = saying(9.0, 1.0, 0.0)
+    return assessed
 
 
 def test_nan_embedding_corrupts_neither_answer_nor_metrics(

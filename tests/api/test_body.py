@@ -87,8 +87,8 @@ def test_wrong_stream_is_refused(stream: bytes) -> None:
 
 
 def test_bomb_is_not_decompressed_beyond_the_limit() -> None:
-    bomb = gzip.compress(bytes(500 * MIB), 1)
-    assert len(bomb) < 3 * MIB
+    bomb = gzip.compress(bytes(100 * MIB), 1)
+    assert len(bomb) < MIB
     taken: list[int] = []
     with pytest.raises(TooLargeError):
         read([bomb], 3 * MIB, taken)

@@ -3,6 +3,8 @@ from __future__ import annotations
 import hashlib
 import io
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image
 
 from app.core.calibration import probabilities_from_logits
 from app.core.tile import decode_tile
+from tests.api.conftest import started
 from tests.bundles import FakeRuntime, damaged_tile, encode, failing, nan_logits, plain_tile
 from tests.conftest import MakeClient
 from tests.queues import occupy
@@ -66,7 +69,8 @@ def test_form_and_raw_body_give_the_same_answer(client: TestClient) -> None:
     assert raw["model"] == form["model"]
 
 
-def test_damaged_tile_is_answered_and_goes_to_review(client: TestClient) -> None:
+def test_damaged_tile_is_answered_and_goes_to_review(make_client: MakeClient) -> None:
+    client = make_client()
     answer = post_form(client, damaged_tile())
     assert answer.status_code == 200
     assert answer.json()["review"]["required"]
@@ -127,6 +131,13 @@ def animation() -> bytes:
     return buffer.getvalue()
 
 
+@pytest.fixture(scope="module")
+def limited(module_runtime: FakeRuntime, _built_models: Path) -> Iterator[TestClient]:
+    limits = {"max_tile_pixels": 250_000, "max_tile_bytes": 60_000}
+    with started(module_runtime, models_dir=_built_models, **limits) as client:
+        yield client
+
+
 @pytest.mark.parametrize(
     ("content", "status", "slug", "extensions"),
     [
@@ -135,19 +146,15 @@ def animation() -> bytes:
         (plain_tile(RED)[:200], 422, "corrupt-tile", {"format": "PNG"}),
         (plain_tile(RED, 50), 422, "tile-too-small", {"limit_px": 64, "width_px": 50}),
         (plain_tile(RED, 600), 413, "too-many-pixels", {"limit_pixels": 250_000}),
-        (encode(np.zeros((99, 99, 3), np.uint8)) + bytes(10_000), 413, "tile-too-large", {}),
+        (encode(np.zeros((99, 99, 3), np.uint8)) + bytes(60_000), 413, "tile-too-large", {}),
         (float_tiff(), 422, "unsupported-pixels", {"mode": FLOAT}),
         (animation(), 422, "too-many-frames", {"content": "an animation"}),
     ],
 )
 def test_tile_that_cannot_be_classified_is_explained(
-    make_client: MakeClient, content: bytes, status: int, slug: str, extensions: dict[str, Any]
+    limited: TestClient, content: bytes, status: int, slug: str, extensions: dict[str, Any]
 ) -> None:
-    client = make_client(max_tile_pixels=250_000, max_tile_bytes=9_000)
-    limit = 60_000 if slug == "unsupported-pixels" else 9_000
-    if limit != 9_000:
-        client = make_client(max_tile_bytes=limit)
-    for answer in (post_form(client, content), client.post("/v1/classify", content=content)):
+    for answer in (post_form(limited, content), limited.post("/v1/classify", content=content)):
         assert answer.status_code == status
         assert answer.headers["content-type"] == "application/problem+json"
         problem = answer.json()
@@ -244,8 +251,9 @@ def test_unexpected_error_reveals_no_details(client: TestClient, runtime: FakeRu
 
 
 def test_readiness_turns_off_after_consecutive_failures_and_on_again(
-    client: TestClient, runtime: FakeRuntime
+    make_client: MakeClient, runtime: FakeRuntime
 ) -> None:
+    client = make_client()
     runtime.poison = nan_logits
     for _ in range(5):
         assert client.get("/readyz").status_code == 200

@@ -14,7 +14,8 @@ from tests.bundles import MODEL_NAME, FakeRuntime, nan_logits, plain_tile
 from tests.conftest import MakeClient
 
 
-def test_ready_after_the_golden_check(client: TestClient, runtime: FakeRuntime) -> None:
+def test_ready_after_the_golden_check(make_client: MakeClient, runtime: FakeRuntime) -> None:
+    client = make_client()
     assert client.get("/readyz").json() == {"status": "ready"}
     assert runtime.n_tiles >= 1
     assert "osteo_ready 1.0" in client.get("/metrics").text
@@ -62,7 +63,8 @@ def test_not_ready_when_the_golden_tiles_differ(
     assert client.post("/v1/classify", content=plain_tile((1, 2, 3))).status_code == 503
 
 
-def test_not_ready_while_draining_but_still_answering(client: TestClient) -> None:
+def test_not_ready_while_draining_but_still_answering(make_client: MakeClient) -> None:
+    client = make_client()
     client.app.state.service.begin_drain()  # type: ignore[attr-defined] # a FastAPI application
     assert client.get("/readyz").status_code == 503
     assert client.post("/v1/classify", content=plain_tile((1, 2, 3))).status_code == 200
@@ -75,7 +77,8 @@ def test_runtime_is_closed_at_the_end(make_client: MakeClient, runtime: FakeRunt
     client.__enter__()  # the fixture closes it once more
 
 
-def test_metrics_count_requests_tiles_and_problems(client: TestClient) -> None:
+def test_metrics_count_requests_tiles_and_problems(make_client: MakeClient) -> None:
+    client = make_client()
     client.post("/v1/classify", content=plain_tile((220, 9, 9)))
     client.post("/v1/classify", content=b"junk")
     client.get("/nowhere")

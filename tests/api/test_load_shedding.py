@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi.testclient import TestClient
 
 from app.access.opening import open_access
 from app.access.rate_limits import RateLimits
@@ -19,6 +18,7 @@ from app.serving.service import TileService
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
 from tests.bundles import FakeRuntime, opener_of
+from tests.described import openapi_document
 from tests.queues import occupy
 
 LIMIT_TILES = 2
@@ -52,8 +52,8 @@ def tile_scope() -> dict[str, Any]:
     return {**named, "headers": [], "state": {}}
 
 
-def test_tile_paths_are_the_routes_that_can_answer_429(client: TestClient) -> None:
-    paths = client.get("/openapi.json").json()["paths"]
+def test_tile_paths_are_the_routes_that_can_answer_429() -> None:
+    paths = openapi_document()["paths"]
     rejecting = {
         path
         for path, item in paths.items()

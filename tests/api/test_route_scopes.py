@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.api.route_scopes import required_scope
-from tests.api.test_access_control import every_route
+from tests.api.routes import every_route
 
 
 @pytest.mark.parametrize("end", ["", "\n"])

@@ -15,13 +15,12 @@ import pytest
 
 from app.access.caller import Scope
 from app.api.route_scopes import ALWAYS_OPEN, required_scope
-from app.main import create_app
-from app.settings import Settings
 from tests.access.oidc.conftest import node, provider  # noqa: F401 - fixtures
 from tests.access.oidc.provider import AUDIENCE, Provider
 from tests.authorities import Authority
 from tests.conftest import RELEASED_MODELS, REPOSITORY
 from tests.contract.shell import run_shell
+from tests.described import openapi_document
 from tests.forking import APP, RUN_APP, server_of
 from tests.server.ingresses import around, running
 from tests.servers import free_port
@@ -187,7 +186,7 @@ def test_the_table_says_which_scope_each_route_needs() -> None:
             assert cell.startswith("open" if is_open else "any identified caller"), path
     routes = {
         (method.upper(), path)
-        for path, operations in create_app(Settings()).openapi()["paths"].items()
+        for path, operations in openapi_document()["paths"].items()
         for method in operations
     }
     assert routes <= {(method, path) for method, path, _ in stated}

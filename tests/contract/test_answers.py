@@ -13,6 +13,7 @@ from app.settings import Settings
 from tests.bundles import plain_tile
 from tests.conftest import RELEASED_MODELS, REPOSITORY
 from tests.contract.provoked import TILE, client_of
+from tests.described import openapi_document
 from tests.failing_tiles import FAILING_TILES
 
 
@@ -93,7 +94,7 @@ def missing_fields(document: dict[str, Any], schema: dict[str, Any], value: Any)
 def test_every_documented_field_is_required_and_sent(
     released: TestClient, method: str, path: str, files: Any
 ) -> None:
-    document = released.get("/openapi.json").json()
+    document = openapi_document()
     success = document["paths"][path][method.lower()]["responses"]["200"]
     schema = success["content"]["application/json"]["schema"]
     answer = released.request(method, path, files=files)
@@ -101,7 +102,7 @@ def test_every_documented_field_is_required_and_sent(
 
 
 def test_missing_field_is_found(released: TestClient) -> None:
-    document = released.get("/openapi.json").json()
+    document = openapi_document()
     answer = released.post("/v1/classify", files={"file": TILE}).json()
     del answer["prediction_set"]["reason"]
     schema = {"$ref": "#/components/schemas/ClassifyAnswer"}

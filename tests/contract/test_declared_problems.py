@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi.testclient import TestClient
 
 from app.api.load_shedding import TILE_PATHS
 from app.api.problems import MEDIA_TYPE, PROBLEM_TYPES
@@ -15,6 +14,7 @@ from app.core.manifest import LITERT_NAME
 from tests.bundles import MODEL_NAME, build_bundle
 from tests.contract.guarded import CALLER_PROVOCATIONS
 from tests.contract.provoked import PROVOCATIONS, TOKEN, Stage, open_stage
+from tests.described import openapi_document
 
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 ALWAYS_DECLARED = {"internal-error", "invalid-request-id"}
@@ -41,8 +41,8 @@ def codes_of(answers: Iterable[Any]) -> set[str]:
     return {kind.removeprefix("/problems/") for kind in kinds if kind}
 
 
-def declared_codes(client: TestClient, path: str, method: str = "post") -> set[str]:
-    operation: dict[str, Any] = client.get("/openapi.json").json()["paths"][path][method]
+def declared_codes(path: str, method: str = "post") -> set[str]:
+    operation: dict[str, Any] = openapi_document()["paths"][path][method]
     codes: set[str] = set()
     for status, response in operation["responses"].items():
         examples = response["content"].get(MEDIA_TYPE, {}).get("examples", {})
@@ -55,7 +55,7 @@ def declared_codes(client: TestClient, path: str, method: str = "post") -> set[s
 @pytest.mark.parametrize("path", sorted(TILE_PATHS))
 def test_tile_route_declares_the_problems_that_it_answers(stage: Stage, path: str) -> None:
     answered = codes_of(provoke(stage, path) for provoke in PROVOCATIONS.values())
-    assert answered == declared_codes(stage.client, path)
+    assert answered == declared_codes(path)
 
 
 def test_activation_declares_the_problems_that_it_answers(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_activation_declares_the_problems_that_it_answers(tmp_path: Path) -> Non
 
         answered = codes_of([post("2"), post("3"), post("v1")])
         answered |= codes_of(of_callers(stage, "/v1/models/4/activate"))
-        declared = declared_codes(stage.client, "/v1/models/{version}/activate")
+        declared = declared_codes("/v1/models/{version}/activate")
     assert answered == declared - ALWAYS_DECLARED
 
 
@@ -97,7 +97,7 @@ def test_rollback_declares_the_problems_that_it_answers(tmp_path: Path) -> None:
         damage(tmp_path / "models" / MODEL_NAME / "1")
         refused = client.post(path, headers=ADMIN)
         answered = codes_of(answer.json() for answer in (no_version, refused)) | of_caller
-        declared = declared_codes(client, path)
+        declared = declared_codes(path)
     assert answered == declared - ALWAYS_DECLARED
 
 
@@ -108,7 +108,7 @@ def test_route_without_a_model_declares_that_it_is_not_ready(stage: Stage, path:
         answered |= codes_of([CALLER_PROVOCATIONS[code](stage.guarded, get_by(stage, path))])
     if path == "/v1/models":
         answered.add("audit-unavailable")  # if it cannot be recorded that there is no model
-    assert answered == declared_codes(stage.client, path, "get") - ALWAYS_DECLARED
+    assert answered == declared_codes(path, "get") - ALWAYS_DECLARED
 
 
 def get_by(stage: Stage, path: str) -> Callable[[dict[str, str]], Any]:

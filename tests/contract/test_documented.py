@@ -6,12 +6,12 @@ import re
 
 import pytest
 
-from app.main import create_app
 from app.settings import PREFIX, Settings
 from app.settings.variables import OTHER_VARIABLES, known_variables, setting_variables
 from app.telemetry.metrics import Metrics
 from tests.conftest import REPOSITORY
 from tests.contract.pages import PAGES
+from tests.described import openapi_document
 from training.networks.registry import SYSTEMS
 from training.networks.table_systems import TABLE_SYSTEMS
 
@@ -100,7 +100,7 @@ def test_variables_of_tracing_reach_the_container() -> None:
 
 def test_every_route_is_in_the_readme() -> None:
     readme = (REPOSITORY / "README.md").read_text()
-    for path, operations in create_app(Settings()).openapi()["paths"].items():
+    for path, operations in openapi_document()["paths"].items():
         for method in operations:
             route = f"{method.upper()} {path}".replace("{version}", "2")
             assert f"`{route}`" in readme, route

@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 
 from app.api.openapi import EXAMPLES_FILE
+from tests.api.slides.forked_reading import forked_reading_processes
 from tests.contract.real_answers import record
 
 RECORDED: Final[dict[str, Any]] = json.loads(EXAMPLES_FILE.read_bytes())
@@ -28,7 +29,8 @@ VARYING_TEXTS: Final = {
 
 @pytest.fixture(scope="module")
 def today(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return record(tmp_path_factory.mktemp("examples"))
+    with forked_reading_processes():
+        return record(tmp_path_factory.mktemp("examples"))
 
 
 def comparable(value: Any, *, is_approximate: bool = False) -> Any:

@@ -42,7 +42,7 @@ def schema(server: RunningServer) -> Any:
     return schemathesis.openapi.from_url(f"{server.url}/openapi.json")
 
 
-@pytest.mark.parametrize("n_requests", [6, pytest.param(15, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("n_requests", [3, pytest.param(15, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize(("path", "method", "mode"), CASES)
 def test_every_route_conforms_to_its_description(
     server: RunningServer, schema: Any, path: str, method: str, mode: str, n_requests: int

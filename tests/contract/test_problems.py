@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,10 +23,20 @@ from app.core import (
     slide_store_errors,
     tile_errors,
 )
-from tests.bundles import plain_tile
+from app.settings import Settings
+from tests.bundles import FakeRuntime, opener_of, plain_tile
 from tests.conftest import REPOSITORY
+from tests.contract.provoked import client_of
+from tests.described import openapi_document
 
 UPLOAD_ERRORS = (errors.TileError, errors.RequestError, errors.UnavailableError)
+
+
+@pytest.fixture(scope="module")
+def client(_built_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    settings = Settings(models_dir=_built_models, state_dir=tmp_path_factory.mktemp("state"))
+    with client_of(settings, opener_of(FakeRuntime())) as client:
+        yield client
 
 
 @pytest.mark.parametrize(
@@ -57,7 +69,7 @@ def test_every_failure_has_one_shape(
     if status == 405:
         assert answer.headers["allow"]
     else:
-        assert status in documented_statuses(client, method, path) or status == 404
+        assert status in documented_statuses(method, path) or status == 404
 
 
 def test_other_status_of_a_library_is_a_problem_without_a_page() -> None:
@@ -73,13 +85,13 @@ def test_other_status_of_a_library_is_a_problem_without_a_page() -> None:
     assert (answer.json()["type"], answer.headers["X-Pot"]) == ("about:blank", "short")
 
 
-def documented_statuses(client: TestClient, method: str, path: str) -> set[int]:
-    operation = client.get("/openapi.json").json()["paths"].get(path, {}).get(method.lower(), {})
+def documented_statuses(method: str, path: str) -> set[int]:
+    operation = openapi_document()["paths"].get(path, {}).get(method.lower(), {})
     return {int(status) for status in operation.get("responses", {})}
 
 
-def test_openapi_documents_problem_json_for_every_failure(client: TestClient) -> None:
-    for path, operations in client.get("/openapi.json").json()["paths"].items():
+def test_openapi_documents_problem_json_for_every_failure() -> None:
+    for path, operations in openapi_document()["paths"].items():
         for operation in operations.values():
             for status, response in operation["responses"].items():
                 if int(status) >= 400:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import get_args
 
@@ -41,12 +41,24 @@ def bundle() -> Bundle:
     return open_bundle(find_bundle(RELEASED_MODELS, MODEL_NAME))
 
 
-@pytest.fixture(scope="module", params=RUNTIMES)
-def runtime(request: pytest.FixtureRequest, bundle: Bundle) -> Iterator[Runtime]:
-    choice, precision = request.param
-    runtime = open_runtime(bundle, choice, 2, precision=precision)
-    yield runtime
-    runtime.close()
+@pytest.fixture(scope="module")
+def opened(bundle: Bundle) -> Iterator[Callable[..., Runtime]]:
+    """Opens each runtime once."""
+    runtimes: dict[tuple[RuntimeChoice, Precision], Runtime] = {}
+
+    def get(choice: RuntimeChoice, precision: Precision = "fp32") -> Runtime:
+        if (choice, precision) not in runtimes:
+            runtimes[choice, precision] = open_runtime(bundle, choice, 2, precision=precision)
+        return runtimes[choice, precision]
+
+    yield get
+    for runtime in runtimes.values():
+        runtime.close()
+
+
+@pytest.fixture(params=RUNTIMES)
+def runtime(request: pytest.FixtureRequest, opened: Callable[..., Runtime]) -> Runtime:
+    return opened(*request.param)
 
 
 @pytest.fixture(scope="module")
@@ -119,12 +131,10 @@ def test_runtime_does_not_overwrite_earlier_outputs(
 
 
 @pytest.mark.tensorflow
-def test_runtimes_agree(bundle: Bundle, tiles: NDArray[np.uint8]) -> None:
+def test_runtimes_agree(opened: Callable[..., Runtime], tiles: NDArray[np.uint8]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (3, *tiles.shape[1:]), dtype=np.uint8)
     several = np.concatenate([tiles, noise])
-    litert, savedmodel = (
-        open_runtime(bundle, choice, 1).infer(several) for choice in ("litert", "savedmodel")
-    )
+    litert, savedmodel = (opened(choice).infer(several) for choice in ("litert", "savedmodel"))
     assert np.abs(litert.logits - savedmodel.logits).max() < 1e-3
     assert np.abs(litert.embedding - savedmodel.embedding).max() < 1e-3
     assert np.abs(litert.cam - savedmodel.cam).max() < 1e-3
@@ -169,24 +179,21 @@ def test_runtime_answers_after_its_files_were_truncated_and_overwritten(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     copy = copy_of(bundle, tmp_path_factory)
-    runtime = open_runtime(copy, choice[0], 2, precision=choice[1])
-    expected = runtime.infer(tiles).logits
+    runtime, two = open_runtime(copy, choice[0], 2, precision=choice[1]), tiles[:2]
+    expected = runtime.infer(two).logits
     files = [path for path in copy.path.rglob("*") if path.is_file()]
     for content in (b"", b"\xff" * 50_000, b"x"):
         for file in files:
             file.write_bytes(content)
         for alone in (False, True, False):
-            assert np.array_equal(runtime.infer(tiles, alone=alone).logits, expected)
+            assert np.array_equal(runtime.infer(two, alone=alone).logits, expected)
     runtime.close()
 
 
 def test_int8_preserves_evidence_maps_and_embedding(
-    bundle: Bundle, tiles: NDArray[np.uint8]
+    opened: Callable[..., Runtime], tiles: NDArray[np.uint8]
 ) -> None:
-    exact, quantised = (
-        open_runtime(bundle, "litert", 1, precision=precision).infer(tiles)
-        for precision in ("fp32", "int8")
-    )
+    exact, quantised = (opened("litert", kind).infer(tiles) for kind in ("fp32", "int8"))
     for one, other in ((exact.embedding, quantised.embedding), (exact.cam, quantised.cam)):
         for a, b in zip(one, other, strict=True):
             assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.8

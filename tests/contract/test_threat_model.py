@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from app.main import create_app
-from app.settings import Settings
 from tests.conftest import REPOSITORY
+from tests.described import openapi_document
 
 PAGE: Final = (REPOSITORY / "docs" / "threat-model.md").read_text()
 
@@ -30,5 +29,5 @@ def test_every_route_is_judged() -> None:
     cells = [row.split(" | ")[0] for row in table.splitlines() if row.startswith("| ")]
     paths = " ".join(re.findall(r"`(?:[A-Z]+ )?(/[^`?]*)`", " ".join(cells))).split()
     last_parts = {path.rsplit("/", 1)[-1] for path in paths}
-    for path in create_app(Settings()).openapi()["paths"]:
+    for path in openapi_document()["paths"]:
         assert path in paths or path.rsplit("/", 1)[-1] in last_parts or "/problems/" in path, path

@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 from typing import Any, Final
 
-import httpx2
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
 from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec_key
@@ -17,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key a
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from tests.clients.tools import Tools
-from tests.servers import free_port
+from tests.servers import free_port, plain_client
 
 _PROGRAM: Final = Path(__file__).parent / "provider.mjs"
 AUDIENCE: Final = "https://tiles.example"
@@ -82,15 +81,10 @@ class Provider:
         issuer: str | None = None,
     ) -> str:
         """An access token of the client `scanner`, granted for its credentials."""
-        answer = httpx2.post(
-            f"{issuer or self.issuer}/token",
-            data={
-                "grant_type": "client_credentials",
-                "scope": scope,
-                "resource": f"{audience}/{algorithm}",
-            },
-            auth=("scanner", "a-secret-of-the-tests"),
-        )
+        data = {"grant_type": "client_credentials", "scope": scope}
+        data["resource"] = f"{audience}/{algorithm}"
+        with plain_client(auth=("scanner", "a-secret-of-the-tests")) as client:
+            answer = client.post(f"{issuer or self.issuer}/token", data=data)
         assert answer.status_code == 200, answer.text
         return str(answer.json()["access_token"])
 
@@ -102,7 +96,8 @@ class Provider:
 
     def public_key(self, kid: str) -> dict[str, Any]:
         """A key as everybody can fetch it."""
-        keys: list[dict[str, Any]] = httpx2.get(f"{self.issuer}/jwks").json()["keys"]
+        with plain_client() as client:
+            keys: list[dict[str, Any]] = client.get(f"{self.issuer}/jwks").json()["keys"]
         return next(key for key in keys if key["kid"] == kid)
 
     def _write_keys(self) -> None:

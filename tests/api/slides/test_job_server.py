@@ -18,7 +18,7 @@ def get(server: RunningServer, path: str) -> Any:
 
 def test_job_goes_on_by_itself_after_the_service_was_killed(tmp_path: Path) -> None:
     file = tmp_path / "slide.tif"
-    draw_slide(file, Drawing(columns=5, rows=4))
+    draw_slide(file, Drawing(columns=2, rows=1))
     environ = {"OSTEO_STATE_DIR": str(tmp_path / "state"), "OSTEO_SLIDE_LEASE_S": "2"}
     with running_server(tmp_path, **environ) as server:
         server.wait_until_ready()

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from app.access.caller import Scope
+from app.access.failed_attempts import FailedAttempts
 from app.audit.opening import make_store
 from app.audit.reading import walk_period
 from tests.access.keys import make_key
@@ -61,23 +62,21 @@ def slide_records(url: str) -> list[dict[str, Any]]:
     return [record for record in found if record["event"].startswith(("slide", "job"))]
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
+def test_every_route_needs_the_scope(
+    guarded: TestClient, other_key: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FailedAttempts, "delay_s", lambda *_: 0.0)
+    guarded.headers.pop("Authorization")
+    for method, path in (
         *(("POST", "/v1/uploads"), ("PUT", "/v1/uploads/x"), ("PATCH", "/v1/uploads/x")),
         *(("GET", "/v1/uploads/x"), ("DELETE", "/v1/uploads/x"), ("HEAD", "/v1/uploads/x")),
         *(("OPTIONS", "/v1/uploads"), ("POST", "/v1/uploads/x"), ("GET", "/v1/slides/")),
         *(("POST", "/v1/slides"), ("GET", "/v1/slides/x/dzi_files/1/0_0.jpeg")),
         *(("GET", "/v1/jobs"), ("GET", "/v1/jobs/x/events"), ("POST", "/v1/specimens")),
         *(("GET", "/v1/jobs/x/results/report.html"), ("DELETE", "/v1/jobs/x%0A")),
-    ],
-)
-def test_every_route_needs_the_scope(
-    guarded: TestClient, other_key: dict[str, str], method: str, path: str
-) -> None:
-    guarded.headers.pop("Authorization")
-    assert guarded.request(method, path).status_code == 401
-    assert guarded.request(method, path, headers=other_key).status_code == 403
+    ):
+        assert guarded.request(method, path).status_code == 401, path
+        assert guarded.request(method, path, headers=other_key).status_code == 403, path
 
 
 def test_slides_jobs_and_answers_are_recorded(

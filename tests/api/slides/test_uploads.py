@@ -172,7 +172,7 @@ def test_patch_of_another_type_or_coding_is_refused(client: TestClient) -> None:
 
 
 def test_quota_is_asked_before_anything_is_accepted(
-    make_slide_client: MakeClient, state_dir: Path
+    make_slide_client: MakeClient, tmp_path: Path
 ) -> None:
     client = make_slide_client(slides_quota_bytes=1000)
     place = begin(client, 600)
@@ -180,7 +180,7 @@ def test_quota_is_asked_before_anything_is_accepted(
     assert (answer.status_code, code_of(answer)) == (507, "slides-full")
     answer = client.put("/v1/uploads/x", content=bytes(600))
     assert (answer.status_code, code_of(answer)) == (507, "slides-full")
-    assert len(files_below(state_dir)) == 1
+    assert len(files_below(tmp_path)) == 1
     client.delete(place)
     begin(client, 600)
 
