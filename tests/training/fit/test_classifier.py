@@ -178,14 +178,14 @@ def test_features_are_shared_by_configurations_with_the_same_features_only(
 def test_fit_learns_the_drawn_labels(real_weights: str, config: TrainingConfig) -> None:
     """With ImageNet weights, five drawn tiles per label are enough to classify five others."""
     drawn = [
-        (draw_tile(label, 224, seed), i) for seed in range(10) for i, label in enumerate(LABEL_IDS)
+        (draw_tile(label, 96, seed), i) for seed in range(10) for i, label in enumerate(LABEL_IDS)
     ]
     tiles = np.stack([tile for tile, _ in drawn])
     truth = np.array([i for _, i in drawn])
     released = {
         "system": "mobilenetv2",
         "weights": real_weights,
-        "backbone": BackboneConfig(side_px=224),
+        "backbone": BackboneConfig(side_px=96),
     }
     network = config.network.model_copy(update={**released, "hidden_units": 100})
     fine_tune = config.fine_tune.model_copy(update={"first_layer": "block_16_expand"})

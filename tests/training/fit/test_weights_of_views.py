@@ -43,7 +43,7 @@ def shown_tiles(draw: st.DrawFn) -> Shown:
     real = draw(st.lists(tile, min_size=1, max_size=12))
     seen = sorted({label for label, _, _ in real})
     thumbnail = st.tuples(st.sampled_from(seen), st.integers(0, 3), st.integers(0, 2))
-    everything = np.array(real + draw(st.lists(thumbnail, max_size=30)))
+    everything = np.array(real + draw(st.lists(thumbnail, max_size=12)))
     labels, cases, blocks = everything.T
     return Shown(labels, Groups(slides=3 * cases + blocks, cases=cases), len(real))
 
