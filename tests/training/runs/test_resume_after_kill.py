@@ -74,17 +74,6 @@ def with_everything(tiny_config: Path) -> TrainingConfig:
     return TrainingConfig.model_validate(document)
 
 
-def from_scratch(tiny_config: Path) -> TrainingConfig:
-    document = read_config(tiny_config).model_dump()
-    document["network"] |= {
-        "system": FROM_SCRATCH.name,
-        "backbone": {"side_px": 32},
-        "dropout": 0.5,
-    }
-    document["fine_tune"] = {"epochs": 0}
-    return TrainingConfig.model_validate(document)
-
-
 def require_same(one: Fitted, other: Fitted) -> None:
     assert one.history == other.history
     np.testing.assert_array_equal(one.test_logits, other.test_logits)
@@ -138,15 +127,11 @@ def test_fit_resumes_after_ctrl_c_and_kill_9(
     monkeypatch.chdir(tmp_path)
     for name in ("OSTEO_DATA_DIR", "OSTEO_WEIGHTS"):
         monkeypatch.delenv(name, raising=False)
-    config = from_scratch(tiny_config)
-    text = tiny_config.read_text().replace(
-        'weights = "none"', 'weights = "none"\nbackbone.side_px = 32'
-    )
-    text = text.replace("weights =", f'system = "{FROM_SCRATCH.name}"\ndropout = 0.5\nweights =', 1)
+    network = f'system = "{FROM_SCRATCH.name}"\nbackbone.side_px = 32\ndropout = 0.5\n'
+    text = tiny_config.read_text().replace("[network]\n", f"[network]\n{network}")
     # The 12 training views are two steps an epoch.
     text = text.replace("epochs = 2", "epochs = 2\nbatch_size = 7").partition("[fine_tune]")[0]
     tiny_config.write_text(text)
-    assert read_config(tiny_config).network == config.network
     succeed("index", "--data-dir", drawn_dir, "--tile-side-px", 128)
     succeed("split", "--kind", "slide", "--folds", 2)
     runs = tmp_path / "runs"
