@@ -156,6 +156,7 @@ def fits(drawn_dir: Path, drawn_index: Index, tmp_path: Path) -> Iterator[Fits]:
 
 
 @pytest.mark.tensorflow
+@pytest.mark.usefixtures("eagerly")
 def test_two_workers_and_two_devices_fit_the_weights_of_one_even_if_a_worker_is_killed(
     fits: Fits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,7 +164,7 @@ def test_two_workers_and_two_devices_fit_the_weights_of_one_even_if_a_worker_is_
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setitem(SYSTEMS, TINY.name, TINY)
     first, second = fits.start_workers(EVERY_STEP)
-    checkpoint = "unfinished/*/fine_tune.npz"
+    checkpoint = "unfinished/*/head.npz"
     wait_for(lambda: any((tmp_path / "worker0").glob(checkpoint)), first)
     second.kill()
     said = first.communicate()

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.forking import TRAINING, ForkedProcess
 
 PROGRAM = """
 import os, sys, typer
@@ -35,35 +35,42 @@ print("after")
 """
 
 
-def work(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", PROGRAM, *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, check=False, capture_output=True, text=True)
+def work(*arguments: str) -> tuple[int, str]:
+    with ForkedProcess(
+        list(arguments),
+        modules=TRAINING,
+        code=PROGRAM,
+        program="work",
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        _, said = process.communicate()
+    return process.returncode, said
 
 
 def test_native_output_is_hidden_and_python_s_is_not() -> None:
-    done = work("well")
-    assert (done.returncode, done.stderr) == (0, "from Python\nfrom Rich\n")
+    assert work("well") == (0, "from Python\nfrom Rich\n")
 
 
 def test_native_output_is_shown_with_verbose() -> None:
-    assert work("well", "--verbose").stderr == "native chatter\nfrom Python\nfrom Rich\n"
+    assert work("well", "--verbose")[1] == "native chatter\nfrom Python\nfrom Rich\n"
 
 
 def test_expected_errors_show_no_native_output() -> None:
-    done = work("expected")
-    assert (done.returncode, done.stderr) == (1, "from Python\nfrom Rich\nerror: Wrong input.\n")
+    assert work("expected") == (1, "from Python\nfrom Rich\nerror: Wrong input.\n")
 
 
 def test_unexpected_errors_show_native_output_and_the_traceback() -> None:
-    done = work("unexpected")
-    assert done.returncode == 1
-    assert "native chatter\n" in done.stderr
-    assert "ZeroDivisionError: a defect" in done.stderr
+    code, said = work("unexpected")
+    assert code == 1
+    assert "native chatter\n" in said
+    assert "ZeroDivisionError: a defect" in said
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="crashes differently")
 def test_a_crash_in_native_code_shows_where() -> None:
-    done = work("crash")
-    assert done.returncode < 0
-    assert "Fatal Python error" in done.stderr
-    assert "in work" in done.stderr
+    code, said = work("crash")
+    assert code < 0
+    assert "Fatal Python error" in said
+    assert "in work" in said

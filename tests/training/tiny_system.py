@@ -5,6 +5,7 @@ For tests about bookkeeping. `test_registry.py` and `test_system_bundles.py` sho
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from training.networks.architecture import System
@@ -37,7 +38,9 @@ TINY: Final = System(
     seam="conv2",
 )
 
+FROM_SCRATCH: Final = replace(TINY, name="tiny-from-scratch", seam=None, is_pretrained=False)
+
 
 def register() -> None:
-    """Let configurations name it; for a process of its own, where nothing restores the registry."""
-    SYSTEMS[TINY.name] = TINY
+    """Let configurations name them, in a process of its own: nothing restores the registry."""
+    SYSTEMS.update({system.name: system for system in (TINY, FROM_SCRATCH)})

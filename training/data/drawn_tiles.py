@@ -168,18 +168,26 @@ def _nuclei(side_px: int, look: _Nuclei, rng: np.random.Generator) -> Map:
     canvas = Image.new("L", (side_px, side_px), 0)
     pen = ImageDraw.Draw(canvas)
     turn = np.linspace(0.0, 2.0 * math.pi, 18, endpoint=False)
-    for _ in range(look.count):
-        centre_x, centre_y = rng.uniform(0.0, side_px, 2)
-        radius = rng.uniform(*look.radius_px) * scale
-        long, short = radius * math.sqrt(rng.uniform(*look.elongation)), radius
-        tilt = rng.uniform(0.0, math.pi)
-        wobble = 1.0 + rng.uniform(-0.12, 0.12, turn.size)
-        along, aside = long * np.cos(turn) * wobble, short * np.sin(turn) * wobble
-        outline_x = centre_x + along * math.cos(tilt) - aside * math.sin(tilt)
-        outline_y = centre_y + along * math.sin(tilt) + aside * math.cos(tilt)
-        # With 160 grey levels per unit of stain the darkest nuclei stay below 255.
-        shade = round(160 * rng.uniform(*look.density))
-        outline = [(float(x), float(y)) for x, y in zip(outline_x, outline_y, strict=True)]
-        pen.polygon(outline, fill=min(shade, 255))
+    # All numbers at once, in the order of one nucleus after the other.
+    chances = rng.random((look.count, 6 + turn.size))
+    x, y, size, stretch, turned, uneven, dark = np.split(chances, [1, 2, 3, 4, 5, -1], axis=1)
+    centre_x, centre_y = x * side_px, y * side_px
+    short = _between(*look.radius_px, size) * scale
+    long = short * np.sqrt(_between(*look.elongation, stretch))
+    tilt = turned * math.pi
+    wobble = 1.0 + _between(-0.12, 0.12, uneven)
+    along, aside = long * np.cos(turn) * wobble, short * np.sin(turn) * wobble
+    outline_x = centre_x + along * np.cos(tilt) - aside * np.sin(tilt)
+    outline_y = centre_y + along * np.sin(tilt) + aside * np.cos(tilt)
+    outlines = np.stack([outline_x, outline_y], axis=-1).reshape(look.count, -1)
+    # With 160 grey levels per unit of stain the darkest nuclei stay below 255.
+    shades = np.minimum(np.rint(160.0 * _between(*look.density, dark)), 255)
+    for outline, shade in zip(outlines.tolist(), shades[:, 0].astype(int).tolist(), strict=True):
+        pen.polygon(outline, fill=shade)
     soft = canvas.filter(ImageFilter.GaussianBlur(0.8 * scale))
     return np.asarray(soft, dtype=np.float64) / 160.0
+
+
+def _between(low: float, high: float, chances: Map) -> Map:
+    """Numbers in [low, high) from numbers in [0, 1)."""
+    return low + (high - low) * chances

@@ -28,6 +28,8 @@ _WITHOUT_NUMBERS: Final = (
 """Progress bars, files and errors."""
 _LIBRARIES: Final = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pillow", "scikit-learn")
 _DOCUMENTED: Final = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_BLOCKS: Final = ("body", "orelse", "finalbody", "handlers", "cases")
+"""Fields of statements that hold statements."""
 
 
 @cache
@@ -35,7 +37,7 @@ def code_sha256() -> str:
     """SHA-256 of the deciding code and of the versions of the numerical libraries."""
     digest = hashlib.sha256()
     for name, path in sorted(deciding_modules().items()):
-        digest.update(f"{name} {ast.dump(_WithoutTexts().visit(_parsed(path)))}\n".encode())
+        digest.update(f"{name} {ast.dump(_without_texts(_parsed(path)))}\n".encode())
     _parsed.cache_clear()  # a hundred trees are not needed again
     for name in _LIBRARIES:
         try:
@@ -61,19 +63,19 @@ def deciding_modules() -> dict[str, Path]:
 
 def deciding_code(source: str) -> str:
     """Source code reduced to what can change a number."""
-    return ast.dump(_WithoutTexts().visit(ast.parse(source)))
+    return ast.dump(_without_texts(ast.parse(source)))
 
 
-class _WithoutTexts(ast.NodeTransformer):
-    def visit(self, node: ast.AST) -> ast.AST:
-        self.generic_visit(node)
+def _without_texts(tree: ast.Module) -> ast.Module:
+    """Remove texts from a tree, in place."""
+    for node in ast.walk(tree):
         if isinstance(node, _DOCUMENTED):
             node.body = [statement for statement in node.body if not _is_text(statement)]
         elif isinstance(node, ast.Raise):
             node.exc = node.cause = None
         elif isinstance(node, ast.Call):
             node.keywords = [given for given in node.keywords if given.arg != "description"]
-        return node
+    return tree
 
 
 def _is_text(statement: ast.stmt) -> bool:
@@ -90,7 +92,12 @@ def _parsed(path: Path) -> ast.Module:
 
 
 def _imports_of(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
+    """What its statements import; expressions, which are most of a tree, import nothing."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        for name in _BLOCKS:
+            waiting += getattr(node, name, ())
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -98,6 +105,7 @@ def _imports_of(tree: ast.Module) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+@cache
 def _file_of(name: str) -> Path | None:
     """The file of one of this project's modules; None for anything else."""
     package, *parts = name.split(".")

@@ -66,7 +66,7 @@ def test_find_table_asks_for_a_table_when_there_is_none_or_more_than_one(tmp_pat
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(content=st.binary(max_size=300) | st.text(max_size=300).map(lambda s: f"{HEADER}\n{s}"))
+@given(content=st.binary(max_size=100) | st.text(max_size=100).map(lambda s: f"{HEADER}\n{s}"))
 def test_read_table_reads_or_refuses_any_content(tmp_path: Path, content: str | bytes) -> None:
     path = write(tmp_path, content if isinstance(content, bytes) else content.encode("utf-8"))
     with contextlib.suppress(DataError):  # any other error would fail the test

@@ -41,6 +41,7 @@ def tiles(drawn_index: Index, drawn_dir: Path) -> NDArray[np.uint8]:
     return read_tiles(drawn_index, drawn_dir, SIDE_PX)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_fit_repeats_itself_and_records_both_phases(
     drawn_index: Index, tiles: NDArray[np.uint8], config: TrainingConfig
 ) -> None:
@@ -59,6 +60,7 @@ def test_fit_repeats_itself_and_records_both_phases(
     assert not np.allclose(one.test_logits, different.test_logits, rtol=1e-3, atol=0)
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("fine_tune_epochs", [0, 1])
 def test_cached_features_replace_the_backbone_and_change_nothing(
     drawn_index: Index,
@@ -91,6 +93,7 @@ def test_cached_features_replace_the_backbone_and_change_nothing(
         prepare_features(tiles, classes, config.model_copy(update={"seed": 9}), cache=cache)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_fit_on_all_tiles_tests_nothing(
     drawn_index: Index, tiles: NDArray[np.uint8], config: TrainingConfig
 ) -> None:
@@ -104,6 +107,7 @@ def test_fit_on_all_tiles_tests_nothing(
     assert fitted.history[-1].test_loss is None
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_fit_takes_every_ingredient_at_once(
     drawn_index: Index, tiles: NDArray[np.uint8], config: TrainingConfig
 ) -> None:
@@ -153,6 +157,7 @@ def test_fitted_weights_give_the_logits_and_the_embeddings(
     np.testing.assert_allclose(served["embedding"], fitted.embeddings, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_features_are_shared_by_configurations_with_the_same_features_only(
     drawn_index: Index, tiles: NDArray[np.uint8], config: TrainingConfig
 ) -> None:
@@ -173,14 +178,14 @@ def test_features_are_shared_by_configurations_with_the_same_features_only(
 def test_fit_learns_the_drawn_labels(real_weights: str, config: TrainingConfig) -> None:
     """With ImageNet weights, five drawn tiles per label are enough to classify five others."""
     drawn = [
-        (draw_tile(label, 224, seed), i) for seed in range(10) for i, label in enumerate(LABEL_IDS)
+        (draw_tile(label, 96, seed), i) for seed in range(10) for i, label in enumerate(LABEL_IDS)
     ]
     tiles = np.stack([tile for tile, _ in drawn])
     truth = np.array([i for _, i in drawn])
     released = {
         "system": "mobilenetv2",
         "weights": real_weights,
-        "backbone": BackboneConfig(side_px=224),
+        "backbone": BackboneConfig(side_px=96),
     }
     network = config.network.model_copy(update={**released, "hidden_units": 100})
     fine_tune = config.fine_tune.model_copy(update={"first_layer": "block_16_expand"})

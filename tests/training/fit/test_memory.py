@@ -36,4 +36,4 @@ def test_fits_leave_no_graph_behind(tiny_config: Path) -> None:
         return n_graphs()
 
     before = fit()
-    assert [fit() for _ in range(2)] == [before] * 2
+    assert fit() == before

@@ -116,17 +116,15 @@ def test_build_pooled_averages_squares_of_pixels(backbone: Any) -> None:
 
 
 @pytest.mark.tensorflow
-def test_build_serving_model_leaves_out_what_follows_the_deepest_layer() -> None:
-    """MobileNetV2 up to block 6 has a tenth of the weights."""
-    whole = build_backbone("none", side_px=96)
-
+def test_build_serving_model_leaves_out_what_follows_the_deepest_layer(backbone: Any) -> None:
     def n_weights(*layers: str) -> int:
-        config = BackboneConfig(layers=layers, side_px=96)
-        size = sum(layer_sizes(whole, config))
+        config = BackboneConfig(layers=layers, side_px=SIDE_PX)
+        size = sum(layer_sizes(backbone, config))
         head = [np.zeros(shape, np.float32) for shape in ((size, 6), (6,), (6, 3), (3,))]
-        model = build_serving_model(whole.get_weights(), head, config=config)
+        model = build_serving_model(backbone.get_weights(), head, TINY, config)
         return int(model.count_params()) - size * 6
 
-    early, last = n_weights("block_3_project_BN", "block_6_expand_relu"), n_weights("last")
-    assert early < last / 20
-    assert n_weights("block_6_expand_relu", "last") == last
+    early, last = n_weights("conv1"), n_weights("last")
+    deeper = (backbone.get_layer(name).count_params() for name in ("conv2", "norm2"))
+    assert last - early == sum(deeper)
+    assert n_weights("conv1", "last") == last

@@ -27,6 +27,19 @@ SIDE_PX = 72
 POOLINGS: tuple[Pooling, ...] = ("mean", "deviation", "mean_and_deviation")
 
 
+def sampled(*layers: tuple[str, ...]) -> list[Any]:
+    """All layers with all poolings; the plain tests take each once."""
+    return [
+        pytest.param(
+            names,
+            pooling,
+            marks=() if i % len(POOLINGS) == POOLINGS.index(pooling) else pytest.mark.exhaustive,
+        )
+        for i, names in enumerate(layers)
+        for pooling in POOLINGS
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
     """A graph with its parts."""
@@ -85,8 +98,10 @@ def gradients(served: Served, class_index: int) -> list[NDArray[np.float32]]:
     return [gradient.numpy() for gradient in tape.gradient(logit, maps)]
 
 
-@pytest.mark.parametrize("pooling", POOLINGS)
-@pytest.mark.parametrize("layers", [("last",), ("conv1",), ("conv1", "conv2", "last")])
+@pytest.mark.parametrize(
+    ("layers", "pooling"),
+    sampled(("last",), ("conv1",), ("conv1", "conv2", "last")),
+)
 def test_evidence_maps_equal_a_gradient_tape(layers: tuple[str, ...], pooling: Pooling) -> None:
     served = serve(BackboneConfig(layers=layers, pooling=pooling, side_px=SIDE_PX))
     rows = 18 if layers == ("conv1",) else 5
@@ -100,8 +115,7 @@ def test_evidence_maps_equal_a_gradient_tape(layers: tuple[str, ...], pooling: P
         np.testing.assert_allclose(served.answer["cam"][..., class_index], expected, atol=2e-4)
 
 
-@pytest.mark.parametrize("pooling", POOLINGS)
-@pytest.mark.parametrize("layers", [("last",), ("conv1", "conv2")])
+@pytest.mark.parametrize(("layers", "pooling"), sampled(("last",), ("conv1", "conv2")))
 def test_evidence_maps_of_a_linear_head_add_up_to_the_logits(
     layers: tuple[str, ...], pooling: Pooling
 ) -> None:

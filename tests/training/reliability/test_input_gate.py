@@ -133,6 +133,17 @@ def test_at_most_one_real_tile_in_twenty_is_flagged_by_its_appearance(
     assert flag_rate("real", verdicts).flagged <= 0.05
 
 
+@pytest.fixture(scope="module")
+def real_and_changed(
+    real_tiles: tuple[NDArray[np.uint8], NDArray[np.str_]],
+) -> tuple[list[Appearance], dict[str, list[Appearance]]]:
+    """Appearances of the real tiles as they are, and in each of four other stains."""
+    changed = in_other_stains(real_tiles[0])
+    names = ("grey", "inverted", "haematoxylin and DAB", "Masson's trichrome")
+    stained = {name: measure_appearances(changed[name]) for name in names}
+    return measure_appearances(real_tiles[0]), stained
+
+
 def released_gate() -> InputGate:
     manifest, _ = read_manifest(find_bundle(RELEASED_MODELS, "osteo-mobilenetv2") / MANIFEST_NAME)
     assert manifest.assessment is not None
@@ -142,12 +153,11 @@ def released_gate() -> InputGate:
 @pytest.mark.real_tiles
 @pytest.mark.parametrize("is_released", [False, True])
 def test_real_tiles_in_other_stains_are_flagged_as_not_tissue(
-    real_tiles: tuple[NDArray[np.uint8], NDArray[np.str_]], is_released: bool
+    real_and_changed: tuple[list[Appearance], dict[str, list[Appearance]]], is_released: bool
 ) -> None:
-    seen = measure_appearances(real_tiles[0])
+    seen, changed = real_and_changed
     gate = released_gate() if is_released else fit_gate(seen, None)
     assert flag_tiles(gate, seen, None) == [frozenset()] * len(seen)
-    changed = in_other_stains(real_tiles[0])
-    for name in ("grey", "inverted", "haematoxylin and DAB", "Masson's trichrome"):
-        verdicts = flag_tiles(gate, measure_appearances(changed[name]), None)
+    for name, stained in changed.items():
+        verdicts = flag_tiles(gate, stained, None)
         assert flag_rate(name, verdicts).by_reason["not_tissue"] >= 0.95, name

@@ -12,6 +12,7 @@ import pytest
 
 from tests.training.command_line import run, succeed, wait_for
 from tests.training.forked import COMMAND, forked
+from tests.training.tiny_system import FROM_SCRATCH
 from training.config import TrainingConfig, read_config
 from training.data.groups import Groups
 from training.data.index import Index
@@ -19,12 +20,30 @@ from training.data.tiles import TileStream
 from training.features.prepare import prepare_features
 from training.fit.checkpoint_dir import NO_CHECKPOINTS, CheckpointDir
 from training.fit.classifier import Fitted, fit_classifier
+from training.networks.registry import SYSTEMS
 from training.runs.records import class_indices_of
 
 pytestmark = pytest.mark.tensorflow
 
-EVERY_STEP = f"from training.fit import checkpoint_dir as d; d.CHECKPOINT_EVERY_S = 0; {COMMAND}"
-"""The command, with a checkpoint after every step instead of every half minute."""
+AFTER_A_STEP = f"""
+import signal, tensorflow
+from tests.training.tiny_system import register
+from training.fit import checkpoint_dir
+
+register()
+tensorflow.config.run_functions_eagerly(True)
+checkpoint_dir.CHECKPOINT_EVERY_S = 0
+write = checkpoint_dir.CheckpointDir.write
+
+def write_and_wait(self, name, content):
+    write(self, name, content)
+    if name == "whole.npz":
+        signal.pause()
+
+checkpoint_dir.CheckpointDir.write = write_and_wait
+{COMMAND}
+"""
+"""The command, which waits to be killed when it has saved the first step."""
 
 
 class Stopping(CheckpointDir):
@@ -52,13 +71,6 @@ def with_everything(tiny_config: Path) -> TrainingConfig:
     document["sampling"] = {"balance": "case_and_label"}
     document["head"] |= phase
     document["fine_tune"] |= {**phase, "learning_rate": 1e-3, "first_layer": "conv2"}
-    return TrainingConfig.model_validate(document)
-
-
-def from_scratch(tiny_config: Path) -> TrainingConfig:
-    document = read_config(tiny_config).model_dump()
-    document["network"] |= {"system": "ahmed-cnn", "backbone": {"side_px": 32}, "dropout": 0.5}
-    document["fine_tune"] = {"epochs": 0}
     return TrainingConfig.model_validate(document)
 
 
@@ -107,20 +119,19 @@ def test_fit_resumes_in_the_middle_of_an_epoch(
     assert f"{damaged.name} is damaged" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_fit_resumes_after_ctrl_c_and_kill_9(
     drawn_dir: Path, tmp_path: Path, tiny_config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(SYSTEMS, FROM_SCRATCH.name, FROM_SCRATCH)
     monkeypatch.chdir(tmp_path)
     for name in ("OSTEO_DATA_DIR", "OSTEO_WEIGHTS"):
         monkeypatch.delenv(name, raising=False)
-    config = from_scratch(tiny_config)
-    text = tiny_config.read_text().replace(
-        'weights = "none"', 'weights = "none"\nbackbone.side_px = 32'
-    )
-    text = text.replace("weights =", 'system = "ahmed-cnn"\ndropout = 0.5\nweights =', 1)
-    text = text.replace("epochs = 2", "epochs = 12").partition("[fine_tune]")[0]
+    network = f'system = "{FROM_SCRATCH.name}"\nbackbone.side_px = 32\ndropout = 0.5\n'
+    text = tiny_config.read_text().replace("[network]\n", f"[network]\n{network}")
+    # The 12 training views are two steps an epoch.
+    text = text.replace("epochs = 2", "epochs = 2\nbatch_size = 7").partition("[fine_tune]")[0]
     tiny_config.write_text(text)
-    assert read_config(tiny_config).network == config.network
     succeed("index", "--data-dir", drawn_dir, "--tile-side-px", 128)
     succeed("split", "--kind", "slide", "--folds", 2)
     runs = tmp_path / "runs"
@@ -134,7 +145,7 @@ def test_fit_resumes_after_ctrl_c_and_kill_9(
     out = tmp_path / "stopped"
 
     log_file = tmp_path / "log"
-    with forked("fit", *given, "--out", out, log_file=log_file, code=EVERY_STEP) as process:
+    with forked("fit", *given, "--out", out, log_file=log_file, code=AFTER_A_STEP) as process:
         wait_for(lambda: any(out.glob("unfinished/*/fold-000/whole.npz")), process)
         process.kill()
     write_file = CheckpointDir.write
