@@ -18,6 +18,8 @@ from tests.cli.program import (
     started,
 )
 
+pytestmark = pytest.mark.usefixtures("forked_fake")
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
