@@ -29,7 +29,7 @@ from tests.jobs.slide_processes import is_alive, pause, processes_in
 from tests.jobs.working import Folders, running, worker_of
 from tests.servers import wait_until
 
-LEASE_S = "3"
+LEASE_S = "1"
 pytestmark = pytest.mark.usefixtures("forked_slides")
 ON_SQLITE, ON_POSTGRESQL = (
     pytest.mark.parametrize(
