@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer.testing
 
 from app.serving.loading import open_classifier
 from app.settings import read_settings
@@ -12,6 +15,14 @@ from tests.bundles import FakeRuntime, build_bundle, opener_of, saying
 from tests.cli.fake_model import fake_runtime
 from tests.cli.program import MODELS_OF_FAKE
 from tests.records import a_record
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _parser_built_once() -> Iterator[None]:
+    """`CliRunner` would build the parser of all commands anew each time, which takes 30 ms."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.testing, "_get_command", functools.cache(typer.testing._get_command))
+        yield
 
 
 @pytest.fixture(scope="session")

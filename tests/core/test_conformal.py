@@ -97,7 +97,7 @@ def test_threshold_has_the_rank_of_romano_et_al(n_tiles: int, rank: int) -> None
 @pytest.mark.parametrize("coverage", [0.6, 0.8, 0.9, 0.95])
 def test_coverage_holds_on_exchangeable_tiles(coverage: float) -> None:
     rng = np.random.default_rng(5)
-    n_calibration, n_tests, n_rounds = 41, 200, 60
+    n_calibration, n_tests, n_rounds = 41, 50, 60
     n_covered = 0
     for _ in range(n_rounds):
         probabilities = rng.dirichlet((0.6, 0.5, 0.4), n_calibration + n_tests)
