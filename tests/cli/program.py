@@ -26,6 +26,11 @@ loading.open_classifier.__defaults__ = opener_of(fake_runtime()), None
 """What `python -m app` does, with `fake_runtime`."""
 MODELS_OF_FAKE = "MODELS_OF_FAKE"
 """Variable that the fixture `forked_fake` sets: forked programs take `fake_runtime`."""
+CLOSED = {
+    "stdout": "import os, sys; os.close(1); sys.stdout = None",
+    "stderr": "import os, sys; os.close(2); sys.stderr = None",
+}
+"""What Python finds if a stream is closed when it starts; `before` of `run_limited`."""
 _COMMAND = [sys.executable, "-m", "app"]
 
 
@@ -66,11 +71,14 @@ def run_limited(
     return _finished(_forked(arguments, stderr=subprocess.PIPE, **options))
 
 
-def _forked(arguments: list[str], *, env: dict[str, str], **options: Any) -> ForkedProcess:
-    models = os.environ.get(MODELS_OF_FAKE)
+def _forked(
+    arguments: list[str], *, env: dict[str, str], before: str = "", **options: Any
+) -> ForkedProcess:
+    """As `ForkedProcess`; `before` is Python that runs first in the process."""
+    models, code = os.environ.get(MODELS_OF_FAKE), RUN_APP
     if models:
-        env, options["code"] = {**env, "OSTEO_MODELS_DIR": models}, RUN_FAKE
-    return ForkedProcess(arguments[len(_COMMAND) :], env=env, **options)
+        env, code = {**env, "OSTEO_MODELS_DIR": models}, RUN_FAKE
+    return ForkedProcess(arguments[len(_COMMAND) :], env=env, code=f"{before}\n{code}", **options)
 
 
 def _finished(process: subprocess.Popen[bytes]) -> subprocess.CompletedProcess[bytes]:

@@ -15,7 +15,15 @@ from pathlib import Path
 import pytest
 
 from tests.bundles import plain_tile
-from tests.cli.program import LONGEST_WAIT_S, command, run, sentences, started
+from tests.cli.program import (
+    CLOSED,
+    LONGEST_WAIT_S,
+    command,
+    run,
+    run_limited,
+    sentences,
+    started,
+)
 from training.data.drawn_tiles import draw_tile, encode_tile
 
 FORMATS = ("table", "csv", "json")
@@ -94,24 +102,48 @@ def test_full_disk_is_one_sentence_for_every_command(tmp_path: Path, arguments: 
     assert sentences(done.stderr) == [f"The output cannot be written: {DISK_IS_FULL}"]
 
 
-@pytest.mark.parametrize("is_closed", [False, True], ids=["full", "closed"])
-def test_output_is_whole_if_standard_error_cannot_be_written(folder: Path, is_closed: bool) -> None:
-    (folder / "empty.png").write_bytes(b"")
-    (folder / "slide.svs").write_bytes(b"")
-    arguments = command("classify", ".", "-f", "csv")
-    if is_closed:
-        done = run(["sh", "-c", f"{shlex.join(arguments)} 2>&-"], folder)
-        output, exit_code = done.stdout, done.returncode
-    else:
-        with (
-            open("/dev/full", "wb") as full,  # noqa: PTH123 - a device
-            started(arguments, folder, stderr=full) as process,
-        ):
-            output, _ = process.communicate(timeout=LONGEST_WAIT_S)
-        exit_code = process.returncode
+def require_whole(output: bytes, exit_code: int | None) -> None:
+    """Require a row for each file that can be read or not, and say that one cannot."""
     assert exit_code == 1
     rows = csv.DictReader(io.StringIO(output.decode("utf-8"), newline=""))
     assert len(list(rows)) == len(NAMES) + 2
+
+
+@pytest.fixture
+def mixed(folder: Path) -> Path:
+    """Tiles, an empty file and a slide, about which there is something to say."""
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "slide.svs").write_bytes(b"")
+    return folder
+
+
+def test_output_is_whole_if_standard_error_is_full(mixed: Path) -> None:
+    with (
+        open("/dev/full", "wb") as full,  # noqa: PTH123 - a device
+        started(command("classify", ".", "-f", "csv"), mixed, stderr=full) as process,
+    ):
+        output, _ = process.communicate(timeout=LONGEST_WAIT_S)
+    require_whole(output, process.returncode)
+
+
+def test_output_is_whole_if_standard_error_is_closed(mixed: Path) -> None:
+    arguments = command("classify", ".", "-f", "csv")
+    done = run_limited(arguments, mixed, before=CLOSED["stderr"])
+    require_whole(done.stdout, done.returncode)
+
+
+def test_closed_standard_output_does_no_harm(folder: Path) -> None:
+    done = run_limited(command("classify", "a.png"), folder, before=CLOSED["stdout"])
+    assert (done.returncode, sentences(done.stderr)) == (0, [])
+
+
+@pytest.mark.exhaustive
+def test_streams_that_a_shell_closed_do_no_harm(mixed: Path) -> None:
+    arguments = command("classify", ".", "-f", "csv")
+    done = run(["sh", "-c", f"{shlex.join(arguments)} 2>&-"], mixed)
+    require_whole(done.stdout, done.returncode)
+    done = run(["sh", "-c", 'exec "$@" >&-', "sh", *command("classify", "a.png")], mixed)
+    assert sentences(done.stderr) == []
 
 
 def test_full_disk_of_a_picture_is_one_sentence(tmp_path: Path) -> None:
@@ -130,11 +162,6 @@ def test_closed_pipe_ends_quietly(folder: Path, output_format: str) -> None:
     with open(writer, "wb") as closed:  # noqa: PTH123 - a file descriptor
         done = run(command("classify", ".", "-f", output_format), folder, closed)
     assert done.returncode == 128 + signal.SIGPIPE
-    assert sentences(done.stderr) == []
-
-
-def test_closed_standard_output_does_no_harm(folder: Path) -> None:
-    done = run(["sh", "-c", 'exec "$@" >&-', "sh", *command("classify", "a.png")], folder)
     assert sentences(done.stderr) == []
 
 
