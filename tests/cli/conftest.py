@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer.testing
+from typer.main import get_command
 
 from app.serving.loading import open_classifier
 from app.settings import read_settings
@@ -21,7 +21,7 @@ from tests.records import a_record
 def _parser_built_once() -> Iterator[None]:
     """`CliRunner` would build the parser of all commands anew each time, which takes 30 ms."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(typer.testing, "_get_command", functools.cache(typer.testing._get_command))
+        patch.setattr("typer.testing._get_command", functools.cache(get_command))
         yield
 
 

@@ -37,7 +37,7 @@ def places(n_bytes: int, n_framing: int) -> list[int]:
 @pytest.mark.parametrize("name", SMALL)
 def test_every_truncation_is_read_or_refused(name: str, step: int) -> None:
     content = SMALL[name]
-    for n_bytes in {*places(len(content), 700), *range(0, len(content), 2 * step)}:
+    for n_bytes in {*places(len(content), 700), *range(0, len(content), step**2)}:
         read_or_refuse(content[:n_bytes])
 
 
