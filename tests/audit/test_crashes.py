@@ -46,6 +46,9 @@ def numbers_until_killed(url: str, first: int) -> list[int]:
     return [int(line) for line in lines if line.endswith(b"\n")]
 
 
+@pytest.mark.parametrize(
+    "url", ["postgresql", pytest.param("sqlite", marks=pytest.mark.exhaustive)], indirect=True
+)
 def test_kill_loses_and_doubles_nothing(url: str) -> None:
     first = numbers_until_killed(url, 0)
     second = numbers_until_killed(url, 1_000_000)
@@ -113,7 +116,9 @@ def has_cut(proxy: CuttingProxy, n_times: int) -> bool:
     return proxy.n_cut >= n_times
 
 
-@pytest.mark.parametrize("when", ["before", "during", "after"])
+@pytest.mark.parametrize(
+    "when", [pytest.param("before", marks=pytest.mark.exhaustive), "during", "after"]
+)
 def test_connection_cut_in_a_commit_loses_and_doubles_nothing(
     proxy: CuttingProxy, postgresql_url: str, monkeypatch: pytest.MonkeyPatch, when: When
 ) -> None:
