@@ -17,14 +17,14 @@ import pytest
 
 from app.audit.writer import AuditWriter
 from tests.audit.cutting_proxy import CuttingProxy, When
-from tests.audit.load import Load, require_recorded_once
+from tests.audit.load import N_AT_ONCE, Load, require_recorded_once
 from tests.audit.postgresql import Cluster
 from tests.audit.samples import CLOSE_WITHIN_S, an_answer, stored_events
 from tests.conftest import REPOSITORY
 from tests.forking import ForkedProcess
 from tests.servers import wait_until
 
-N_BEFORE_THE_KILL = 150
+N_BEFORE_THE_KILL = 60
 N_ANSWERS = 60
 
 
@@ -46,6 +46,9 @@ def numbers_until_killed(url: str, first: int) -> list[int]:
     return [int(line) for line in lines if line.endswith(b"\n")]
 
 
+@pytest.mark.parametrize(
+    "url", ["postgresql", pytest.param("sqlite", marks=pytest.mark.exhaustive)], indirect=True
+)
 def test_kill_loses_and_doubles_nothing(url: str) -> None:
     first = numbers_until_killed(url, 0)
     second = numbers_until_killed(url, 1_000_000)
@@ -113,7 +116,9 @@ def has_cut(proxy: CuttingProxy, n_times: int) -> bool:
     return proxy.n_cut >= n_times
 
 
-@pytest.mark.parametrize("when", ["before", "during", "after"])
+@pytest.mark.parametrize(
+    "when", [pytest.param("before", marks=pytest.mark.exhaustive), "during", "after"]
+)
 def test_connection_cut_in_a_commit_loses_and_doubles_nothing(
     proxy: CuttingProxy, postgresql_url: str, monkeypatch: pytest.MonkeyPatch, when: When
 ) -> None:
@@ -121,7 +126,7 @@ def test_connection_cut_in_a_commit_loses_and_doubles_nothing(
     writer = AuditWriter(proxy.url(database_of(postgresql_url)), "a", "required")
     writer.start({})
     load = Load(writer)
-    for n_cuts in range(1, 6):
+    for n_cuts in range(1, 4):
         proxy.arm(when)
         asyncio.run(load.run_until(partial(has_cut, proxy, n_cuts)))
     writer.close(CLOSE_WITHIN_S)
@@ -143,12 +148,12 @@ def test_full_disk_refuses_and_recovers_by_itself(small_disk: Path) -> None:
     writer.start({})
     filler, load = small_disk / "filler", Load(writer)
     fill(filler)
-    asyncio.run(load.run_until(lambda: len(load.refused) >= 20))
+    asyncio.run(load.run_until(lambda: len(load.refused) >= N_AT_ONCE))
     assert writer.is_failing
     refused = list(load.refused)
     filler.unlink()
     n_answered = len(load.answered)
-    asyncio.run(load.run_until(lambda: len(load.answered) >= n_answered + 20))
+    asyncio.run(load.run_until(lambda: len(load.answered) >= n_answered + N_AT_ONCE))
     writer.close(CLOSE_WITHIN_S)
     recorded = require_recorded_once(url, load.answered)
     assert recorded.isdisjoint(refused), "an answer was recorded that nobody got"

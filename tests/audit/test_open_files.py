@@ -188,7 +188,7 @@ def commit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Commits an answer with a number, or checks that it is refused."""
 
     def commit(writer: AuditWriter, number: int, *, is_refused: bool = False) -> None:
-        timeout_s = 0.3 if is_refused else CLOSE_WITHIN_S
+        timeout_s = 0.1 if is_refused else CLOSE_WITHIN_S
         monkeypatch.setattr("app.audit.writer.COMMIT_TIMEOUT_S", timeout_s)
         with pytest.raises(AuditUnavailableError) if is_refused else nullcontext():
             asyncio.run(writer.commit([an_answer(number)]))

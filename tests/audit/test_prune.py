@@ -21,6 +21,9 @@ from app.audit.verify import verify
 from tests.audit.damage import Copy
 from tests.audit.samples import an_answer, write
 
+ON_SQLITE = pytest.mark.parametrize(
+    "url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.exhaustive)], indirect=True
+)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 N_DAYS = 30
 
@@ -71,6 +74,7 @@ def test_prune_keeps_the_chain_verifiable(store: AuditStore) -> None:
     assert kept == {("a", 11, 20), ("b", 6, 0), ("c", 0, 2), (command_chain(), 0, 1)}
 
 
+@ON_SQLITE
 def test_seal_says_what_it_stands_for(store: AuditStore) -> None:
     last = next(row for row in rows_of(store) if (row.chain, row.seq) == ("a", 11))
     prune_before(store, 10)
@@ -82,6 +86,7 @@ def test_seal_says_what_it_stands_for(store: AuditStore) -> None:
     assert document["details"]["hash"] == last.hash
 
 
+@ON_SQLITE
 def test_prune_is_recorded_with_its_seals(store: AuditStore) -> None:
     prune_before(store, 10)
     (record,) = (json.loads(r.record) for r in rows_of(store) if r.chain == command_chain())
@@ -89,12 +94,14 @@ def test_prune_is_recorded_with_its_seals(store: AuditStore) -> None:
     assert [seal.split(":")[:2] for seal in record["details"]["seals"]] == [["a", "11"], ["b", "6"]]
 
 
+@ON_SQLITE
 def test_service_continues_a_chain_that_was_pruned_as_a_whole(store: AuditStore) -> None:
     prune_before(store, 10)
     append_days(store, "b", 12, 2)
     assert verify(store).findings == []
 
 
+@ON_SQLITE
 def test_prune_can_be_repeated(store: AuditStore) -> None:
     prune_before(store, 10)
     prune_before(store, 20)
@@ -105,6 +112,7 @@ def test_prune_can_be_repeated(store: AuditStore) -> None:
     assert plan_prune(store, day_text(20)) == []
 
 
+@ON_SQLITE
 def test_prune_of_everything_keeps_seals_and_its_own_record(store: AuditStore) -> None:
     later = format_time(datetime.now(UTC) + timedelta(days=1))
     prune_before(store, 10)
@@ -117,6 +125,7 @@ def test_prune_of_everything_keeps_seals_and_its_own_record(store: AuditStore) -
     }
 
 
+@ON_SQLITE
 def test_prune_in_several_transactions_is_the_same(
     store: AuditStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,11 +38,24 @@ def of_chain(rows: list[Row], chain: str) -> list[Row]:
     return sorted((row for row in rows if row.chain == chain), key=lambda row: row.seq)
 
 
-@settings(max_examples=150)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_verify_finds_and_names_any_single_damage(
     rows: list[Row], copy: Copy, data: st.DataObject
 ) -> None:
+    require_named(rows, copy, data)
+
+
+@pytest.mark.exhaustive
+@settings(max_examples=500)
+@given(data=st.data())
+def test_verify_finds_and_names_many_single_damages(
+    rows: list[Row], copy: Copy, data: st.DataObject
+) -> None:
+    require_named(rows, copy, data)
+
+
+def require_named(rows: list[Row], copy: Copy, data: st.DataObject) -> None:
     damage = data.draw(damages(rows))
     found = copy.verify(damage.rows, heads_of(rows)).findings
     assert damage.places & {(finding.chain, finding.seq) for finding in found}, (damage, found)

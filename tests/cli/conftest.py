@@ -2,24 +2,48 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from app.serving.loading import open_classifier
 from app.settings import read_settings
 from tests.bundles import FakeRuntime, build_bundle, opener_of, saying
-from tests.records import a_record, embedding_at
+from tests.cli.fake_model import fake_runtime
+from tests.cli.program import MODELS_OF_FAKE
+from tests.records import a_record
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _parser_built_once() -> Iterator[None]:
+    """`CliRunner` would build the parser of all commands anew each time, which takes 30 ms."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("typer.testing._get_command", functools.cache(get_command))
+        yield
+
+
+@pytest.fixture(scope="session")
+def fake_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The models folder of `fake_runtime`, which no test may change."""
+    models = tmp_path_factory.mktemp("fake") / "models"
+    build_bundle(models, record=a_record())
+    return models
 
 
 @pytest.fixture
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
+def forked_fake(fake_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let forked commands take `fake_runtime`, since opening a real model takes half a second."""
+    monkeypatch.setenv(MODELS_OF_FAKE, str(fake_models))
+
+
+@pytest.fixture
+def runtime(fake_models: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
     """The runtime of the commands: predicts non_tumor, with evidence in the upper left."""
-    build_bundle(tmp_path / "models", record=a_record())
-    monkeypatch.setenv("OSTEO_MODELS_DIR", str(tmp_path / "models"))
-    fake = FakeRuntime()
-    fake.embedding = embedding_at(0.1)
-    fake.cam[0, 0, 0] = 3.0
+    monkeypatch.setenv("OSTEO_MODELS_DIR", str(fake_models))
+    fake = fake_runtime()
 
     def open_fake(*_arguments: object) -> object:
         fake.poison = lambda logits: logits  # the golden tile is answered as released

@@ -12,10 +12,25 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import RELEASED_MODELS, REPOSITORY
-from tests.forking import ForkedProcess
+from tests.forking import RUN_APP, ForkedProcess
 
 LONGEST_WAIT_S = 300.0
 """A busy machine may be slow; a test that hangs ends."""
+RUN_FAKE = f"""
+from app.serving import loading
+from tests.bundles import opener_of
+from tests.cli.fake_model import fake_runtime
+loading.open_classifier.__defaults__ = opener_of(fake_runtime()), None
+{RUN_APP}
+"""
+"""What `python -m app` does, with `fake_runtime`."""
+MODELS_OF_FAKE = "MODELS_OF_FAKE"
+"""Variable that the fixture `forked_fake` sets: forked programs take `fake_runtime`."""
+CLOSED = {
+    "stdout": "import os, sys; os.close(1); sys.stdout = None",
+    "stderr": "import os, sys; os.close(2); sys.stderr = None",
+}
+"""What Python finds if a stream is closed when it starts; `before` of `run_limited`."""
 _COMMAND = [sys.executable, "-m", "app"]
 
 
@@ -53,8 +68,17 @@ def run_limited(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run what `command` returned with limits, as `ForkedProcess` takes them, to the end."""
     options = {"cwd": cwd, "env": environment(), "stdout": subprocess.PIPE, **limits}
-    own = arguments[len(_COMMAND) :]
-    return _finished(ForkedProcess(own, stderr=subprocess.PIPE, **options))
+    return _finished(_forked(arguments, stderr=subprocess.PIPE, **options))
+
+
+def _forked(
+    arguments: list[str], *, env: dict[str, str], before: str = "", **options: Any
+) -> ForkedProcess:
+    """As `ForkedProcess`; `before` is Python that runs first in the process."""
+    models, code = os.environ.get(MODELS_OF_FAKE), RUN_APP
+    if models:
+        env, code = {**env, "OSTEO_MODELS_DIR": models}, RUN_FAKE
+    return ForkedProcess(arguments[len(_COMMAND) :], env=env, code=f"{before}\n{code}", **options)
 
 
 def _finished(process: subprocess.Popen[bytes]) -> subprocess.CompletedProcess[bytes]:
@@ -90,7 +114,7 @@ def started(
         "bufsize": 0,  # else `communicate` would lose what `read` has read ahead
     }
     with (
-        ForkedProcess(arguments[len(_COMMAND) :], **options)
+        _forked(arguments, **options)
         if is_forked
         else subprocess.Popen(arguments, preexec_fn=restore_sigint, **options)  # noqa: PLW1509 - the child only starts Python
     ) as process:

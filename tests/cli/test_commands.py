@@ -16,8 +16,12 @@ from tests.conftest import RELEASED_MODELS
 runner = CliRunner()
 
 
+fake_model = pytest.mark.usefixtures("runtime")
+
+
 @pytest.fixture(autouse=True)
 def _released_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test gets that does not use `fake_model`."""
     monkeypatch.setenv("OSTEO_MODELS_DIR", str(RELEASED_MODELS))
     monkeypatch.setenv("COLUMNS", "200")
 
@@ -33,6 +37,7 @@ def folder(tmp_path: Path) -> Path:
     return tiles
 
 
+@fake_model
 def test_classify_prints_a_table(folder: Path) -> None:
     run = runner.invoke(app, ["classify", str(folder)])
     assert run.exit_code == 0, run.output
@@ -52,6 +57,7 @@ def test_classify_prints_csv(folder: Path) -> None:
         assert sum(float(row[label]) for label in labels) == pytest.approx(1, abs=1e-5)
 
 
+@fake_model
 def test_csv_columns_keep_their_positions(folder: Path) -> None:
     run = runner.invoke(app, ["classify", str(folder), "--format", "csv"])
     header, first, *_ = run.stdout.splitlines()
@@ -62,6 +68,7 @@ def test_csv_columns_keep_their_positions(folder: Path) -> None:
     assert first.count(",") == header.count(",")
 
 
+@fake_model
 @pytest.mark.parametrize("output_format", ["table", "csv", "json"])
 def test_classify_says_why_a_tile_needs_review(folder: Path, output_format: str) -> None:
     (folder / "deeper" / "wide.png").write_bytes(encode(np.full((80, 200, 3), 190, np.uint8)))
@@ -86,12 +93,14 @@ def test_classify_says_why_a_tile_needs_review(folder: Path, output_format: str)
         assert "not_square" in run.output
 
 
+@fake_model
 def test_classify_prints_json_as_the_service_answers(folder: Path) -> None:
     run = runner.invoke(app, ["classify", str(folder / "a.PNG"), "--format", "json"])
     (document,) = json.loads(run.stdout)
     assert {"path", "prediction", "probabilities", "model", "tile", "timing"} <= set(document)
 
 
+@fake_model
 def test_bad_file_is_reported_and_the_others_are_classified(folder: Path) -> None:
     (folder / "bad.jpg").write_bytes(b"not an image")
     run = runner.invoke(app, ["classify", str(folder), "--format", "csv"])
@@ -102,18 +111,21 @@ def test_bad_file_is_reported_and_the_others_are_classified(folder: Path) -> Non
     assert "1 of 3 files" in run.stderr
 
 
+@fake_model
 def test_named_file_is_tried_with_any_suffix(folder: Path) -> None:
     run = runner.invoke(app, ["classify", str(folder / "notes.txt"), "--format", "csv"])
     assert run.exit_code == 1
     assert "not an image" in run.stdout
 
 
+@fake_model
 def test_missing_path_is_rejected(tmp_path: Path) -> None:
     run = runner.invoke(app, ["classify", str(tmp_path / "nowhere")])
     assert run.exit_code == 2
     assert "nowhere" in run.stderr
 
 
+@fake_model
 def test_missing_path_beside_others_is_a_row(folder: Path) -> None:
     nowhere = folder / ":smile:[red]nowhere"
     run = runner.invoke(app, ["classify", str(folder), str(nowhere), "-f", "csv"])
@@ -126,6 +138,7 @@ def test_missing_path_beside_others_is_a_row(folder: Path) -> None:
     )
 
 
+@fake_model
 @pytest.mark.parametrize("argument", ["", "-"])
 def test_argument_that_names_no_file_is_refused(folder: Path, argument: str) -> None:
     run = runner.invoke(app, ["classify", str(folder), argument])
@@ -133,6 +146,7 @@ def test_argument_that_names_no_file_is_refused(folder: Path, argument: str) -> 
     assert "path was given" in run.stderr or "Standard input is not read" in run.stderr
 
 
+@fake_model
 def test_skipped_files_are_named(folder: Path) -> None:
     (folder / "case.svs").write_bytes(b"")
     (folder / "._a.PNG").write_bytes(bytes(4096))
@@ -144,6 +158,7 @@ def test_skipped_files_are_named(folder: Path) -> None:
     ) in run.stderr
 
 
+@fake_model
 def test_sort_review_prints_tiles_to_look_at_first(folder: Path) -> None:
     golden = find_bundle(RELEASED_MODELS, MODEL_NAME) / "golden"
     arguments = ["classify", str(golden), str(folder / "bad.png"), str(folder), "-f", "csv"]
@@ -158,6 +173,7 @@ def test_sort_review_prints_tiles_to_look_at_first(folder: Path) -> None:
     assert rows[-1]["error"]
 
 
+@fake_model
 def test_folder_without_tiles_is_rejected(tmp_path: Path) -> None:
     run = runner.invoke(app, ["classify", str(tmp_path)])
     assert run.exit_code == 2
@@ -174,10 +190,19 @@ def test_missing_bundle_is_reported_without_traceback(
     assert "Traceback" not in run.output
 
 
-def test_doctor_passes_the_released_bundle() -> None:
+@pytest.mark.parametrize(
+    "has_tensorflow", [False, pytest.param(True, marks=pytest.mark.exhaustive)]
+)
+def test_doctor_passes_the_released_bundle(
+    monkeypatch: pytest.MonkeyPatch, has_tensorflow: bool
+) -> None:
+    if not has_tensorflow:  # importing it takes longer than everything else
+        monkeypatch.setattr("app.cli.doctor._installed_version", lambda _package: "not installed")
     run = runner.invoke(app, ["doctor"])
     assert run.exit_code == 0, run.output
     assert "litert: golden tiles" in run.output
+    assert "litert int8: golden tiles" in run.output
+    assert ("savedmodel: golden tiles" in run.output) == has_tensorflow
     assert "inference" in run.output
 
 
@@ -199,6 +224,7 @@ def test_version_is_printed() -> None:
     assert runner.invoke(app, ["--version"]).output.startswith("osteo 1.")
 
 
+@fake_model
 def test_file_above_the_size_limit_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "slide.tif").open("wb") as stream:
         stream.truncate(200 * 1024**3)  # sparse, so it takes no disk space
@@ -207,6 +233,7 @@ def test_file_above_the_size_limit_is_not_read(tmp_path: Path) -> None:
     assert "larger than" in run.stdout
 
 
+@fake_model
 def test_any_file_name_can_be_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # the table would fold long paths
     for name in ("case[a].png", "x[bold].png", ":smile:.png"):

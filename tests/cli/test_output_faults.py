@@ -14,14 +14,23 @@ from pathlib import Path
 
 import pytest
 
-from app.bundle import find_bundle
-from tests.bundles import MODEL_NAME, plain_tile
-from tests.cli.program import LONGEST_WAIT_S, command, run, sentences, started
-from tests.conftest import RELEASED_MODELS
+from tests.bundles import plain_tile
+from tests.cli.program import (
+    CLOSED,
+    LONGEST_WAIT_S,
+    command,
+    run,
+    run_limited,
+    sentences,
+    started,
+)
+from training.data.drawn_tiles import draw_tile, encode_tile
 
 FORMATS = ("table", "csv", "json")
 NAMES = ("a.png", "切片.png", "two\nlines.png", "\x1b[31mred.png")
 DISK_IS_FULL = "No space left on device."
+
+pytestmark = pytest.mark.usefixtures("forked_fake")
 
 
 @pytest.fixture
@@ -93,29 +102,52 @@ def test_full_disk_is_one_sentence_for_every_command(tmp_path: Path, arguments: 
     assert sentences(done.stderr) == [f"The output cannot be written: {DISK_IS_FULL}"]
 
 
-@pytest.mark.parametrize("is_closed", [False, True], ids=["full", "closed"])
-def test_output_is_whole_if_standard_error_cannot_be_written(folder: Path, is_closed: bool) -> None:
-    (folder / "empty.png").write_bytes(b"")
-    (folder / "slide.svs").write_bytes(b"")
-    arguments = command("classify", ".", "-f", "csv")
-    if is_closed:
-        done = run(["sh", "-c", f"{shlex.join(arguments)} 2>&-"], folder)
-        output, exit_code = done.stdout, done.returncode
-    else:
-        with (
-            open("/dev/full", "wb") as full,  # noqa: PTH123 - a device
-            started(arguments, folder, stderr=full) as process,
-        ):
-            output, _ = process.communicate(timeout=LONGEST_WAIT_S)
-        exit_code = process.returncode
+def require_whole(output: bytes, exit_code: int | None) -> None:
+    """Require a row for each file that can be read or not, and say that one cannot."""
     assert exit_code == 1
     rows = csv.DictReader(io.StringIO(output.decode("utf-8"), newline=""))
     assert len(list(rows)) == len(NAMES) + 2
 
 
+@pytest.fixture
+def mixed(folder: Path) -> Path:
+    """Tiles, an empty file and a slide, about which there is something to say."""
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "slide.svs").write_bytes(b"")
+    return folder
+
+
+def test_output_is_whole_if_standard_error_is_full(mixed: Path) -> None:
+    with (
+        open("/dev/full", "wb") as full,  # noqa: PTH123 - a device
+        started(command("classify", ".", "-f", "csv"), mixed, stderr=full) as process,
+    ):
+        output, _ = process.communicate(timeout=LONGEST_WAIT_S)
+    require_whole(output, process.returncode)
+
+
+def test_output_is_whole_if_standard_error_is_closed(mixed: Path) -> None:
+    arguments = command("classify", ".", "-f", "csv")
+    done = run_limited(arguments, mixed, before=CLOSED["stderr"])
+    require_whole(done.stdout, done.returncode)
+
+
+def test_closed_standard_output_does_no_harm(folder: Path) -> None:
+    done = run_limited(command("classify", "a.png"), folder, before=CLOSED["stdout"])
+    assert (done.returncode, sentences(done.stderr)) == (0, [])
+
+
+@pytest.mark.exhaustive
+def test_streams_that_a_shell_closed_do_no_harm(mixed: Path) -> None:
+    arguments = command("classify", ".", "-f", "csv")
+    done = run(["sh", "-c", f"{shlex.join(arguments)} 2>&-"], mixed)
+    require_whole(done.stdout, done.returncode)
+    done = run(["sh", "-c", 'exec "$@" >&-', "sh", *command("classify", "a.png")], mixed)
+    assert sentences(done.stderr) == []
+
+
 def test_full_disk_of_a_picture_is_one_sentence(tmp_path: Path) -> None:
-    golden = find_bundle(RELEASED_MODELS, MODEL_NAME) / "golden/drawn_non_viable_tumor.png"
-    (tmp_path / "tile.png").symlink_to(golden)
+    (tmp_path / "tile.png").write_bytes(encode_tile(draw_tile("viable_tumor", 256, 0)))
     (tmp_path / "x.jpg").symlink_to("/dev/full")
     for output in ("/dev/full", "x.jpg"):
         done = run(command("explain", "tile.png", "-o", output), tmp_path)
@@ -130,11 +162,6 @@ def test_closed_pipe_ends_quietly(folder: Path, output_format: str) -> None:
     with open(writer, "wb") as closed:  # noqa: PTH123 - a file descriptor
         done = run(command("classify", ".", "-f", output_format), folder, closed)
     assert done.returncode == 128 + signal.SIGPIPE
-    assert sentences(done.stderr) == []
-
-
-def test_closed_standard_output_does_no_harm(folder: Path) -> None:
-    done = run(["sh", "-c", 'exec "$@" >&-', "sh", *command("classify", "a.png")], folder)
     assert sentences(done.stderr) == []
 
 
@@ -176,20 +203,23 @@ def test_progress_bar_leaves_standard_output_alone(folder: Path) -> None:
         assert len(list(csv.DictReader(rows))) == len(NAMES) + 1
 
 
-def test_ctrl_c_is_one_sentence_at_any_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "wait_s",
+    [0.6, *(pytest.param(wait_s, marks=pytest.mark.exhaustive) for wait_s in (0.2, 1.2))],
+)
+def test_ctrl_c_is_one_sentence_at_any_time(tmp_path: Path, wait_s: float) -> None:
     (tmp_path / "tile.png").write_bytes(plain_tile((200, 100, 150), 64))
-    for wait_s in (0.2, 0.6, 1.2):
-        with started(command("classify", "."), tmp_path, is_forked=False) as process:
-            try:
-                process.wait(wait_s)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGINT)
-            _, stderr = process.communicate(timeout=LONGEST_WAIT_S)
-        if b"init_import_site" in stderr:
-            continue  # on a busy machine Python itself is still starting
-        assert b"Traceback" not in stderr
-        # Python itself ends by the signal, which is 130 to a shell, where an import ran text with
-        # `exec`, or if it has not come to the program yet: then nothing is printed.
-        ended = process.returncode if process.returncode >= 0 else 128 - process.returncode
-        is_early = process.returncode == -signal.SIGINT and not stderr
-        assert is_early or (ended, len(sentences(stderr))) in {(130, 1), (0, 0)}
+    with started(command("classify", "."), tmp_path, is_forked=False) as process:
+        try:
+            process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=LONGEST_WAIT_S)
+    if b"init_import_site" in stderr:
+        return  # on a busy machine Python itself is still starting
+    assert b"Traceback" not in stderr
+    # Python itself ends by the signal, which is 130 to a shell, where an import ran text with
+    # `exec`, or if it has not come to the program yet: then nothing is printed.
+    ended = process.returncode if process.returncode >= 0 else 128 - process.returncode
+    is_early = process.returncode == -signal.SIGINT and not stderr
+    assert is_early or (ended, len(sentences(stderr))) in {(130, 1), (0, 0)}

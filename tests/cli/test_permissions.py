@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from app.bundle import find_bundle
-from tests.bundles import MODEL_NAME, plain_tile
+from tests.bundles import plain_tile
 from tests.cli.program import command, run, run_limited, sentences
-from tests.conftest import RELEASED_MODELS
+from training.data.drawn_tiles import draw_tile, encode_tile
+
+pytestmark = pytest.mark.usefixtures("forked_fake")
 
 
 @pytest.fixture
@@ -65,12 +66,14 @@ def test_picture_that_may_not_be_written_is_refused_before_work_begins(
 
 
 def test_picture_that_may_not_be_replaced_stays(tmp_path: Path) -> None:
-    golden = find_bundle(RELEASED_MODELS, MODEL_NAME) / "golden/drawn_non_viable_tumor.png"
+    (tmp_path / "tile.png").write_bytes(encode_tile(draw_tile("viable_tumor", 256, 0)))
     (tmp_path / "maps").mkdir()
-    old = tmp_path / "maps" / f"{golden.name}.png"
+    old = tmp_path / "maps/tile.png.png"
     old.write_bytes(b"old")
     old.chmod(0o444)
-    done = run_limited(command("explain", golden, "-o", "maps"), tmp_path, is_ordinary_user=True)
+    done = run_limited(
+        command("explain", "tile.png", "-o", "maps"), tmp_path, is_ordinary_user=True
+    )
     assert done.returncode == 1
     assert "cannot be written: Permission denied." in sentences(done.stderr)[0]
     assert old.read_bytes() == b"old"

@@ -5,7 +5,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ def normalised(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return shares
 
 
+@settings(max_examples=50)
 @given(weights, st.floats(0, 1.1), st.floats(0, 1.1))
 def test_sets_nest_with_the_threshold(
     values: NDArray[np.float32], one: float, other: float
@@ -39,6 +40,7 @@ def test_thresholds_rise_with_the_coverage(scores: list[float], one: float, othe
         assert lower <= higher
 
 
+@settings(max_examples=50)
 @given(weights, st.floats(0, 1.1))
 def test_likeliest_label_is_always_in_the_set_and_first(
     values: NDArray[np.float32], threshold: float
@@ -51,6 +53,7 @@ def test_likeliest_label_is_always_in_the_set_and_first(
 
 
 @pytest.mark.parametrize("kind", get_args(SetScore))
+@settings(max_examples=50)
 @given(values=weights)
 def test_set_at_a_labels_score_contains_it(kind: SetScore, values: NDArray[np.float32]) -> None:
     probabilities = normalised(values)
@@ -64,6 +67,7 @@ def test_least_ambiguous_set_has_the_labels_of_enough_probability_and_is_never_e
     assert prediction_set(probabilities, 0.1, "least_ambiguous") == [1]
 
 
+@settings(max_examples=50)
 @given(weights)
 def test_score_is_the_probability_of_all_at_least_as_likely(values: NDArray[np.float32]) -> None:
     probabilities = np.unique(normalised(values))  # without ties the definition is one line
@@ -97,7 +101,7 @@ def test_threshold_has_the_rank_of_romano_et_al(n_tiles: int, rank: int) -> None
 @pytest.mark.parametrize("coverage", [0.6, 0.8, 0.9, 0.95])
 def test_coverage_holds_on_exchangeable_tiles(coverage: float) -> None:
     rng = np.random.default_rng(5)
-    n_calibration, n_tests, n_rounds = 41, 200, 60
+    n_calibration, n_tests, n_rounds = 41, 50, 60
     n_covered = 0
     for _ in range(n_rounds):
         probabilities = rng.dirichlet((0.6, 0.5, 0.4), n_calibration + n_tests)

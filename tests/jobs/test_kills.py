@@ -29,7 +29,7 @@ from tests.jobs.slide_processes import is_alive, pause, processes_in
 from tests.jobs.working import Folders, running, worker_of
 from tests.servers import wait_until
 
-LEASE_S = "3"
+LEASE_S = "1"
 pytestmark = pytest.mark.usefixtures("forked_slides")
 ON_SQLITE, ON_POSTGRESQL = (
     pytest.mark.parametrize(
@@ -186,6 +186,7 @@ def test_two_workers_share_a_queue_and_one_survives(
     assert sum(folders.n_repeated(job) for job in jobs) <= COMMIT_ROWS
 
 
+@ON_SQLITE
 def test_paused_worker_loses_its_job_and_does_no_harm(
     queue: JobQueue,
     open_another: OpenQueue,
@@ -210,6 +211,7 @@ def test_paused_worker_loses_its_job_and_does_no_harm(
     assert folders.n_repeated(job) == 5
 
 
+@ON_POSTGRESQL
 def test_second_process_waits_while_the_first_still_works(
     queue: JobQueue,
     open_another: OpenQueue,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import signal
 import subprocess
@@ -32,13 +33,13 @@ from tests.servers import wait_until
 from tests.slides.drawn_slides import Drawing, draw_slide
 
 COLUMNS, ROWS = 8, 8
+SMALL = (3, 2)
 
 
-@pytest.fixture(scope="module")
-def slide_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("slide") / "drawn.tif"
-    draw_slide(path, Drawing(columns=COLUMNS, rows=ROWS, tissue=1.0, mpp=2.0))
-    return path
+@pytest.fixture
+def cells() -> tuple[int, int]:
+    """Columns and rows of the slide: enough for two commits, unless a test says otherwise."""
+    return COLUMNS, ROWS
 
 
 @pytest.fixture
@@ -63,10 +64,10 @@ def queue(settings: Settings) -> JobQueue:
 
 
 @pytest.fixture
-def job(store: SlideStore, queue: JobQueue, slide_file: Path, tmp_path: Path) -> Job:
+def job(store: SlideStore, queue: JobQueue, cells: tuple[int, int], tmp_path: Path) -> Job:
     """A job on a slide that was uploaded."""
-    upload = tmp_path / "upload"
-    upload.write_bytes(slide_file.read_bytes())
+    upload, (columns, rows) = tmp_path / "upload", cells
+    draw_slide(upload, Drawing(columns=columns, rows=rows, tissue=1.0, mpp=2.0))
     sha256 = sha256_of_slide(upload)
     source = open_slide(upload, None, DEFAULT_SLIDE_LIMITS, allow_companions=False)
     facts = source.facts
@@ -75,8 +76,8 @@ def job(store: SlideStore, queue: JobQueue, slide_file: Path, tmp_path: Path) ->
         id=sha256,
         source="upload",
         facts=facts,
-        columns=COLUMNS,
-        rows=ROWS,
+        columns=columns,
+        rows=rows,
         created=datetime.now(UTC),
     )
     store.add(record, upload)
@@ -103,18 +104,20 @@ def places(folder: Path) -> list[tuple[str, str]]:
         return sorted((row["column"], row["row"]) for row in csv.DictReader(file))
 
 
+@pytest.mark.usefixtures("forked_slides")
+@pytest.mark.parametrize("cells", [SMALL])
 def test_workers_of_a_service_answer_a_slide(
-    store: SlideStore, queue: JobQueue, job: Job, settings: Settings
+    store: SlideStore, queue: JobQueue, job: Job, settings: Settings, cells: tuple[int, int]
 ) -> None:
-    metrics = Metrics()
+    metrics, n_tiles = Metrics(), math.prod(cells)
     with run_workers(settings, queue, store, metrics):
         wait_until(lambda: state_of(queue, job) == JobState.SUCCEEDED, timeout_s=600)
         gauge = 'osteo_slide_jobs{state="succeeded"} 1.0'
         wait_until(lambda: gauge in metrics.render().decode())
     folder = store.result_dir(job.id)
     assert json.loads((folder / "summary.json").read_text())["complete"]
-    assert len(places(folder)) == COLUMNS * ROWS
-    assert f"osteo_slide_tiles_total {COLUMNS * ROWS}.0" in metrics.render().decode()
+    assert len(places(folder)) == n_tiles
+    assert f"osteo_slide_tiles_total {n_tiles}.0" in metrics.render().decode()
     modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
     assert set(modes.values()) == {0o600}, "results are for their owner only"
 

@@ -17,7 +17,7 @@ from tests.jobs.slide_processes import (
 from tests.servers import RunningServer, running_server, wait_until
 from tests.slides.drawn_slides import Drawing, draw_slide
 
-COLUMNS, ROWS = 8, 8
+COLUMNS, ROWS = 8, 6
 WITHIN_S = 600.0
 
 
@@ -43,6 +43,7 @@ def ask(server: RunningServer, method: str, path: str, **options: Any) -> dict[s
     return answer
 
 
+@pytest.mark.exhaustive
 def test_killed_service_resumes_its_slide(tmp_path: Path, environ: dict[str, str]) -> None:
     with running_server(tmp_path, **environ) as server:
         server.wait_until_ready()

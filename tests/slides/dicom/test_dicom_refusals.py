@@ -227,7 +227,7 @@ def test_a_forged_frame_is_refused_before_it_is_decoded(
             source.read_overview(512)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     changes=st.sampled_from([{}, {"is_sparse": True}, {"offsets": "extended"}]),
     flips=st.lists(st.tuples(st.floats(0, 1), st.integers(1, 255)), min_size=1, max_size=8),

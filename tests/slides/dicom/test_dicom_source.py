@@ -41,9 +41,14 @@ def difference(one: Pixels, other: Pixels) -> float:
         Style(photometric="YBR_FULL", uids=UIDS),
         Style(photometric="RGB", uids=UIDS),
         Style(encoding="jpeg2000", photometric="YBR_ICT", uids=UIDS),
-        Style(encoding="jpeg2000", photometric="YBR_RCT", uids=UIDS),
         Style(encoding="jpeg2000", photometric="RGB", uids=UIDS),
-        Style(encoding="jpeg2000", photometric="YBR_FULL", uids=UIDS),
+        *(
+            pytest.param(
+                Style(encoding="jpeg2000", photometric=photometric, uids=UIDS),
+                marks=pytest.mark.exhaustive,
+            )
+            for photometric in ("YBR_RCT", "YBR_FULL")
+        ),
         Style(encoding="raw", photometric="RGB", uids=UIDS),
         Style(encoding="raw", photometric="RGB", is_planar=True, uids=UIDS),
         Style(encoding="raw", photometric="YBR_FULL", is_implicit=True, uids=UIDS),

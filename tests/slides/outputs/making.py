@@ -42,6 +42,11 @@ def make_rows(columns: int = 39, rows: int = 29, seed: int = 1) -> list[TileRow]
 
     A few are blank, out of distribution, uncertain or unreadable.
     """
+    return list(_made_rows(columns, rows, seed))
+
+
+@cache
+def _made_rows(columns: int, rows: int, seed: int) -> tuple[TileRow, ...]:
     rng = np.random.default_rng(seed)
     tumor = _smooth_noise(rng, columns, rows)
     viable = _smooth_noise(rng, columns, rows)
@@ -52,7 +57,7 @@ def make_rows(columns: int = 39, rows: int = 29, seed: int = 1) -> list[TileRow]
             if depth > 0:
                 place = tumor[row, column] + 0.5 * depth - 0.45, viable[row, column]
                 made.append(_make_row(column, row, depth, place, rng))
-    return made
+    return tuple(made)
 
 
 def make_summary(rows: list[TileRow], columns: int = 39, n_rows: int = 29) -> SlideSummary:

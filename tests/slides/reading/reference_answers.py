@@ -105,9 +105,10 @@ def varied_tiles() -> Tiles:
     }
 
 
-def real_tiles(folder: Path) -> Tiles:
-    """The tiles below a folder, by name."""
+def real_tiles(folder: Path, n_tiles: int | None = None) -> Tiles:
+    """The tiles below a folder, by name: all, or so many that are spread over the folder."""
     files = sorted(folder.rglob("*.jpg"))
+    files = files[:: len(files) // n_tiles][:n_tiles] if n_tiles else files
     return {file.stem: np.asarray(Image.open(file).convert("RGB")) for file in files}
 
 

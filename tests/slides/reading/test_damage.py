@@ -19,8 +19,8 @@ from app.core.slide_errors import CorruptSlideError
 from app.core.slide_limits import SlideLimits
 from app.slides.opening import open_slide
 from app.slides.reading.overview import DAMAGED_COLOUR
-from tests.conftest import REPOSITORY
 from tests.encoders import jpeg
+from tests.forking import ForkedProcess
 from tests.slides.drawn_slides import Drawing, draw_slide
 from tests.slides.reading.bad_slides import many_scans, tiled
 
@@ -203,12 +203,14 @@ def test_memory_does_not_grow_with_the_slide(tmp_path: Path) -> None:
     large, small = tmp_path / "large", tmp_path / "small"
     large.write_bytes(tiled(20_000, 16_000, jpeg(256)))
     small.write_bytes(tiled(2000, 2000, jpeg(256)))
-    run = subprocess.run(
-        [sys.executable, "-c", _READ_ALL, str(large), str(small), str(48 * 1024**2)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        check=False,
+    pipe = subprocess.PIPE
+    with ForkedProcess(
+        [str(large), str(small), str(48 * 1024**2)],
+        code=_READ_ALL,
+        stdout=pipe,
+        stderr=pipe,
         text=True,
-    )
-    assert run.stderr == ""
-    assert run.stdout.split() == ["jpeg", "20000"]
+    ) as process:
+        output, errors = process.communicate()
+    assert errors == ""
+    assert output.split() == ["jpeg", "20000"]

@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pytest
@@ -59,37 +59,61 @@ def pixels(jpeg: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     return np.asarray(Image.open(io.BytesIO(jpeg)))
 
 
-def test_zoom_tile_shows_the_pixels_of_the_slide(drawn: DrawnSlide) -> None:
-    level = max_level(*drawn.size)
-    tile = pixels(ask(lambda readers: readers.zoom_tile(file_of(drawn), level, 4, 3)))
+class Asked(NamedTuple):
+    """What one process answered, and what its environment had."""
+
+    tile: bytes
+    last_tiles: list[bytes]
+    environ: bytes
+
+
+@pytest.fixture(scope="module")
+def asked(drawn: DrawnSlide) -> Asked:
+    """The tile in column 4 and row 3 of the last level, and the last tile of each level."""
+    last_level = max_level(*drawn.size)
+    lasts = [(level, *last_of(drawn, level)) for level in range(last_level + 1)]
+
+    async def question(readers: Readers) -> Asked:
+        tile = await readers.zoom_tile(file_of(drawn), last_level, 4, 3)
+        last_tiles = [await readers.zoom_tile(file_of(drawn), *last) for last in lasts]
+        return Asked(tile, last_tiles, await asyncio.to_thread(environments))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OSTEO_ADMIN_TOKEN", "a-secret-of-sixteen")
+        return ask(question)
+
+
+def last_of(drawn: DrawnSlide, level: int) -> tuple[int, int]:
+    """Column and row of the last tile of a level."""
+    scale = 2 ** (max_level(*drawn.size) - level)
+    columns, rows = (-(-side // (scale * 256)) for side in drawn.size)
+    return columns - 1, rows - 1
+
+
+def test_zoom_tile_shows_the_pixels_of_the_slide(drawn: DrawnSlide, asked: Asked) -> None:
+    tile = pixels(asked.tile)
     expected = drawn.region(4 * 256, 3 * 256, 256, 256)
     assert tile.shape == (256, 256, 3)
     assert np.abs(tile.astype(float) - expected).mean() < 8
 
 
-def test_zoom_tiles_of_every_level_cover_the_slide(drawn: DrawnSlide) -> None:
-    width, height = drawn.size
-
-    async def last_tiles(readers: Readers) -> list[bytes]:
-        return [await readers.zoom_tile(file_of(drawn), *last) for last in lasts]
-
-    lasts, sizes = [], []
+def test_zoom_tiles_of_every_level_cover_the_slide(drawn: DrawnSlide, asked: Asked) -> None:
+    (width, height), sizes = drawn.size, []
     for level in range(max_level(width, height) + 1):
         scale = 2 ** (max_level(width, height) - level)
-        columns, rows = (-(-side // (scale * 256)) for side in (width, height))
-        last = zoom_tile(width, height, level, columns - 1, rows - 1)
-        assert (columns - 1) * 256 + last.size[0] == -(-width // scale)
-        assert (rows - 1) * 256 + last.size[1] == -(-height // scale)
+        column, row = last_of(drawn, level)
+        last = zoom_tile(width, height, level, column, row)
+        assert column * 256 + last.size[0] == -(-width // scale)
+        assert row * 256 + last.size[1] == -(-height // scale)
         with pytest.raises(ZoomTileNotFoundError):
-            zoom_tile(width, height, level, columns, 0)
-        lasts.append((level, columns - 1, rows - 1))
+            zoom_tile(width, height, level, column + 1, 0)
         sizes.append(last.size)
-    assert len(lasts) == 13
-    assert [pixels(tile).shape[1::-1] for tile in ask(last_tiles)] == sizes
+    assert len(sizes) == 13
+    assert [pixels(tile).shape[1::-1] for tile in asked.last_tiles] == sizes
 
 
 def test_zoom_tile_that_takes_too_many_pixels_is_drawn_blurred(tmp_path: Path) -> None:
-    drawn = draw_slide(tmp_path / "x.tif", Drawing(columns=3, rows=2, has_pyramid=False))
+    drawn = draw_slide(tmp_path / "x.tif", Drawing(columns=2, rows=1, has_pyramid=False))
     limits = SlideLimits(max_read_pixels=10**6)
     tile = pixels(ask(lambda readers: readers.zoom_tile(file_of(drawn), 10, 0, 0), limits))
     whole = drawn.region(0, 0, 1024, 1024)
@@ -195,17 +219,8 @@ def environments() -> bytes:
     return b"".join(Path(f"/proc/{child}/environ").read_bytes() for child in children())
 
 
-def test_reader_does_not_get_the_secrets_of_the_service(
-    drawn: DrawnSlide, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OSTEO_ADMIN_TOKEN", "a-secret-of-sixteen")
-
-    async def environment(readers: Readers) -> bytes:
-        await readers.thumbnail(file_of(drawn))
-        return await asyncio.to_thread(environments)
-
+def test_reader_does_not_get_the_secrets_of_the_service(asked: Asked) -> None:
     if not Path("/proc/self").exists():
         pytest.skip("there is no /proc")
-    found = ask(environment)
-    assert b"PATH" in found
-    assert b"sixteen" not in found
+    assert b"PATH" in asked.environ
+    assert b"sixteen" not in asked.environ
