@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import io
 import json
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +38,7 @@ from app.runtime.protocol import ModelOutputs
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
 from tests import mean_colours
-from tests.records import reference_embeddings
+from tests.records import a_record, reference_embeddings
 
 LABELS: Final = (
     Label(id="non_tumor", name="Non-Tumor", is_tumor=False),
@@ -175,6 +178,15 @@ def build_bundle(
         ReferenceTiles(reference_embeddings()).write(root / REFERENCE_NAME)
     write_manifest(root / MANIFEST_NAME, manifest_of(root, version, record))
     return root
+
+
+@functools.cache
+def small_models() -> Path:
+    """A folder with a bundle for all processes of this test process, which no test may change."""
+    folder = Path(tempfile.mkdtemp(prefix="osteo-models-"))
+    atexit.register(shutil.rmtree, folder)
+    build_bundle(folder, record=a_record())
+    return folder
 
 
 def opener_of(runtime: FakeRuntime) -> Callable[[Bundle, Settings, Metrics], FakeRuntime]:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
-import functools
 import json
 import secrets
-import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +23,7 @@ from starlette.types import ASGIApp
 
 from app.server.tile_protocol import TileProtocol
 from app.server.tls import limit_handshakes
-from tests.bundles import build_bundle
+from tests.bundles import small_models
 from tests.conftest import RELEASED_MODELS, REPOSITORY
 from tests.forking import RUN_APP, ForkedProcess
 
@@ -63,15 +59,6 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
 
 def serve_command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "app", "serve", *arguments]
-
-
-@functools.cache
-def small_models() -> Path:
-    """A folder with the bundle of `build_bundle`, for all servers of this process."""
-    folder = Path(tempfile.mkdtemp(prefix="osteo-models-"))
-    atexit.register(shutil.rmtree, folder)
-    build_bundle(folder)
-    return folder
 
 
 class RunningServer:
@@ -151,9 +138,9 @@ def running_server(
     before: str = "",
     **environ: str,
 ) -> Iterator[RunningServer]:
-    """Run `osteo serve` with a bundle of `build_bundle`; its log goes to a file in `tmp_path`.
+    """Run `osteo serve` with `small_models`; its log goes to a file in `tmp_path`.
 
-    The bundle opens in a tenth of the time of a released one; `OSTEO_MODELS_DIR` names others.
+    They open in a tenth of the time of the released ones; `OSTEO_MODELS_DIR` names others.
     The server is forked from a process that has imported what it needs, and has one worker. With
     `verify`, its client speaks TLS. It listens on a free port, or on `OSTEO_PORT`. `before` is
     Python that runs first in its process.

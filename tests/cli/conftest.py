@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from typer.main import get_command
 
 from app.serving.loading import open_classifier
 from app.settings import read_settings
-from tests.bundles import FakeRuntime, build_bundle, opener_of, saying
-from tests.cli.fake_model import fake_runtime
-from tests.cli.program import MODELS_OF_FAKE
-from tests.records import a_record
+from tests.bundles import FakeRuntime, opener_of, saying, small_models
+from tests.records import embedding_at
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -25,25 +22,19 @@ def _parser_built_once() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
-def fake_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The models folder of `fake_runtime`, which no test may change."""
-    models = tmp_path_factory.mktemp("fake") / "models"
-    build_bundle(models, record=a_record())
-    return models
+@pytest.fixture
+def small_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `osteo` use the small network, since opening the released one takes half a second."""
+    monkeypatch.setenv("OSTEO_MODELS_DIR", str(small_models()))
 
 
 @pytest.fixture
-def forked_fake(fake_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let forked commands take `fake_runtime`, since opening a real model takes half a second."""
-    monkeypatch.setenv(MODELS_OF_FAKE, str(fake_models))
-
-
-@pytest.fixture
-def runtime(fake_models: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
+def runtime(monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
     """The runtime of the commands: predicts non_tumor, with evidence in the upper left."""
-    monkeypatch.setenv("OSTEO_MODELS_DIR", str(fake_models))
-    fake = fake_runtime()
+    monkeypatch.setenv("OSTEO_MODELS_DIR", str(small_models()))
+    fake = FakeRuntime()
+    fake.embedding = embedding_at(0.1)
+    fake.cam[0, 0] = 3.0
 
     def open_fake(*_arguments: object) -> object:
         fake.poison = lambda logits: logits  # the golden tile is answered as released

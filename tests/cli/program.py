@@ -16,16 +16,6 @@ from tests.forking import RUN_APP, ForkedProcess
 
 LONGEST_WAIT_S = 300.0
 """A busy machine may be slow; a test that hangs ends."""
-RUN_FAKE = f"""
-from app.serving import loading
-from tests.bundles import opener_of
-from tests.cli.fake_model import fake_runtime
-loading.open_classifier.__defaults__ = opener_of(fake_runtime()), None
-{RUN_APP}
-"""
-"""What `python -m app` does, with `fake_runtime`."""
-MODELS_OF_FAKE = "MODELS_OF_FAKE"
-"""Variable that the fixture `forked_fake` sets: forked programs take `fake_runtime`."""
 CLOSED = {
     "stdout": "import os, sys; os.close(1); sys.stdout = None",
     "stderr": "import os, sys; os.close(2); sys.stderr = None",
@@ -39,9 +29,10 @@ def command(*arguments: object) -> list[str]:
 
 
 def environment(**changes: str) -> dict[str, str]:
+    """This process's environment; the released bundles, unless a fixture has set others."""
     settings = {"OSTEO_MODELS_DIR": str(RELEASED_MODELS), "OSTEO_RUNTIME": "litert"}
     kept = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-    return {**kept, **settings, "PYTHONPATH": str(REPOSITORY), **changes}
+    return {**settings, **kept, "PYTHONPATH": str(REPOSITORY), **changes}
 
 
 def run(
@@ -71,14 +62,9 @@ def run_limited(
     return _finished(_forked(arguments, stderr=subprocess.PIPE, **options))
 
 
-def _forked(
-    arguments: list[str], *, env: dict[str, str], before: str = "", **options: Any
-) -> ForkedProcess:
+def _forked(arguments: list[str], *, before: str = "", **options: Any) -> ForkedProcess:
     """As `ForkedProcess`; `before` is Python that runs first in the process."""
-    models, code = os.environ.get(MODELS_OF_FAKE), RUN_APP
-    if models:
-        env, code = {**env, "OSTEO_MODELS_DIR": models}, RUN_FAKE
-    return ForkedProcess(arguments[len(_COMMAND) :], env=env, code=f"{before}\n{code}", **options)
+    return ForkedProcess(arguments[len(_COMMAND) :], code=f"{before}\n{RUN_APP}", **options)
 
 
 def _finished(process: subprocess.Popen[bytes]) -> subprocess.CompletedProcess[bytes]:

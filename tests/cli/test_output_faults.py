@@ -30,7 +30,7 @@ FORMATS = ("table", "csv", "json")
 NAMES = ("a.png", "切片.png", "two\nlines.png", "\x1b[31mred.png")
 DISK_IS_FULL = "No space left on device."
 
-pytestmark = pytest.mark.usefixtures("forked_fake")
+pytestmark = pytest.mark.usefixtures("small_model")
 
 
 @pytest.fixture

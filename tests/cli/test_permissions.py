@@ -13,7 +13,7 @@ from tests.bundles import plain_tile
 from tests.cli.program import command, run, run_limited, sentences
 from training.data.drawn_tiles import draw_tile, encode_tile
 
-pytestmark = pytest.mark.usefixtures("forked_fake")
+pytestmark = pytest.mark.usefixtures("small_model")
 
 
 @pytest.fixture

@@ -19,14 +19,15 @@ from app.slides.folder_lock import LOCK_NAME, locked
 from app.slides.outputs.writing import OUTPUT_NAMES
 from app.slides.run import CHECKPOINT_NAME
 from app.slides.tile_rows import TileRow
+from tests.bundles import small_models
 from tests.cli import program
 from tests.conftest import REPOSITORY
-from tests.forking import ForkedProcess
+from tests.forking import RUN_APP, ForkedProcess
 from tests.servers import wait_until
 from tests.slides.drawn_slides import FALSE_IDS, Drawing, DrawnSlide, draw_slide
 
 SMALL = Drawing(columns=2, rows=2, tissue=1.0, mpp=2.0)
-fake_model = pytest.mark.usefixtures("forked_fake")
+small_model = pytest.mark.usefixtures("small_model")
 HALTING = f"""
 from app.slides.classify import TileWork
 answer, cells = TileWork._answer, []
@@ -36,7 +37,7 @@ def halt(self, cell):
         self._is_over.wait()
     return answer(self, cell)
 TileWork._answer = halt
-{program.RUN_FAKE}
+{RUN_APP}
 """
 """`osteo slide --threads 1` that waits at the third tile after a commit until it is ended."""
 
@@ -108,18 +109,18 @@ def test_the_same_command_again_classifies_nothing_and_writes_the_same_bytes(
 
 
 @pytest.fixture(scope="module")
-def large(fake_models: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A slide of more tiles than one commit has, and the results of a run without interruption."""
     folder = tmp_path_factory.mktemp("large")
     drawing = replace(SMALL, columns=COMMIT_ROWS // 4, rows=5)
     slide = draw_slide(folder / "large.tif", drawing)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(program.MODELS_OF_FAKE, str(fake_models))
+        patch.setenv("OSTEO_MODELS_DIR", str(small_models()))
         assert run(slide.path, "-o", folder / "whole").returncode == 0
     return slide.path, folder / "whole"
 
 
-@fake_model
+@small_model
 @pytest.mark.parametrize(
     ("end", "expected"),
     [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, EXIT_INTERRUPTED)],
@@ -127,7 +128,6 @@ def large(fake_models: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 )
 def test_a_run_that_was_stopped_resumes_where_it_was(
     large: tuple[Path, Path],
-    fake_models: Path,
     tmp_path: Path,
     end: signal.Signals,
     expected: int,
@@ -138,7 +138,7 @@ def test_a_run_that_was_stopped_resumes_where_it_was(
         list(map(str, arguments)),
         code=HALTING,
         cwd=REPOSITORY,
-        env=program.environment(OSTEO_MODELS_DIR=str(fake_models)),
+        env=program.environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     ) as process:
@@ -173,7 +173,7 @@ def test_several_slides_are_one_specimen(tmp_path: Path) -> None:
     assert "Specimen: " in ended.stdout
 
 
-@fake_model
+@small_model
 def test_a_slide_that_cannot_be_used_is_named_and_the_others_are_classified(
     tmp_path: Path,
 ) -> None:
@@ -189,7 +189,7 @@ def test_a_slide_that_cannot_be_used_is_named_and_the_others_are_classified(
     assert "Specimen, incomplete: " in ended.stdout
 
 
-@fake_model
+@small_model
 def test_a_folder_in_which_another_run_works_is_left_alone(tmp_path: Path) -> None:
     path, out = draw_slide(tmp_path / "scan.tif", SMALL).path, tmp_path / "out"
     with locked(out, 0):
@@ -198,7 +198,7 @@ def test_a_folder_in_which_another_run_works_is_left_alone(tmp_path: Path) -> No
     assert f"{out}: another process works in the folder." in ended.stderr
 
 
-@fake_model
+@small_model
 def test_an_output_that_is_a_file_is_named(tmp_path: Path) -> None:
     path, taken = draw_slide(tmp_path / "scan.tif", SMALL).path, tmp_path / "taken"
     taken.write_text("mine")
@@ -208,7 +208,7 @@ def test_an_output_that_is_a_file_is_named(tmp_path: Path) -> None:
     assert taken.read_text() == "mine"
 
 
-@fake_model
+@small_model
 @pytest.mark.parametrize("kind", ["pipe", "device"])
 def test_what_never_ends_is_refused_and_not_read(tmp_path: Path, kind: str) -> None:
     path = Path("/dev/zero")
@@ -228,7 +228,7 @@ def test_a_missing_model_ends_with_2(tmp_path: Path) -> None:
     assert program.sentences(ended.stderr)[0].startswith("No model bundle at")
 
 
-@fake_model
+@small_model
 def test_results_do_not_go_into_the_slide(tmp_path: Path) -> None:
     series = tmp_path / "series"
     series.mkdir()
@@ -237,7 +237,7 @@ def test_results_do_not_go_into_the_slide(tmp_path: Path) -> None:
     assert "cannot go into the slide" in ended.stderr
 
 
-@fake_model
+@small_model
 def test_a_missing_resolution_is_asked_for_and_then_stated(tmp_path: Path) -> None:
     path = draw_slide(tmp_path / "scan.tif", replace(SMALL, states_mpp=False)).path
     ended = run(path, "-o", tmp_path / "out")
@@ -248,7 +248,7 @@ def test_a_missing_resolution_is_asked_for_and_then_stated(tmp_path: Path) -> No
     assert (slide["mpp"], slide["mpp_source"]) == (2.0, "caller")
 
 
-@fake_model
+@small_model
 @pytest.mark.parametrize(
     ("names", "expected"),
     [(["missing.svs"], "There is no slide"), (["a.tif", "a.tif"], "A slide is named twice.")],

@@ -18,7 +18,7 @@ from tests.cli.program import (
     started,
 )
 
-pytestmark = pytest.mark.usefixtures("forked_fake")
+pytestmark = pytest.mark.usefixtures("small_model")
 
 
 @pytest.fixture
