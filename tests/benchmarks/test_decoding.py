@@ -15,7 +15,7 @@ from training.data.drawn_tiles import draw_tile
 @pytest.fixture
 def tile(tmp_path: Path) -> str:
     stream = io.BytesIO()
-    Image.fromarray(draw_tile("viable_tumor", 512, 0)).save(stream, "JPEG", quality=90)
+    Image.fromarray(draw_tile("viable_tumor", 256, 0)).save(stream, "JPEG", quality=90)
     path = tmp_path / "tile.jpg"
     path.write_bytes(stream.getvalue())
     return str(path)

@@ -57,6 +57,7 @@ def drawn_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OSTEO_DATA_DIR", raising=False)
     monkeypatch.setattr("benchmarks.tiles.WORK_DIR", tmp_path)
     monkeypatch.setattr("benchmarks.tiles._DRAWN_PER_LABEL", 1)
+    monkeypatch.setattr("benchmarks.tiles._DRAWN_SIDE_PX", 256)
 
 
 def test_page_shows_the_results_file(results: dict[str, Any]) -> None:

@@ -62,9 +62,9 @@ def test_both_ways_train_the_same_head() -> None:
     shown = layers.Input((224, 224, 3))
     pooled = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 32, strides=32)(shown))
     base = keras.Model(shown, pooled)
-    tiles, truth = study.draw_blended(24)
+    tiles, truth = study.draw_blended(12)
     assert sorted(set(truth.tolist())) == [0, 1, 2]
-    train, test = np.arange(16), np.arange(16, 24)
+    train, test = np.arange(8), np.arange(8, 12)
     settings = HeadSettings(0.01, (3,), 32)
     features = as_function(base)(study.scaled(tiles))[:, None, :]
     cached = fit_head(features, truth, train, test, settings)

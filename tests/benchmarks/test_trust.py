@@ -37,6 +37,7 @@ def test_benchmark_runs_without_changing_the_bundle(
     monkeypatch.delenv("OSTEO_DATA_DIR", raising=False)
     monkeypatch.setattr("benchmarks.tiles.WORK_DIR", tmp_path)
     monkeypatch.setattr("benchmarks.tiles._DRAWN_PER_LABEL", 1)
+    monkeypatch.setattr("benchmarks.tiles._DRAWN_SIDE_PX", 256)
     manifest = RELEASED_MODELS / "osteo-mobilenetv2" / "1" / MANIFEST_NAME
     before = manifest.read_bytes()
     output = tmp_path / "trust.json"

@@ -22,6 +22,15 @@ EXPORTING = {
 }
 
 
+def require_moving(bars: Bars) -> None:
+    """Every phase of a release has a bar that moves and reaches its end."""
+    kinds = {f"Cross-validating by {kind}" for kind in ("random", "slide", "patient")}
+    assert set(bars) == COMPUTING | EXPORTING | kinds
+    for name, shares in bars.items():
+        assert any(0 < share < 1 for share in shares), f"{name} stood still"
+        assert shares[-1] == pytest.approx(1), f"{name} did not reach its end"
+
+
 @pytest.fixture
 def bars(monkeypatch: pytest.MonkeyPatch) -> Bars:
     """Pretend that there is a terminal, and record what the bars show."""

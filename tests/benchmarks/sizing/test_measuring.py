@@ -13,6 +13,7 @@ import pytest
 
 from app.runtime.cores import cgroup_folders
 from benchmarks.publish import replace_section
+from benchmarks.sizing import predicting
 from benchmarks.sizing.__main__ import BENCHMARK, CHART, main, plan_example
 from benchmarks.sizing.disturbance import Counters, disturbance, read_counters, require_quiet
 from benchmarks.sizing.quota import limited_cores
@@ -91,8 +92,12 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (folder / "tiles").mkdir()
     (folder / "tiles" / "a.png").write_bytes(plain_tile((200, 120, 160)))
     output = folder / "sizing.json"
-    words = ["measure", "--busy", "--cores", "1", "--seconds", "1", "--loads", "0.3", "8"]
-    assert main([*words, "--tiles", str(folder / "tiles"), "--output", str(output)]) == 0
+    words = ["measure", "--busy", "--cores", "1", "--seconds", "0.6", "--loads", "0.3", "20"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predicting, "_RUNS", 3)
+        patch.setattr(predicting, "_CURVE_TILES", 600)
+        patch.setattr(predicting, "LOST_OF", (2,))
+        assert main([*words, "--tiles", str(folder / "tiles"), "--output", str(output)]) == 0
     found: dict[str, Any] = json.loads(output.read_text())
     return found
 
@@ -105,7 +110,7 @@ def test_service_is_measured_alone_saturated_and_at_each_rate(measured: dict[str
     for turn in entry["saturated"]:
         assert 0 < turn["serial_ms"] < turn["cpu_ms"]
         assert turn["cores_used"] < 1.5
-    assert [point["load"] for point in entry["points"]] == [0.3, 8]
+    assert [point["load"] for point in entry["points"]] == [0.3, 20]
     assert entry["points"][0]["refused_share"] == 0
     assert entry["idle_rss_mib"] <= entry["peak_rss_mib"]
 

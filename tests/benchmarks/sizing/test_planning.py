@@ -212,18 +212,26 @@ def test_plan_says_whether_a_gpu_pays_and_if_none_was_measured() -> None:
     assert "at the peak it does not pay" in said(measured_gpu(2000), 20)
 
 
-@settings(max_examples=10)
-@given(
-    tiles=st.integers(0, 100_000),
-    slides=st.integers(0, 2_000),
-    hours=st.integers(1, 24),
-    peak=st.integers(1, 10),
-    nodes=st.integers(2, 5),
+hours, peaks = st.integers(1, 24), st.integers(1, 10)
+demands = st.builds(
+    Demand, st.integers(0, 100_000), st.integers(0, 2_000), st.just(600), hours, peaks
 )
-def test_plan_meets_the_demand_with_a_node_less(
-    tiles: int, slides: int, hours: int, peak: int, nodes: int
-) -> None:
-    demand = Demand(tiles, slides, 600, hours, peak)
+
+
+@settings(max_examples=3)
+@given(demand=demands, nodes=st.integers(2, 5))
+def test_plan_meets_the_demand_with_a_node_less(demand: Demand, nodes: int) -> None:
+    require_enough(demand, nodes)
+
+
+@pytest.mark.exhaustive
+@settings(max_examples=30)
+@given(demand=demands, nodes=st.integers(2, 5))
+def test_plan_meets_many_demands_with_a_node_less(demand: Demand, nodes: int) -> None:
+    require_enough(demand, nodes)
+
+
+def require_enough(demand: Demand, nodes: int) -> None:
     found = plan(RESULTS, demand, Cluster(nodes=nodes, noticed_s=5, replaced_s=10))
     left = found["replicas"] - found["pods_of_a_node"]
     assert left >= 1
@@ -234,7 +242,7 @@ def test_plan_meets_the_demand_with_a_node_less(
 def test_command_prints_a_table_or_json(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "sizing.json"
     file.write_text(json.dumps(RESULTS))
-    words = ["plan", "--results", str(file), "--tiles-per-day", "36000"]
+    words = ["plan", "--results", str(file), "--tiles-per-day", "36000", "--replaced-s", "5"]
     assert main(words) == 0
     assert "| **replicas**" in capsys.readouterr().out
     assert main([*words, "--json"]) == 0
@@ -253,12 +261,12 @@ def test_command_names_a_file_that_holds_no_results(
 
 
 def test_command_counts_cores_and_prints_all_digits(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["plan", "--pod-cores", "1", "--tiles-per-day", "2000000", "--slides-per-day", "1"]
-    words += ["--hours", "24", "--replaced-s", "60"]
+    words = ["plan", "--pod-cores", "1", "--tiles-per-day", "1000000", "--slides-per-day", "1"]
+    words += ["--hours", "24", "--peak-factor", "1", "--replaced-s", "5"]
     assert main(words) == 0
     printed = capsys.readouterr().out
     assert " measured on 1 core |" in printed
-    assert " 2,000,000 in 24 h, times 4 |" in printed
+    assert " 1,000,000 in 24 h, times 1 |" in printed
     assert " with slides, 1 a day of 600 tiles each |" in printed
 
 

@@ -45,15 +45,26 @@ def erlang_c_wait(n_workers: int, load: float) -> float:
     return busy / (some_idle + busy) / (n_workers * (1 - load))
 
 
-@pytest.mark.parametrize("n_workers", [1, 2, 8])
-@pytest.mark.parametrize("load", [0.5, 0.8])
+@pytest.mark.parametrize(
+    ("n_workers", "load"),
+    [
+        (2, 0.8),
+        (8, 0.5),
+        *(
+            pytest.param(n_workers, load, marks=pytest.mark.exhaustive)
+            for n_workers, load in ((1, 0.5), (1, 0.8), (2, 0.5), (8, 0.8))
+        ),
+    ],
+)
 def test_mean_wait_is_that_of_erlang_c(n_workers: int, load: float) -> None:
     outcomes = run(Pod(n_workers, EXPONENTIAL), n_workers * load)
     wait = statistics.fmean(one.latency_s for one in outcomes) - statistics.fmean(EXPONENTIAL)
     assert wait == pytest.approx(erlang_c_wait(n_workers, load), rel=0.1, abs=0.01)
 
 
-@pytest.mark.parametrize("load", [0.3, 0.6, 0.8])
+@pytest.mark.parametrize(
+    "load", [0.6, *(pytest.param(load, marks=pytest.mark.exhaustive) for load in (0.3, 0.8))]
+)
 def test_mean_wait_of_equal_tiles_is_half_of_that_of_exponential_ones(load: float) -> None:
     outcomes = run(Pod(1, (1.0,)), load)
     wait = statistics.fmean(one.latency_s for one in outcomes) - 1

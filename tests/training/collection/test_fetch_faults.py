@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import shutil
 import signal
+import subprocess
 import tempfile
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from tests.forking import RUN_TRAINING, TRAINING, ForkedProcess
 from tests.training.collection.fetching import TILES, assert_all_right, fetch, words
 from tests.training.collection.mirrors import Mirror
-from tests.training.command_line import started, wait_for
+from tests.training.command_line import wait_for
+from tests.training.forked import forked
 from training.cli import app
 from training.collection import download
 from training.collection.download import Patience
@@ -44,17 +48,30 @@ def test_fetch_refuses_a_file_that_is_too_large(
 FAULTS = ["drop", "corrupt", "503", "404", "short", "page", "gone"]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-@given(
-    faults=st.dictionaries(
-        st.sampled_from(["SHA256SUMS", "features.csv", *TILES]),
-        st.lists(st.sampled_from(["", "", *FAULTS]), max_size=6),
-    ),
-    retries=st.integers(0, 3),
+faulty = st.dictionaries(
+    st.sampled_from(["SHA256SUMS", "features.csv", *TILES]),
+    st.lists(st.sampled_from(["", "", *FAULTS]), max_size=6),
 )
+
+
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
+@given(faults=faulty, retries=st.integers(0, 3))
 def test_fetch_leaves_every_file_right_or_named_whatever_the_server_does(
     mirror: Mirror, faults: dict[str, list[str]], retries: int
 ) -> None:
+    require_right_or_named(mirror, faults, retries)
+
+
+@pytest.mark.exhaustive
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
+@given(faults=faulty, retries=st.integers(0, 3))
+def test_fetch_leaves_every_file_right_or_named_after_many_faults(
+    mirror: Mirror, faults: dict[str, list[str]], retries: int
+) -> None:
+    require_right_or_named(mirror, faults, retries)
+
+
+def require_right_or_named(mirror: Mirror, faults: dict[str, list[str]], retries: int) -> None:
     mirror.faults.clear()
     mirror.faults.update(faults)
     folder = Path(tempfile.mkdtemp())
@@ -92,14 +109,15 @@ def test_fetch_downloads_only_missing_files_after_an_interruption(
 ) -> None:
     mirror.faults[TILES[1]] = ["stall"]
     others = [tmp_path / path for path in ("features.csv", TILES[0], TILES[2])]
-    with started(*command(mirror, tmp_path)) as process:
+    log_file = tmp_path.with_suffix(".log")
+    with forked(*command(mirror, tmp_path), log_file=log_file) as process:
         wait_for(mirror.half_sent.is_set, process)
         wait_for(lambda: all(path.exists() for path in others), process)
         busy = fetch(mirror, tmp_path)
         assert busy.exit_code == 1
         assert "Another fetch is using" in words(busy)
         process.send_signal(signal_)
-        output, _ = process.communicate()
+        output = process.communicate()
     assert process.returncode == code, output
     assert not (tmp_path / TILES[1]).exists()
     if signal_ == signal.SIGINT:
@@ -123,9 +141,10 @@ def test_fetch_removes_what_a_kill_left_half_written(mirror: Mirror, tmp_path: P
 
 def test_fetch_reports_a_full_disk(mirror: Mirror, tmp_path: Path) -> None:
     # A limit on the size of files gives the system's own error, as a full disk does.
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))\n"
-    code = f"{limit}from training.cli import app; app()"
-    with started(*command(mirror, tmp_path), code=code) as process:
+    arguments = [str(word) for word in command(mirror, tmp_path)]
+    training: dict[str, Any] = {"modules": TRAINING, "code": RUN_TRAINING, "max_file_bytes": 1500}
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with ForkedProcess(arguments, **training, **streams) as process:
         output, _ = process.communicate()
     assert process.returncode == 1, output
     assert "cannot be written (File too large). Make room" in output

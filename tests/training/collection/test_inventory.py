@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from tests.training.conftest import write_collection
+from tests.training.conftest import drawn_tile, write_collection
 from training.cli import app
 from training.collection.inventory import DatasetReport
 from training.collection.perceptual_hash import (
@@ -129,7 +129,7 @@ def test_report_shows_every_tile_on_a_sheet_of_its_class(odd: Path, tmp_path: Pa
 
 
 def test_report_bounds_the_tiles_on_a_sheet(tmp_path: Path) -> None:
-    rows = [(f"Case 4 A{i}-1-1", "viable_tumor") for i in range(40)]
+    rows = [(f"Case 4 A{i}-1-1", "viable_tumor") for i in range(14)]
     folder = write_collection(tmp_path / "many", rows, 64)
     assert report(folder, tmp_path / "some", "--sheet-tiles", 13).exit_code == 0
     with Image.open(tmp_path / "some" / "sheet-viable.png") as sheet:
@@ -180,7 +180,7 @@ def test_report_names_a_folder_that_is_not_writable(drawn_dir: Path, tmp_path: P
 @pytest.mark.parametrize("turns", range(4))
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_fingerprints_match_a_rotated_copy_and_no_other_tile(turns: int, mirrored: bool) -> None:
-    tile, stranger = draw_tile("viable_tumor", 224, 1), draw_tile("viable_tumor", 224, 2)
+    tile, stranger = drawn_tile("viable_tumor", 224, 1), drawn_tile("viable_tumor", 224, 2)
     copy = np.rot90(tile, turns)[:, :: -1 if mirrored else 1]
     recoded = np.asarray(Image.open(io.BytesIO(encode_tile(copy.copy(), "JPEG"))))
     hashes = [fingerprints_of(stranger), fingerprints_of(tile), None, fingerprints_of(recoded)]

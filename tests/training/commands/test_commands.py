@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from app.bundle import open_bundle, read_golden_tiles
 from app.core.tile import decode_tile
 from tests.training.command_line import run, succeed
-from tests.training.progress_bars import COMPUTING, EXPORTING, Bars, bars
+from tests.training.progress_bars import Bars, bars, require_moving
 from training.cli import app
 from training.data.index import read_index
 from training.features.extract import read_tiles
@@ -31,6 +31,20 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("OSTEO_DATA_DIR", "OSTEO_WEIGHTS"):  # they would override the tiny configuration
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def small_config(tiny_config: Path) -> Path:
+    """A configuration of a network with few layers."""
+    text = tiny_config.read_text()
+    for old, new in (
+        ("[network]\n", '[network]\nsystem = "tiny"\nbackbone.side_px = 32\n'),
+        ('first_layer = "Conv_1"\n', ""),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    tiny_config.write_text(text)
+    return tiny_config
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -95,10 +109,10 @@ def test_fit_refuses_missing_weights_before_any_work(drawn_dir: Path, tiny_confi
     ids=lambda command: command[0],
 )
 def test_commands_refuse_a_label_with_one_tile_before_any_work(
-    collection: Path, tiny_config: Path, command: tuple[str, ...]
+    collection: Path, small_config: Path, command: tuple[str, ...]
 ) -> None:
     succeed("index", "--data-dir", collection, "--tile-side-px", 128)
-    given = ("--config", tiny_config) if command[0] in ("fit", "release") else ()
+    given = ("--config", small_config) if command[0] in ("fit", "release") else ()
     weights = () if command[0] in ("study", "gan") else ("--weights", "none")
     result = run(*command, "--data-dir", collection, *given, *weights)
     assert result.exit_code == 1
@@ -119,14 +133,14 @@ def test_commands_refuse_a_label_with_one_tile_before_any_work(
 )
 @pytest.mark.tensorflow
 def test_commands_report_a_folder_that_is_not_writable_in_one_sentence(
-    drawn_dir: Path, tiny_config: Path, command: tuple[object, ...]
+    drawn_dir: Path, small_config: Path, command: tuple[object, ...]
 ) -> None:
     Path("file").write_bytes(b"")
     recipe = '[[recipe]]\nname = "plain"\n'
-    Path("ablation.toml").write_text(f'base = "{tiny_config}"\n{recipe}')
+    Path("ablation.toml").write_text(f'base = "{small_config}"\n{recipe}')
     succeed("index", "--data-dir", drawn_dir, "--tile-side-px", 128)
     data = () if command[0] == "split" else ("--data-dir", drawn_dir)
-    config = ("--config", tiny_config) if command[0] in ("fit", "release") else ()
+    config = ("--config", small_config) if command[0] in ("fit", "release") else ()
     result = run(*command, *data, *config)
     said = " ".join(result.output.split())
     assert result.exit_code == 1, said
@@ -136,11 +150,11 @@ def test_commands_report_a_folder_that_is_not_writable_in_one_sentence(
 
 @pytest.mark.tensorflow
 def test_release_refuses_a_full_disk_before_any_work(
-    drawn_dir: Path, tiny_config: Path, monkeypatch: pytest.MonkeyPatch
+    drawn_dir: Path, small_config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(".")
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=2**21))
-    result = run("release", "--data-dir", drawn_dir, "--config", tiny_config)
+    result = run("release", "--data-dir", drawn_dir, "--config", small_config)
     assert result.exit_code == 1
     assert "The bundle needs" in " ".join(result.output.split())
     assert not Path("runs/index.json").exists()
@@ -164,26 +178,18 @@ def test_training_reads_tiles_as_the_service_does(drawn_dir: Path) -> None:
         np.testing.assert_array_equal(tile, decode_tile((drawn_dir / entry.file).read_bytes()))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.tensorflow
 @pytest.mark.usefixtures("eagerly")
 def test_release_runs_every_step_and_resumes_where_it_stopped(
     drawn_dir: Path,
-    tiny_config: Path,
+    small_config: Path,
     tmp_path: Path,
     bars: Bars,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("training.reliability.bundle_assessment.MAX_TILES", 4)
-    text = tiny_config.read_text()
-    for old, new in (
-        # A network with few layers.
-        ("[network]\n", '[network]\nsystem = "tiny"\nbackbone.side_px = 32\n'),
-        ('first_layer = "Conv_1"\n', ""),
-    ):
-        assert old in text
-        text = text.replace(old, new)
-    tiny_config.write_text(text)
-    release = ("release", "--data-dir", drawn_dir, "--config", tiny_config)
+    release = ("release", "--data-dir", drawn_dir, "--config", small_config)
     bundle_dir = tmp_path / "models" / "drawn" / "1"
     runs = [tmp_path / "runs" / kind / "run.json" for kind in ("random", "slide", "patient")]
 
@@ -220,15 +226,6 @@ def test_release_runs_every_step_and_resumes_where_it_stopped(
     again = run(*release)
     assert again.exit_code == 1
     assert "a released bundle never changes" in " ".join(again.output.split())
-
-
-def require_moving(bars: Bars) -> None:
-    """Every phase has a bar that moves and reaches its end."""
-    kinds = {f"Cross-validating by {kind}" for kind in ("random", "slide", "patient")}
-    assert set(bars) == COMPUTING | EXPORTING | kinds
-    for name, shares in bars.items():
-        assert any(0 < share < 1 for share in shares), f"{name} stood still"
-        assert shares[-1] == pytest.approx(1), f"{name} did not reach its end"
 
 
 def test_missing_training_package_is_one_sentence(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,6 +47,7 @@ learning_rate = 1e-3
 {LABELS_TOML}"""
 
 
+@functools.cache
 def draw(label: int, seed: int, side_px: int = SIDE_PX) -> bytes:
     """A PNG of the label at this position."""
     return encode_tile(draw_tile(DRAWINGS[label], side_px, seed))

@@ -11,25 +11,70 @@ from typing import Any
 
 import pytest
 
+from app.bundle import open_bundle, read_golden_tiles
 from app.core.manifest import Manifest, read_manifest
 from tests.conftest import REPOSITORY
 from tests.forking import ForkedProcess
 from tests.servers import running_server
-from tests.training.command_line import succeed
+from tests.training.command_line import run, succeed
 from tests.training.own_tiles.drawing import LABEL_IDS, draw, write_folders, write_table
+from tests.training.progress_bars import Bars, bars, require_moving
 from tests.training.tiny_system import TINY
 from training.data.index import read_index
 from training.networks.registry import SYSTEMS
 
+__all__ = ["bars"]
 pytestmark = pytest.mark.tensorflow
 
 
+def release_command(data_dir: Path, config: Path, out: Path) -> tuple[object, ...]:
+    given = ("release", "--data-dir", data_dir, "--config", config)
+    return (*given, "--runs-dir", out / "runs", "--models-dir", out / "models")
+
+
 def release(data_dir: Path, config: Path, out: Path) -> Manifest:
-    succeed(
-        *("release", "--data-dir", data_dir, "--config", config),
-        *("--runs-dir", out / "runs", "--models-dir", out / "models"),
-    )
+    succeed(*release_command(data_dir, config, out))
     return read_manifest(out / "models" / "four" / "1" / "manifest.json")[0]
+
+
+def release_in_two_parts(
+    command: tuple[object, ...], out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stop a release before its bundle, leave what a kill leaves, and run it again."""
+    runs, bundle_dir = out / "runs", out / "models" / "four" / "1"
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("training.release.pipeline.assemble_bundle", stop)
+        assert run(*command).exit_code == 130
+    records = [runs / kind / "run.json" for kind in ("random", "slide", "patient")]
+    before = [path.read_bytes() for path in records]
+    # What a kill leaves while the bundle or the random run is being written.
+    (bundle_dir / "saved_model").mkdir(parents=True)
+    records[0].write_text('{"schema_version": 1, "kind"')
+    output = succeed(*command)
+    for line in (
+        *("Cross-validated by random: 1 fold.", "Already finished by slide"),
+        *("Already finished by patient", "Already finished: the fit", "the runtimes agree"),
+    ):
+        assert line in output
+    assert [path.read_bytes() for path in records] == before
+
+
+def require_own_labels(manifest: Manifest) -> None:
+    assert manifest.label_ids == LABEL_IDS
+    assert [label.name for label in manifest.labels] == [
+        *("Stroma", "Viable sarcoma", "Fat", "Cartilage")
+    ]
+    assert [label.colour for label in manifest.labels] == ["#1f77b4", "#d62728", None, None]
+    assert [label.is_tumor for label in manifest.labels] == [False, True, False, False]
+    assert [entry.split for entry in manifest.metrics] == ["random", "slide", "patient"]
+    assert (manifest.data.n_slides, manifest.data.n_cases) == (4, 2)
+    assert manifest.data.tiles_by_label == dict.fromkeys(LABEL_IDS, 4)
+    assert (manifest.data.name, manifest.data.mixed_tiles) == ("Drawn tiles", None)
+    assert (manifest.input.objective_power, manifest.input.tile_side_px) == (20.0, 96)
 
 
 def printed_row(tile: Path, **environ: str) -> dict[str, str]:
@@ -44,37 +89,29 @@ def printed_row(tile: Path, **environ: str) -> dict[str, str]:
 
 
 @pytest.mark.usefixtures("eagerly")
-def test_table_with_slides_and_cases_becomes_a_service(
-    tmp_path: Path, four_config: Path, monkeypatch: pytest.MonkeyPatch
+def test_table_with_slides_and_cases_becomes_a_service_after_an_interruption(
+    tmp_path: Path, four_config: Path, bars: Bars, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(SYSTEMS, TINY.name, TINY)
+    monkeypatch.setattr("training.reliability.bundle_assessment.MAX_TILES", 2)
     fine_tune = '\n[fine_tune]\nepochs = 1\nfirst_layer = "conv2"\nviews_per_epoch = 1\n'
-    four_config.write_text(four_config.read_text().replace("ahmed-cnn", "tiny") + fine_tune)
-    data_dir, runs = write_table(tmp_path / "data"), tmp_path / "runs"
-    config = ("--config", four_config)
-    index = ("--index", runs / "index.json")
-    data = ("--data-dir", data_dir)
-    succeed("index", *data, *config, "--out", runs / "index.json")
-    succeed("split", *index, "--kind", "slide", "--folds", 2, "--out", runs / "slide.json")
-    split = ("--split", runs / "slide.json")
-    succeed("fit", *data, *config, *index, *split, "--out", runs / "slide")
-    shown = succeed("evaluate", runs / "slide")
+    text = four_config.read_text().replace("ahmed-cnn", "tiny")
+    four_config.write_text(text.replace("random_folds = 2", "random_folds = 1") + fine_tune)
+    command = release_command(write_table(tmp_path / "data"), four_config, tmp_path)
+    release_in_two_parts(command, tmp_path, monkeypatch)
+    require_moving(bars)
+    shown = succeed("evaluate", tmp_path / "runs" / "slide", "--temperature", 1.5)
     assert all(label in shown for label in LABEL_IDS)
     assert "Mixed tiles" not in shown
+    again = run(*command)
+    assert again.exit_code == 1
+    assert "a released bundle never changes" in " ".join(again.output.split())
 
-    # The release reuses the index, the split and the run by slide.
-    manifest = release(data_dir, four_config, tmp_path)
-    assert manifest.label_ids == LABEL_IDS
-    assert [label.name for label in manifest.labels] == [
-        *("Stroma", "Viable sarcoma", "Fat", "Cartilage")
-    ]
-    assert [label.colour for label in manifest.labels] == ["#1f77b4", "#d62728", None, None]
-    assert [label.is_tumor for label in manifest.labels] == [False, True, False, False]
-    assert [entry.split for entry in manifest.metrics] == ["random", "slide", "patient"]
-    assert (manifest.data.n_slides, manifest.data.n_cases) == (4, 2)
-    assert manifest.data.tiles_by_label == dict.fromkeys(LABEL_IDS, 4)
-    assert (manifest.data.name, manifest.data.mixed_tiles) == ("Drawn tiles", None)
-    assert (manifest.input.objective_power, manifest.input.tile_side_px) == (20.0, 96)
+    bundle = open_bundle(tmp_path / "models" / "four" / "1")
+    assert {golden.name for golden in read_golden_tiles(bundle)} == {
+        f"drawn_{label}.png" for label in LABEL_IDS
+    }
+    require_own_labels(bundle.manifest)
 
     tile = tmp_path / "tile.png"
     tile.write_bytes(draw(1, 99))

@@ -71,7 +71,10 @@ def test_read_config_names_the_label_that_is_wrong(tmp_path: Path, lines: str, s
         config_of(tmp_path, lines)
 
 
-@pytest.mark.parametrize("n_labels", [2, 4, 20])
+@pytest.mark.parametrize(
+    "n_labels",
+    [2, 4, 7, pytest.param(20, marks=pytest.mark.exhaustive)],  # seven names are slanted
+)
 def test_evaluate_and_plots_take_any_number_of_labels(tmp_path: Path, n_labels: int) -> None:
     labels = LabelSet.model_validate(
         {f"label_{i}": {"tumor": i % 2 == 1, "colour": f"#0000{i:02x}"} for i in range(n_labels)}

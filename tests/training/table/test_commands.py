@@ -52,7 +52,9 @@ def refused(result: Result) -> str:
     return " ".join(result.output.split())
 
 
-@pytest.mark.parametrize("system", TABLE_SYSTEMS)
+@pytest.mark.parametrize(
+    "system", ["texture-svm", pytest.param("table-svm", marks=pytest.mark.exhaustive)]
+)
 def test_table_system_goes_through_every_step(tmp_path: Path, system: str) -> None:
     config = write_config(tmp_path / "c.toml", system)
     write_table(Path("data"), lambda rows: rows[5].update({"area": "NA"}))

@@ -103,11 +103,9 @@ def test_run_ablation_resumes_where_it_stopped(
 ) -> None:
     """It repeats a run whose line was cut off, and nothing if all lines are complete."""
     tiny = ablation_file.with_name("tiny.toml")
-    tiny.write_text(
-        tiny.read_text().replace(
-            "[network]\n", "[network]\nsystem = 'tiny'\nbackbone.side_px = 32\n"
-        )
-    )
+    text = tiny.read_text().replace("epochs = 2", "epochs = 1")
+    small = "[network]\nsystem = 'tiny'\nbackbone.side_px = 32\n"
+    tiny.write_text(text.replace("[network]\n", small))
     ablation, recipes = read_ablation(ablation_file, None)
     arguments = ablation, recipes, (drawn_index, SHA), drawn_dir, tmp_path / "out"
     records = run_ablation(*arguments)

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.training.eager import run_eagerly
 from tests.training.experiments.nested.drawing import CASES, CHANGES, draw_task
 from tests.training.tiny_system import TINY
-from training.experiments.nested import run
+from training.experiments.nested import parts, run
 from training.experiments.nested.config import Candidate
 from training.experiments.nested.parts import Logits, Parts
 from training.experiments.nested.run import Choice, NestedTask, run_nested
+from training.fit.classifier import fit_classifier
 from training.networks.registry import SYSTEMS
 
 LEFT_OUT, CHOSEN_ON = "Case 4", "Case 3"
@@ -68,9 +71,9 @@ def follow(
     fit, folds_of = Parts.logits, run._outer_folds
 
     def recorded(
-        parts: Parts, candidate: Candidate | None, train: NDArray[np.int64]
+        fitted: Parts, candidate: Candidate | None, train: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        found = fit(parts, candidate, train)
+        found = fit(fitted, candidate, train)
         fits.append((candidate, tuple(tiles[i].name for i in train)))
         logits.append(found)
         return found
@@ -78,7 +81,12 @@ def follow(
     def only_one(task: NestedTask) -> list[object]:
         return [fold for fold in folds_of(task) if fold[1] == LEFT_OUT]
 
+    def fit_eagerly(*given: Any, **options: Any) -> Any:
+        with run_eagerly():  # today's recipe takes a few steps
+            return fit_classifier(*given, **options)
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "fit_classifier", fit_eagerly)
         patch.setattr(Parts, "logits", recorded)
         patch.setattr(run, "_outer_folds", only_one)
         (choice,) = run_nested(task, folder / "out")

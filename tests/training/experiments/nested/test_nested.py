@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +15,7 @@ from training.commands.nested import nested
 from training.data.index import Index
 from training.errors import ConfigError, RunError
 from training.evaluation.nested_answers import read_nested_answers
-from training.experiments.nested import parts
+from training.experiments.nested import parts, run
 from training.experiments.nested.config import NESTED_DIR, NestedConfig, read_nested
 from training.experiments.nested.run import CHOICES_NAME, Choice, NestedTask, run_nested
 from training.experiments.nested.tables import write_csv, write_markdown
@@ -45,7 +45,7 @@ def task(tmp_path: Path) -> NestedTask:
 
 @dataclass(frozen=True)
 class Whole:
-    """A nested choice that was not stopped."""
+    """A nested choice of the command, which was not stopped, and what its journal holds."""
 
     task: NestedTask
     out: Path
@@ -54,14 +54,25 @@ class Whole:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """With a seed that the file does not name."""
     folder = tmp_path_factory.mktemp("whole")
     task = draw_task(folder)
-    return Whole(task, folder / "out", run_nested(task, folder / "out"))
+    nested(
+        data_dir=task.data_dir,
+        nested_file=folder / "nested.toml",
+        index_file=folder / "index.json",
+        out=folder / "out",
+        thumbnails=folder / "thumbnails",
+        feature_table=folder / "table" / "ML_Features_drawn.csv",
+        seed=[3],
+    )
+    task = replace(task, nested=task.nested.model_copy(update={"seeds": (3,)}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "_choose", lambda *_: pytest.fail("it is in the journal"))
+        return Whole(task, folder / "out", run_nested(task, folder / "out"))
 
 
-def test_run_nested_answers_each_tile_once_a_seed_without_having_seen_it(
-    whole: Whole, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_run_nested_answers_each_tile_once_a_seed_without_having_seen_it(whole: Whole) -> None:
     task, choices = whole.task, whole.choices
     by_group = [*["patient"] * 3, *["slide"] * 3]
     assert [choice.kind for choice in choices] == ["whole", *by_group, *["random"] * 6]
@@ -80,9 +91,6 @@ def test_run_nested_answers_each_tile_once_a_seed_without_having_seen_it(
     assert "| nothing |" in table
     assert {c.kind for c in choices if c.chosen is None} == {"random"}, "nothing is chosen from it"
     assert len(rows.splitlines()) == 1 + 2 * len(names) + 3
-
-    monkeypatch.setattr("training.experiments.nested.run._choose", lambda *_: pytest.fail("again"))
-    assert run_nested(task, whole.out) == choices, "read from the journal"
 
 
 def test_run_nested_resumes_after_a_kill(whole: Whole, tmp_path: Path) -> None:
@@ -120,22 +128,14 @@ def test_every_shipped_file_is_read(path: Path) -> None:
     assert today is None or today.model_version == "3"
 
 
-def test_the_command_writes_the_table_and_the_answers(task: NestedTask, tmp_path: Path) -> None:
-    nested(
-        data_dir=task.data_dir,
-        nested_file=tmp_path / "nested.toml",
-        index_file=tmp_path / "index.json",
-        out=tmp_path / "out",
-        thumbnails=tmp_path / "thumbnails",
-        feature_table=tmp_path / "table" / "ML_Features_drawn.csv",
-        seed=[3],
-    )
-    table = (tmp_path / "out" / "table.md").read_text()
-    assert "the nested choice" in table
-    answers = np.genfromtxt(tmp_path / "out" / "answers.csv", delimiter=",", dtype=str)
-    assert set(answers[1:, 0]) == {"3"}
-    found = read_nested_answers(tmp_path / "out" / "answers.csv", task.index, task.base.labels)
+def test_the_command_writes_the_table_and_the_answers_of_the_journal(whole: Whole) -> None:
+    table, answers = whole.out / "table.md", whole.out / "answers.csv"
+    assert table.read_text() == write_markdown(whole.choices)
+    assert answers.read_text() == write_csv(whole.choices)
+    rows = np.genfromtxt(answers, delimiter=",", dtype=str)
+    assert set(rows[1:, 0]) == {"3"}
+    found = read_nested_answers(answers, whole.task.index, whole.task.base.labels)
     assert found.seeds == 1
     assert found.slide is not None
-    assert f"| {found.patient.n_correct[0]}.0 (" in table
-    assert f"| {found.patient.macro_f1:.3f} |" in table
+    assert f"| {found.patient.n_correct[0]}.0 (" in table.read_text()
+    assert f"| {found.patient.macro_f1:.3f} |" in table.read_text()

@@ -1,7 +1,11 @@
-"""The study on a Ray cluster of two nodes on this machine, one of which is killed."""
+"""The study on a Ray cluster on this machine that loses a worker or one of two nodes."""
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+import subprocess
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -61,6 +65,33 @@ def _records(study: Study, engine: Engine, after: dict[int, Any]) -> dict[str, d
     }
 
 
+def _kill_workers(cluster: Any) -> None:
+    """Kill the processes that run the tasks of the head node."""
+    raylet = cluster.head_node.all_processes["raylet"][0].process.pid
+    listing = ["ps", "-A", "-o", "ppid=,pid=,args="]
+    listed = subprocess.run(listing, check=True, capture_output=True, text=True).stdout
+    workers = re.findall(rf"^ *{raylet} +(\d+) ray::(?:fit_there|IDLE)", listed, re.MULTILINE)
+    assert workers, listed
+    for worker in workers:
+        os.kill(int(worker), signal.SIGKILL)
+
+
+def test_ray_engine_equals_the_serial_one_after_losing_a_worker(
+    make_study: MakeStudy, study_config: StudyConfig, cluster: Any
+) -> None:
+    from training.experiments.study.cluster import RayEngine
+
+    # Two fits, and the second is long enough that the worker is at it when it dies.
+    grid = {"learning_rates": (0.01,), "epochs": (2, 300), "runs": 2}
+    config = study_config.model_copy(update={"grid": study_config.grid.model_copy(update=grid)})
+    kill = {1: lambda: _kill_workers(cluster)}
+    on_ray = _records(make_study("ray", config), RayEngine(cluster.address), kill)
+    serial = _records(make_study("serial", config), SerialEngine(), {})
+    assert len(on_ray) == 4
+    assert on_ray == serial
+
+
+@pytest.mark.exhaustive
 def test_ray_engine_equals_the_serial_one_after_losing_a_node(
     make_study: MakeStudy, study_config: StudyConfig, cluster: Any
 ) -> None:

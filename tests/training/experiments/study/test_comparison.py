@@ -86,6 +86,7 @@ def test_a_missing_file_of_a_system_that_is_not_run_stops_nothing(
     assert list(make_study(config=config).weights) == ["mobilenetv2"]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_patient_split_leaves_out_a_case_without_which_all_tiles_are_alike(
     make_study: MakeStudy, two_systems: StudyConfig, drawn_index: Index
 ) -> None:

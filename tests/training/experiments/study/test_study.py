@@ -20,6 +20,8 @@ from training.experiments.study.journal import JOURNAL_NAME, open_journal, read_
 from training.experiments.study.study import Study
 from training.experiments.study.study_report import write_report
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 
 class StoppingEngine:
     """Raises KeyboardInterrupt after some tasks."""

@@ -146,6 +146,7 @@ def test_study_refuses_a_full_disk_before_any_work(
     assert "MiB free" in output_of(result)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_study_that_was_killed_and_interrupted_ends_like_an_uninterrupted_one(
     given: list[str], make_study: MakeStudy
 ) -> None:

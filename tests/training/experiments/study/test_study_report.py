@@ -7,26 +7,39 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.experiments.study.conftest import MakeStudy
+from tests.training.experiments.study.conftest import TINY_STUDY, MakeStudy, infer_colours
+from training.data.index import Index
 from training.data.labels import COLLECTION_LABELS
+from training.experiments.study.config import read_study
 from training.experiments.study.engines import SerialEngine
+from training.experiments.study.features import FeatureSource
 from training.experiments.study.journal import FinishedRun, open_journal, read_journal
 from training.experiments.study.results import Spread, best_run, count_leaks, tumor_counts
-from training.experiments.study.study import Study, best_row, found
+from training.experiments.study.study import Study, StudyFolders, best_row, found
 from training.experiments.study.study_report import write_report
+from training.storage.frozen_model import write_json
 
 
-@pytest.fixture
-def finished(make_study: MakeStudy) -> Study:
-    study = make_study()
-    with open_journal(study.folders.out) as journal:
+@pytest.fixture(scope="module")
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, drawn_dir: Path, drawn_index: Index
+) -> Study:
+    """A finished study, which no test may change, and its report."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "study.toml").write_text(TINY_STUDY)
+    folders = StudyFolders(drawn_dir, folder / "cache", folder / "out")
+    sha256 = write_json(folder / "index.json", drawn_index)
+    study = Study(read_study(folder / "study.toml"), drawn_index, sha256, folders)
+    with pytest.MonkeyPatch.context() as patch, open_journal(folders.out) as journal:
+        patch.setattr(FeatureSource, "_open_backbone", lambda *_: infer_colours)
         list(study.run(study.known_runs, journal, SerialEngine()))
         list(study.run(study.by_split_kind(journal.get), journal, SerialEngine()))
+        write_report(study, journal.get)
     return study
 
 
 def test_the_report_holds_the_papers_figures_and_numbers(finished: Study) -> None:
-    path = write_report(finished, read_journal(finished.folders.out).get)
+    path = finished.folders.out / "report.md"
     text = path.read_text()
     for number in ("0.79", "0.9118", "0.9411", "155 of 170", "96 of 102", "six false negatives"):
         assert number in text, number
@@ -42,8 +55,7 @@ def test_the_report_holds_the_papers_figures_and_numbers(finished: Study) -> Non
 
 
 def test_html_report_needs_no_other_file(finished: Study) -> None:
-    path = write_report(finished, read_journal(finished.folders.out).get)
-    page = (path.parent / "report.html").read_text()
+    page = (finished.folders.out / "report.html").read_text()
     sources = re.findall(r'src="([^"]{0,40})', page)
     assert len(sources) == 3
     assert all(source.startswith("data:image/png;base64,") for source in sources)

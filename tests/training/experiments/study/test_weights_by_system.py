@@ -1,10 +1,11 @@
-"""Every system of a study has its own weights: real networks, untrained."""
+"""Every system of a study has its own weights: networks of which none is trained."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pytest
@@ -29,6 +30,35 @@ pytestmark = [
 
 SIDE_PX: Final = 32
 NAMES: Final = ("mobilenetv2", "vgg16")
+
+
+def _small(width: int) -> Callable[[int, str | None], Any]:
+    """A network that is built in a fraction of the time of those of the paper."""
+
+    def build(side_px: int, weights: str | None) -> Any:
+        from keras import Input, Model, layers
+
+        tiles = Input((side_px, side_px, 3))
+        network = Model(tiles, layers.Conv2D(width, 3, strides=8)(tiles))
+        if weights is not None:
+            network.load_weights(weights)
+        return network
+
+    return build
+
+
+@pytest.fixture(
+    scope="module",
+    autouse=True,
+    params=["small", pytest.param("real", marks=pytest.mark.exhaustive)],
+)
+def _networks(request: pytest.FixtureRequest) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for width, name in enumerate(NAMES, 4):
+            small = replace(SYSTEMS[name], build=_small(width), embedding_size=width)
+            if request.param == "small":
+                patch.setitem(SYSTEMS, name, small)
+        yield
 
 
 @pytest.fixture(scope="module")
