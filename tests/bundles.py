@@ -182,7 +182,7 @@ def build_bundle(
 
 @functools.cache
 def small_models() -> Path:
-    """A folder with a bundle for all processes of this test process, which no test may change."""
+    """A folder with one bundle, for the programs that tests start; no test may change it."""
     folder = Path(tempfile.mkdtemp(prefix="osteo-models-"))
     atexit.register(shutil.rmtree, folder)
     build_bundle(folder, record=a_record())

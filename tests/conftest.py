@@ -135,28 +135,29 @@ def _position(path: Path, listed: tuple[str, ...]) -> int:
     )
 
 
-@pytest.fixture(autouse=True)
-def _clean_environment(
-    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Ignore the settings and the state of the developer who runs the tests."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "no-state"))
-    for name in os.environ:
-        if name.startswith("OSTEO_") and name not in {"OSTEO_DATA_DIR", "OSTEO_WEIGHTS"}:
-            monkeypatch.delenv(name)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "no-state"))
+        for name in os.environ:
+            if name.startswith("OSTEO_") and name not in {"OSTEO_DATA_DIR", "OSTEO_WEIGHTS"}:
+                environment.delenv(name)
+        yield
 
 
 @pytest.fixture(scope="session")
-def _built_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder that contains one bundle, which no test may change."""
     models = tmp_path_factory.mktemp("built") / "models"
     build_bundle(models)
     return models
 
 
 @pytest.fixture
-def models_dir(tmp_path: Path, _built_models: Path) -> Path:
+def models_dir(tmp_path: Path, built_models: Path) -> Path:
     """A models folder that contains one fake bundle, which the test may change."""
-    return shutil.copytree(_built_models, tmp_path / "models")
+    return shutil.copytree(built_models, tmp_path / "models")
 
 
 @pytest.fixture

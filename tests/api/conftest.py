@@ -48,20 +48,20 @@ def started(runtime: FakeRuntime, **settings: object) -> Iterator[TestClient]:
 
 @pytest.fixture(scope="module")
 def client(
-    module_runtime: FakeRuntime, tmp_path_factory: pytest.TempPathFactory, _built_models: Path
+    module_runtime: FakeRuntime, tmp_path_factory: pytest.TempPathFactory, built_models: Path
 ) -> Iterator[TestClient]:
     """A client of a service with the default settings."""
     state_dir = tmp_path_factory.mktemp("state")
-    with started(module_runtime, models_dir=_built_models, state_dir=state_dir) as client:
+    with started(module_runtime, models_dir=built_models, state_dir=state_dir) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def module_assessed(
-    module_runtime: FakeRuntime, tmp_path_factory: pytest.TempPathFactory, _built_models: Path
+    module_runtime: FakeRuntime, tmp_path_factory: pytest.TempPathFactory, built_models: Path
 ) -> Iterator[TestClient]:
     folder = tmp_path_factory.mktemp("assessed")
-    models_dir = shutil.copytree(_built_models, folder / "models")
+    models_dir = shutil.copytree(built_models, folder / "models")
     build_bundle(models_dir, "2", a_record())
     with started(module_runtime, models_dir=models_dir, state_dir=folder) as client:
         yield client
@@ -69,6 +69,6 @@ def module_assessed(
 
 @pytest.fixture
 def assessed(module_assessed: TestClient, runtime: FakeRuntime) -> TestClient:
-    """A client of a service with an assessed bundle that predicts non_tumor with certainty."""
+    """A client of a service with an assessed bundle that predicts non_tumor."""
     runtime.poison = saying(9.0, 1.0, 0.0)
     return module_assessed

@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 
 
 def every_route(client: TestClient) -> list[tuple[str, str]]:
+    """Method and path of each route."""
     app = client.app
     assert isinstance(app, FastAPI)
     routers = [route for route in app.router.routes if isinstance(route, APIRoute)]

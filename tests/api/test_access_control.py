@@ -37,12 +37,12 @@ def key(keys_file: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def shared(
-    module_runtime: FakeRuntime, _built_models: Path, tmp_path_factory: pytest.TempPathFactory
+    module_runtime: FakeRuntime, built_models: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[TestClient, dict[str, str]]]:
     """A client of a service that identifies callers, and the headers of one."""
     keys_file = tmp_path_factory.mktemp("keys") / "keys.json"
     key = make_key(keys_file, "lis")
-    with started(module_runtime, models_dir=_built_models, keys_file=keys_file) as client:
+    with started(module_runtime, models_dir=built_models, keys_file=keys_file) as client:
         yield client, key
 
 

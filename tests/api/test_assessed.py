@@ -17,7 +17,7 @@ from training.data.drawn_tiles import encode_tile
 
 @pytest.fixture
 def assessed(make_client: MakeClient, models_dir: Path, runtime: FakeRuntime) -> TestClient:
-    """A service of the test alone, because it counts."""
+    """A service of the test alone, because tests read its counters."""
     build_bundle(models_dir, "2", a_record())
     assessed = make_client()
     runtime.poison = saying(9.0, 1.0, 0.0)

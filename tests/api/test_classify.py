@@ -132,9 +132,9 @@ def animation() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def limited(module_runtime: FakeRuntime, _built_models: Path) -> Iterator[TestClient]:
+def limited(module_runtime: FakeRuntime, built_models: Path) -> Iterator[TestClient]:
     limits = {"max_tile_pixels": 250_000, "max_tile_bytes": 60_000}
-    with started(module_runtime, models_dir=_built_models, **limits) as client:
+    with started(module_runtime, models_dir=built_models, **limits) as client:
         yield client
 
 

@@ -70,8 +70,7 @@ def test_program_prints_the_probabilities_of_the_service(library: str, folder: P
 
 
 SAMPLED_WAYS = tuple(WAYS)[1:2]
-"""The one of the page's code, which is compared with ours; each decodes every tile, and those of
-TensorFlow also import it."""
+"""The way of the page's code; the others take longer."""
 
 
 @pytest.mark.real_tiles

@@ -33,8 +33,8 @@ UPLOAD_ERRORS = (errors.TileError, errors.RequestError, errors.UnavailableError)
 
 
 @pytest.fixture(scope="module")
-def client(_built_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    settings = Settings(models_dir=_built_models, state_dir=tmp_path_factory.mktemp("state"))
+def client(built_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    settings = Settings(models_dir=built_models, state_dir=tmp_path_factory.mktemp("state"))
     with client_of(settings, opener_of(FakeRuntime())) as client:
         yield client
 

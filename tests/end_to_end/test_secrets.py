@@ -193,7 +193,7 @@ def run_commands(site: Site, said: Said) -> str:
     ):
         done = run_osteo(site.folder, *command.split(), **site.environ)
         said.add(command, done.stdout + done.stderr)
-    build_bundle(site.folder / "models")  # the runtimes refuse it, which saves seconds
+    build_bundle(site.folder / "models")  # its network opens at once
     models = {"OSTEO_MODELS_DIR": str(site.folder / "models")}
     done = run_osteo(site.folder, "doctor", **site.environ | models)
     assert "ok   bundle" in done.stdout

@@ -53,10 +53,10 @@ except Exception as error:
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
 @pytest.mark.parametrize(
     ("format_", "options"),
-    [
+    [  # both are decoded in a thread
         ("PNG", {"compress_level": 1}),
         pytest.param("JPEG", {"progressive": True}, marks=pytest.mark.exhaustive),
-    ],  # decoded in a thread
+    ],
 )
 def test_too_little_memory_is_not_a_corrupt_tile(
     tmp_path: Path, format_: str, options: dict[str, Any]

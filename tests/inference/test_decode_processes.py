@@ -209,7 +209,7 @@ def test_process_has_the_priority_of_a_worker_thread(processes: DecodeProcesses)
     """Also if the thread that starts it already has that priority."""
     with ThreadPoolExecutor(1, initializer=lower_thread_priority) as pool:
         pool.submit(decode, processes).result()
-    (child,) = children(os.getpid())
+        (child,) = children(os.getpid())  # Linux lists it below that thread while it lives
     niceness = os.getpriority(os.PRIO_PROCESS, os.getpid())
     assert os.getpriority(os.PRIO_PROCESS, child) == max(10, niceness)
 

@@ -41,15 +41,21 @@ def key(keys_file: Path) -> dict[str, str]:
 
 @pytest.fixture
 def other(keys_file: Path) -> dict[str, str]:
-    """Made before the service reads the keys, if it comes first in a test."""
+    """Another caller's key."""
     return make_key(keys_file, "other", Scope.CLASSIFY)
 
 
 @pytest.fixture
-def app(_built_models: Path, runtime: FakeRuntime, keys_file: Path, key: dict[str, str]) -> FastAPI:
-    assert key
+def app(
+    built_models: Path,
+    runtime: FakeRuntime,
+    keys_file: Path,
+    key: dict[str, str],
+    other: dict[str, str],
+) -> FastAPI:
+    assert {**key, **other}  # both are in the file before the service reads it
     settings = Settings(
-        models_dir=_built_models,
+        models_dir=built_models,
         max_tiles_in_flight=LIMIT_TILES,
         max_request_tiles=LIMIT_TILES,
         keys_file=keys_file,

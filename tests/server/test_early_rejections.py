@@ -29,9 +29,9 @@ VIEWER = "https://viewer.example.org"
 
 
 @pytest.fixture(scope="module")
-def app(_built_models: Path) -> FastAPI:
+def app(built_models: Path) -> FastAPI:
     settings = Settings(
-        models_dir=_built_models,
+        models_dir=built_models,
         max_tiles_in_flight=LIMIT_TILES,
         max_request_tiles=LIMIT_TILES,
         cors_origins=VIEWER,

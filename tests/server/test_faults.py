@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests.bundles import plain_tile
+from tests.conftest import RELEASED_MODELS
 from tests.servers import RunningServer, plain_client, running_server, wait_until
 
 TILE = plain_tile((210, 120, 170), 1024, "JPEG")
@@ -27,9 +28,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """One server for all faults: it has to stay up."""
     folder = tmp_path_factory.mktemp("server")
     with running_server(
-        folder, OSTEO_WORKERS="3", OSTEO_BODY_TIMEOUT_S="1.5", OSTEO_MAX_TILES_IN_FLIGHT="8",
+        folder,
+        OSTEO_MODELS_DIR=str(RELEASED_MODELS),
+        OSTEO_WORKERS="3",
+        OSTEO_BODY_TIMEOUT_S="1.5",
+        OSTEO_MAX_TILES_IN_FLIGHT="8",
         OSTEO_MAX_REQUEST_TILES="8",
-    ) as server:  # fmt: skip
+    ) as server:
         server.wait_until_ready()
         yield server
 

@@ -31,9 +31,9 @@ def key(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def app(_built_models: Path, tmp_path: Path, key: dict[str, str]) -> FastAPI:
+def app(built_models: Path, tmp_path: Path, key: dict[str, str]) -> FastAPI:
     assert key
-    settings = Settings(models_dir=_built_models, keys_file=tmp_path / "keys.json")
+    settings = Settings(models_dir=built_models, keys_file=tmp_path / "keys.json")
     return create_app(settings, opener_of(FakeRuntime()))
 
 

@@ -229,5 +229,5 @@ def test_memory_of_large_pictures_is_released(tmp_path: Path) -> None:
         server.wait_until_ready()
         before = resident_mib(server)
         with ThreadPoolExecutor(3) as pool:
-            assert set(pool.map(draw, [server] * 3)) == {200}
+            assert set(pool.map(draw, [server] * 6)) == {200}
         assert resident_mib(server) - before < 100

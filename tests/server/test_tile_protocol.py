@@ -46,9 +46,9 @@ def runtime(lasting_runtime: FakeRuntime) -> Iterator[FakeRuntime]:
 
 
 @pytest.fixture(scope="module")
-def app(_built_models: Path, lasting_runtime: FakeRuntime) -> FastAPI:
+def app(built_models: Path, lasting_runtime: FakeRuntime) -> FastAPI:
     settings = Settings(
-        models_dir=_built_models, max_tiles_in_flight=LIMIT_TILES, max_request_tiles=LIMIT_TILES
+        models_dir=built_models, max_tiles_in_flight=LIMIT_TILES, max_request_tiles=LIMIT_TILES
     )
     return create_app(settings, opener_of(lasting_runtime))
 

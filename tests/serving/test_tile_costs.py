@@ -11,6 +11,7 @@ MAX_PIXELS = DEFAULT_LIMITS.max_pixels
 JPEG = TileKind("JPEG", 21, 0)
 WEBP = TileKind("WEBP", 25, 0)
 TAKE_LONG_TO_MAKE = {"widest_png", "largest_webp", "largest_tiff", "largest_progressive_jpeg"}
+assert FILES.keys() >= TAKE_LONG_TO_MAKE
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "TIFF", "WEBP"])

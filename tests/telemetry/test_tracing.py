@@ -128,7 +128,7 @@ def test_full_buffer_drops_spans_and_counts_them(
     export: SpanExport, found: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found.let_answer.clear()
-    n_waiting, n_more = 1000, 100
+    n_waiting, n_more = 3000, 100  # more than OpenTelemetry's own queue holds
     monkeypatch.setattr(span_export, "MAX_WAITING_SPANS", n_waiting)
     with tracing(tracer_of(export).begin((), ())):
         for _ in range(n_waiting + n_more):

@@ -39,16 +39,16 @@ def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def module_client(
-    module_runtime: FakeRuntime, _built_models: Path, state_dir: Path
+    module_runtime: FakeRuntime, built_models: Path, state_dir: Path
 ) -> Iterator[TestClient]:
     settings = {"state_dir": state_dir, "slide_workers": 0}
-    with started(module_runtime, models_dir=_built_models, **settings) as client:
+    with started(module_runtime, models_dir=built_models, **settings) as client:
         yield client
 
 
 @pytest.fixture
 def client(module_client: TestClient) -> Iterator[TestClient]:
-    """A client of this service, which has no slides, jobs and uploads."""
+    """A client of this service, which has no slides, jobs or uploads."""
     yield module_client
     app: Any = module_client.app
     slides = app.state.slides

@@ -179,7 +179,7 @@ def test_put_that_was_cut_leaves_nothing(server: RunningServer, state_dir: Path)
 
 
 def test_memory_does_not_grow_with_the_upload(server: RunningServer) -> None:
-    n_bytes = 128 * MEBIBYTE
+    n_bytes = 256 * MEBIBYTE
     before = peak_bytes(server)
     piece = os.urandom(MEBIBYTE)
     headers = {"Content-Length": str(n_bytes)}

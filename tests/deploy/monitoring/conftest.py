@@ -20,7 +20,7 @@ from tests.servers import RunningServer, running_server
 
 N_TILES_OF_AN_INDEX = 6
 FEW_TILES = f"from app.inference import drift; drift.MIN_TILES = {N_TILES_OF_AN_INDEX}"
-"""The service shows no index of drift before the hundredth tile."""
+"""An index of drift after these few tiles; the service itself waits for a hundred."""
 GOLDEN_TILES = sorted((RELEASED_MODELS / "osteo-mobilenetv2" / "4" / "golden").glob("*.png"))
 
 

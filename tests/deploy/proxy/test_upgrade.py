@@ -54,13 +54,16 @@ def programs(service: ReplicatedService) -> list[bool]:
 
 @pytest.mark.parametrize(
     ("program", "versions"),
-    [
-        ("haproxy", "34"),
-        *(pytest.param(program, "343", marks=pytest.mark.exhaustive) for program in PROGRAMS),
+    [  # one way, and there and back again
+        ("haproxy", ["3", "4"]),
+        *(
+            pytest.param(program, ["3", "4", "3"], marks=pytest.mark.exhaustive)
+            for program in PROGRAMS
+        ),
     ],
 )
 def test_model_is_upgraded_and_rolled_back_without_a_failed_request(
-    program: str, versions: str, tmp_path: Path
+    program: str, versions: list[str], tmp_path: Path
 ) -> None:
     with (
         ReplicatedService(program, tmp_path, OSTEO_MODEL_VERSION=versions[0]) as service,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.metadata
 import json
 import os
@@ -174,8 +173,8 @@ def test_inventory_has_no_copies_that_a_module_put_on_the_path(
 
 def test_image_bom_has_what_the_image_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The inventory of a made file system, and of a few packages of this interpreter."""
-    few = functools.partial(read_distributions, {"idna", "numpy", "osteo-tiles"})
-    monkeypatch.setattr("deploy.release.inventory.read_distributions", few)
+    few = [importlib.metadata.distribution(name) for name in ("idna", "numpy", "osteo-tiles")]
+    monkeypatch.setattr("importlib.metadata.distributions", lambda **_: few)
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "os-release").write_text('ID=debian\nVERSION_ID="12"\n')
     (tmp_path / "var" / "lib" / "dpkg").mkdir(parents=True)
