@@ -16,12 +16,12 @@ from benchmarks.sizing.lost_node import BEFORE_S, lose_node
 from benchmarks.sizing.outcomes import summarise
 from benchmarks.sizing.queueing import Outage, Pod, poisson_arrivals, simulate
 
-_RUNS: Final = 21
+RUNS: Final = 21
 """Simulated runs of the length of a measured one, of which the median and the range are told."""
 _KEYS: Final = ("tiles_per_s", "p50_ms", "p99_ms", "refused_share")
 _MORE_CORES: Final = (4, 8, 16)
 _CURVE_LOADS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
-_CURVE_TILES: Final = 6_000
+CURVE_TILES: Final = 6_000
 LOST_OF: Final = (2, 3, 4)
 """Numbers of pods, of which one is lost."""
 LOST_AT: Final = (0.4, 0.6, 0.8)
@@ -93,7 +93,7 @@ def _predict_point(
 ) -> dict[str, list[float]]:
     """Median, least and greatest of some runs."""
     pod, seconds = pod_of(measured, results["limits"]), results["seconds"]
-    runs = [_run(pod, point["offered_per_s"], seconds, seed) for seed in range(_RUNS)]
+    runs = [_run(pod, point["offered_per_s"], seconds, seed) for seed in range(RUNS)]
     return {
         key: [float(of(values)) for of in (statistics.median, min, max)]
         for key in _KEYS
@@ -110,7 +110,7 @@ def _curve(measured: Mapping[str, Any], limits: Mapping[str, float]) -> list[dic
     pod, most = pod_of(measured, limits), tiles_per_s(measured)
     curve = []
     for load in _CURVE_LOADS:
-        run = _run(pod, load * most, _CURVE_TILES / (load * most), seed=0)
+        run = _run(pod, load * most, CURVE_TILES / (load * most), seed=0)
         curve.append({"offered_per_s": load * most, **{key: run[key] for key in _KEYS}})
     return curve
 
@@ -124,7 +124,7 @@ def _cores(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         by = first if n_cores in measured else last
         pod = pod_of(by, results["limits"], n_cores)
         offered_per_s = 1.5 * n_cores * tiles_per_s(by) / by["cores"]
-        run = _run(pod, offered_per_s, _CURVE_TILES / offered_per_s, seed=0)
+        run = _run(pod, offered_per_s, CURVE_TILES / offered_per_s, seed=0)
         found = tiles_per_s(measured[n_cores]) if n_cores in measured else None
         predicted = run["tiles_per_s"] if n_cores != first["cores"] else None
         rows.append({"cores": n_cores, "measured": found, "predicted": predicted})

@@ -38,7 +38,6 @@ def of_chain(rows: list[Row], chain: str) -> list[Row]:
     return sorted((row for row in rows if row.chain == chain), key=lambda row: row.seq)
 
 
-@settings(max_examples=40)
 @given(data=st.data())
 def test_verify_finds_and_names_any_single_damage(
     rows: list[Row], copy: Copy, data: st.DataObject

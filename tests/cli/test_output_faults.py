@@ -103,7 +103,7 @@ def test_full_disk_is_one_sentence_for_every_command(tmp_path: Path, arguments: 
 
 
 def require_whole(output: bytes, exit_code: int | None) -> None:
-    """Require a row for each file that can be read or not, and say that one cannot."""
+    """Require a row for each file, and the exit code that says that one could not be read."""
     assert exit_code == 1
     rows = csv.DictReader(io.StringIO(output.decode("utf-8"), newline=""))
     assert len(list(rows)) == len(NAMES) + 2

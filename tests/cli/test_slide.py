@@ -127,10 +127,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     ids=["kill", "ctrl-c"],
 )
 def test_a_run_that_was_stopped_resumes_where_it_was(
-    large: tuple[Path, Path],
-    tmp_path: Path,
-    end: signal.Signals,
-    expected: int,
+    large: tuple[Path, Path], tmp_path: Path, end: signal.Signals, expected: int
 ) -> None:
     (path, whole), out = large, tmp_path / "out"
     arguments = ("slide", path, "-o", out, "--threads", 1)

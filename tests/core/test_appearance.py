@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -29,7 +29,6 @@ def require_ranges(appearance: Appearance) -> None:
     assert all(0 <= share <= 1 for share in appearance.absorption)
 
 
-@settings(max_examples=40)
 @given(tiles)
 def test_measurements_of_any_tile_are_in_range(tile: NDArray[np.uint8]) -> None:
     require_ranges(measure_appearance(tile))
@@ -98,7 +97,6 @@ def test_sharpness_is_the_deviation_of_the_laplacian() -> None:
     assert measure_appearance(tile).sharpness == pytest.approx(laplacian.std(), rel=1e-5)
 
 
-@settings(max_examples=40)
 @given(tiles)
 def test_tissue_is_found_where_the_tissue_share_counts_it(tile: NDArray[np.uint8]) -> None:
     counted = find_tissue(tile)[::4, ::4].mean()

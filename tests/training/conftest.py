@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import os
@@ -126,6 +127,13 @@ def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 def eagerly() -> Iterator[None]:
     """For a test whose fits have so few steps that compiling them takes longer."""
     with run_eagerly():
+        yield
+
+
+@pytest.fixture(params=["eagerly", pytest.param("compiled", marks=pytest.mark.exhaustive)])
+def both_ways(request: pytest.FixtureRequest) -> Iterator[None]:
+    """For a test of few steps that shows what compiling might change."""
+    with run_eagerly() if request.param == "eagerly" else contextlib.nullcontext():
         yield
 
 

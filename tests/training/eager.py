@@ -1,7 +1,7 @@
 """Fits of a few steps whose functions are run without compiling them, which takes seconds.
 
-The compiled functions are tested in `fit/test_classifier.py` and `networks/test_registry.py`, and
-those of the GAN in `gan/test_trainer.py` by `make test-exhaustive`.
+`make test` compiles them in the tests of `fit/` that learn or measure and in `test_distributed.py`,
+and `make test-exhaustive` in all tests with the fixture `both_ways`.
 """
 
 from __future__ import annotations

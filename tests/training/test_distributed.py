@@ -157,14 +157,15 @@ def fits(drawn_dir: Path, drawn_index: Index, tmp_path: Path) -> Iterator[Fits]:
 
 @pytest.mark.tensorflow
 @pytest.mark.usefixtures("eagerly")
+@pytest.mark.parametrize("phase", ["head", pytest.param("fine_tune", marks=pytest.mark.exhaustive)])
 def test_two_workers_and_two_devices_fit_the_weights_of_one_even_if_a_worker_is_killed(
-    fits: Fits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fits: Fits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str
 ) -> None:
     for name in ("OSTEO_DATA_DIR", "OSTEO_WEIGHTS"):  # they would override the configuration
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setitem(SYSTEMS, TINY.name, TINY)
     first, second = fits.start_workers(EVERY_STEP)
-    checkpoint = "unfinished/*/head.npz"
+    checkpoint = f"unfinished/*/{phase}.npz"
     wait_for(lambda: any((tmp_path / "worker0").glob(checkpoint)), first)
     second.kill()
     said = first.communicate()

@@ -94,8 +94,8 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     output = folder / "sizing.json"
     words = ["measure", "--busy", "--cores", "1", "--seconds", "0.6", "--loads", "0.3", "20"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(predicting, "_RUNS", 3)
-        patch.setattr(predicting, "_CURVE_TILES", 600)
+        patch.setattr(predicting, "RUNS", 3)
+        patch.setattr(predicting, "CURVE_TILES", 600)
         patch.setattr(predicting, "LOST_OF", (2,))
         assert main([*words, "--tiles", str(folder / "tiles"), "--output", str(output)]) == 0
     found: dict[str, Any] = json.loads(output.read_text())

@@ -8,7 +8,7 @@ import struct
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.errors import TileError
@@ -62,7 +62,6 @@ def test_every_extreme_number_is_read_or_refused(name: str, code: str, step: int
 
 
 @pytest.mark.parametrize("name", SMALL)
-@settings(max_examples=30)
 @given(data=st.data())
 def test_several_changes_are_read_or_refused(name: str, data: st.DataObject) -> None:
     content = bytearray(SMALL[name])
@@ -74,7 +73,6 @@ def test_several_changes_are_read_or_refused(name: str, data: st.DataObject) -> 
 
 
 @pytest.mark.parametrize("name", SMALL)
-@settings(max_examples=30)
 @given(tail=st.binary(max_size=400), n_kept=st.integers(4, 60))
 def test_any_bytes_behind_a_beginning_are_read_or_refused(
     name: str, tail: bytes, n_kept: int

@@ -4,7 +4,7 @@ from collections import Counter
 from itertools import pairwise
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -44,7 +44,6 @@ def _filled(polygons: list[list[Ring]], shape: tuple[int, int]) -> NDArray[np.bo
     return inside
 
 
-@settings(max_examples=40)
 @given(GRIDS)
 def test_merge_cells_covers_the_cells_and_nothing_else(grid: list[list[bool]]) -> None:
     polygons = merge_cells(_cells(grid))
@@ -52,7 +51,6 @@ def test_merge_cells_covers_the_cells_and_nothing_else(grid: list[list[bool]]) -
     assert sum(signed_area(ring) for polygon in polygons for ring in polygon) == np.sum(grid)
 
 
-@settings(max_examples=40)
 @given(GRIDS)
 def test_merge_cells_makes_a_polygon_of_each_connected_part(grid: list[list[bool]]) -> None:
     polygons = merge_cells(_cells(grid))
@@ -64,7 +62,6 @@ def test_merge_cells_makes_a_polygon_of_each_connected_part(grid: list[list[bool
         assert inside.sum() == (parts == parts[inside][0]).sum()
 
 
-@settings(max_examples=40)
 @given(GRIDS)
 def test_merge_cells_makes_rings_that_neither_touch_nor_cross_themselves(
     grid: list[list[bool]],
@@ -79,7 +76,6 @@ def test_merge_cells_makes_rings_that_neither_touch_nor_cross_themselves(
                 assert (a[0] == b[0]) != (b[0] == c[0]), "a corner where the ring goes straight on"
 
 
-@settings(max_examples=40)
 @given(GRIDS)
 def test_merge_cells_puts_each_side_into_one_ring_and_holes_after_the_edge(
     grid: list[list[bool]],

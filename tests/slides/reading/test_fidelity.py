@@ -42,8 +42,8 @@ SCANS: Final = {
     "svs-0.243": AT_0_243,
     "ome": replace(AT_20X, kind="ome"),
 }
-"""Enlarged, they take many times as long to draw; `make test-exhaustive` draws large ones, and
-those that `test_reading.py` draws, too."""
+"""Enlarged, they take many times as long to draw. `make test` compares `svs` and `ome`,
+`make test-exhaustive` the others and a large one."""
 
 
 @pytest.fixture(scope="module")

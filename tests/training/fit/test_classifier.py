@@ -41,7 +41,7 @@ def tiles(drawn_index: Index, drawn_dir: Path) -> NDArray[np.uint8]:
     return read_tiles(drawn_index, drawn_dir, SIDE_PX)
 
 
-@pytest.mark.usefixtures("eagerly")
+@pytest.mark.usefixtures("both_ways")
 def test_fit_repeats_itself_and_records_both_phases(
     drawn_index: Index, tiles: NDArray[np.uint8], config: TrainingConfig
 ) -> None:
@@ -107,7 +107,7 @@ def test_fit_on_all_tiles_tests_nothing(
     assert fitted.history[-1].test_loss is None
 
 
-@pytest.mark.usefixtures("eagerly")
+@pytest.mark.usefixtures("both_ways")
 def test_fit_takes_every_ingredient_at_once(
     drawn_index: Index, tiles: NDArray[np.uint8], config: TrainingConfig
 ) -> None:

@@ -73,7 +73,7 @@ def fitted_dir(drawn_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     done: list[tuple[str, int]] = []
     with run_eagerly():
         for job in jobs:
-            if done:  # resumes at the end of the first, since no test compares their weights
+            if done:  # Resumes at the end of the first: no test compares their weights.
                 begin_folder(*job)
                 shutil.copy(jobs[0][0] / CHECKPOINT_NAME, job[0])
             done += [(at.name, len(on.seen)) for at, on in fit_generators([job], found, drawn_dir)]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.training.eager import run_eagerly
 from training.errors import GanError
 from training.gan import trainer
 from training.gan.record import GanRecord, GanSettings, SeenTile, begin_folder, read_record
@@ -60,14 +58,7 @@ def record_of(settings: GanSettings, n: int = 4) -> GanRecord:
     return GanRecord(settings=settings, index_sha256="", split_sha256=None, fold=None, seen=seen)
 
 
-@pytest.fixture(params=["eagerly", pytest.param("compiled", marks=pytest.mark.exhaustive)])
-def _steps(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Compiling the two steps takes longer than running them."""
-    with run_eagerly() if request.param == "eagerly" else contextlib.nullcontext():
-        yield
-
-
-@pytest.mark.usefixtures("_steps")
+@pytest.mark.usefixtures("both_ways")
 def test_gan_resumed_from_its_checkpoint_equals_an_uninterrupted_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

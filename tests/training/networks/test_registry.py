@@ -223,7 +223,7 @@ def test_build_backbone_refuses_the_weights_of_the_released_network(
 
 
 @pytest.mark.tensorflow
-@pytest.mark.usefixtures("eagerly")
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("name", ["alexnet", "tiny-svm"])
 def test_fit_is_reproducible(name: str, tiny_config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_svm = replace(TINY, name="tiny-svm", seam=None, head="svm")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.servers import wait_until
 from tests.training.experiments.study.conftest import MakeStudy
 from training.errors import RunError
 from training.experiments.study.config import StudyConfig
@@ -66,14 +67,16 @@ def _records(study: Study, engine: Engine, after: dict[int, Any]) -> dict[str, d
 
 
 def _kill_workers(cluster: Any) -> None:
-    """Kill the processes that run the tasks of the head node."""
+    """Kill the process that fits on the head node."""
     raylet = cluster.head_node.all_processes["raylet"][0].process.pid
-    listing = ["ps", "-A", "-o", "ppid=,pid=,args="]
-    listed = subprocess.run(listing, check=True, capture_output=True, text=True).stdout
-    workers = re.findall(rf"^ *{raylet} +(\d+) ray::(?:fit_there|IDLE)", listed, re.MULTILINE)
-    assert workers, listed
-    for worker in workers:
-        os.kill(int(worker), signal.SIGKILL)
+
+    def fitting() -> list[str]:
+        listing = ["ps", "-A", "-o", "ppid=,pid=,args="]
+        listed = subprocess.run(listing, check=True, capture_output=True, text=True).stdout
+        return re.findall(rf"^ *{raylet} +(\d+) ray::fit_there", listed, re.MULTILINE)
+
+    wait_until(lambda: bool(fitting()))
+    os.kill(int(fitting()[0]), signal.SIGKILL)
 
 
 def test_ray_engine_equals_the_serial_one_after_losing_a_worker(
@@ -82,7 +85,7 @@ def test_ray_engine_equals_the_serial_one_after_losing_a_worker(
     from training.experiments.study.cluster import RayEngine
 
     # Two fits, and the second is long enough that the worker is at it when it dies.
-    grid = {"learning_rates": (0.01,), "epochs": (2, 300), "runs": 2}
+    grid = {"learning_rates": (0.01,), "epochs": (2, 3000), "runs": 2}
     config = study_config.model_copy(update={"grid": study_config.grid.model_copy(update=grid)})
     kill = {1: lambda: _kill_workers(cluster)}
     on_ray = _records(make_study("ray", config), RayEngine(cluster.address), kill)
