@@ -70,13 +70,15 @@ def _kill_workers(cluster: Any) -> None:
     """Kill the process that fits on the head node."""
     raylet = cluster.head_node.all_processes["raylet"][0].process.pid
 
-    def fitting() -> list[str]:
+    def kill() -> bool:
         listing = ["ps", "-A", "-o", "ppid=,pid=,args="]
         listed = subprocess.run(listing, check=True, capture_output=True, text=True).stdout
-        return re.findall(rf"^ *{raylet} +(\d+) ray::fit_there", listed, re.MULTILINE)
+        found = re.findall(rf"^ *{raylet} +(\d+) ray::fit_there", listed, re.MULTILINE)
+        for worker in found:
+            os.kill(int(worker), signal.SIGKILL)
+        return bool(found)
 
-    wait_until(lambda: bool(fitting()))
-    os.kill(int(fitting()[0]), signal.SIGKILL)
+    wait_until(kill)
 
 
 def test_ray_engine_equals_the_serial_one_after_losing_a_worker(
