@@ -117,7 +117,7 @@ def with_scikit_learn(features: Features, truth: Positions, n_heads: int) -> lis
     head, orders = _drawn(0)
     initial = iter([(head[0], head[1]), (head[2], head[3])])
 
-    class Started(MLPClassifier):  # type: ignore[misc]
+    class Started(MLPClassifier):  # type: ignore[misc]  # scikit-learn ships no types
         def _init_coef(self, *_: Any) -> Any:
             return next(initial)
 
@@ -221,7 +221,7 @@ def _compiled(
         inner = tf.nn.relu(tf.einsum(pattern, batch, weights[0]) + weights[1])
         return tf.einsum("gbh,ghc->gbc", inner, weights[2]) + weights[3]
 
-    @tf.function(jit_compile=xla)  # type: ignore[untyped-decorator]
+    @tf.function(jit_compile=xla)  # type: ignore[untyped-decorator]  # TensorFlow ships no types
     def step(chosen: Any, rate: Any) -> None:
         with tf.GradientTape() as tape:
             logits = forward(tf.gather(shown, chosen), "gbe,geh->gbh")
@@ -233,7 +233,7 @@ def _compiled(
             square.assign_add((slope * slope - square) * (1 - 0.999))
             weight.assign_sub(rate * mean / (tf.sqrt(square) + 1e-7))
 
-    @tf.function(jit_compile=xla)  # type: ignore[untyped-decorator]
+    @tf.function(jit_compile=xla)  # type: ignore[untyped-decorator]  # TensorFlow ships no types
     def answer() -> Any:
         return forward(shown[-N_TEST:], "be,geh->gbh")
 

@@ -149,7 +149,7 @@ def on_all_replicas(replica_step: Callable[..., Any]) -> Callable[..., Any] | No
         return None
     n_replicas = strategy.num_replicas_in_sync
 
-    @tensorflow.function(autograph=False, reduce_retracing=True)  # type: ignore[untyped-decorator]
+    @tensorflow.function(autograph=False, reduce_retracing=True)  # type: ignore[untyped-decorator]  # TensorFlow ships no types
     def together(features: Any, targets: Any, weight: Any) -> Any:
         loss, logits = strategy.run(replica_step, args=(features, targets, weight, n_replicas))
         return strategy.reduce("SUM", loss, axis=None), strategy.gather(logits, axis=0)

@@ -40,7 +40,7 @@ _LISTED: Final = 100
 _MAX_LISTED: Final = 1000
 _REPORT: Final = "report.html"
 _JOB: Final = ("job-not-found", "jobs-unavailable")
-JobId = Annotated[str, Path(max_length=64, description="Of the job.")]
+JobId = Annotated[str, Path(max_length=64, description="Identifies the job.")]
 ResultName = Annotated[str, Path(max_length=64, description="Such as `summary.json`.")]
 
 

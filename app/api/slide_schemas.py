@@ -92,7 +92,7 @@ class SlideAnswer(Answer):
 
     notice: str = RESEARCH_USE
     id: str = Field(description="SHA-256 of the slide, so that each slide is kept once.")
-    sha256: str = Field(description="Of the file, or of the sorted SHA-256s of a series' files.")
+    sha256: str = Field(description="SHA-256 of the file, or of a series' sorted SHA-256s.")
     source: str = Field(description="`upload`, `mount` or `dicomweb`.")
     slide: SlideFacts
     columns: int = Field(description="Columns of the grid of the model's tiles.")

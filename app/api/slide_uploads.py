@@ -26,7 +26,7 @@ _OF_DATA: Final = (
     *("upload-offset", "upload-busy", "unsupported-media-type", "unsupported-encoding"),
 )
 _OF_HEADERS: Final = ("invalid-upload", "tus-version")
-UploadId = Annotated[str, Path(max_length=64, description="Of the upload.")]
+UploadId = Annotated[str, Path(max_length=64, description="Identifies the upload.")]
 Name = Annotated[
     str,
     Path(

@@ -23,7 +23,7 @@ from app.slides.storage.adding import SeriesName
 from app.slides.storage.disk import write_file
 from app.slides.storage.slide_record import SlideRecord
 
-SlideId = Annotated[str, Path(max_length=64, description="Of the slide.")]
+SlideId = Annotated[str, Path(max_length=64, description="Identifies the slide.")]
 READING: Final = ("slide-not-found", "slide-changed", "slide-reader", "slide-readers-busy")
 """Problems of every route that reads pixels of a slide."""
 REFUSALS: Final = (*("unsupported-slide", "corrupt-slide", "slide-too-large", "slide-resolution"),)

@@ -45,7 +45,7 @@ class JobParameters(Answer):
 class JobRequest(Answer):
     """What a worker needs to know."""
 
-    slide_id: str = Field(description="Of the slide, in the service's own folder.")
+    slide_id: str = Field(description="Identifies the slide in the service's own folder.")
     slide_sha256: str
     model_name: str
     model_version: str

@@ -93,7 +93,7 @@ class SlideSummary(Answer):
     notice: str = Field(default=RESEARCH_USE)
     status: Literal["preliminary"] = "preliminary"
     complete: bool = Field(description="Whether every tissue tile was classified.")
-    sha256: str = Field(description="Of the file, or of the sorted SHA-256s of a series' files.")
+    sha256: str = Field(description="SHA-256 of the file, or of a series' sorted SHA-256s.")
     slide: SlideFacts
     tile_side_um: float
     tile_side_level0: float

@@ -121,7 +121,7 @@ def test_read_only_mount_leaves_the_old_keys(small_disk: Path) -> None:
     path = small_disk / "keys.json"
     created(path, "scanner")
     before = path.read_bytes()
-    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)  # noqa: S607
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)  # noqa: S607 - of PATH
     with pytest.raises(SettingsError, match=r"Read-only file system\..*Let this user write"):
         created(path, "viewer")
     assert path.read_bytes() == before

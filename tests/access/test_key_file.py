@@ -29,7 +29,7 @@ from app.settings import Settings
 NAMES = st.from_regex(key_file.NAME_PATTERN.removesuffix("$"), fullmatch=True)
 TIMES = st.datetimes(
     datetime(1, 1, 2),  # noqa: DTZ001 - the strategy adds the zone, and wants bounds without one
-    datetime(9999, 12, 30),  # noqa: DTZ001
+    datetime(9999, 12, 30),  # noqa: DTZ001 - as above
     timezones=st.just(UTC),
 )
 SECRETS = st.builds(

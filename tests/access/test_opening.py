@@ -100,7 +100,7 @@ def locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
         raise PermissionError(13, "Permission denied", str(self))
 
     monkeypatch.setattr(Path, "exists", exists)
-    return Settings(state_dir=tmp_path / ("x" * 300), create_first_key=True, host="0.0.0.0")  # noqa: S104
+    return Settings(state_dir=tmp_path / ("x" * 300), create_first_key=True, host="0.0.0.0")  # noqa: S104 - not served
 
 
 def test_open_access_says_which_file_of_keys_cannot_be_read(locked: Settings) -> None:
@@ -118,7 +118,7 @@ def test_change_of_a_key_is_one_sentence_if_the_audit_cannot_be_reached(locked: 
         record_key_change(on_loopback, {"key_name": "lis"})
 
 
-@pytest.mark.parametrize(("host", "level"), [("0.0.0.0", "WARNING"), ("127.0.0.1", "INFO")])  # noqa: S104
+@pytest.mark.parametrize(("host", "level"), [("0.0.0.0", "WARNING"), ("127.0.0.1", "INFO")])  # noqa: S104 - not served
 def test_open_access_says_that_everybody_may_call(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, host: str, level: str
 ) -> None:

@@ -122,7 +122,7 @@ cat headers
     assert '"caller":"lis"' in printed
 
 
-def test_tokens_of_an_identity_provider(folder: Path, provider: Provider) -> None:  # noqa: F811
+def test_tokens_of_an_identity_provider(folder: Path, provider: Provider) -> None:  # noqa: F811 - the imported fixture
     more = f"""
 U=http://tiles.hospital.example:8000
 {STATUS} $U/v1/models

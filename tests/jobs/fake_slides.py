@@ -121,7 +121,7 @@ def fill_memory(*_: object) -> None:
 
 def print_noise(ordered: Any, progress: Callable[..., None], _: object) -> None:
     """Write where libraries write, and tell more than a pipe holds."""
-    print("noise")  # noqa: T201
+    print("noise")  # noqa: T201 - what the test is about
     os.write(1, b"{}\nnoise\n")
     os.write(2, b"noise\n")
     for number in range(5_000):

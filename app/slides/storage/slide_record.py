@@ -31,7 +31,7 @@ class SlideRecord(Answer):
     created: datetime
     mount: str | None = None
     path: str | None = Field(default=None, description="Beneath the mount.")
-    stamp: str | None = Field(default=None, description="Of the files beneath a mount.")
+    stamp: str | None = Field(default=None, description="State of the files beneath a mount.")
 
 
 def known_again(former: SlideRecord, found: SlideRecord, *, may_move: bool) -> SlideRecord:

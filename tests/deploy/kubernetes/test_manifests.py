@@ -106,7 +106,7 @@ def test_only_tmp_is_writable(objects: Objects) -> None:
     mounts = container_of(objects)["volumeMounts"]
     assert [each["mountPath"] for each in mounts if not each.get("readOnly")] == ["/tmp"]  # noqa: S108 # the pod's
     assert {each["mountPath"] for each in mounts} == {
-        *("/tmp", "/models", "/etc/osteo-tiles", "/etc/osteo-tiles-traces"),  # noqa: S108
+        *("/tmp", "/models", "/etc/osteo-tiles", "/etc/osteo-tiles-traces"),  # noqa: S108 - as above
     }
 
 

@@ -36,8 +36,7 @@ class FailingReplica(BaseHTTPRequestHandler):
         self.send_header("Retry-After", str(RETRY_AFTER_S))
         self.end_headers()
 
-    # The names that `http.server` looks for.
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815 - names of `http.server`
 
     def log_message(self, *_: object) -> None:
         """Be quiet."""

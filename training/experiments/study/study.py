@@ -12,6 +12,7 @@ from statistics import fmean
 
 import numpy as np
 
+from app.core.manifest import SplitKind
 from training.data.index import Index
 from training.data.splits import Split, fold_positions, make_split
 from training.errors import RunError, SplitError, WeightsError
@@ -185,8 +186,8 @@ class Study:
         split = self.split(spec.kind, spec.n_folds, spec.seed)
         return hashlib.sha256(split.model_dump_json(indent=1).encode() + b"\n").hexdigest()
 
-    def _split(self, kind: str, n_folds: int, seed: int) -> Split:
-        return make_split(self.index, self.index_sha256, kind, n_folds, seed)  # type: ignore[arg-type]
+    def _split(self, kind: SplitKind, n_folds: int, seed: int) -> Split:
+        return make_split(self.index, self.index_sha256, kind, n_folds, seed)
 
     def _record(self, spec: RunSpec, task: HeadTask, fitted: HeadFit) -> FinishedRun:
         truth = self._class_indices[task.test]

@@ -52,7 +52,7 @@ def test_fit_head_shows_each_original_and_as_many_views_as_configured() -> None:
     seen: list[float] = []
 
     class Spy(Head):
-        def step(self, features, targets, learning_rate):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        def step(self, features, targets, learning_rate):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - as `Head.step`
             seen.extend(features[:, 0].tolist())
             return super().step(features, targets, learning_rate)
 
