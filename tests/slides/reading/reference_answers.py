@@ -105,10 +105,11 @@ def varied_tiles() -> Tiles:
     }
 
 
-def real_tiles(folder: Path, n_tiles: int | None = None) -> Tiles:
-    """The tiles below a folder, by name: all, or so many that are spread over the folder."""
+def real_tiles(folder: Path, max_tiles: int | None = None) -> Tiles:
+    """The tiles below a folder, by name: all, or at most so many, spread over the folder."""
     files = sorted(folder.rglob("*.jpg"))
-    files = files[:: len(files) // n_tiles][:n_tiles] if n_tiles else files
+    if max_tiles is not None:
+        files = files[:: -(-len(files) // max_tiles)]
     return {file.stem: np.asarray(Image.open(file).convert("RGB")) for file in files}
 
 
