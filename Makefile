@@ -47,7 +47,7 @@ test: $(VENV)/dev.stamp  ## run the whole test suite
 test-fast: $(VENV)/dev.stamp  ## run the tests that need no server, TensorFlow or real tiles (a minute)
 	@$(PYTEST) -m "not slow and not tensorflow and not real_tiles and not attack and not exhaustive"
 
-test-exhaustive: $(VENV)/dev.stamp  ## run what takes long: enumerations, images, replaced replicas (15 minutes, 12 more for a first image gpu)
+test-exhaustive: $(VENV)/dev.stamp  ## run what takes long: enumerations, images, replaced replicas (10 minutes, 12 more for a first image gpu)
 	@$(PYTEST) -m exhaustive
 
 attack: $(VENV)/dev.stamp  ## send hostile input to a running service, show what each file cost (8 minutes at most)
